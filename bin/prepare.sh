@@ -1,0 +1,100 @@
+#!/bin/sh
+# Prepares the host and the tree, then builds, tests, checks or installs minict.
+# Usage: prepare.sh build|test|check|setup      (test: more words go to vitest)
+set -eu
+
+cd "$(dirname "$0")/.."
+
+if [ "$(id -u)" -eq 0 ]; then SUDO=; else SUDO=sudo; fi
+
+say() { printf 'prepare: %s\n' "$*"; }
+die() {
+  printf 'prepare: %s\n' "$*" >&2
+  exit 1
+}
+
+installed() {
+  case $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) in
+    'install ok installed') return 0 ;;
+    *) return 1 ;;
+  esac
+}
+
+# Installs those of the named Debian packages that are missing.
+need() {
+  missing=
+  for package in "$@"; do
+    installed "$package" || missing="$missing $package"
+  done
+  [ -n "$missing" ] || return 0
+  command -v apt-get >/dev/null 2>&1 || die "apt-get not found; please install:$missing"
+  say "installing$missing"
+  $SUDO apt-get update
+  # shellcheck disable=SC2086 # one word for each package
+  $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+}
+
+need_modules() {
+  lock=node_modules/.package-lock.json
+  if [ ! -e "$lock" ] || [ -n "$(find package-lock.json -newer "$lock")" ]; then
+    command -v npm >/dev/null 2>&1 || need nodejs npm
+    say 'installing node_modules'
+    npm ci --ignore-scripts
+    touch "$lock"
+  fi
+}
+
+# Sets $bun: the npm package brings several builds, of which not all run here.
+find_bun() {
+  for bun in "$PWD"/node_modules/@oven/bun-linux-*/bin/bun; do
+    if "$bun" --version >/dev/null 2>&1; then return 0; fi
+  done
+  die 'no bun in node_modules runs on this machine'
+}
+
+build() {
+  need_modules
+  find_bun
+  mkdir -p dist
+  "$bun" build --compile --bytecode --splitting --minify --format=esm \
+    bin/minict.ts --outfile dist/minict
+  say "dist/minict: $(wc -c <dist/minict | tr -d ' ') bytes"
+}
+
+run_tests() {
+  need iproute2 util-linux busybox-static xz-utils zstd shellcheck python3 curl strace procps
+  build
+  # The native config loader writes no temporary file into node_modules.
+  $SUDO "$bun" --bun node_modules/vitest/vitest.mjs run --configLoader native "$@"
+}
+
+check() {
+  need shellcheck
+  need_modules
+  status=0
+  node_modules/.bin/biome ci ${NO_COLOR:+--colors=off} . || status=1
+  node_modules/.bin/tsc --noEmit || status=1
+  find . \( -name node_modules -o -name dist -o -name .git \) -prune -o \
+    -type f \( -name '*.sh' -o -path './.ci/run' \) -exec shellcheck {} + || status=1
+  return "$status"
+}
+
+setup() {
+  need iproute2 util-linux
+  build
+  $SUDO install -m 755 dist/minict /usr/local/bin/minict
+  say 'installed /usr/local/bin/minict'
+}
+
+verb=${1-}
+[ $# -eq 0 ] || shift
+case $verb in
+  build) build ;;
+  test) run_tests "$@" ;;
+  check) check ;;
+  setup) setup ;;
+  *)
+    echo "usage: $0 build|test|check|setup" >&2
+    exit 2
+    ;;
+esac

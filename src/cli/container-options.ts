@@ -1,0 +1,156 @@
+/** Options that create and run share, and how they become a spec. */
+import { realpathSync, statSync } from 'node:fs';
+import type { Command } from 'commander';
+import { z } from 'zod/mini';
+import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
+import { resolveImage } from '../image/store.ts';
+import { createContainer, recover, refuseForeign } from '../lifecycle/bring-up.ts';
+import { type Context, useState } from '../lifecycle/context.ts';
+import { DEFAULT_NETWORK, joinNetwork, leaveNetwork } from '../lifecycle/network.ts';
+import { formatIpv4, parseAddress, parseIpv4 } from '../spec/address.ts';
+import type { ContainerSpec } from '../spec/container.ts';
+import { derivedMac, hostLinkName, parseContainerName } from '../spec/name.ts';
+import { containerPaths } from '../state/paths.ts';
+import { findContainer, lockContainer } from '../state/store.ts';
+import { parseEnv } from './env.ts';
+
+const options = z.object({
+  image: z.optional(z.string()),
+  rootfs: z.optional(z.string()),
+  ip: z.optional(z.string()),
+  gateway: z.optional(z.string()),
+  macAddress: z.optional(
+    z.string().check(z.regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i, '--mac-address is not a unicast MAC address')),
+  ),
+  mtu: z.optional(
+    z.coerce.number().check(z.int(), z.gte(68, '--mtu must be 68 to 65535'), z.lte(65535, '--mtu must be 68 to 65535')),
+  ),
+  hostname: z.optional(z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/, '--hostname is not a host name'))),
+  network: z.boolean(),
+  mounts: z.enum(['private', 'host'], '--mounts is private or host'),
+  service: z.array(z.string()),
+  stopCmd: z.array(z.string()),
+  env: z.array(z.string()),
+});
+
+export type ContainerOptions = z.infer<typeof options>;
+
+const collect = (value: string, before: string[]) => [...before, value];
+
+export function addContainerOptions(command: Command): Command {
+  return command
+    .option('--image <image>', 'image name, directory or tarball (default: base)')
+    .option('--rootfs <dir>', 'a directory to be written in place')
+    .option('--ip <address>', 'IPv4 address, with or without /len (default: next free)')
+    .option('--gateway <address>', 'default route (default: the bridge)')
+    .option('--mac-address <mac>', 'MAC address')
+    .option('--mtu <bytes>', 'MTU')
+    .option('--hostname <name>', 'host name (default: NAME)')
+    .option('--no-network', 'only a loopback')
+    .option('--mounts <where>', 'private or host', 'private')
+    .option('--service <cmd>', 'command that start runs, through /bin/sh -c', collect, [])
+    .option('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c', collect, [])
+    .option('-e, --env <K=V>', 'environment', collect, []);
+}
+
+export function parseContainerOptions(raw: unknown): ContainerOptions {
+  const parsed = options.safeParse(raw);
+  if (parsed.success) return parsed.data;
+  throw new InvalidInputError(`cannot use the options: ${parsed.error.issues[0]?.message}`, {
+    hint: 'minict create --help',
+  });
+}
+
+/** The spec without its NIC, which needs an address. */
+export async function specFrom(
+  context: Context,
+  rawName: string,
+  opts: ContainerOptions,
+  command: readonly string[],
+): Promise<ContainerSpec> {
+  const name = parseContainerName(rawName);
+  if (opts.ip !== undefined) parseAddress(opts.ip);
+  if (opts.gateway !== undefined) parseIpv4(opts.gateway);
+  if (opts.rootfs !== undefined && opts.image !== undefined) {
+    throw new InvalidInputError('cannot use --image and --rootfs together', { hint: 'take one of them' });
+  }
+  const base = {
+    version: 1 as const,
+    name,
+    hostname: opts.hostname ?? name,
+    createdAt: new Date().toISOString(),
+    mounts: opts.mounts,
+    services: opts.service,
+    stopCommands: opts.stopCmd,
+    command: [...command],
+    env: parseEnv(opts.env),
+  };
+  if (opts.rootfs !== undefined) {
+    if (!statSync(opts.rootfs, { throwIfNoEntry: false })?.isDirectory()) {
+      throw new NotFoundError(`cannot use rootfs ${opts.rootfs}: no such directory`);
+    }
+    return { ...base, inPlace: realpathSync(opts.rootfs) };
+  }
+  const image = await resolveImage(context.roots, opts.image ?? 'base');
+  return { ...base, image: image.name, lower: image.rootfs };
+}
+
+export function withNic(
+  spec: ContainerSpec,
+  opts: ContainerOptions,
+  instance: string,
+  lease: { address: string; prefix: number; gateway: string },
+): ContainerSpec {
+  return {
+    ...spec,
+    nic: {
+      network: DEFAULT_NETWORK,
+      name: 'eth0',
+      hostLink: hostLinkName(instance, spec.name, 'eth0'),
+      address: lease.address,
+      prefix: lease.prefix,
+      gateway: opts.gateway === undefined ? lease.gateway : formatIpv4(parseIpv4(opts.gateway)),
+      mac: opts.macAddress?.toLowerCase() ?? derivedMac(instance, spec.name, 'eth0'),
+      ...(opts.mtu === undefined ? {} : { mtuBytes: opts.mtu }),
+    },
+  };
+}
+
+/** argv → container: what create and run do. Throws; then nothing is left. */
+export async function makeContainer(
+  context: Context,
+  rawName: string,
+  rawOptions: unknown,
+  command: readonly string[],
+): Promise<{ spec: ContainerSpec; instance: string }> {
+  const opts = parseContainerOptions(rawOptions);
+  parseContainerName(rawName);
+  const instance = useState(context);
+  const lock = lockContainer(context.roots, rawName, 'exclusive');
+  try {
+    await recover(context, rawName, lock.fd);
+    if (findContainer(context.roots, rawName) !== undefined) {
+      throw new ConflictError(`cannot create ${rawName}: a container of that name is there`, {
+        hint: `minict rm ${rawName}`,
+      });
+    }
+    refuseForeign(containerPaths(context.roots, rawName), rawName);
+    const spec = await specFrom(context, rawName, opts, command);
+    if (!opts.network) {
+      await createContainer(context, instance, spec, undefined, lock.fd);
+      return { spec, instance };
+    }
+    const request = { name: spec.name, hostname: spec.hostname, ip: opts.ip };
+    const { record, address, prefix } = await joinNetwork(context, instance, request);
+    try {
+      const full = withNic(spec, opts, instance, { address, prefix, gateway: record.gateway });
+      await createContainer(context, instance, full, record, lock.fd);
+      return { spec: full, instance };
+    } catch (error) {
+      leaveNetwork(context, [spec.name]);
+      throw error;
+    }
+  } finally {
+    lock.release();
+  }
+}

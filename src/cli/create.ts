@@ -1,0 +1,53 @@
+/** minict create */
+
+import { readMountPoints } from '../host/facts.ts';
+import { planCreate, readFacts } from '../lifecycle/bring-up.ts';
+import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { bridgeState, chooseAddress, planNetwork } from '../lifecycle/network.ts';
+import { planHost } from '../plan/container.ts';
+import { script, undoScript } from '../plan/shell.ts';
+import { containerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
+import { readInstance } from '../state/store.ts';
+import { addContainerOptions, makeContainer, parseContainerOptions, specFrom, withNic } from './container-options.ts';
+import type { Define } from './main.ts';
+
+export const define: Define = (command, globals) => {
+  addContainerOptions(command)
+    .argument('<name>')
+    .argument('[cmd...]', 'main command, after --')
+    .option('--dry-run', 'print the plan as a shell script, change nothing')
+    .option('--dry-run-undo', 'print the way back')
+    .action(async (name: string, cmd: string[], options: { dryRun?: boolean; dryRunUndo?: boolean }) => {
+      requireRoot('create');
+      const context = contextFrom(globals());
+      if (options.dryRun || options.dryRunUndo) {
+        process.stdout.write(await dryRun(context, name, options, cmd, options.dryRunUndo ?? false));
+        return;
+      }
+      const { spec } = await makeContainer(context, name, options, cmd);
+      process.stdout.write(`${spec.name}\n`);
+    });
+};
+
+/** Reads everything, writes nothing: an instance id that is not there yet is only made up for the print. */
+async function dryRun(context: Context, name: string, raw: unknown, cmd: string[], undo: boolean): Promise<string> {
+  const opts = parseContainerOptions(raw);
+  const instance = readInstance(context.roots) ?? '00000000';
+  let spec = await specFrom(context, name, opts, cmd);
+  const network = opts.network
+    ? chooseAddress(context, instance, { name, hostname: spec.hostname, ip: opts.ip })
+    : undefined;
+  if (network !== undefined) spec = withNic(spec, opts, instance, { ...network, gateway: network.record.gateway });
+  const facts = readFacts(context, instance, spec, network?.record);
+  const container = planCreate(context, spec, facts);
+  const paths = containerPaths(context.roots, name);
+  if (undo) return undoScript(`removes container ${name}, as minict would (${paths.dir})`, container);
+  const mounted = readMountPoints();
+  const ready = [NETNS_DIR, UTSNS_DIR, MNTNS_DIR].every((dir) => mounted.includes(dir));
+  const host = ready ? [] : planHost(mounted);
+  const bridge =
+    network !== undefined && bridgeState(context, network.record) === 'missing'
+      ? planNetwork(network.record, instance)
+      : [];
+  return script(`makes container ${name}, as minict would`, [...host, ...bridge, ...container]);
+}

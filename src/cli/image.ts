@@ -1,0 +1,41 @@
+/** minict image import|ls|rm */
+import { importImage } from '../image/import.ts';
+import { listImages, removeImage } from '../image/store.ts';
+import { contextFrom, requireRoot, useState } from '../lifecycle/context.ts';
+import { getContainer, listContainers } from '../state/store.ts';
+import type { Define } from './main.ts';
+import { eachName, table } from './report.ts';
+
+export const define: Define = (command, globals) => {
+  command
+    .command('import <source> <name>')
+    .description('a directory or a tarball (plain, gzip, xz, zstd)')
+    .action(async (source: string, name: string) => {
+      requireRoot('image import');
+      const context = contextFrom(globals());
+      useState(context);
+      await importImage(context.roots, source, name);
+      process.stdout.write(`${name}\n`);
+    });
+  command
+    .command('ls')
+    .description('list images')
+    .option('-q, --quiet', 'names only')
+    .action((options: { quiet?: boolean }) => {
+      requireRoot('image ls');
+      const images = listImages(contextFrom(globals()).roots);
+      if (options.quiet) process.stdout.write(images.map((image) => `${image.name}\n`).join(''));
+      else process.stdout.write(table([['NAME', 'ROOTFS'], ...images.map((image) => [image.name, image.rootfs])]));
+    });
+  command
+    .command('rm <name...>')
+    .description('remove images that no container uses')
+    .action(async (names: string[]) => {
+      requireRoot('image rm');
+      const context = contextFrom(globals());
+      await eachName(names, async (name) => {
+        const users = listContainers(context.roots).filter((user) => getContainer(context.roots, user).image === name);
+        await removeImage(context.roots, name, users);
+      });
+    });
+};

@@ -1,0 +1,42 @@
+/** minict inspect: always one JSON array. */
+import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { cgroupOf, readStatus } from '../lifecycle/status.ts';
+import { parseContainerName } from '../spec/name.ts';
+import { containerPaths } from '../state/paths.ts';
+import { getContainer, readInstance } from '../state/store.ts';
+import type { Define } from './main.ts';
+import { reportError } from './report.ts';
+
+export const define: Define = (command, globals) => {
+  command.argument('<name...>').action((names: string[]) => {
+    requireRoot('inspect');
+    const context = contextFrom(globals());
+    const instance = readInstance(context.roots) ?? '';
+    const found = names.flatMap((name) => {
+      try {
+        const spec = getContainer(context.roots, parseContainerName(name));
+        const paths = containerPaths(context.roots, name);
+        const namespaces = {
+          net: paths.netns,
+          uts: paths.utsns,
+          mount: spec.mounts === 'private' ? paths.mntns : null,
+        };
+        const status = readStatus(context, instance, spec);
+        return [
+          {
+            ...spec,
+            address: spec.nic?.address,
+            status,
+            namespaces,
+            cgroup: cgroupOf(instance, name).payload,
+            folder: paths.dir,
+          },
+        ];
+      } catch (error) {
+        process.exitCode = reportError(error);
+        return [];
+      }
+    });
+    process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
+  });
+};

@@ -1,0 +1,70 @@
+/** minict run: create, start, attach. Attached, the program has this terminal; -d leaves it to its supervisor. */
+
+import { writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { InvalidInputError } from '../errors.ts';
+import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { placeOf } from '../lifecycle/place.ts';
+import { startContainer } from '../lifecycle/start.ts';
+import { cgroupOf } from '../lifecycle/status.ts';
+import { removeContainers } from '../lifecycle/stop.ts';
+import { containerEnv, enterArgv, inCgroupArgv } from '../process/enter.ts';
+import { containerPaths } from '../state/paths.ts';
+import { addContainerOptions, makeContainer } from './container-options.ts';
+import type { Define } from './main.ts';
+import { reportError } from './report.ts';
+
+interface RunOptions {
+  readonly rm?: boolean;
+  readonly interactive?: boolean;
+  readonly tty?: boolean;
+  readonly detach?: boolean;
+}
+
+export const define: Define = (command, globals) => {
+  addContainerOptions(command)
+    .argument('<name>')
+    .argument('[cmd...]', 'main command, after -- (default: /bin/sh)')
+    .option('--rm', 'remove it when the program ends')
+    .option('-i, --interactive', 'pass stdin on')
+    .option('-t, --tty', 'needs a terminal')
+    .option('-d, --detach', 'leave it running')
+    .action(async (name: string, words: string[], options: RunOptions) => {
+      requireRoot('run');
+      if (options.tty && !process.stdin.isTTY) {
+        throw new InvalidInputError('cannot use -t: stdin is no terminal', { hint: 'leave out -t' });
+      }
+      if (options.detach && options.rm) throw new InvalidInputError('cannot use -d and --rm together');
+      const context = contextFrom(globals());
+      const cmd = words.length > 0 ? words : ['/bin/sh'];
+      const { spec, instance } = await makeContainer(context, name, options, cmd);
+      if (options.detach) {
+        await startContainer(context, instance, name);
+        process.stdout.write(`${name}\n`);
+        return;
+      }
+      try {
+        await startContainer(context, instance, name, { main: false });
+        const paths = containerPaths(context.roots, name);
+        const argv = enterArgv(placeOf(spec, paths), { argv: cmd });
+        const term = process.stdin.isTTY ? process.env.TERM : undefined;
+        const stdin = options.interactive || process.stdin.isTTY ? 'inherit' : 'ignore';
+        const child = Bun.spawn(inCgroupArgv(cgroupOf(instance, name).payload, argv), {
+          stdio: [stdin, 'inherit', 'inherit'],
+          env: containerEnv(spec, {}, term),
+        });
+        // The terminal sends INT and QUIT to the program too; others are handed on.
+        for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, () => {});
+        for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+        await child.exited;
+        const status =
+          child.signalCode === null
+            ? (child.exitCode ?? 125)
+            : 128 + (constants.signals[child.signalCode as NodeJS.Signals] ?? 0);
+        writeFileSync(paths.exit, `${status} ${Math.floor(Date.now() / 1000)}\n`);
+        process.exitCode = status;
+      } finally {
+        if (options.rm) for (const error of await removeContainers(context, instance, [name], true)) reportError(error);
+      }
+    });
+};

@@ -1,0 +1,40 @@
+/** minict stop */
+import { InvalidInputError } from '../errors.ts';
+import { type Context, contextFrom, requireRoot, useState } from '../lifecycle/context.ts';
+import { runStopCommands } from '../lifecycle/start.ts';
+import { readStatus } from '../lifecycle/status.ts';
+import { stopContainer } from '../lifecycle/stop.ts';
+import { parseContainerName } from '../spec/name.ts';
+import { getContainer } from '../state/store.ts';
+import type { Define } from './main.ts';
+import { eachName } from './report.ts';
+
+export function parseGrace(text: string): number {
+  const seconds = Number(text);
+  if (!Number.isFinite(seconds) || seconds < 0 || text.trim() === '') {
+    throw new InvalidInputError(`cannot use -t '${text}': not a number of seconds`);
+  }
+  return seconds * 1000;
+}
+
+export async function stopByName(context: Context, instance: string, rawName: string, graceMs: number): Promise<void> {
+  const name = parseContainerName(rawName);
+  const spec = getContainer(context.roots, name);
+  if (spec.stopCommands.length > 0 && readStatus(context, instance, spec).state === 'running') {
+    runStopCommands(context, instance, spec);
+  }
+  await stopContainer(context, instance, name, graceMs);
+}
+
+export const define: Define = (command, globals) => {
+  command
+    .argument('<name...>')
+    .option('-t, --time <seconds>', 'grace before KILL', '10')
+    .action(async (names: string[], options: { time: string }) => {
+      requireRoot('stop');
+      const context = contextFrom(globals());
+      const instance = useState(context);
+      const graceMs = parseGrace(options.time);
+      await eachName(names, (name) => stopByName(context, instance, name, graceMs));
+    });
+};

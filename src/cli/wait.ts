@@ -1,0 +1,27 @@
+/** minict wait: blocks until the main command ends; prints its exit status. */
+import { existsSync, readFileSync } from 'node:fs';
+import { isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
+import { ConflictError } from '../errors.ts';
+import { contextFrom, requireRoot, useState } from '../lifecycle/context.ts';
+import { cgroupOf } from '../lifecycle/status.ts';
+import { parseContainerName } from '../spec/name.ts';
+import { containerPaths } from '../state/paths.ts';
+import { getContainer } from '../state/store.ts';
+import type { Define } from './main.ts';
+
+const POLL_MS = 20;
+
+export const define: Define = (command, globals) => {
+  command.argument('<name>').action(async (rawName: string) => {
+    requireRoot('wait');
+    const context = contextFrom(globals());
+    const instance = useState(context);
+    const name = parseContainerName(rawName);
+    getContainer(context.roots, name);
+    const { exit } = containerPaths(context.roots, name);
+    const { supervisor } = cgroupOf(instance, name);
+    while (isPopulated(readCgroupHost(), supervisor)) await Bun.sleep(POLL_MS);
+    if (!existsSync(exit)) throw new ConflictError(`cannot wait for ${name}: no main command has run`);
+    process.stdout.write(`${readFileSync(exit, 'utf8').split(' ')[0]}\n`);
+  });
+};

@@ -1,0 +1,48 @@
+/**
+ * Every way minict itself can fail. A message has the form `cannot <do X> <object>: <cause>`; the hint is a command
+ * or a sentence that helps. Exit status 125 is minict's own failure (docker's and podman's convention).
+ */
+export class MinictError extends Error {
+  readonly hint: string | undefined;
+  readonly exitCode: number;
+
+  constructor(message: string, options: { hint?: string; cause?: unknown; exitCode?: number } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = new.target.name;
+    this.hint = options.hint;
+    this.exitCode = options.exitCode ?? 125;
+  }
+}
+
+/** A value from outside (argument, file, tool output) that is not what it has to be. */
+export class InvalidInputError extends MinictError {}
+
+/** A container, image or network that is not there. */
+export class NotFoundError extends MinictError {}
+
+/** Something of that name or address is there already, or is in use. */
+export class ConflictError extends MinictError {}
+
+/** A state file that is damaged, or written by a newer minict; it is never overwritten. */
+export class StateError extends MinictError {}
+
+/** A host command that failed, or a host that lacks something. */
+export class HostError extends MinictError {}
+
+/** A step of a plan that failed; what was done before it has been undone. */
+export class StepError extends MinictError {
+  readonly stepId: string;
+  /** Undo failures, each in one line. */
+  readonly leftovers: readonly string[];
+
+  constructor(stepId: string, message: string, leftovers: readonly string[] = []) {
+    super(message, leftovers.length > 0 ? { hint: `left over: ${leftovers.join('; ')}` } : {});
+    this.stepId = stepId;
+    this.leftovers = leftovers;
+  }
+}
+
+/** First line of what a tool said on stderr, for the cause part of a message. */
+export function firstLine(text: string): string {
+  return text.trim().split('\n')[0] ?? '';
+}

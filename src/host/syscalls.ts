@@ -1,0 +1,81 @@
+/**
+ * The only use of bun:ffi: system calls that Node's standard modules lack. Never to re-implement a host tool.
+ */
+import { dlopen } from 'bun:ffi';
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
+import { HostError } from '../errors.ts';
+
+const LOCK_SH = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const CLOSE_RANGE_CLOEXEC = 4;
+const RLIMIT_NOFILE = 7;
+
+type Libc = ReturnType<typeof open>;
+
+function open() {
+  return dlopen('libc.so.6', {
+    flock: { args: ['i32', 'i32'], returns: 'i32' },
+    signal: { args: ['i32', 'u64'], returns: 'u64' },
+    prlimit: { args: ['i32', 'i32', 'ptr', 'ptr'], returns: 'i32' },
+    syscall: { args: ['i64', 'u64', 'u64', 'u64'], returns: 'i64' },
+    if_nametoindex: { args: ['cstring'], returns: 'u32' },
+  }).symbols;
+}
+
+let libc: Libc | undefined;
+
+function symbols(): Libc {
+  libc ??= open();
+  return libc;
+}
+
+/** A held flock(2): it dies with its holders, and children that carry out steps hold it too (they inherit `fd`). */
+export interface Lock {
+  readonly fd: number;
+  release(): void;
+}
+
+/**
+ * Takes the lock file `path`, waiting for other holders unless `wait` is false (then undefined where it is held).
+ * A holder may unlink the file before it lets go (`rm`), so the inode is compared after the wait.
+ */
+export function takeLock(path: string, mode: 'shared' | 'exclusive', wait = true): Lock | undefined {
+  for (;;) {
+    const fd = openSync(path, 'a', 0o600);
+    const operation = (mode === 'shared' ? LOCK_SH : LOCK_EX) | (wait ? 0 : LOCK_NB);
+    if (symbols().flock(fd, operation) !== 0) {
+      closeSync(fd);
+      if (!wait) return undefined;
+      throw new HostError(`cannot lock ${path}: flock failed`);
+    }
+    if (statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) {
+      return { fd, release: () => closeSync(fd) };
+    }
+    closeSync(fd);
+  }
+}
+
+/** Index of an interface in this process's network namespace, 0 where there is none. */
+export function interfaceIndex(name: string): number {
+  return symbols().if_nametoindex(Buffer.from(`${name}\0`) as never);
+}
+
+/**
+ * Makes this process ready to become another program: Bun ignores SIGPIPE and SIGXFSZ and raises the file limit, and
+ * execve(2) would hand both on; descriptors above 2 are closed at the exec.
+ */
+export function restoreForExec(softFileLimit: number): void {
+  const c = symbols();
+  const SIGPIPE = 13;
+  const SIGXFSZ = 25;
+  c.signal(SIGPIPE, 0n);
+  c.signal(SIGXFSZ, 0n);
+  const limit = new BigUint64Array(2);
+  if (c.prlimit(0, RLIMIT_NOFILE, null, limit as never) === 0 && (limit[1] ?? 0n) >= BigInt(softFileLimit)) {
+    limit[0] = BigInt(softFileLimit);
+    c.prlimit(0, RLIMIT_NOFILE, limit as never, null);
+  }
+  // close_range(2) has the same number on x86-64 and arm64.
+  c.syscall(436n, 3n, 0xffffffffn, BigInt(CLOSE_RANGE_CLOEXEC));
+}

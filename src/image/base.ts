@@ -1,0 +1,66 @@
+/** The embedded default image `base`: the host's static busybox and a few files, made in well under a second. */
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { HostError } from '../errors.ts';
+import type { Roots } from '../state/paths.ts';
+import { publishImage } from './import.ts';
+import type { Image } from './store.ts';
+
+const PT_INTERP = 3;
+
+/** A dynamic ELF program names its loader in a PT_INTERP header (elf(5), 64 bit). */
+function isStatic(path: string): boolean {
+  const elf = readFileSync(path);
+  const start = Number(elf.readBigUInt64LE(32));
+  const size = elf.readUInt16LE(54);
+  const count = elf.readUInt16LE(56);
+  return Array.from({ length: count }, (_, i) => elf.readUInt32LE(start + i * size)).every(
+    (type) => type !== PT_INTERP,
+  );
+}
+
+export async function makeBase(roots: Roots): Promise<Image> {
+  const busybox = ['/bin/busybox', '/usr/bin/busybox'].find((path) => existsSync(path) && isStatic(path));
+  if (busybox === undefined) {
+    throw new HostError('cannot make image base: no static busybox', { hint: 'apt-get install busybox-static' });
+  }
+  return publishImage(roots, 'base', busybox, async (rootfs) => {
+    for (const dir of [
+      'bin',
+      'sbin',
+      'usr/bin',
+      'usr/sbin',
+      'etc',
+      'proc',
+      'sys',
+      'dev',
+      'run',
+      'var/www',
+      'var/log',
+      'srv',
+      'home',
+    ]) {
+      mkdirSync(join(rootfs, dir), { recursive: true, mode: 0o755 });
+    }
+    mkdirSync(join(rootfs, 'root'), { mode: 0o700 });
+    mkdirSync(join(rootfs, 'tmp'));
+    chmodSync(join(rootfs, 'tmp'), 0o1777);
+    copyFileSync(busybox, join(rootfs, 'bin/busybox'));
+    chmodSync(join(rootfs, 'bin/busybox'), 0o755);
+    for (const applet of Bun.spawnSync([busybox, '--list-full']).stdout.toString().split('\n')) {
+      const link = join(rootfs, applet);
+      if (applet === '' || existsSync(link)) continue;
+      mkdirSync(dirname(link), { recursive: true });
+      symlinkSync('/bin/busybox', link);
+    }
+    const files = {
+      'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n',
+      'etc/group': 'root:x:0:\nnogroup:x:65534:\n',
+      'etc/hosts': '',
+      'etc/hostname': '',
+      'etc/resolv.conf': '',
+      'var/www/index.html': 'minict\n',
+    };
+    for (const [path, content] of Object.entries(files)) writeFileSync(join(rootfs, path), content, { mode: 0o644 });
+  });
+}

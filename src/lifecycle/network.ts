@@ -1,0 +1,204 @@
+/** The default network: chooses its subnet at first use, makes its bridge, hands out addresses. */
+import { rmSync } from 'node:fs';
+import { ConflictError, InvalidInputError } from '../errors.ts';
+import { type HostRoute, readRoutes } from '../host/facts.ts';
+import { interfaceIndex } from '../host/syscalls.ts';
+import { planBridge } from '../network/bridge.ts';
+import { applySteps } from '../runner/apply.ts';
+import { Journal } from '../runner/journal.ts';
+import { undoSteps } from '../runner/undo.ts';
+import {
+  formatIpv4,
+  formatSubnet,
+  isPrivate,
+  overlap,
+  parseAddress,
+  parseSubnet,
+  type Subnet,
+  subnetOf,
+} from '../spec/address.ts';
+import { derivedMac } from '../spec/name.ts';
+import {
+  allocateAddress,
+  lockNetworks,
+  type NetworkRecord,
+  readNetwork,
+  removeNetwork,
+  writeNetwork,
+} from '../state/network.ts';
+import { networkPaths } from '../state/paths.ts';
+import type { Step } from '../step.ts';
+import { type Context, spawnContext } from './context.ts';
+
+export const DEFAULT_NETWORK = 'minict0';
+const DEFAULT_SUBNET = '192.168.0.0/24';
+
+export interface AddressRequest {
+  readonly name: string;
+  readonly hostname: string;
+  readonly ip: string | undefined;
+}
+
+/** Throws ConflictError where `wanted` overlaps a host route; without `wanted` the next free /24 from 192.168.0.0. */
+function chooseSubnet(wanted: Subnet | undefined, routes: readonly HostRoute[]): Subnet {
+  const taken = (subnet: Subnet) => routes.find((route) => overlap(route.subnet, subnet));
+  if (wanted !== undefined) {
+    const route = taken(wanted);
+    if (route === undefined) return wanted;
+    throw new ConflictError(
+      `cannot use subnet ${formatSubnet(wanted)}: the host has a route ${formatSubnet(route.subnet)} on ${route.dev}`,
+      { hint: 'leave out --ip, or take an address in another private subnet' },
+    );
+  }
+  const first = parseSubnet(DEFAULT_SUBNET);
+  for (let index = 0; index < 256; index += 1) {
+    const subnet = { base: first.base + index * 256, prefix: first.prefix };
+    if (taken(subnet) === undefined) return subnet;
+  }
+  throw new ConflictError('cannot choose a subnet: the host has routes over all of 192.168.0.0/16', {
+    hint: 'use --ip',
+  });
+}
+
+function newRecord(instance: string, ip: string | undefined): NetworkRecord {
+  let wanted: Subnet | undefined;
+  let prefix = 24;
+  if (ip !== undefined) {
+    const parsed = parseAddress(ip);
+    if (!isPrivate(parsed.address)) {
+      throw new InvalidInputError(`cannot use address '${ip}': not in a private subnet (RFC 1918)`);
+    }
+    prefix = parsed.prefix ?? 24;
+    wanted = subnetOf(parsed.address, prefix);
+  }
+  const subnet = chooseSubnet(wanted, readRoutes());
+  return {
+    version: 1,
+    name: DEFAULT_NETWORK,
+    bridge: DEFAULT_NETWORK,
+    mac: derivedMac(instance, DEFAULT_NETWORK, 'bridge'),
+    subnet: formatSubnet(subnet),
+    gateway: formatIpv4(subnet.base + 1),
+    leases: {},
+  };
+}
+
+export function planNetwork(record: NetworkRecord, instance: string): Step[] {
+  return planBridge({
+    bridge: record.bridge,
+    mac: record.mac,
+    gateway: record.gateway,
+    prefix: parseSubnet(record.subnet).prefix,
+    alias: `minict:${instance}:${record.name}`,
+  });
+}
+
+/** The network as it is or would be, and the address that `request` gets. Writes nothing. */
+export function chooseAddress(
+  context: Context,
+  instance: string,
+  request: AddressRequest,
+): { record: NetworkRecord; address: string; prefix: number } {
+  const record = readNetwork(context.roots, DEFAULT_NETWORK) ?? newRecord(instance, request.ip);
+  const prefix = parseSubnet(record.subnet).prefix;
+  const wanted = request.ip === undefined ? undefined : parseAddress(request.ip);
+  const address = allocateAddress(context.roots, record, wanted?.address);
+  if (wanted?.prefix !== undefined && wanted.prefix !== prefix) {
+    throw new InvalidInputError(`cannot use address ${request.ip}: network ${record.name} is ${record.subnet}`);
+  }
+  return { record, address, prefix };
+}
+
+/** Whether minict's own bridge is there, the one its journal knows. */
+export function bridgeState(context: Context, record: NetworkRecord): 'up' | 'missing' | 'foreign' {
+  const index = interfaceIndex(record.bridge);
+  if (index === 0) return 'missing';
+  const state = new Journal(networkPaths(context.roots, record.name).journal).read();
+  return state?.identities.get('bridge')?.[record.bridge] === String(index) ? 'up' : 'foreign';
+}
+
+async function ensureBridge(context: Context, instance: string, record: NetworkRecord, lockFd: number): Promise<void> {
+  const state = bridgeState(context, record);
+  if (state === 'up') return;
+  if (state === 'foreign') {
+    throw new ConflictError(
+      `cannot make bridge ${record.bridge}: an interface of that name is there, and not this minict's`,
+      {
+        hint: `ip -d link show ${record.bridge}; --no-network does without`,
+      },
+    );
+  }
+  const journal = new Journal(networkPaths(context.roots, record.name).journal);
+  journal.remove();
+  await applySteps(
+    `make network ${record.name}`,
+    planNetwork(record, instance),
+    journal,
+    spawnContext(context, lockFd),
+  );
+}
+
+/** Reserves an address for `request` and makes sure that the bridge is there. */
+export async function joinNetwork(
+  context: Context,
+  instance: string,
+  request: AddressRequest,
+): Promise<{ record: NetworkRecord; address: string; prefix: number }> {
+  const lock = lockNetworks(context.roots);
+  try {
+    const { record, address, prefix } = chooseAddress(context, instance, request);
+    await ensureBridge(context, instance, record, lock.fd);
+    const leases = { ...record.leases, [address]: { name: request.name, hostname: request.hostname } };
+    writeNetwork(context.roots, { ...record, leases });
+    return { record, address, prefix };
+  } finally {
+    lock.release();
+  }
+}
+
+/** Puts the bridge of a reserved address back (after a reboot, or when somebody removed it). */
+export async function repairNetwork(
+  context: Context,
+  instance: string,
+  name: string,
+): Promise<NetworkRecord | undefined> {
+  const lock = lockNetworks(context.roots);
+  try {
+    const record = readNetwork(context.roots, name);
+    if (record !== undefined) await ensureBridge(context, instance, record, lock.fd);
+    return record;
+  } finally {
+    lock.release();
+  }
+}
+
+/** Gives up every address of the containers. */
+export function leaveNetwork(context: Context, names: readonly string[]): void {
+  const lock = lockNetworks(context.roots);
+  try {
+    const record = readNetwork(context.roots, DEFAULT_NETWORK);
+    if (record === undefined) return;
+    const leases = Object.fromEntries(Object.entries(record.leases).filter(([, lease]) => !names.includes(lease.name)));
+    writeNetwork(context.roots, { ...record, leases });
+  } finally {
+    lock.release();
+  }
+}
+
+/** Removes the default network where nobody holds an address in it; true where there was one. */
+export async function pruneNetwork(context: Context, dryRun: boolean): Promise<boolean> {
+  const lock = lockNetworks(context.roots);
+  try {
+    const record = readNetwork(context.roots, DEFAULT_NETWORK);
+    if (record === undefined || Object.keys(record.leases).length > 0) return false;
+    if (dryRun) return true;
+    const path = networkPaths(context.roots, record.name).journal;
+    const state = new Journal(path).read();
+    if (state !== undefined) await undoSteps(state.steps, state.identities, spawnContext(context, lock.fd));
+    rmSync(path, { force: true });
+    removeNetwork(context.roots, record.name);
+    return true;
+  } finally {
+    lock.release();
+  }
+}

@@ -1,0 +1,13 @@
+/** Where a container's program has to go: its namespaces and its root. */
+import type { Place } from '../process/enter.ts';
+import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
+import type { ContainerPaths } from '../state/paths.ts';
+
+export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
+  return {
+    rootfs: rootfsOf(spec, paths.rootfs),
+    netns: paths.netns,
+    utsns: paths.utsns,
+    mntns: spec.mounts === 'private' ? paths.mntns : undefined,
+  };
+}

@@ -1,0 +1,96 @@
+/** Carries out plans: write-ahead, chains side by side, and back to where it was when a step fails. */
+import { firstLine, HostError, StepError } from '../errors.ts';
+import type { Step } from '../step.ts';
+import { failingStep, nextBatch } from './batch.ts';
+import { identitiesOf } from './identity.ts';
+import { doInProcess } from './in-process.ts';
+import type { Journal } from './journal.ts';
+import { runTool, type SpawnContext } from './spawn.ts';
+import { undoSteps } from './undo.ts';
+
+class StepFailure {
+  readonly step: Step;
+  readonly cause: string;
+  constructor(step: Step, cause: string) {
+    this.step = step;
+    this.cause = cause;
+  }
+}
+
+async function runChain(
+  steps: readonly Step[],
+  started: Set<Step>,
+  journal: Journal,
+  context: SpawnContext,
+): Promise<void> {
+  let pending = steps;
+  while (pending.length > 0) {
+    const { batch, rest } = nextBatch(pending);
+    pending = rest;
+    const first = batch.steps[0] as Step;
+    for (const step of batch.steps) started.add(step);
+    try {
+      if (!doInProcess(first.run)) {
+        const outcome = await runTool(batch.argv, context, batch.stdin);
+        if (outcome.exitCode !== 0) {
+          const cause = firstLine(outcome.stderr) || `${batch.argv[0]} ended with ${outcome.exitCode}`;
+          throw new StepFailure(failingStep(batch, outcome.stderr), cause);
+        }
+      }
+    } catch (error) {
+      if (error instanceof StepFailure || error instanceof HostError) throw error;
+      // An exclusive write that failed made nothing: what is there is another's.
+      if (first.run.kind === 'write' && first.run.exclusive) started.delete(first);
+      throw new StepFailure(first, (error as Error).message);
+    }
+    for (const step of batch.steps) {
+      if (step.claims !== undefined) journal.done(step.id, identitiesOf(step.claims));
+    }
+  }
+}
+
+/**
+ * Applies `steps`, whose plan goes into `journal` first. A failure undoes these steps, the failing one's half-done work
+ * included, and throws StepError (or HostError for a missing tool).
+ */
+export async function applySteps(
+  what: string,
+  steps: readonly Step[],
+  journal: Journal,
+  context: SpawnContext,
+): Promise<void> {
+  journal.plan(steps);
+  const chains = new Map<string, Step[]>();
+  for (const step of steps) {
+    if (step.chain === undefined) continue;
+    const chain = chains.get(step.chain) ?? [];
+    chain.push(step);
+    chains.set(step.chain, chain);
+  }
+  const started = new Set<Step>();
+  const failures: unknown[] = [];
+  try {
+    await runChain(
+      steps.filter((step) => step.chain === undefined),
+      started,
+      journal,
+      context,
+    );
+    const results = await Promise.allSettled(
+      [...chains.values()].map((chain) => runChain(chain, started, journal, context)),
+    );
+    for (const result of results) if (result.status === 'rejected') failures.push(result.reason);
+  } catch (error) {
+    failures.push(error);
+  }
+  const failure = failures[0];
+  if (failure === undefined) return;
+  const state = journal.read();
+  const begun = steps.filter((step) => started.has(step));
+  const leftovers = await undoSteps(begun, state?.identities ?? new Map(), context);
+  journal.undone(steps.map((step) => step.id));
+  if (failure instanceof StepFailure) {
+    throw new StepError(failure.step.id, `cannot ${what}: ${failure.step.why}: ${failure.cause}`, leftovers);
+  }
+  throw failure;
+}

@@ -1,0 +1,93 @@
+/** Neighbouring steps become one process where a tool can take many: `ip -batch`, `mount --fstab`. Pure. */
+import type { Command, Step } from '../step.ts';
+
+export interface Batch {
+  readonly steps: readonly Step[];
+  readonly argv: readonly string[];
+  readonly stdin?: string;
+}
+
+function ipKey(command: Command): string | undefined {
+  return command.kind === 'run' && command.argv[0] === 'ip' ? `ip ${command.netns ?? ''}` : undefined;
+}
+
+/** `unshare --mount=FILE … true`: the mounts that follow in that namespace can be made by the same process. */
+function createdMountNamespace(command: Command): string | undefined {
+  if (command.kind !== 'run' || command.argv[0] !== 'unshare' || command.argv.at(-1) !== 'true') return undefined;
+  return command.argv.find((word) => word.startsWith('--mount='))?.slice('--mount='.length);
+}
+
+/** fstab(5) writes white space and backslashes in octal. */
+function fstabField(text: string): string {
+  return text.replace(/[\s\\#]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`);
+}
+
+function fstab(steps: readonly Step[]): string {
+  return steps
+    .map(({ run: m }) =>
+      m.kind === 'mount' ? `${[m.source, m.target, m.fstype, m.options].map(fstabField).join(' ')} 0 0\n` : '',
+    )
+    .join('');
+}
+
+/** A command as one argv, namespaces entered by the host's own tools. */
+export function commandArgv(command: Command & { kind: 'run' | 'mount' | 'umount' }): string[] {
+  switch (command.kind) {
+    case 'run': {
+      if (command.mntns !== undefined) return ['nsenter', `--mount=${command.mntns}`, ...command.argv];
+      if (command.netns === undefined) return [...command.argv];
+      const [tool, ...rest] = command.argv;
+      return tool === 'ip'
+        ? ['ip', '-n', command.netns, ...rest]
+        : ['ip', 'netns', 'exec', command.netns, ...command.argv];
+    }
+    case 'mount': {
+      const type = command.fstype === 'none' ? [] : ['-t', command.fstype];
+      const enter = command.mntns === undefined ? [] : ['nsenter', `--mount=${command.mntns}`];
+      return [...enter, 'mount', ...type, '-o', command.options, command.source, command.target];
+    }
+    case 'umount':
+      return ['umount', ...command.targets];
+  }
+}
+
+/** Splits off the longest run of steps, from the front, that one process can carry out. */
+export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonly Step[] } {
+  const first = steps[0];
+  if (first === undefined) throw new Error('nextBatch of no steps');
+  const take = (count: number) => ({ taken: steps.slice(0, count), rest: steps.slice(count) });
+  const countWhile = (from: number, test: (command: Command) => boolean) => {
+    let end = from;
+    while (end < steps.length && test((steps[end] as Step).run)) end += 1;
+    return end;
+  };
+
+  const key = ipKey(first.run);
+  if (key !== undefined && first.run.kind === 'run') {
+    const { taken, rest } = take(countWhile(0, (c) => ipKey(c) === key));
+    const stdin = taken.map((s) => `${s.run.kind === 'run' ? s.run.argv.slice(1).join(' ') : ''}\n`).join('');
+    const enter = first.run.netns === undefined ? [] : ['-n', first.run.netns];
+    return { batch: { steps: taken, argv: ['ip', ...enter, '-batch', '-'], stdin }, rest };
+  }
+
+  const mountNamespace = createdMountNamespace(first.run);
+  if (mountNamespace !== undefined && first.run.kind === 'run') {
+    const { taken, rest } = take(countWhile(1, (c) => c.kind === 'mount' && c.mntns === mountNamespace));
+    if (taken.length > 1) {
+      const argv = [...first.run.argv.slice(0, -1), 'mount', '--fstab', '/dev/stdin', '--all'];
+      return { batch: { steps: taken, argv, stdin: fstab(taken.slice(1)) }, rest };
+    }
+  }
+
+  if (first.run.kind === 'run' || first.run.kind === 'mount' || first.run.kind === 'umount') {
+    return { batch: { steps: [first], argv: commandArgv(first.run) }, rest: steps.slice(1) };
+  }
+  return { batch: { steps: [first], argv: [] }, rest: steps.slice(1) };
+}
+
+/** The step at which a batch stopped, from what `ip -batch` says; the last one where the tool does not say. */
+export function failingStep(batch: Batch, stderr: string): Step {
+  const line = /Command failed -:(\d+)/.exec(stderr)?.[1];
+  const index = line === undefined ? batch.steps.length - 1 : Number(line) - 1;
+  return batch.steps[index] ?? (batch.steps[0] as Step);
+}

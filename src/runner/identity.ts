@@ -1,0 +1,20 @@
+/** Whether the thing a step claimed is still the very same thing. Reads only. */
+import { statSync } from 'node:fs';
+import { interfaceIndex } from '../host/syscalls.ts';
+import type { Claim } from '../step.ts';
+
+/** Identity now, or undefined where there is no such thing. */
+export function identityOf(claim: Claim): string | undefined {
+  if (claim.kind === 'link') {
+    const index = interfaceIndex(claim.name);
+    return index === 0 ? undefined : String(index);
+  }
+  const stat = statSync(claim.name, { throwIfNoEntry: false });
+  return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`;
+}
+
+/** Identities of all claims that are there, by name. */
+export function identitiesOf(claims: readonly Claim[]): Record<string, string> {
+  const entries = claims.map((claim) => [claim.name, identityOf(claim)] as const);
+  return Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
+}

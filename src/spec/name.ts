@@ -1,0 +1,37 @@
+/** Names of containers and of interfaces. */
+import { createHash } from 'node:crypto';
+import { InvalidInputError } from '../errors.ts';
+
+const CONTAINER_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
+const INTERFACE_NAME_BYTES = 15;
+
+/** docker's grammar, 63 bytes at most (a host name label). Throws InvalidInputError. */
+export function parseContainerName(text: string): string {
+  if (text.length > 63) {
+    throw new InvalidInputError(`cannot use container name '${text.slice(0, 20)}…': longer than 63 characters`);
+  }
+  if (!CONTAINER_NAME.test(text)) {
+    const hint = text.includes(':')
+      ? `${JSON.stringify(text)} is no container name; use --image`
+      : 'letters, digits, _ . - and first a letter or digit';
+    throw new InvalidInputError(`cannot use container name ${JSON.stringify(text)}: not a valid name`, { hint });
+  }
+  return text;
+}
+
+/**
+ * Name of a veth's host end: `NAME-IF` where that fits the kernel's 15 bytes, a stable hash otherwise. systemd-networkd
+ * claims links that begin with ve- or vb-, so those are hashed too.
+ */
+export function hostLinkName(instance: string, container: string, nic: string): string {
+  const plain = `${container}-${nic}`;
+  if (plain.length <= INTERFACE_NAME_BYTES && !/^v[eb]-/.test(plain) && !plain.startsWith('.')) return plain;
+  const hash = createHash('sha256').update(`${instance}/${container}/${nic}`).digest('hex');
+  return `mct${hash.slice(0, 12)}`;
+}
+
+/** A locally administered unicast MAC address, always the same for the same instance, owner and NIC. */
+export function derivedMac(instance: string, owner: string, nic: string): string {
+  const bytes = createHash('sha256').update(`mac/${instance}/${owner}/${nic}`).digest('hex');
+  return ['02', ...(bytes.slice(0, 10).match(/../g) ?? [])].join(':');
+}

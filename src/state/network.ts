@@ -1,0 +1,94 @@
+/** A network's record: subnet, bridge and who holds which address. Held under the network lock. */
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { z } from 'zod/mini';
+import { ConflictError, InvalidInputError } from '../errors.ts';
+import { type Lock, takeLock } from '../host/syscalls.ts';
+import { broadcastOf, contains, formatIpv4, formatSubnet, parseSubnet } from '../spec/address.ts';
+import { readJson, writeJson } from './json-file.ts';
+import { containerPaths, networkPaths, type Roots } from './paths.ts';
+
+const networkRecord = z.object({
+  version: z.literal(1),
+  name: z.string(),
+  bridge: z.string(),
+  mac: z.string(),
+  subnet: z.string(),
+  gateway: z.string(),
+  /** Address → container. */
+  leases: z.record(z.string(), z.object({ name: z.string(), hostname: z.string() })),
+});
+
+export type NetworkRecord = z.infer<typeof networkRecord>;
+
+export function lockNetworks(roots: Roots): Lock {
+  mkdirSync(roots.runDir, { recursive: true, mode: 0o700 });
+  return takeLock(networkPaths(roots, '').lock, 'exclusive') as Lock;
+}
+
+export function readNetwork(roots: Roots, name: string): NetworkRecord | undefined {
+  return readJson(networkPaths(roots, name).json, networkRecord, `network ${name}`);
+}
+
+/**
+ * Writes the record and the hosts file that all members have bind-mounted over /etc/hosts; that one is written in place,
+ * since a rename would leave the members with the old inode.
+ */
+export function writeNetwork(roots: Roots, record: NetworkRecord): void {
+  const paths = networkPaths(roots, record.name);
+  writeJson(paths.json, record);
+  const members = Object.entries(record.leases).map(([address, { name, hostname }]) =>
+    hostname === name ? `${address}\t${name}\n` : `${address}\t${hostname} ${name}\n`,
+  );
+  const text = `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n${members.join('')}`;
+  if (existsSync(paths.hosts) && readFileSync(paths.hosts, 'utf8') === text) return;
+  const fd = openSync(paths.hosts, existsSync(paths.hosts) ? 'r+' : 'w', 0o644);
+  writeSync(fd, text, 0);
+  ftruncateSync(fd, Buffer.byteLength(text));
+  closeSync(fd);
+}
+
+export function removeNetwork(roots: Roots, name: string): void {
+  const paths = networkPaths(roots, name);
+  for (const path of [paths.json, paths.hosts]) if (existsSync(path)) unlinkSync(path);
+}
+
+/** Address for `name`: the wanted one, or the lowest free. Throws InvalidInputError or ConflictError with the holder. */
+export function allocateAddress(roots: Roots, record: NetworkRecord, wanted: number | undefined): string {
+  const subnet = parseSubnet(record.subnet);
+  // A lease whose container has no folder is left from a killed create.
+  const holder = (address: string) => {
+    const lease = record.leases[address];
+    return lease && existsSync(containerPaths(roots, lease.name).dir) ? lease.name : undefined;
+  };
+  if (wanted !== undefined) {
+    const text = formatIpv4(wanted);
+    if (!contains(subnet, wanted)) {
+      throw new InvalidInputError(
+        `cannot use address ${text}: outside network ${record.name}, ${formatSubnet(subnet)}`,
+      );
+    }
+    if (wanted === subnet.base || wanted === broadcastOf(subnet)) {
+      throw new InvalidInputError(`cannot use address ${text}: the network's own or its broadcast address`);
+    }
+    if (text === record.gateway) {
+      throw new ConflictError(`cannot use address ${text}: taken by the bridge ${record.bridge}`);
+    }
+    const taken = holder(text);
+    if (taken !== undefined) throw new ConflictError(`cannot use address ${text}: taken by container ${taken}`);
+    return text;
+  }
+  for (let address = subnet.base + 1; address < broadcastOf(subnet); address += 1) {
+    const text = formatIpv4(address);
+    if (text !== record.gateway && holder(text) === undefined) return text;
+  }
+  throw new ConflictError(`cannot find a free address: network ${record.name}, ${record.subnet}, is full`);
+}

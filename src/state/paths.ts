@@ -1,0 +1,80 @@
+/** Where everything lies. Pure: joins strings, touches nothing. */
+import { join } from 'node:path';
+
+export interface Roots {
+  /** What outlasts a reboot: containers, images, networks. Default /var/lib/minict, mode 0700. */
+  readonly root: string;
+  /** What a reboot must forget: journals, locks. Default /run/minict. */
+  readonly runDir: string;
+}
+
+/** Fixed places, so that `ip netns`, `ss -N` and `nsenter` see minict's namespaces. */
+export const NETNS_DIR = '/run/netns';
+export const UTSNS_DIR = '/run/utsns';
+export const MNTNS_DIR = '/run/mntns';
+
+export function rootsFrom(options: { root?: string; runDir?: string }, env: NodeJS.ProcessEnv): Roots {
+  return {
+    root: options.root ?? env.MINICT_ROOT ?? '/var/lib/minict',
+    runDir: options.runDir ?? env.MINICT_RUN_DIR ?? '/run/minict',
+  };
+}
+
+export interface ContainerPaths {
+  readonly dir: string;
+  readonly json: string;
+  readonly upper: string;
+  readonly work: string;
+  readonly rootfs: string;
+  readonly hosts: string;
+  readonly hostname: string;
+  readonly resolvConf: string;
+  readonly log: string;
+  readonly exit: string;
+  readonly runDir: string;
+  readonly journal: string;
+  readonly lock: string;
+  readonly netns: string;
+  readonly utsns: string;
+  readonly mntns: string;
+}
+
+export function containerPaths(roots: Roots, name: string): ContainerPaths {
+  const dir = join(roots.root, 'containers', name);
+  const runDir = join(roots.runDir, name);
+  return {
+    dir,
+    json: join(dir, 'container.json'),
+    upper: join(dir, 'upper'),
+    work: join(dir, 'work'),
+    rootfs: join(dir, 'rootfs'),
+    hosts: join(dir, 'hosts'),
+    hostname: join(dir, 'hostname'),
+    resolvConf: join(dir, 'resolv.conf'),
+    log: join(dir, 'log'),
+    exit: join(dir, 'exit'),
+    runDir,
+    journal: join(runDir, 'journal'),
+    lock: join(roots.runDir, `.lock-${name}`),
+    netns: join(NETNS_DIR, name),
+    utsns: join(UTSNS_DIR, name),
+    mntns: join(MNTNS_DIR, name),
+  };
+}
+
+export function networkPaths(
+  roots: Roots,
+  name: string,
+): { json: string; hosts: string; lock: string; journal: string } {
+  return {
+    json: join(roots.root, 'networks', `${name}.json`),
+    hosts: join(roots.root, 'networks', `${name}.hosts`),
+    lock: join(roots.runDir, '.lock-networks'),
+    journal: join(roots.runDir, `.network-${name}`),
+  };
+}
+
+export function imagePaths(roots: Roots, name: string): { dir: string; json: string; rootfs: string } {
+  const dir = join(roots.root, 'images', name);
+  return { dir, json: join(dir, 'image.json'), rootfs: join(dir, 'rootfs') };
+}

@@ -1,0 +1,44 @@
+/**
+ * A plan is a list of steps; a step is plain JSON, so that another process can undo what this one did. No closures here,
+ * and no effects.
+ */
+
+/** One thing to do on the host. `run` without netns/mntns happens in the host's own namespaces. */
+export type Command =
+  | { readonly kind: 'run'; readonly argv: readonly string[]; readonly netns?: string; readonly mntns?: string }
+  | {
+      readonly kind: 'mount';
+      readonly source: string;
+      readonly target: string;
+      readonly fstype: string;
+      readonly options: string;
+      /** File of a persisted mount namespace; absent: the host's own table. */
+      readonly mntns?: string;
+    }
+  | { readonly kind: 'umount'; readonly targets: readonly string[] }
+  | { readonly kind: 'mkdir'; readonly path: string; readonly mode: number; readonly parents?: boolean }
+  | { readonly kind: 'write'; readonly path: string; readonly content: string; readonly exclusive?: boolean }
+  | { readonly kind: 'unlink'; readonly path: string }
+  | { readonly kind: 'rmdir'; readonly path: string }
+  | { readonly kind: 'rmtree'; readonly path: string };
+
+/**
+ * What a step brings into being. The runner records its identity after the step (`dev:ino`, interface index), and undoes
+ * only while that identity is still there: names are reused, and an argv cannot see whose thing it removes.
+ */
+export interface Claim {
+  readonly kind: 'link' | 'nsfile' | 'file' | 'mount' | 'cgroup';
+  readonly name: string;
+}
+
+export interface Step {
+  readonly id: string;
+  readonly why: string;
+  /** Steps of one chain run in order; different chains run side by side. Steps without a chain run before them all. */
+  readonly chain?: string;
+  readonly run: Command;
+  readonly undo?: Command;
+  readonly claims?: readonly Claim[];
+  /** The kernel removes this step's thing together with that of the step named here, so it needs no undo of its own. */
+  readonly endsWith?: string;
+}

@@ -1,0 +1,140 @@
+/** Steps that put a container's root file system together: overlay (or a directory in place), proc, sys, dev, /etc files. */
+import { mkdirSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { HostError, InvalidInputError } from '../errors.ts';
+import type { Step } from '../step.ts';
+import { resolveInRoot } from './resolve.ts';
+
+/** f_type of statfs(2), from linux/magic.h. */
+const OVERLAYFS = 0x794c7630;
+const NFS = 0x6969;
+
+export interface RootfsFacts {
+  /** Mount points inside the root, symlinks followed; absent where the image leads nowhere. */
+  readonly targets: Readonly<Record<string, string>>;
+}
+
+const FOLDERS = ['/proc', '/sys', '/dev'];
+const FILES = ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'];
+
+/** A read-only bottom layer with the mount points that an image may lack, so that nothing is written for them. */
+export function ensureSkeleton(dir: string): void {
+  if (statSync(dir, { throwIfNoEntry: false })) return;
+  for (const folder of [...FOLDERS, '/etc']) mkdirSync(join(dir, folder), { recursive: true, mode: 0o755 });
+  for (const file of FILES) writeFileSync(join(dir, file), '', { mode: 0o644 });
+}
+
+/** Where each mount point really is. Throws InvalidInputError where /proc, /sys or /dev cannot be one. */
+export function readRootfsFacts(layers: readonly string[], what: string): RootfsFacts {
+  const targets: Record<string, string> = {};
+  for (const path of FOLDERS) {
+    const found = resolveInRoot(layers, path);
+    if (!found?.stat?.isDirectory()) {
+      throw new InvalidInputError(`cannot use ${what}: its ${path} is no directory`, {
+        hint: `make a directory ${path} in it`,
+      });
+    }
+    targets[path] = found.path;
+  }
+  for (const path of FILES) {
+    const found = resolveInRoot(layers, path);
+    if (found?.stat?.isFile()) targets[path] = found.path;
+  }
+  return { targets };
+}
+
+/** Throws HostError where an overlay's upper directory cannot be. */
+export function checkUpper(dir: string): void {
+  const type = statfsSync(dir).type;
+  if (type === OVERLAYFS || type === NFS) {
+    const name = type === NFS ? 'NFS' : 'overlayfs';
+    throw new HostError(`cannot put containers into ${dir}: an overlay's upper directory does not work on ${name}`, {
+      hint: 'name a folder on ext4, xfs, btrfs or tmpfs with --root DIR',
+    });
+  }
+}
+
+export interface RootfsPlan {
+  readonly name: string;
+  /** Where the root is seen: the overlay's mount point, or the directory that is used in place. */
+  readonly rootfs: string;
+  readonly overlay: { readonly lower: readonly string[]; readonly upper: string; readonly work: string } | undefined;
+  readonly files: Readonly<Record<string, string>>;
+  readonly mntns: string | undefined;
+}
+
+/** overlayfs splits lowerdir at colons, and options at commas; both take a backslash before them. */
+function overlayPath(path: string): string {
+  return path.replace(/[\\:,]/g, '\\$&');
+}
+
+export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
+  const { name, mntns, overlay, rootfs } = plan;
+  const chain = `mounts ${name}`;
+  const place = mntns === undefined ? {} : { mntns };
+  const steps: Step[] = [];
+  const mount = (id: string, why: string, source: string, target: string, fstype: string, options: string) => {
+    const shared: Pick<Step, 'undo' | 'claims'> =
+      mntns === undefined
+        ? {
+            // Slave first: killed between rbind and rslave, an unmount would take the host's /sys with it.
+            undo: { kind: 'run', argv: ['sh', '-c', 'mount --make-rslave "$0" && umount -R "$0"', target] },
+            claims: [{ kind: 'mount', name: target }],
+          }
+        : {};
+    steps.push({
+      id: `mount ${id}`,
+      why,
+      chain,
+      run: { kind: 'mount', source, target, fstype, options, ...place },
+      ...shared,
+      ...(mntns === undefined ? {} : { endsWith: 'mntns' }),
+    });
+  };
+  if (mntns !== undefined) {
+    steps.push({
+      id: 'mntns',
+      why: "a mount namespace of the container's own, persisted as a file",
+      chain,
+      run: { kind: 'run', argv: ['unshare', `--mount=${mntns}`, '--propagation', 'slave', 'true'] },
+      undo: { kind: 'umount', targets: [mntns] },
+      claims: [{ kind: 'nsfile', name: mntns }],
+    });
+  }
+  if (overlay !== undefined) {
+    const options = [
+      `lowerdir=${overlay.lower.map(overlayPath).join(':')}`,
+      `upperdir=${overlayPath(overlay.upper)}`,
+      `workdir=${overlayPath(overlay.work)}`,
+      'index=off',
+      'metacopy=off',
+      'redirect_dir=off',
+    ].join(',');
+    mount('rootfs', 'the image, read-only, under a layer of its own', 'overlay', rootfs, 'overlay', options);
+  }
+  const at = (path: string) => join(rootfs, facts.targets[path] ?? path);
+  mount('proc', 'processes, as the host sees them', 'proc', at('/proc'), 'proc', 'defaults');
+  mount(
+    'sys',
+    "the host's /sys; slave, so that no unmount comes back to the host",
+    '/sys',
+    at('/sys'),
+    'none',
+    'rbind,rslave',
+  );
+  mount('dev', "the host's /dev, likewise", '/dev', at('/dev'), 'none', 'rbind,rslave');
+  for (const [path, source] of Object.entries(plan.files)) {
+    if (facts.targets[path] === undefined) continue;
+    mount(path, `minict's own ${path} over the image's`, source, at(path), 'none', 'bind');
+  }
+  if (mntns !== undefined) {
+    steps.push({
+      id: 'mntns trim',
+      why: "drop the other containers' namespace files, so that no namespace pins another",
+      chain,
+      run: { kind: 'run', argv: ['umount', '--lazy', '/run/netns', '/run/utsns'], mntns },
+      endsWith: 'mntns',
+    });
+  }
+  return steps;
+}
