@@ -102,7 +102,7 @@ export function chooseAddress(
   const record = readNetwork(context.roots, DEFAULT_NETWORK) ?? newRecord(instance, request.ip);
   const prefix = parseSubnet(record.subnet).prefix;
   const wanted = request.ip === undefined ? undefined : parseAddress(request.ip);
-  const address = allocateAddress(context.roots, record, wanted?.address);
+  const address = allocateAddress(context.roots, record, request.name, wanted?.address);
   if (wanted?.prefix !== undefined && wanted.prefix !== prefix) {
     throw new InvalidInputError(`cannot use address ${request.ip}: network ${record.name} is ${record.subnet}`);
   }
@@ -148,7 +148,8 @@ export async function joinNetwork(
   try {
     const { record, address, prefix } = chooseAddress(context, instance, request);
     await ensureBridge(context, instance, record, lock.fd);
-    const leases = { ...record.leases, [address]: { name: request.name, hostname: request.hostname } };
+    const others = Object.entries(record.leases).filter(([, lease]) => lease.name !== request.name);
+    const leases = { ...Object.fromEntries(others), [address]: { name: request.name, hostname: request.hostname } };
     writeNetwork(context.roots, { ...record, leases });
     return { record, address, prefix };
   } finally {

@@ -9,7 +9,7 @@ export function quote(word: string): string {
 export function commandLine(command: Command): string {
   switch (command.kind) {
     case 'mkdir':
-      return `mkdir ${command.parents ? '-p ' : ''}-m ${command.mode.toString(8)} ${quote(command.path)}`;
+      return `mkdir ${command.parents ? '-p' : `-m ${command.mode.toString(8)}`} ${quote(command.path)}`;
     case 'write': {
       const path = quote(command.path);
       if (command.exclusive) return `(set -C; : >${path})`;

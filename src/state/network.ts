@@ -62,12 +62,11 @@ export function removeNetwork(roots: Roots, name: string): void {
 }
 
 /** Address for `name`: the wanted one, or the lowest free. Throws InvalidInputError or ConflictError with the holder. */
-export function allocateAddress(roots: Roots, record: NetworkRecord, wanted: number | undefined): string {
+export function allocateAddress(roots: Roots, record: NetworkRecord, name: string, wanted: number | undefined): string {
   const subnet = parseSubnet(record.subnet);
-  // A lease whose container has no folder is left from a killed create.
   const holder = (address: string) => {
     const lease = record.leases[address];
-    return lease && existsSync(containerPaths(roots, lease.name).dir) ? lease.name : undefined;
+    return lease !== undefined && lease.name !== name && isHeld(roots, lease.name) ? lease.name : undefined;
   };
   if (wanted !== undefined) {
     const text = formatIpv4(wanted);
@@ -91,4 +90,14 @@ export function allocateAddress(roots: Roots, record: NetworkRecord, wanted: num
     if (text !== record.gateway && holder(text) === undefined) return text;
   }
   throw new ConflictError(`cannot find a free address: network ${record.name}, ${record.subnet}, is full`);
+}
+
+/** A lease without a folder and without a create under way (which holds the container's lock) is left from a killed one. */
+function isHeld(roots: Roots, name: string): boolean {
+  const { dir, lock: path } = containerPaths(roots, name);
+  if (existsSync(dir)) return true;
+  if (!existsSync(path)) return false;
+  const lock = takeLock(path, 'shared', false);
+  lock?.release();
+  return lock === undefined;
 }

@@ -7,6 +7,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync }
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
+/** Absolute, so that a test's own PATH is for minict alone. */
+const NSENTER = Bun.which('nsenter') as string;
+
 export const MINICT = resolve('dist/minict');
 
 export interface Result {
@@ -40,7 +43,7 @@ export class Host {
 
   /** A program in the throwaway host. */
   run(argv: readonly string[], env: Record<string, string> = {}, stdin?: string): Result {
-    const child = Bun.spawnSync(['taskset', '-c', '0', 'nsenter', '-t', String(this.pid), '-m', '-n', ...argv], {
+    const child = Bun.spawnSync(['taskset', '-c', '0', NSENTER, '-t', String(this.pid), '-m', '-n', ...argv], {
       stdio: [stdin === undefined ? 'ignore' : new TextEncoder().encode(stdin), 'pipe', 'pipe'],
       env: { ...process.env, MINICT_ROOT: this.root, ...env },
     });
@@ -53,7 +56,7 @@ export class Host {
 
   /** Starts a program without waiting for it. */
   spawn(argv: readonly string[]) {
-    return Bun.spawn(['taskset', '-c', '0', 'nsenter', '-t', String(this.pid), '-m', '-n', ...argv], {
+    return Bun.spawn(['taskset', '-c', '0', NSENTER, '-t', String(this.pid), '-m', '-n', ...argv], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, MINICT_ROOT: this.root },
     });

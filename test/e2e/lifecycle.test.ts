@@ -1,0 +1,311 @@
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Host } from '../helpers/host.ts';
+
+describe.each(['private', 'shared'] as const)('on a host whose / is %s', (propagation) => {
+  let host: Host;
+  beforeAll(async () => {
+    host = await Host.create(propagation);
+    host.minict('create', 'first');
+    host.minict('rm', 'first');
+    await host.linksGone(/first/);
+  });
+  afterAll(() => host.destroy());
+
+  test.each(['private', 'host'])('create, exec, rm with --mounts %s leaves the host as it was', async (mounts) => {
+    const before = host.snapshot();
+    const created = host.minict('create', 'web1', '--ip', '192.168.0.11', '--mounts', mounts);
+    expect(created).toEqual({ status: 0, stdout: 'web1\n', stderr: '' });
+    const address = JSON.parse(host.run(['ip', '-n', 'web1', '-j', '-4', 'addr', 'show', 'eth0']).stdout);
+    expect(address[0].addr_info[0]).toMatchObject({ local: '192.168.0.11', prefixlen: 24 });
+    const link = JSON.parse(host.run(['ip', '-j', 'link', 'show', 'web1-eth0']).stdout);
+    expect(link[0]).toMatchObject({ master: 'minict0', operstate: 'UP' });
+    const inside = host.minict(
+      'exec',
+      'web1',
+      'sh',
+      '-c',
+      'hostname; cat /etc/hostname; grep -c . /proc/mounts; ls /sys/class /dev/null',
+    );
+    expect(inside.stdout).toMatch(/^web1\nweb1\n\d+\n/);
+    expect(inside.status).toBe(0);
+    expect(host.minict('rm', 'web1').stdout).toBe('web1\n');
+    expect(await host.linksGone(/web1-eth0/)).toBe(true);
+    expect(host.snapshot()).toEqual(before);
+    expect(host.run(['ls', '/sys/kernel', '/dev/null']).status).toBe(0);
+  });
+
+  test('containers reach each other by name, and the host reaches them', () => {
+    host.minict('create', 'a1');
+    host.minict('create', 'a2');
+    expect(host.minict('exec', 'a1', 'ping', '-c1', '-W2', 'a2').status).toBe(0);
+    host.minict('exec', '-d', 'a2', 'httpd', '-f', '-h', '/var/www');
+    const address = JSON.parse(host.minict('inspect', 'a2').stdout)[0].address as string;
+    const fetched = host.minict(
+      'exec',
+      'a1',
+      'sh',
+      '-c',
+      `for i in 1 2 3 4 5 6 7 8 9; do wget -qO- http://a2/ && exit; sleep 0.1; done`,
+    );
+    expect(fetched.stdout).toBe('minict\n');
+    expect(host.run(['curl', '-sS', `http://${address}/`]).stdout).toBe('minict\n');
+    expect(host.minict('rm', 'a2')).toMatchObject({ status: 125, stdout: '' });
+    expect(host.minict('rm', '-f', 'a1', 'a2').stdout).toBe('a1\na2\n');
+  });
+});
+
+describe('processes', () => {
+  let host: Host;
+  beforeAll(async () => {
+    host = await Host.create();
+    host.minict('create', 'p1');
+  });
+  afterAll(() => host.destroy());
+
+  test.each([
+    [['true'], 0],
+    [['sh', '-c', 'exit 7'], 7],
+    [['nope'], 127],
+    [['/etc/hosts'], 126],
+    [['sh', '-c', 'kill -TERM $$'], 143],
+  ])('exec %j ends with %i', (argv, status) => {
+    // A program that a signal ends: the shell that waits sees 128+N, as after bare nsenter and chroot.
+    const result = host.run(['sh', '-c', '"$@"; exit $?', 'sh', `${process.cwd()}/dist/minict`, 'exec', 'p1', ...argv]);
+    expect(result.status).toBe(status);
+  });
+
+  test('stdin goes in only with -i, byte for byte', () => {
+    const minict = `${process.cwd()}/dist/minict`;
+    expect(host.run([minict, 'exec', 'p1', 'cat'], {}, 'x').stdout).toBe('');
+    expect(host.run([minict, 'exec', '-i', 'p1', 'cat'], {}, 'x\0y\r\n').stdout).toBe('x\0y\r\n');
+  });
+
+  test('the environment is built, not inherited', () => {
+    const result = host.run([`${process.cwd()}/dist/minict`, 'exec', '-e', 'A=b', 'p1', 'env'], { SECRET: '1' });
+    expect(result.stdout.split('\n').filter(Boolean).sort()).toEqual([
+      'A=b',
+      'HOME=/root',
+      'HOSTNAME=p1',
+      'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    ]);
+    const status = host.minict('exec', 'p1', 'grep', '-E', 'SigIgn|Umask', '/proc/self/status').stdout;
+    expect(status).toContain('Umask:\t0022');
+    expect(status).toContain('SigIgn:\t0000000000000000');
+    // Descriptor 3 is the listing's own.
+    const files = host.minict('exec', 'p1', 'sh', '-c', 'ulimit -Sn; ls /proc/self/fd');
+    expect(files.stdout).toBe('1024\n0\n1\n2\n3\n');
+  });
+
+  test('stop ends a process that ignores TERM, daemons that double-forked too', () => {
+    host.minict('exec', '-d', 'p1', 'sh', '-c', "trap '' TERM; (sleep 300 & ) ; while :; do sleep 1; done");
+    for (let i = 0; i < 100 && !host.minict('ps').stdout.includes('running'); i += 1) Bun.sleepSync(10);
+    expect(host.minict('ps').stdout).toContain('running');
+    expect(host.minict('stop', '-t', '0.3', 'p1')).toMatchObject({ status: 0, stdout: 'p1\n' });
+    expect(host.minict('ps', '-a').stdout).toContain('stopped');
+    expect(host.minict('exec', 'p1', 'true')).toMatchObject({ status: 125 });
+    expect(host.minict('start', 'p1').stdout).toBe('p1\n');
+    expect(host.minict('exec', 'p1', 'true').status).toBe(0);
+  });
+
+  test('a main command is supervised: logs, wait, exit status', () => {
+    expect(host.minict('run', '-d', 'm1', '--', 'sh', '-c', 'echo out; echo err >&2; exit 3').stdout).toBe('m1\n');
+    expect(host.minict('wait', 'm1').stdout).toBe('3\n');
+    expect(host.minict('logs', 'm1').stdout).toBe('out\nerr\n');
+    host.minict('rm', 'm1');
+  });
+
+  test('run --rm gives the program its status and leaves nothing', () => {
+    expect(host.minict('run', '--rm', 'r1', '--', 'sh', '-c', 'echo hi; exit 5')).toMatchObject({
+      status: 5,
+      stdout: 'hi\n',
+    });
+    expect(existsSync(join(host.root, 'containers/r1'))).toBe(false);
+  });
+
+  test('services start in order', () => {
+    host.minict('create', 's1', '--service', 'echo 1 >>/tmp/order', '--service', 'echo 2 >>/tmp/order');
+    expect(host.minict('start', 's1').status).toBe(0);
+    expect(host.minict('exec', 's1', 'cat', '/tmp/order').stdout).toBe('1\n2\n');
+    host.minict('rm', 's1');
+  });
+});
+
+describe('refusals', () => {
+  let host: Host;
+  beforeAll(async () => {
+    host = await Host.create();
+    host.minict('create', 'taken', '--ip', '192.168.0.11');
+  });
+  afterAll(() => host.destroy());
+
+  test.each([
+    [['create', 'a/b'], 'not a valid name'],
+    [['create', '..'], 'not a valid name'],
+    [['create', 'a b'], 'not a valid name'],
+    [['create', 'a\nb'], 'not a valid name'],
+    [['create', ''], 'not a valid name'],
+    [['create', 'x'.repeat(64)], 'longer than 63'],
+    [['create', 'debian:12'], 'not a valid name'],
+    [['create', 'b', '--ip', '300.1.1.1'], 'not an IPv4 address'],
+    [['create', 'b', '--ip', '192.168.0.0'], 'broadcast'],
+    [['create', 'b', '--ip', '192.168.0.255'], 'broadcast'],
+    [['create', 'b', '--ip', '10.0.0.5'], 'outside network'],
+    [['create', 'b', '--ip', '192.168.0.11'], 'taken by container taken'],
+    [['create', 'b', '--ip', '192.168.0.1'], 'taken by the bridge'],
+    [['create', 'taken'], 'a container of that name is there'],
+    [['create', 'b', '--image', 'nope'], 'no such image'],
+    [['create', 'b', '--image', './nope'], 'no such file'],
+    [['create', 'b', '--rootfs', './nope'], 'no such directory'],
+    [['create', 'b', '--nope'], 'unknown option'],
+    [['exec', 'nope', 'true'], 'no such container'],
+    [['rm', 'nope'], 'no such container'],
+    [['nope'], 'unknown command'],
+  ])('%j is refused', (words, cause) => {
+    const before = host.snapshot();
+    const result = host.minict(...words);
+    expect(result).toMatchObject({ status: 125, stdout: '' });
+    expect(result.stderr.split('\n')[0]).toContain(cause);
+    expect(host.snapshot()).toEqual(before);
+  });
+
+  test("another's namespace is refused and stays", () => {
+    expect(host.run(['ip', 'netns', 'add', 'theirs']).status).toBe(0);
+    expect(host.minict('create', 'theirs')).toMatchObject({ status: 125, stdout: '' });
+    expect(host.run(['ip', 'netns', 'exec', 'theirs', 'true']).status).toBe(0);
+    host.run(['ip', 'netns', 'del', 'theirs']);
+  });
+
+  test('an image whose proc, sys, dev are links to the host does not reach it', () => {
+    const image = join(host.root, 'images/base/rootfs');
+    for (const [index, path] of ['proc', 'sys', 'dev'].entries()) {
+      const copy = join(host.root, `hostile-${index}`);
+      cpSync(image, copy, { recursive: true, verbatimSymlinks: true });
+      host.run(['rm', '-r', join(copy, path)]);
+      symlinkSync('/etc', join(copy, path));
+      const mounts = host.run(['cat', '/proc/self/mountinfo']).stdout.split('\n').length;
+      host.minict('create', 'evil', '--rootfs', copy, '--mounts', 'host');
+      host.minict('rm', '-f', 'evil');
+      expect(host.run(['cat', '/proc/self/mountinfo']).stdout.split('\n').length).toBe(mounts);
+      expect(host.run(['test', '-f', '/etc/passwd']).status).toBe(0);
+    }
+  });
+
+  test('two creates of one name at once: exactly one wins', async () => {
+    const minict = `${process.cwd()}/dist/minict`;
+    const both = [host.spawn([minict, 'create', 'twin']), host.spawn([minict, 'create', 'twin'])];
+    expect((await Promise.all(both.map((child) => child.exited))).sort()).toEqual([0, 125]);
+    host.minict('rm', 'twin');
+  });
+
+  test('twenty creates at once, each with an address of its own', async () => {
+    const minict = `${process.cwd()}/dist/minict`;
+    const names = Array.from({ length: 20 }, (_, i) => `c${i}`);
+    const all = names.map((name) => host.spawn([minict, 'create', name]));
+    expect(await Promise.all(all.map((child) => child.exited))).toEqual(names.map(() => 0));
+    const rows = JSON.parse(host.minict('ps', '--format', 'json').stdout) as { address: string; state: string }[];
+    expect(new Set(rows.map((row) => row.address)).size).toBe(21);
+    expect(rows.every((row) => row.state === 'ready')).toBe(true);
+    expect(host.minict('rm', ...names).status).toBe(0);
+  });
+
+  test('a damaged container.json is named and not overwritten', () => {
+    host.minict('create', 'hurt');
+    const path = join(host.root, 'containers/hurt/container.json');
+    const good = readFileSync(path, 'utf8');
+    writeFileSync(path, '{');
+    expect(host.minict('exec', 'hurt', 'true').stderr).toContain('damaged');
+    expect(host.minict('create', 'hurt').status).toBe(125);
+    expect(readFileSync(path, 'utf8')).toBe('{');
+    writeFileSync(path, good);
+    expect(host.minict('rm', 'hurt').status).toBe(0);
+  });
+});
+
+describe('recovery and faults', () => {
+  let host: Host;
+  beforeAll(async () => {
+    host = await Host.create();
+    host.minict('create', 'keep');
+  });
+  afterAll(() => host.destroy());
+
+  /** A folder of tools that do `action` at the k-th call of any of them, then are the real ones. */
+  function tools(k: number, action: string): string {
+    const dir = join(host.root, `tools-${k}-${action.length}`);
+    mkdirSync(dir);
+    for (const tool of ['unshare', 'ip', 'mount', 'nsenter', 'umount']) {
+      const real = Bun.which(tool);
+      const script = `#!/bin/sh\necho x >>${dir}/calls\nif [ "$(wc -l <${dir}/calls)" = ${k} ]; then ${action}; fi\nexec ${real} "$@"\n`;
+      writeFileSync(join(dir, tool), script, { mode: 0o755 });
+    }
+    return `${dir}:${process.env.PATH}`;
+  }
+
+  test.each([1, 2, 3, 4, 5, 6])('create whose host command %i fails leaves the host as it was', async (k) => {
+    const before = host.snapshot();
+    const failed = host.run([`${process.cwd()}/dist/minict`, 'create', 'f1'], {
+      PATH: tools(k, 'echo no >&2; exit 1'),
+    });
+    await host.linksGone(/f1-eth0/);
+    if (failed.status === 0) host.minict('rm', 'f1');
+    else expect(failed.stderr).toContain('no');
+    await host.linksGone(/f1-eth0/);
+    expect(host.snapshot()).toEqual(before);
+  });
+
+  test.each([1, 2, 3, 4, 5])('create killed at host command %i: the next create recovers', async (k) => {
+    const before = host.snapshot();
+    host.run([`${process.cwd()}/dist/minict`, 'create', 'k1'], { PATH: tools(k, 'kill -9 $PPID') });
+    const again = host.minict('create', 'k1');
+    expect(again).toMatchObject({ stderr: expect.not.stringContaining('internal'), status: expect.any(Number) });
+    if (again.status !== 0) expect(again.stderr).toContain('a container of that name is there');
+    expect(host.minict('exec', 'k1', 'hostname').stdout).toBe('k1\n');
+    expect(host.minict('rm', 'k1').status).toBe(0);
+    await host.linksGone(/k1-eth0/);
+    expect(host.snapshot()).toEqual(before);
+  });
+
+  test('a veth or a namespace file removed by hand: ps says broken, start repairs', () => {
+    host.run(['ip', 'link', 'del', 'keep-eth0']);
+    expect(host.minict('ps').stdout).toMatch(/keep +broken .*keep-eth0/);
+    expect(host.minict('start', 'keep').status).toBe(0);
+    expect(host.minict('ps').stdout).toMatch(/keep +ready/);
+    host.run(['umount', '/run/utsns/keep']);
+    expect(host.minict('ps').stdout).toMatch(/keep +broken/);
+    expect(host.minict('start', 'keep').status).toBe(0);
+    expect(host.minict('exec', 'keep', 'hostname').stdout).toBe('keep\n');
+  });
+
+  test('the dry-run script makes the container without minict, its undo takes it away', async () => {
+    const before = host.snapshot();
+    const script = host.minict('create', 'd1', '--dry-run').stdout;
+    const undo = host.minict('create', 'd1', '--dry-run-undo').stdout;
+    expect(host.snapshot()).toEqual(before);
+    const check = Bun.spawnSync(['shellcheck', '-s', 'sh', '-'], { stdin: new TextEncoder().encode(script) });
+    expect(check.stdout.toString()).toBe('');
+    expect(host.run(['sh'], {}, script)).toMatchObject({ status: 0 });
+    const made = host.run(['ip', '-n', 'd1', '-j', 'addr']).stdout;
+    const bare = ['nsenter', '--net=/run/netns/d1', '--uts=/run/utsns/d1', '--mount=/run/mntns/d1'];
+    const chroot = host.run([
+      ...bare,
+      'chroot',
+      join(host.root, 'containers/d1/rootfs'),
+      '/bin/sh',
+      '-c',
+      'hostname; cat /etc/hostname',
+    ]);
+    expect(chroot.stdout).toBe('d1\nd1\n');
+    expect(host.run(['sh'], {}, undo)).toMatchObject({ status: 0 });
+    await host.linksGone(/d1-eth0/);
+    expect(host.snapshot()).toEqual(before);
+    host.minict('create', 'd1');
+    const pick = (text: string) =>
+      (JSON.parse(text) as { ifname: string; address: string; mtu: number; addr_info: { local: string }[] }[]).map(
+        (l) => [l.ifname, l.address, l.mtu, l.addr_info.map((a) => a.local)],
+      );
+    expect(pick(host.run(['ip', '-n', 'd1', '-j', 'addr']).stdout)).toEqual(pick(made));
+    host.minict('rm', 'd1');
+  });
+});
