@@ -1,6 +1,5 @@
 /** minict exec: becomes the program. Loads neither the planner nor execa. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { restoreForExec } from '../host/syscalls.ts';
@@ -56,9 +55,10 @@ export const define: Define = (command, globals) => {
       // Shared until this process is in the cgroup, so that no rm can miss it; it ends with the exec.
       lockContainer(context.roots, name, 'shared');
       getContainer(context.roots, name);
-      const { payload } = cgroupPaths(readCgroupHost(), instance, name);
+      const { enterPayload } = cgroupPaths(readCgroupHost(), instance, name);
       try {
-        writeFileSync(join(payload, 'cgroup.procs'), '0');
+        // No O_CREAT, no O_TRUNC: a cgroup's file is there or the container is stopped.
+        writeFileSync(enterPayload, '0', { flag: 'r+' });
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
           throw new HostError(`cannot enter the cgroup of ${name}: ${(error as Error).message}`);

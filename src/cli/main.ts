@@ -54,14 +54,17 @@ export async function main(argv: string[]): Promise<void> {
       .enablePositionalOptions()
       .exitOverride()
       .configureOutput({ outputError: () => {} });
-    const wanted = verbOf(argv);
-    for (const [name, verb] of Object.entries(VERBS)) {
+    const wanted = verbOf(argv) ?? '';
+    const known = VERBS[wanted];
+    // The other verbs are there for `--help` and for "unknown command" alone.
+    const listed = known === undefined ? Object.entries(VERBS) : [[wanted, known] as const];
+    for (const [name, verb] of listed) {
       const command = program
         .command(name)
         .description(verb.summary)
         .exitOverride()
         .configureOutput({ outputError: () => {} });
-      if (name === wanted) (await verb.load()).define(command, () => program.opts());
+      if (verb === known) (await verb.load()).define(command, () => program.opts());
     }
     await program.parseAsync(argv);
   } catch (error) {

@@ -49,7 +49,7 @@ export const define: Define = (command, globals) => {
         const argv = enterArgv(placeOf(spec, paths), { argv: cmd });
         const term = process.stdin.isTTY ? process.env.TERM : undefined;
         const stdin = options.interactive || process.stdin.isTTY ? 'inherit' : 'ignore';
-        const child = Bun.spawn(inCgroupArgv(cgroupOf(instance, name).payload, argv), {
+        const child = Bun.spawn(inCgroupArgv(cgroupOf(instance, name).enterPayload, argv), {
           stdio: [stdin, 'inherit', 'inherit'],
           env: containerEnv(spec, {}, term),
         });

@@ -16,8 +16,8 @@ import { cgroupOf, readStatus } from './status.ts';
 function runInside(context: Context, instance: string, spec: ContainerSpec, line: string): number {
   const place = placeOf(spec, containerPaths(context.roots, spec.name));
   const argv = enterArgv(place, { argv: ['/bin/sh', '-c', line] });
-  const { payload } = cgroupOf(instance, spec.name);
-  const child = Bun.spawnSync(inCgroupArgv(payload, argv), {
+  const { enterPayload } = cgroupOf(instance, spec.name);
+  const child = Bun.spawnSync(inCgroupArgv(enterPayload, argv), {
     stdio: ['ignore', 2, 2],
     env: containerEnv(spec, {}, undefined),
   });

@@ -39,8 +39,8 @@ export function enterArgv(place: Place, program: Program): string[] {
 }
 
 /** A process enters the payload cgroup before the exec, so nothing it starts can be outside. */
-export function inCgroupArgv(cgroup: string, argv: readonly string[]): string[] {
-  return ['sh', '-c', 'echo 0 >"$0/cgroup.procs" || exit 125; exec "$@"', cgroup, ...argv];
+export function inCgroupArgv(enterPayload: string, argv: readonly string[]): string[] {
+  return ['sh', '-c', 'echo 0 >"$0" || exit 125; exec "$@"', enterPayload, ...argv];
 }
 
 /**
@@ -49,15 +49,15 @@ export function inCgroupArgv(cgroup: string, argv: readonly string[]): string[] 
  */
 const SUPERVISOR = `
 supervisor=$1; payload=$2; dir=$3; shift 3
-echo 0 >"$supervisor/cgroup.procs" || exit 125
+echo 0 >"$supervisor" || exit 125
 exec </dev/null >>"$dir/log" 2>&1
 trap : HUP INT QUIT TERM
-sh -c 'echo 0 >"$0/cgroup.procs" || exit 125; exec "$@"' "$payload" "$@"; status=$?
+sh -c 'echo 0 >"$0" || exit 125; exec "$@"' "$payload" "$@"; status=$?
 echo "$status $(date +%s)" >"$dir/exit.tmp" && mv "$dir/exit.tmp" "$dir/exit"
 `;
 
 export function supervisorArgv(
-  cgroups: { supervisor: string; payload: string },
+  cgroups: { enterSupervisor: string; enterPayload: string },
   dir: string,
   argv: readonly string[],
 ): string[] {
@@ -68,8 +68,8 @@ export function supervisorArgv(
     '-c',
     SUPERVISOR,
     'minict-supervisor',
-    cgroups.supervisor,
-    cgroups.payload,
+    cgroups.enterSupervisor,
+    cgroups.enterPayload,
     dir,
     ...argv,
   ];

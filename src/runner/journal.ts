@@ -5,7 +5,7 @@
  */
 import { appendFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { z } from 'zod/mini';
+import * as z from 'zod/mini';
 import { StateError } from '../errors.ts';
 import type { Step } from '../step.ts';
 

@@ -1,5 +1,5 @@
 /** What container.json says of a container: all that outlasts a reboot. */
-import { z } from 'zod/mini';
+import * as z from 'zod/mini';
 
 export const containerSpec = z.object({
   version: z.literal(1),

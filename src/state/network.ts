@@ -9,7 +9,7 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { z } from 'zod/mini';
+import * as z from 'zod/mini';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { type Lock, takeLock } from '../host/syscalls.ts';
 import { broadcastOf, contains, formatIpv4, formatSubnet, parseSubnet } from '../spec/address.ts';
