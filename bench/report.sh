@@ -1,0 +1,98 @@
+#!/bin/bash
+# WORK/times and WORK/facts → a Markdown report on stdout. Usage: report.sh WORK COMMAND DATE
+# shellcheck disable=SC2016 # backquotes are Markdown here
+set -euo pipefail
+export LC_ALL=C
+
+WORK=$1
+
+fact() { awk -F '\t' -v key="$1" '$1 == key { print $2 }' "$WORK/facts"; }
+
+# median PATTERN: of all samples whose label matches the whole extended pattern, in ms; nothing where there is none.
+median() {
+  awk -F '\t' -v pattern="^($1)\$" '$1 ~ pattern { print $2 }' "$WORK/times" | sort -n |
+    awk '{ v[NR] = $1 } END { if (NR) printf "%.2f", (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2000 }'
+}
+
+measured() { [ -n "$(median "$1")" ]; }
+
+# verdict VALUE LIMIT
+verdict() { awk -v value="$1" -v limit="$2" 'BEGIN { print (value + 0 <= limit + 0) ? "pass" : "MISS" }'; }
+
+# row WHAT OURS BESIDE-WHAT BESIDE LIMIT: labels in ms, the limit a ratio, or - for none.
+row() {
+  local ours beside ratio limit='' result=''
+  if ! measured "$2" || ! measured "$4"; then return 0; fi
+  ours=$(median "$2")
+  beside=$(median "$4")
+  ratio=$(awk -v a="$ours" -v b="$beside" 'BEGIN { printf "%.2f", a / b }')
+  if [ "$5" != - ]; then
+    limit="≤ $5 ×"
+    result=$(verdict "$ratio" "$5")
+  fi
+  printf '| %s | %s | %s | %s | **%s ×** | %s | %s |\n' "$1" "$ours" "$3" "$beside" "$ratio" "$limit" "$result"
+}
+
+sum() { awk -v a="$(median "$1")" -v b="$(median "$2")" 'BEGIN { printf "%.2f", a + b }'; }
+
+mebibytes=$(awk -v bytes="$(fact size)" 'BEGIN { printf "%.1f", bytes / 1048576 }')
+version_ms=$(median minict:version)
+exec_ms=$(median minict:exec)
+bare_ms=$(median bare:exec)
+exec_extra=$(awk -v a="$exec_ms" -v b="$bare_ms" 'BEGIN { printf "%.2f", a - b }')
+exec_ratio=$(awk -v a="$exec_ms" -v b="$bare_ms" 'BEGIN { printf "%.2f", a / b }')
+idle=$(fact idle-processes)
+left_out=$(fact left-out)
+
+cat <<X
+# Benchmarks
+
+Made by \`$2\` (\`bench/run.sh\` writes this file anew). Figures are medians in milliseconds, of $(fact rounds) rounds in which
+all peers take turns. Machines differ and are noisy: only the **ratios** of one run say something, the times promise nothing.
+
+- Machine: Linux $(uname -r), $(nproc) cores, $(uname -m), $3. minict $(fact version), crun $(fact crun).
+- Everything runs in a throwaway host (\`unshare --mount --net\`, a private \`/run\`) and, all peers alike, **on one CPU**
+  (\`taskset\`): in a nested mount namespace \`unshare --mount=FILE\` fails by chance of the CPU. So what minict does side by
+  side (mounts and links) gains nothing here.
+- Root file system: for all the tree of minict's \`base\` image, in an overlay (the script binds it, as it is).
+- "script": \`bench/seed-create.sh\`, the host's commands one by one, and \`bench/seed-rm.sh\`. "crun": an overlay, a network
+  namespace and \`ip -batch\` around it, and its create has a \`sleep\` started, while minict's starts no process.
+- Left out:${left_out:- nothing}.
+
+| what | minict | beside | its time | ratio | limit | |
+|---|---:|---|---:|---:|---:|---|
+| \`--version\` | $version_ms | | | | ≤ 10 ms | $(verdict "$version_ms" 10) |
+| \`exec NAME /bin/true\` | $exec_ms | nsenter (net, uts), chroot | $bare_ms | **$exec_ratio ×** | ≤ + 6 ms (+ $exec_extra) | $(verdict "$exec_extra" 6) |
+X
+row "the same" minict:exec 'nsenter (mount, net, uts), chroot' bare-mount:exec -
+row "\`create\`" minict:create script seed:create 0.35
+row "\`create\`" minict:create crun crun:create 0.8
+row "\`rm -f\`, one process in it" minict:rm crun crun:rm 1
+row "\`rm -f\`, one process in it" minict:rm 'script, no process' seed:rm -
+row "\`run --rm X -- true\`" minict:run crun crun:run 1
+row "\`run --rm X -- true\`" minict:run podman podman:run 0.1
+row "\`run --rm X -- true\`" minict:run docker docker:run 0.1
+
+if measured hundred:all; then
+  # Sums of two medians get labels of their own.
+  {
+    printf 'sum:minict\t%s\n' "$(awk -v ms="$(sum hundred:all hundred:rm-at-once)" 'BEGIN { printf "%d", ms * 1000 }')"
+    printf 'sum:seed\t%s\n' "$(awk -v ms="$(sum seed:hundred-create seed:hundred-rm)" 'BEGIN { printf "%d", ms * 1000 }')"
+  } >>"$WORK/times"
+  row '100 × `create`, one `rm -f` of all' sum:minict script sum:seed 0.5
+  row '— of it the creates' hundred:all script seed:hundred-create -
+  row '— of it the `rm -f`' hundred:rm-at-once script seed:hundred-rm -
+  row '`create` 91–100 of 100' '(hundred|again):(9[1-9]|100)' '`create` 6–15' '(hundred|again):([6-9]|1[0-5])' 1.15
+  row 'the same with 300 more there' 'crowded:(9[1-9]|100)' '`create` 6–15' 'crowded:([6-9]|1[0-5])' 1.15
+  row '`create` with 300 to 400 there' 'crowded:[0-9]+' '`create` 6–15 of 100' '(hundred|again):([6-9]|1[0-5])' -
+  row '`rm -f` of 100 at once' hundred:rm-at-once '100 × `rm -f`' hundred:rm-singly 0.3
+else
+  printf '\nThe rows with hundreds of containers were left out (BENCH_SCALE=0).\n'
+fi
+cat <<X
+
+| | | limit | |
+|---|---:|---:|---|
+| processes for each idle container | $idle | 0 | $(verdict "$idle" 0) |
+| size of the executable | $mebibytes MiB | | |
+X
