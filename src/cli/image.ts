@@ -1,8 +1,8 @@
-/** minict image import|ls|rm */
+/** minict image import|build|ls|rm. Recipes are loaded with the verb that needs them, as every other verb is. */
 import { importImage } from '../image/import.ts';
 import { listImages, removeImage } from '../image/store.ts';
-import { contextFrom, requireRoot, useState } from '../lifecycle/context.ts';
-import { getContainer, listContainers } from '../state/store.ts';
+import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { ensureState, getContainer, listContainers } from '../state/store.ts';
 import type { Define } from './main.ts';
 import { eachName, table } from './report.ts';
 
@@ -13,8 +13,20 @@ export const define: Define = (command, globals) => {
     .action(async (source: string, name: string) => {
       requireRoot('image import');
       const context = contextFrom(globals());
-      useState(context);
+      ensureState(context.roots);
       await importImage(context.roots, source, name);
+      process.stdout.write(`${name}\n`);
+    });
+  command
+    .command('build <recipe-dir> <name>')
+    .description('a folder with a recipe.json')
+    .option('--suite <suite>', "Debian suite, instead of the recipe's")
+    .action(async (dir: string, name: string, options: { suite?: string }) => {
+      requireRoot('image build');
+      const context = contextFrom(globals());
+      ensureState(context.roots);
+      const { buildImage } = await import('../image/recipe.ts');
+      await buildImage(context.roots, dir, name, { ...options, progress: process.stderr.isTTY });
       process.stdout.write(`${name}\n`);
     });
   command

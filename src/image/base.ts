@@ -1,10 +1,13 @@
-/** The embedded default image `base`: the host's static busybox and a few files, made in well under a second. */
+/**
+ * The embedded default image `base`: the host's static busybox and a few files, made in well under a second. Recipes
+ * of the kind `{"from": "busybox"}` begin with the same tree.
+ */
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { HostError } from '../errors.ts';
+import { ConflictError, HostError } from '../errors.ts';
 import type { Roots } from '../state/paths.ts';
-import { publishImage } from './import.ts';
-import type { Image } from './store.ts';
+import { publishImage } from './publish.ts';
+import { findImage, type Image } from './store.ts';
 
 const PT_INTERP = 3;
 
@@ -19,48 +22,64 @@ function isStatic(path: string): boolean {
   );
 }
 
-export async function makeBase(roots: Roots): Promise<Image> {
+function findBusybox(): string {
   const busybox = ['/bin/busybox', '/usr/bin/busybox'].find((path) => existsSync(path) && isStatic(path));
   if (busybox === undefined) {
     throw new HostError('cannot make image base: no static busybox', { hint: 'apt-get install busybox-static' });
   }
-  return publishImage(roots, 'base', busybox, async (rootfs) => {
-    for (const dir of [
-      'bin',
-      'sbin',
-      'usr/bin',
-      'usr/sbin',
-      'etc',
-      'proc',
-      'sys',
-      'dev',
-      'run',
-      'var/www',
-      'var/log',
-      'srv',
-      'home',
-    ]) {
-      mkdirSync(join(rootfs, dir), { recursive: true, mode: 0o755 });
-    }
-    mkdirSync(join(rootfs, 'root'), { mode: 0o700 });
-    mkdirSync(join(rootfs, 'tmp'));
-    chmodSync(join(rootfs, 'tmp'), 0o1777);
-    copyFileSync(busybox, join(rootfs, 'bin/busybox'));
-    chmodSync(join(rootfs, 'bin/busybox'), 0o755);
-    for (const applet of Bun.spawnSync([busybox, '--list-full']).stdout.toString().split('\n')) {
-      const link = join(rootfs, applet);
-      if (applet === '' || existsSync(link)) continue;
-      mkdirSync(dirname(link), { recursive: true });
-      symlinkSync('/bin/busybox', link);
-    }
-    const files = {
-      'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n',
-      'etc/group': 'root:x:0:\nnogroup:x:65534:\n',
-      'etc/hosts': '',
-      'etc/hostname': '',
-      'etc/resolv.conf': '',
-      'var/www/index.html': 'minict\n',
-    };
-    for (const [path, content] of Object.entries(files)) writeFileSync(join(rootfs, path), content, { mode: 0o644 });
-  });
+  return busybox;
+}
+
+/** The image `base`, made where it is not there yet. Throws HostError where the host has no static busybox. */
+export async function makeBase(roots: Roots): Promise<Image> {
+  try {
+    return await publishImage(roots, 'base', 'busybox', 'make image base', async (rootfs) => fillBase(rootfs));
+  } catch (error) {
+    // Two first creates at a time: the other one's is as good.
+    const image = error instanceof ConflictError ? findImage(roots, 'base') : undefined;
+    if (image === undefined) throw error;
+    return image;
+  }
+}
+
+/** Makes the tree of `base` in an empty folder. Throws HostError where the host has no static busybox. */
+export function fillBase(rootfs: string): void {
+  const busybox = findBusybox();
+  for (const dir of [
+    'bin',
+    'sbin',
+    'usr/bin',
+    'usr/sbin',
+    'etc',
+    'proc',
+    'sys',
+    'dev',
+    'run',
+    'var/www',
+    'var/log',
+    'srv',
+    'home',
+  ]) {
+    mkdirSync(join(rootfs, dir), { recursive: true, mode: 0o755 });
+  }
+  mkdirSync(join(rootfs, 'root'), { mode: 0o700 });
+  mkdirSync(join(rootfs, 'tmp'));
+  chmodSync(join(rootfs, 'tmp'), 0o1777);
+  copyFileSync(busybox, join(rootfs, 'bin/busybox'));
+  chmodSync(join(rootfs, 'bin/busybox'), 0o755);
+  for (const applet of Bun.spawnSync([busybox, '--list-full']).stdout.toString().split('\n')) {
+    const link = join(rootfs, applet);
+    if (applet === '' || existsSync(link)) continue;
+    mkdirSync(dirname(link), { recursive: true });
+    symlinkSync('/bin/busybox', link);
+  }
+  const files = {
+    'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n',
+    'etc/group': 'root:x:0:\nnogroup:x:65534:\n',
+    'etc/hosts': '',
+    'etc/hostname': '',
+    'etc/resolv.conf': '',
+    'var/www/index.html': 'minict\n',
+  };
+  for (const [path, content] of Object.entries(files)) writeFileSync(join(rootfs, path), content, { mode: 0o644 });
 }

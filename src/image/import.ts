@@ -1,75 +1,147 @@
 /**
- * Import of a directory or a tarball. Tarballs are untrusted: member names with `..` are refused, and GNU tar itself
- * never writes through a symlink that leads out (it delays such links). Nothing shows before the last rename.
+ * Import of a directory or a tarball. Tarballs are untrusted: a member's header is read and checked before its bytes
+ * go on to GNU tar, so the archive is read once, whatever its size, and tar never sees a member that leads out.
  */
-import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { execa } from 'execa';
-import { ConflictError, firstLine, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
-import { writeJson } from '../state/json-file.ts';
-import { imagePaths, type Roots } from '../state/paths.ts';
-import { findImage, type Image, parseImageName, removeTree } from './store.ts';
+import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import { firstLine, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
+import type { Roots } from '../state/paths.ts';
+import { publishImage } from './publish.ts';
+import type { Image } from './store.ts';
+import { TarMembers } from './tar-members.ts';
 
-async function tool(what: string, argv: readonly string[]): Promise<string> {
-  const [file, ...args] = argv;
-  const result = await execa(file ?? '', args, { env: { LC_ALL: 'C' }, reject: false, maxBuffer: 1 << 30 });
-  if (result.failed) throw new InvalidInputError(`cannot ${what}: ${firstLine(result.stderr) || result.shortMessage}`);
-  return result.stdout;
+const BLOCK = 512;
+const CHUNK_BYTES = 256 << 10;
+
+interface Compression {
+  readonly magic: readonly number[];
+  readonly argv: readonly string[];
+  readonly package: string;
 }
 
-async function unpack(tarball: string, dir: string): Promise<void> {
-  const members = await tool(`read ${tarball}`, ['tar', '--list', '--quoting-style=escape', '-P', '-f', tarball]);
-  for (const member of members.split('\n')) {
-    if (member.split('/').includes('..')) {
-      throw new InvalidInputError(`cannot import ${tarball}: member ${member} leads out of the image`);
-    }
-  }
-  if (members.trim() === '') throw new InvalidInputError(`cannot import ${tarball}: the archive is empty`);
-  await tool(`unpack ${tarball}`, [
-    ...['tar', '--extract', '--file', tarball, '--directory', dir, '--numeric-owner', '--same-owner'],
-    ...['--preserve-permissions', '--xattrs', '--xattrs-include=*', '--delay-directory-restore'],
-  ]);
+const COMPRESSIONS: readonly Compression[] = [
+  { magic: [0x1f, 0x8b], argv: ['gzip', '-dc'], package: 'gzip' },
+  { magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0], argv: ['xz', '-dc', '-T0'], package: 'xz-utils' },
+  { magic: [0x28, 0xb5, 0x2f, 0xfd], argv: ['zstd', '-dcq'], package: 'zstd' },
+  { magic: [0x42, 0x5a, 0x68], argv: ['bzip2', '-dc'], package: 'bzip2' },
+];
+
+/** Messages in English, names as plain bytes. */
+const env = () => ({ ...process.env, LC_ALL: 'C' });
+
+/** By the file's first bytes; undefined for a plain one. */
+function compressionOf(fd: number): Compression | undefined {
+  const head = Buffer.alloc(8);
+  const length = readSync(fd, head, 0, head.length, 0);
+  return COMPRESSIONS.find(({ magic }) => magic.length <= length && magic.every((byte, i) => head[i] === byte));
 }
 
-/** Makes image `name` by `fill`, which gets an empty rootfs directory; all or nothing. */
-export async function publishImage(
-  roots: Roots,
-  name: string,
-  source: string,
-  fill: (rootfs: string) => Promise<void>,
-): Promise<Image> {
-  const paths = imagePaths(roots, parseImageName(name));
-  if (findImage(roots, name) !== undefined) {
-    throw new ConflictError(`cannot import ${source}: image ${name} is there`, { hint: `minict image rm ${name}` });
+/** Pieces of a file. Its buffer is used again: a consumer must be done with a piece before it asks for the next. */
+async function* piecesOf(fd: number): AsyncGenerator<Buffer> {
+  const buffer = Buffer.alloc(CHUNK_BYTES);
+  for (let position = 0; ; ) {
+    const length = readSync(fd, buffer, 0, buffer.length, position);
+    if (length === 0) return;
+    position += length;
+    yield buffer.subarray(0, length);
   }
-  const temporary = join(roots.root, 'images', `.new-${randomBytes(6).toString('hex')}`);
-  mkdirSync(join(temporary, 'rootfs'), { recursive: true, mode: 0o755 });
+}
+
+/** Pieces of what is in a compressed file. Throws where the tool finds it damaged. */
+async function* inflatedPiecesOf(fd: number, compression: Compression, tarball: string): AsyncGenerator<Buffer> {
+  const name = compression.argv[0] as string;
+  if (Bun.which(name) === null) {
+    throw new HostError(`cannot import ${tarball}: ${name} not found`, {
+      hint: `apt-get install ${compression.package}`,
+    });
+  }
+  const child = Bun.spawn([...compression.argv], { stdio: [fd, 'pipe', 'pipe'], env: env() });
+  const complaints = new Response(child.stderr).text();
   try {
-    await fill(join(temporary, 'rootfs'));
-    writeJson(join(temporary, 'image.json'), { version: 1, name, source, createdAt: new Date().toISOString() });
-    renameSync(temporary, paths.dir);
-  } catch (error) {
-    removeTree(temporary);
-    // Another one was quicker: rename(2) does not replace a folder that has something in it.
-    if ((error as NodeJS.ErrnoException).code === 'ENOTEMPTY') {
-      const image = findImage(roots, name);
-      if (image !== undefined) return image;
+    for await (const piece of child.stdout) yield Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
+    if ((await child.exited) !== 0) {
+      const cause = firstLine(await complaints).replace(`${name}: `, '') || `${name} failed`;
+      throw new InvalidInputError(`cannot import ${tarball}: it is damaged or truncated (${name}: ${cause})`);
     }
-    throw error;
+  } finally {
+    child.kill('SIGKILL');
+    await child.exited;
   }
-  return { name, rootfs: paths.rootfs };
 }
 
+/** What tar said, without the lines that only sum up. A full disk comes first: the rest follows from it. */
+function causeOf(complaints: string): string {
+  const lines = complaints.split('\n').map((line) => line.replace(/^tar: /, ''));
+  return lines.find((line) => /No space left on device/.test(line)) ?? lines[0] ?? '';
+}
+
+async function unpack(tarball: string, dir: string, lockFd: number): Promise<void> {
+  const fd = openSync(tarball, 'r');
+  const tar = Bun.spawn(
+    [
+      ...['tar', '--extract', '--file=-', '--directory', dir, '--numeric-owner', '--same-owner'],
+      ...['--preserve-permissions', '--delay-directory-restore', '--xattrs', '--xattrs-include=*'],
+      // Those are overlayfs's own: in a lower layer they would hide or redirect files.
+      '--xattrs-exclude=trusted.overlay.*',
+    ],
+    { stdio: ['pipe', 'ignore', 'pipe', lockFd], env: env() },
+  );
+  const complaints = new Response(tar.stderr as ReadableStream).text();
+  const sink = tar.stdin as Bun.FileSink;
+  try {
+    const compression = compressionOf(fd);
+    const members = new TarMembers(tarball);
+    let tarEnded = false;
+    const feed = async (bytes: Uint8Array) => {
+      try {
+        sink.write(bytes);
+        await sink.flush();
+      } catch {
+        // It closed its stdin: its exit status and its words tell why.
+        tarEnded = true;
+      }
+    };
+    for await (const piece of compression ? inflatedPiecesOf(fd, compression, tarball) : piecesOf(fd)) {
+      const taken = members.push(piece);
+      if (taken > 0) await feed(piece.subarray(0, taken));
+      if (tarEnded) break;
+    }
+    if (!tarEnded) {
+      members.finish();
+      await feed(new Uint8Array(BLOCK));
+    }
+    await Promise.resolve(sink.end()).catch(() => {});
+    if ((await tar.exited) !== 0) {
+      throw new InvalidInputError(`cannot import ${tarball}: ${causeOf(await complaints) || 'tar failed'}`);
+    }
+  } finally {
+    // Nothing may write into the folder any more when it is removed.
+    tar.kill('SIGKILL');
+    await tar.exited;
+    closeSync(fd);
+  }
+}
+
+async function copyTree(source: string, dir: string, lockFd: number): Promise<void> {
+  const child = Bun.spawn(['cp', '-a', '--reflink=auto', '--', `${source}/.`, dir], {
+    stdio: ['ignore', 'ignore', 'pipe', lockFd],
+    env: env(),
+  });
+  const complaints = await new Response(child.stderr as ReadableStream).text();
+  if ((await child.exited) !== 0) throw new HostError(`cannot import ${source}: ${firstLine(complaints)}`);
+}
+
+/** Throws NotFoundError, ConflictError (the name is taken), InvalidInputError (empty, damaged, hostile), HostError. */
 export async function importImage(roots: Roots, source: string, name: string): Promise<Image> {
   const stat = statSync(source, { throwIfNoEntry: false });
   if (stat === undefined) throw new NotFoundError(`cannot import ${source}: no such file or directory`);
   if (stat.isDirectory() && readdirSync(source).length === 0) {
     throw new InvalidInputError(`cannot import ${source}: the directory is empty`);
   }
-  if (!stat.isDirectory() && !stat.isFile()) throw new HostError(`cannot import ${source}: neither file nor directory`);
-  return publishImage(roots, name, source, async (rootfs) => {
-    if (stat.isFile()) await unpack(source, rootfs);
-    else await tool(`copy ${source}`, ['cp', '-a', '--reflink=auto', '--', `${source}/.`, rootfs]);
-  });
+  if (!stat.isDirectory() && !stat.isFile()) {
+    throw new InvalidInputError(`cannot import ${source}: neither file nor directory`);
+  }
+  if (stat.isFile() && stat.size === 0) throw new InvalidInputError(`cannot import ${source}: the file is empty`);
+  return publishImage(roots, name, source, `import ${source}`, (rootfs, lockFd) =>
+    stat.isFile() ? unpack(source, rootfs, lockFd) : copyTree(source, rootfs, lockFd),
+  );
 }

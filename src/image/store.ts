@@ -1,10 +1,15 @@
 /** Images: a read-only root file system in a folder of its own, published by rename. */
-import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { z } from 'zod/mini';
+import * as z from 'zod/mini';
 import { ConflictError, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
+import { takeLock } from '../host/syscalls.ts';
 import { readJson } from '../state/json-file.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
+
+/** A folder in `images/` that is to become an image, and the lock file beside it (see publish.ts). */
+export const NEW_PREFIX = '.new-';
+export const NEW_LOCK_SUFFIX = '.lock';
 
 export interface Image {
   readonly name: string;
@@ -60,6 +65,38 @@ export function removeTree(dir: string): void {
 }
 
 /**
+ * Removes what killed imports and builds left in `images/`, and returns the folders' paths; with `dryRun` it only
+ * lists them. One that is being made is left alone: its lock is held.
+ */
+export function removeStaleImages(roots: Roots, dryRun = false): string[] {
+  const images = join(roots.root, 'images');
+  if (!existsSync(images)) return [];
+  const entries = readdirSync(images).filter((entry) => entry.startsWith(NEW_PREFIX));
+  const ids = new Set(
+    entries.map((entry) => (entry.endsWith(NEW_LOCK_SUFFIX) ? entry.slice(0, -NEW_LOCK_SUFFIX.length) : entry)),
+  );
+  const stale: string[] = [];
+  for (const id of [...ids].sort()) {
+    const dir = join(images, id);
+    const lockPath = `${dir}${NEW_LOCK_SUFFIX}`;
+    const orphan = !existsSync(lockPath);
+    // A dry run makes no lock file; without one, nobody is at work in the folder.
+    const lock = dryRun && orphan ? undefined : takeLock(lockPath, 'exclusive', false);
+    if (lock === undefined && !(dryRun && orphan)) continue;
+    try {
+      if (existsSync(dir)) {
+        if (!dryRun) removeTree(dir);
+        stale.push(dir);
+      }
+      if (!dryRun) rmSync(lockPath, { force: true });
+    } finally {
+      lock?.release();
+    }
+  }
+  return stale;
+}
+
+/**
  * `--image X`: with a `/` a path (a directory is used in place, read-only; a tarball is imported once under its file
  * name), without one an image's name. `base` is made at first use.
  */
@@ -81,5 +118,12 @@ export async function resolveImage(roots: Roots, ref: string): Promise<Image> {
   const name = basename(path)
     .replace(/\.(tar(\.(gz|xz|zst|zstd))?|tgz|txz)$/, '')
     .replace(/[^A-Za-z0-9_.:-]/g, '-');
-  return findImage(roots, name) ?? (await import('./import.ts')).importImage(roots, path, name);
+  try {
+    return findImage(roots, name) ?? (await (await import('./import.ts')).importImage(roots, path, name));
+  } catch (error) {
+    // Two creates from the same tarball at a time: the other one's is as good.
+    const image = error instanceof ConflictError ? findImage(roots, name) : undefined;
+    if (image === undefined) throw error;
+    return image;
+  }
 }

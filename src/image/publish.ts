@@ -1,0 +1,77 @@
+/**
+ * How an image comes into being: in a private folder `images/.new-ID`, published by one rename. A lock file beside the
+ * folder is held as long as anything writes into it, the tools that unpack included, so that what a killed minict left
+ * can be told from what is being made, and reclaimed.
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConflictError, HostError, MinictError } from '../errors.ts';
+import { takeLock } from '../host/syscalls.ts';
+import { writeJson } from '../state/json-file.ts';
+import { imagePaths, type Roots } from '../state/paths.ts';
+import { findImage, type Image, NEW_LOCK_SUFFIX, NEW_PREFIX, parseImageName, removeTree } from './store.ts';
+
+/** What fills a new image: gets the empty root folder and the lock's descriptor, which its child processes inherit. */
+export type Fill = (rootfs: string, lockFd: number) => Promise<void>;
+
+/** Throws ConflictError where an image of that name is there. */
+export function requireNewName(roots: Roots, name: string, verb: string): void {
+  if (findImage(roots, name) !== undefined) throw taken(name, verb);
+}
+
+function taken(name: string, verb: string): ConflictError {
+  return new ConflictError(`cannot ${verb}: image ${name} exists already`, { hint: `minict image rm ${name}` });
+}
+
+/** An error of a system call in the user's terms; a full disk by its name. */
+function asKnown(error: unknown, verb: string, roots: Roots): unknown {
+  if (error instanceof MinictError) {
+    return /no space left on device|ENOSPC/i.test(error.message) ? fullDisk(verb, roots) : error;
+  }
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === undefined) return error;
+  return code === 'ENOSPC' ? fullDisk(verb, roots) : new HostError(`cannot ${verb}: ${message}`, { cause: error });
+}
+
+function fullDisk(verb: string, roots: Roots): HostError {
+  return new HostError(`cannot ${verb}: no space left on the disk of ${roots.root}`, { hint: `df -h ${roots.root}` });
+}
+
+/**
+ * Makes image `name` by `fill`; all or nothing. `verb` is for messages ("import web.tar"), `source` for the record.
+ * Throws ConflictError where the name is taken, also by one who was quicker.
+ */
+export async function publishImage(
+  roots: Roots,
+  name: string,
+  source: string,
+  verb: string,
+  fill: Fill,
+): Promise<Image> {
+  const paths = imagePaths(roots, parseImageName(name));
+  requireNewName(roots, name, verb);
+  const temporary = join(roots.root, 'images', `${NEW_PREFIX}${randomBytes(6).toString('hex')}`);
+  const lockPath = `${temporary}${NEW_LOCK_SUFFIX}`;
+  try {
+    const lock = takeLock(lockPath, 'exclusive');
+    if (lock === undefined) throw new HostError(`cannot ${verb}: ${lockPath} is locked`);
+    try {
+      mkdirSync(join(temporary, 'rootfs'), { recursive: true, mode: 0o755 });
+      await fill(join(temporary, 'rootfs'), lock.fd);
+      writeJson(join(temporary, 'image.json'), { version: 1, name, source, createdAt: new Date().toISOString() });
+      renameSync(temporary, paths.dir);
+    } catch (error) {
+      if (existsSync(temporary)) removeTree(temporary);
+      // rename(2) does not replace a folder that has something in it: another one was quicker.
+      if (['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw taken(name, verb);
+      throw error;
+    } finally {
+      rmSync(lockPath, { force: true });
+      lock.release();
+    }
+  } catch (error) {
+    throw asKnown(error, verb, roots);
+  }
+  return { name, rootfs: paths.rootfs };
+}
