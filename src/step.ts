@@ -31,6 +31,9 @@ export interface Claim {
   readonly name: string;
 }
 
+/** `port` is the host end's being up: what a stop takes away of a NIC. */
+export type Part = 'cgroup' | 'namespaces' | 'nic' | 'port' | 'mounts';
+
 export interface Step {
   readonly id: string;
   readonly why: string;
@@ -39,6 +42,8 @@ export interface Step {
   readonly run: Command;
   readonly undo?: Command;
   readonly claims?: readonly Claim[];
+  /** What is repaired as a whole: its steps are undone and done again together. */
+  readonly part?: Part;
   /** The kernel removes this step's thing together with that of the step named here, so it needs no undo of its own. */
   readonly endsWith?: string;
 }

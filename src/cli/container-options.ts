@@ -1,17 +1,19 @@
 /** Options that create and run share, and how they become a spec. */
 import { realpathSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
-import { z } from 'zod/mini';
+import * as z from 'zod/mini';
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { resolveImage } from '../image/store.ts';
-import { createContainer, recover, refuseForeign } from '../lifecycle/bring-up.ts';
-import { type Context, useState } from '../lifecycle/context.ts';
+import type { Context } from '../lifecycle/context.ts';
+import { createContainer, refuseForeign } from '../lifecycle/create.ts';
 import { DEFAULT_NETWORK, joinNetwork, leaveNetwork } from '../lifecycle/network.ts';
+import { recover } from '../lifecycle/remove.ts';
 import { formatIpv4, parseAddress, parseIpv4 } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { derivedMac, hostLinkName, parseContainerName } from '../spec/name.ts';
+import { lockContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
-import { findContainer, lockContainer } from '../state/store.ts';
+import { ensureState, findContainer } from '../state/store.ts';
 import { parseEnv } from './env.ts';
 
 const options = z.object({
@@ -125,10 +127,10 @@ export async function makeContainer(
 ): Promise<{ spec: ContainerSpec; instance: string }> {
   const opts = parseContainerOptions(rawOptions);
   parseContainerName(rawName);
-  const instance = useState(context);
+  const instance = ensureState(context.roots);
   const lock = lockContainer(context.roots, rawName, 'exclusive');
   try {
-    await recover(context, rawName, lock.fd);
+    await recover(context, instance, rawName, lock.fd);
     if (findContainer(context.roots, rawName) !== undefined) {
       throw new ConflictError(`cannot create ${rawName}: a container of that name is there`, {
         hint: `minict rm ${rawName}`,

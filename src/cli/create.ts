@@ -1,8 +1,8 @@
 /** minict create */
 
 import { readMountPoints } from '../host/facts.ts';
-import { planCreate, readFacts } from '../lifecycle/bring-up.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { planCreate, readFacts } from '../lifecycle/create.ts';
 import { bridgeState, chooseAddress, planNetwork } from '../lifecycle/network.ts';
 import { planHost } from '../plan/container.ts';
 import { script, undoScript } from '../plan/shell.ts';

@@ -1,15 +1,14 @@
-/** minict exec: becomes the program. Loads neither the planner nor execa. */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
-import { ConflictError, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
-import { restoreForExec } from '../host/syscalls.ts';
+/** minict exec: becomes the program. Loads neither zod, the planner nor execa: every import is time. */
+import { existsSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { ConflictError, HostError, InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
+import { isTerminal, restoreForExec } from '../host/syscalls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { placeOf } from '../lifecycle/place.ts';
 import { becomeProgram, spawnDetached } from '../process/become.ts';
-import { containerEnv, enterArgv } from '../process/enter.ts';
+import { enterArgv } from '../process/enter.ts';
 import { parseContainerName } from '../spec/name.ts';
-import { containerPaths } from '../state/paths.ts';
-import { getContainer, lockContainer, readInstance } from '../state/store.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
+import { type Lock, lockContainer } from '../state/locks.ts';
+import { type ContainerPaths, containerPaths } from '../state/paths.ts';
 import { parseEnv } from './env.ts';
 import type { Define } from './main.ts';
 
@@ -40,42 +39,41 @@ export const define: Define = (command, globals) => {
     .action((rawName: string, cmd: string[], options: ExecOptions) => {
       requireRoot('exec');
       const name = parseContainerName(rawName);
-      const context = contextFrom(globals());
-      if (options.tty && !process.stdin.isTTY) {
+      const { roots } = contextFrom(globals());
+      const terminal = isTerminal(0);
+      if (options.tty && !terminal) {
         throw new InvalidInputError('cannot use -t: stdin is no terminal', { hint: 'leave out -t' });
       }
-      const instance = readInstance(context.roots);
-      const paths = containerPaths(context.roots, name);
-      if (instance === undefined) {
-        throw new NotFoundError(`cannot find container ${name}: no such container`, { hint: 'minict ps -a' });
-      }
-      const spec = getContainer(context.roots, name);
-      const env = containerEnv(spec, { ...readEnvFiles(options.envFile), ...parseEnv(options.env) }, terminal());
-      const argv = enterArgv(placeOf(spec, paths), { argv: cmd, user: options.user, workdir: options.workdir });
+      const given = { ...readEnvFiles(options.envFile), ...parseEnv(options.env) };
       // Shared until this process is in the cgroup, so that no rm can miss it; it ends with the exec.
-      lockContainer(context.roots, name, 'shared');
-      getContainer(context.roots, name);
-      const { enterPayload } = cgroupPaths(readCgroupHost(), instance, name);
+      const lock = lockContainer(roots, name, 'shared');
+      const paths = containerPaths(roots, name);
+      const record = readEnterRecord(paths);
+      if (record === undefined) throw notUp(paths, name, lock);
+      const argv = enterArgv(record.place, { argv: cmd, user: options.user, workdir: options.workdir });
+      const term = terminal && process.env.TERM !== undefined ? { TERM: process.env.TERM } : {};
+      const env = { ...term, ...record.env, ...given };
       try {
-        // No O_CREAT, no O_TRUNC: a cgroup's file is there or the container is stopped.
-        writeFileSync(enterPayload, '0', { flag: 'r+' });
+        // No O_CREAT: where the container is stopped, its cgroup is gone.
+        writeFileSync(record.enterPayload, '0', { flag: 'r+' });
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-          throw new HostError(`cannot enter the cgroup of ${name}: ${(error as Error).message}`);
-        }
-        throw new ConflictError(`cannot exec in ${name}: it is stopped`, { hint: `minict start ${name}` });
+        throw new HostError(`cannot enter the cgroup of ${name}: ${(error as Error).message}`, {
+          hint: `minict start ${name}`,
+        });
       }
-      if (options.detach) {
-        spawnDetached(argv, env);
-        return;
-      }
-      becomeProgram(argv, env, options.interactive === true || process.stdin.isTTY === true, restoreForExec);
+      if (options.detach) spawnDetached(argv, env);
+      else becomeProgram(argv, env, options.interactive === true || terminal, restoreForExec);
     });
 };
 
-/** TERM goes in only where there is a terminal to speak of. */
-function terminal(): string | undefined {
-  return process.stdin.isTTY ? process.env.TERM : undefined;
+/** Why there is nothing to enter. A name that nobody has keeps no lock file either. */
+function notUp(paths: ContainerPaths, name: string, lock: Lock): MinictError {
+  if (existsSync(paths.json)) {
+    return new ConflictError(`cannot exec in ${name}: it is stopped`, { hint: `minict start ${name}` });
+  }
+  unlinkSync(paths.lock);
+  lock.release();
+  return new NotFoundError(`cannot find container ${name}: no such container`, { hint: 'minict ps -a' });
 }
 
 function readEnvFiles(files: readonly string[]): Record<string, string> {

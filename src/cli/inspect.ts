@@ -1,4 +1,5 @@
 /** minict inspect: always one JSON array. */
+import { readLinks } from '../host/links.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { cgroupOf, readStatus } from '../lifecycle/status.ts';
 import { parseContainerName } from '../spec/name.ts';
@@ -8,35 +9,27 @@ import type { Define } from './main.ts';
 import { reportError } from './report.ts';
 
 export const define: Define = (command, globals) => {
-  command.argument('<name...>').action((names: string[]) => {
+  command.argument('<name...>').action(async (names: string[]) => {
     requireRoot('inspect');
     const context = contextFrom(globals());
     const instance = readInstance(context.roots) ?? '';
-    const found = names.flatMap((name) => {
+    const found: object[] = [];
+    for (const name of names) {
       try {
         const spec = getContainer(context.roots, parseContainerName(name));
         const paths = containerPaths(context.roots, name);
-        const namespaces = {
-          net: paths.netns,
-          uts: paths.utsns,
-          mount: spec.mounts === 'private' ? paths.mntns : null,
-        };
-        const status = readStatus(context, instance, spec);
-        return [
-          {
-            ...spec,
-            address: spec.nic?.address,
-            status,
-            namespaces,
-            cgroup: cgroupOf(instance, name).payload,
-            folder: paths.dir,
-          },
-        ];
+        found.push({
+          ...spec,
+          address: spec.nic?.address,
+          status: await readStatus(context, instance, spec, readLinks()),
+          namespaces: { net: paths.netns, uts: paths.utsns, mount: spec.mounts === 'private' ? paths.mntns : null },
+          cgroup: cgroupOf(instance, name).payload,
+          folder: paths.dir,
+        });
       } catch (error) {
         process.exitCode = reportError(error);
-        return [];
       }
-    });
+    }
     process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
   });
 };

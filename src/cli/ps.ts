@@ -1,5 +1,6 @@
 /** minict ps */
 import { InvalidInputError } from '../errors.ts';
+import { readLinks } from '../host/links.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readStatus } from '../lifecycle/status.ts';
 import { getContainer, listContainers, readInstance } from '../state/store.ts';
@@ -11,23 +12,27 @@ export const define: Define = (command, globals) => {
     .option('-a, --all', 'stopped ones too')
     .option('-q, --quiet', 'names only')
     .option('--format <format>', 'table or json', 'table')
-    .action((options: { all?: boolean; quiet?: boolean; format: string }) => {
+    .action(async (options: { all?: boolean; quiet?: boolean; format: string }) => {
       requireRoot('ps');
       if (!['table', 'json'].includes(options.format)) {
         throw new InvalidInputError(`cannot use --format ${options.format}: table or json`);
       }
       const context = contextFrom(globals());
       const instance = readInstance(context.roots) ?? '';
-      const rows = listContainers(context.roots).flatMap((name) => {
-        try {
+      const names = listContainers(context.roots);
+      const links = names.length === 0 ? new Map() : readLinks();
+      const results = await Promise.allSettled(
+        names.map(async (name) => {
           const spec = getContainer(context.roots, name);
-          const { state, missing, exitCode } = readStatus(context, instance, spec);
+          const { state, missing, exitCode } = await readStatus(context, instance, spec, links);
           const image = spec.image ?? spec.inPlace ?? '';
-          return [{ name, state, missing, exitCode, image, address: spec.nic?.address ?? '' }];
-        } catch (error) {
-          process.exitCode = reportError(error);
-          return [];
-        }
+          return { name, state, missing, exitCode, image, address: spec.nic?.address ?? '' };
+        }),
+      );
+      const rows = results.flatMap((result) => {
+        if (result.status === 'fulfilled') return [result.value];
+        process.exitCode = reportError(result.reason);
+        return [];
       });
       const shown = rows.filter((row) => options.all || row.state !== 'stopped');
       if (options.format === 'json') process.stdout.write(`${JSON.stringify(shown)}\n`);

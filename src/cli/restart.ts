@@ -1,6 +1,7 @@
 /** minict restart */
-import { contextFrom, requireRoot, useState } from '../lifecycle/context.ts';
+import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { startContainer } from '../lifecycle/start.ts';
+import { ensureState } from '../state/store.ts';
 import type { Define } from './main.ts';
 import { eachName } from './report.ts';
 import { parseGrace, stopByName } from './stop.ts';
@@ -12,7 +13,7 @@ export const define: Define = (command, globals) => {
     .action(async (names: string[], options: { time: string }) => {
       requireRoot('restart');
       const context = contextFrom(globals());
-      const instance = useState(context);
+      const instance = ensureState(context.roots);
       const graceMs = parseGrace(options.time);
       await eachName(names, async (name) => {
         await stopByName(context, instance, name, graceMs);

@@ -3,11 +3,12 @@
 import { writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { InvalidInputError } from '../errors.ts';
+import { isTerminal } from '../host/syscalls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { placeOf } from '../lifecycle/place.ts';
+import { removeContainers } from '../lifecycle/remove.ts';
 import { startContainer } from '../lifecycle/start.ts';
 import { cgroupOf } from '../lifecycle/status.ts';
-import { removeContainers } from '../lifecycle/stop.ts';
 import { containerEnv, enterArgv, inCgroupArgv } from '../process/enter.ts';
 import { containerPaths } from '../state/paths.ts';
 import { addContainerOptions, makeContainer } from './container-options.ts';
@@ -31,7 +32,7 @@ export const define: Define = (command, globals) => {
     .option('-d, --detach', 'leave it running')
     .action(async (name: string, words: string[], options: RunOptions) => {
       requireRoot('run');
-      if (options.tty && !process.stdin.isTTY) {
+      if (options.tty && !isTerminal(0)) {
         throw new InvalidInputError('cannot use -t: stdin is no terminal', { hint: 'leave out -t' });
       }
       if (options.detach && options.rm) throw new InvalidInputError('cannot use -d and --rm together');
@@ -47,11 +48,12 @@ export const define: Define = (command, globals) => {
         await startContainer(context, instance, name, { main: false });
         const paths = containerPaths(context.roots, name);
         const argv = enterArgv(placeOf(spec, paths), { argv: cmd });
-        const term = process.stdin.isTTY ? process.env.TERM : undefined;
-        const stdin = options.interactive || process.stdin.isTTY ? 'inherit' : 'ignore';
+        const terminal = isTerminal(0);
+        const term = terminal && process.env.TERM !== undefined ? { TERM: process.env.TERM } : {};
+        const stdin = options.interactive || terminal ? 'inherit' : 'ignore';
         const child = Bun.spawn(inCgroupArgv(cgroupOf(instance, name).enterPayload, argv), {
           stdio: [stdin, 'inherit', 'inherit'],
-          env: containerEnv(spec, {}, term),
+          env: { ...term, ...containerEnv(spec) },
         });
         // The terminal sends INT and QUIT to the program too; others are handed on.
         for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, () => {});
@@ -64,7 +66,9 @@ export const define: Define = (command, globals) => {
         writeFileSync(paths.exit, `${status} ${Math.floor(Date.now() / 1000)}\n`);
         process.exitCode = status;
       } finally {
-        if (options.rm) for (const error of await removeContainers(context, instance, [name], true)) reportError(error);
+        if (options.rm) {
+          for (const error of (await removeContainers(context, instance, [name], true)).errors) reportError(error);
+        }
       }
     });
 };

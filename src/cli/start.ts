@@ -1,7 +1,8 @@
 /** minict start */
-import { contextFrom, requireRoot, useState } from '../lifecycle/context.ts';
+import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { startContainer } from '../lifecycle/start.ts';
 import { parseContainerName } from '../spec/name.ts';
+import { ensureState } from '../state/store.ts';
 import type { Define } from './main.ts';
 import { eachName } from './report.ts';
 
@@ -9,7 +10,7 @@ export const define: Define = (command, globals) => {
   command.argument('<name...>').action(async (names: string[]) => {
     requireRoot('start');
     const context = contextFrom(globals());
-    const instance = useState(context);
+    const instance = ensureState(context.roots);
     await eachName(names, async (name) => void (await startContainer(context, instance, parseContainerName(name))));
   });
 };

@@ -1,11 +1,11 @@
 /** minict stop */
 import { InvalidInputError } from '../errors.ts';
-import { type Context, contextFrom, requireRoot, useState } from '../lifecycle/context.ts';
+import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { runStopCommands } from '../lifecycle/start.ts';
-import { readStatus } from '../lifecycle/status.ts';
+import { isRunning } from '../lifecycle/status.ts';
 import { stopContainer } from '../lifecycle/stop.ts';
 import { parseContainerName } from '../spec/name.ts';
-import { getContainer } from '../state/store.ts';
+import { ensureState, getContainer } from '../state/store.ts';
 import type { Define } from './main.ts';
 import { eachName } from './report.ts';
 
@@ -20,7 +20,7 @@ export function parseGrace(text: string): number {
 export async function stopByName(context: Context, instance: string, rawName: string, graceMs: number): Promise<void> {
   const name = parseContainerName(rawName);
   const spec = getContainer(context.roots, name);
-  if (spec.stopCommands.length > 0 && readStatus(context, instance, spec).state === 'running') {
+  if (spec.stopCommands.length > 0 && isRunning(instance, name)) {
     runStopCommands(context, instance, spec);
   }
   await stopContainer(context, instance, name, graceMs);
@@ -33,7 +33,7 @@ export const define: Define = (command, globals) => {
     .action(async (names: string[], options: { time: string }) => {
       requireRoot('stop');
       const context = contextFrom(globals());
-      const instance = useState(context);
+      const instance = ensureState(context.roots);
       const graceMs = parseGrace(options.time);
       await eachName(names, (name) => stopByName(context, instance, name, graceMs));
     });

@@ -2,11 +2,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError } from '../errors.ts';
-import { contextFrom, requireRoot, useState } from '../lifecycle/context.ts';
+import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { cgroupOf } from '../lifecycle/status.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
-import { getContainer } from '../state/store.ts';
+import { ensureState, getContainer } from '../state/store.ts';
 import type { Define } from './main.ts';
 
 const POLL_MS = 20;
@@ -15,7 +15,7 @@ export const define: Define = (command, globals) => {
   command.argument('<name>').action(async (rawName: string) => {
     requireRoot('wait');
     const context = contextFrom(globals());
-    const instance = useState(context);
+    const instance = ensureState(context.roots);
     const name = parseContainerName(rawName);
     getContainer(context.roots, name);
     const { exit } = containerPaths(context.roots, name);

@@ -22,18 +22,35 @@ export function readRoutes(): HostRoute[] {
     });
 }
 
-/** Mount points of this mount namespace, from mountinfo (octal escapes undone). */
-export function readMountPoints(pid: number | 'self' = 'self'): string[] {
-  return parseMountPoints(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'));
+/** Mount points that this process can reach. */
+export function readMountPoints(): string[] {
+  return parseMountPoints(readFileSync('/proc/self/mountinfo', 'utf8'));
 }
 
+interface Mount {
+  readonly id: string;
+  readonly parent: string;
+  readonly target: string;
+}
+
+/** From proc_pid_mountinfo(5): octal escapes undone, without mounts that another one covers. */
 export function parseMountPoints(mountinfo: string): string[] {
-  return mountinfo
+  const mounts: Mount[] = mountinfo
     .split('\n')
     .filter(Boolean)
-    .map((line) =>
-      (line.split(' ')[4] ?? '').replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))),
-    );
+    .map((line) => {
+      const [id = '', parent = '', , , target = ''] = line.split(' ');
+      const unescape = (_: string, octal: string) => String.fromCharCode(Number.parseInt(octal, 8));
+      return { id, parent, target: target.replace(/\\(\d{3})/g, unescape) };
+    });
+  const siblings = Map.groupBy(mounts, (mount) => mount.parent);
+  const byId = new Map(mounts.map((mount) => [mount.id, mount]));
+  const covered = (mount: Mount): boolean => {
+    if (siblings.get(mount.parent)?.some((other) => mount.target.startsWith(`${other.target}/`))) return true;
+    const parent = byId.get(mount.parent);
+    return parent !== undefined && parent !== mount && covered(parent);
+  };
+  return mounts.filter((mount) => !covered(mount)).map((mount) => mount.target);
 }
 
 /** The host's name servers without loopback ones, which mean the host itself (docker does the same). */

@@ -2,7 +2,6 @@
 import { InvalidInputError } from '../errors.ts';
 import type { SpawnContext } from '../runner/spawn.ts';
 import { type Roots, rootsFrom } from '../state/paths.ts';
-import { ensureState } from '../state/store.ts';
 
 export interface Context {
   readonly roots: Roots;
@@ -31,11 +30,6 @@ export function requireRoot(what: string): void {
   if (process.getuid?.() !== 0) {
     throw new InvalidInputError(`cannot ${what}: not root`, { hint: `sudo minict ${what}` });
   }
-}
-
-/** The instance id; makes the state folders at first use. */
-export function useState(context: Context): string {
-  return ensureState(context.roots);
 }
 
 export function spawnContext(context: Context, lockFd: number | undefined): SpawnContext {

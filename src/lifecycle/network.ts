@@ -18,14 +18,8 @@ import {
   subnetOf,
 } from '../spec/address.ts';
 import { derivedMac } from '../spec/name.ts';
-import {
-  allocateAddress,
-  lockNetworks,
-  type NetworkRecord,
-  readNetwork,
-  removeNetwork,
-  writeNetwork,
-} from '../state/network.ts';
+import { lockNetworks } from '../state/locks.ts';
+import { allocateAddress, type NetworkRecord, readNetwork, removeNetwork, writeNetwork } from '../state/network.ts';
 import { networkPaths } from '../state/paths.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';

@@ -1,16 +1,24 @@
-/** start: bring up what is missing, then services in order, or the main command under its supervisor. */
-import { rmSync } from 'node:fs';
+/** start: brings back whatever is missing, then runs the services in order, or the main command under its supervisor. */
+import { mkdirSync, rmSync } from 'node:fs';
 import { HostError } from '../errors.ts';
+import { readLinks } from '../host/links.ts';
+import { planBringUp } from '../plan/container.ts';
 import { containerEnv, enterArgv, inCgroupArgv, supervisorArgv } from '../process/enter.ts';
-import { Journal } from '../runner/journal.ts';
+import { applySteps } from '../runner/apply.ts';
+import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { lockContainer } from '../state/locks.ts';
+import type { NetworkRecord } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
-import { getContainer, lockContainer } from '../state/store.ts';
-import { recover, repairContainer } from './bring-up.ts';
-import type { Context } from './context.ts';
+import { getContainer } from '../state/store.ts';
+import type { Part, Step } from '../step.ts';
+import { type Context, spawnContext } from './context.ts';
+import { markUp, prepareHost, readFacts, refuseForeign, waitForHostLink } from './create.ts';
 import { repairNetwork } from './network.ts';
 import { placeOf } from './place.ts';
-import { cgroupOf, readStatus } from './status.ts';
+import { recover } from './remove.ts';
+import { cgroupOf, findBroken, isRunning } from './status.ts';
+import { undoParts } from './stop.ts';
 
 /** Programs of a container never hold a lock: stdio is all they get. */
 function runInside(context: Context, instance: string, spec: ContainerSpec, line: string): number {
@@ -19,13 +27,34 @@ function runInside(context: Context, instance: string, spec: ContainerSpec, line
   const { enterPayload } = cgroupOf(instance, spec.name);
   const child = Bun.spawnSync(inCgroupArgv(enterPayload, argv), {
     stdio: ['ignore', 2, 2],
-    env: containerEnv(spec, {}, undefined),
+    env: containerEnv(spec),
   });
   return child.exitCode;
 }
 
 export function runStopCommands(context: Context, instance: string, spec: ContainerSpec): void {
   for (const line of spec.stopCommands) runInside(context, instance, spec, line);
+}
+
+/** Steps that a start redoes, and those in effect that have to be undone first. */
+export async function planRepair(
+  spec: ContainerSpec,
+  state: JournalState | undefined,
+  whole: readonly Step[],
+): Promise<{ undo: Step[]; redo: Step[] }> {
+  if (state === undefined) return { undo: [], redo: [...whole] };
+  const broken = await findBroken(spec, state, readLinks());
+  const inEffect = new Set(state.steps.map((step) => step.id));
+  const isBroken = (part: Part | undefined): boolean =>
+    part !== undefined &&
+    (broken.has(part) ||
+      (part === 'nic' && isBroken('namespaces')) ||
+      (part === 'port' && isBroken('nic')) ||
+      whole.some((step) => step.part === part && !inEffect.has(step.id)));
+  return {
+    undo: state.steps.filter((step) => isBroken(step.part)),
+    redo: whole.filter((step) => isBroken(step.part) || !inEffect.has(step.id)),
+  };
 }
 
 export async function startContainer(
@@ -36,17 +65,13 @@ export async function startContainer(
 ): Promise<ContainerSpec> {
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
-    await recover(context, name, lock.fd);
+    await recover(context, instance, name, lock.fd);
     const spec = getContainer(context.roots, name);
-    const paths = containerPaths(context.roots, name);
-    const before = readStatus(context, instance, spec);
-    if (before.state === 'broken' || before.state === 'stopped') {
-      const network = spec.nic && (await repairNetwork(context, instance, spec.nic.network));
-      await repairContainer(context, instance, spec, network, lock.fd);
-    }
-    const journal = new Journal(paths.journal);
-    const running = before.state === 'running';
-    if (running && journal.read()?.phase === 'started') return spec;
+    const journal = new Journal(containerPaths(context.roots, name).journal);
+    const before = journal.read();
+    const network = spec.nic && (await repairNetwork(context, instance, spec.nic.network));
+    await repair(context, instance, spec, network, journal, lock.fd);
+    if (before?.phase === 'started' && isRunning(instance, name)) return spec;
     for (const line of spec.services) {
       const status = runInside(context, instance, spec, line);
       if (status !== 0) throw new HostError(`cannot start ${name}: service '${line}' ended with ${status}`);
@@ -59,12 +84,34 @@ export async function startContainer(
   }
 }
 
+async function repair(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  network: NetworkRecord | undefined,
+  journal: Journal,
+  lockFd: number,
+): Promise<void> {
+  const paths = containerPaths(context.roots, spec.name);
+  const state = journal.read();
+  if (state === undefined) refuseForeign(paths, spec.name);
+  await prepareHost(context);
+  if (spec.lower !== undefined) mkdirSync(paths.rootfs, { recursive: true });
+  const facts = readFacts(context, instance, spec, network);
+  const { undo, redo } = await planRepair(spec, state, planBringUp(spec, paths, facts));
+  if (state !== undefined && undo.length > 0) await undoParts(context, spec.name, state, undo, journal, lockFd);
+  if (redo.length === 0) return;
+  if (redo.some((step) => step.part === 'nic' && step.claims !== undefined)) await waitForHostLink(spec);
+  await applySteps(`start ${spec.name}`, redo, journal, spawnContext(context, lockFd));
+  markUp(context, spec, facts, journal);
+}
+
 function startMain(context: Context, instance: string, spec: ContainerSpec): void {
   const paths = containerPaths(context.roots, spec.name);
   rmSync(paths.exit, { force: true });
   const argv = enterArgv(placeOf(spec, paths), { argv: spec.command });
   Bun.spawnSync(supervisorArgv(cgroupOf(instance, spec.name), paths.dir, argv), {
     stdio: ['ignore', 'ignore', 'ignore'],
-    env: containerEnv(spec, {}, undefined),
+    env: containerEnv(spec),
   });
 }

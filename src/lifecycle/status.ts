@@ -1,11 +1,13 @@
-/** What a container is doing, from the kernel: its namespaces, its link, its cgroup. Reads only. */
+/** What a container is doing, from the kernel: its namespaces, links, mounts, cgroup. Reads only. */
 import { existsSync, readFileSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
-import { interfaceIndex } from '../host/syscalls.ts';
+import { parseMountPoints, readMountPoints } from '../host/facts.ts';
+import type { HostLink } from '../host/links.ts';
 import { identityOf } from '../runner/identity.ts';
-import { Journal } from '../runner/journal.ts';
+import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { containerPaths } from '../state/paths.ts';
+import type { Part } from '../step.ts';
 import type { Context } from './context.ts';
 
 export interface Status {
@@ -19,23 +21,64 @@ export function cgroupOf(instance: string, name: string): CgroupPaths {
   return cgroupPaths(readCgroupHost(), instance, name);
 }
 
-export function readStatus(context: Context, instance: string, spec: ContainerSpec): Status {
-  const paths = containerPaths(context.roots, spec.name);
-  const state = new Journal(paths.journal).read();
-  const exitCode = existsSync(paths.exit) ? Number(readFileSync(paths.exit, 'utf8').split(' ')[0]) : undefined;
-  if (state === undefined || state.phase === 'stopped') return { state: 'stopped', missing: [], exitCode };
-  if (state.phase === undefined) return { state: 'broken', missing: ['an interrupted start'], exitCode };
-  const missing: string[] = [];
+/** Parts of the container that are not as their steps left them, each with what is missing. */
+export async function findBroken(
+  spec: ContainerSpec,
+  state: JournalState,
+  links: ReadonlyMap<string, HostLink>,
+): Promise<Map<Part, string[]>> {
+  const broken = new Map<Part, string[]>();
+  const report = (part: Part | undefined, what: string) => {
+    if (part !== undefined) broken.set(part, [...(broken.get(part) ?? []), what]);
+  };
   for (const step of state.steps) {
     for (const claim of step.claims ?? []) {
       // The placeholder files are hidden under the namespaces mounted over them.
       if (claim.kind === 'file') continue;
       const recorded = state.identities.get(step.id)?.[claim.name];
-      if (recorded === undefined || identityOf(claim) !== recorded) missing.push(`${claim.kind} ${claim.name}`);
+      if (recorded === undefined || identityOf(claim) !== recorded) report(step.part, `${claim.kind} ${claim.name}`);
     }
   }
-  if (spec.nic !== undefined && interfaceIndex(spec.nic.network) === 0) missing.push(`bridge ${spec.nic.network}`);
+  const { nic } = spec;
+  if (nic !== undefined && !broken.has('nic') && links.get(nic.hostLink)?.master !== nic.network) {
+    report('nic', `${nic.hostLink} in bridge ${nic.network}`);
+  }
+  if (!broken.has('mounts')) for (const target of await missingMounts(state)) report('mounts', `mount ${target}`);
+  return broken;
+}
+
+async function missingMounts(state: JournalState): Promise<string[]> {
+  const mounts = state.steps.flatMap(({ run }) => (run.kind === 'mount' ? [run] : []));
+  const mntns = mounts[0]?.mntns;
+  if (mounts.length === 0) return [];
+  let there: string[];
+  if (mntns === undefined) there = readMountPoints();
+  else {
+    const argv = ['nsenter', `--mount=${mntns}`, 'cat', '/proc/self/mountinfo'];
+    const child = Bun.spawn(argv, { stdio: ['ignore', 'pipe', 'ignore'] });
+    there = parseMountPoints(await new Response(child.stdout).text());
+  }
+  const found = new Set(there);
+  return mounts.map((mount) => mount.target).filter((target) => !found.has(target));
+}
+
+export async function readStatus(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  links: ReadonlyMap<string, HostLink>,
+): Promise<Status> {
+  const paths = containerPaths(context.roots, spec.name);
+  const exitCode = existsSync(paths.exit) ? Number(readFileSync(paths.exit, 'utf8').split(' ')[0]) : undefined;
+  const state = new Journal(paths.journal).read();
+  if (state === undefined || state.phase === 'stopped') return { state: 'stopped', missing: [], exitCode };
+  if (state.phase === undefined) return { state: 'broken', missing: ['an interrupted start'], exitCode };
+  const missing = [...(await findBroken(spec, state, links)).values()].flat();
   if (missing.length > 0) return { state: 'broken', missing, exitCode };
-  const populated = isPopulated(readCgroupHost(), cgroupOf(instance, spec.name).payload);
-  return { state: populated ? 'running' : 'ready', missing, exitCode };
+  return { state: isRunning(instance, spec.name) ? 'running' : 'ready', missing, exitCode };
+}
+
+/** Whether a process is in the container; cheaper than its whole status. */
+export function isRunning(instance: string, name: string): boolean {
+  return isPopulated(readCgroupHost(), cgroupOf(instance, name).payload);
 }

@@ -4,7 +4,7 @@ import { planLoopback, planNic } from '../network/bridge.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { derivedMac } from '../spec/name.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
-import type { Step } from '../step.ts';
+import type { Part, Step } from '../step.ts';
 import { planRootfs, type RootfsFacts } from '../storage/rootfs.ts';
 
 export interface ContainerFacts {
@@ -85,19 +85,10 @@ export function planFolder(spec: ContainerSpec, paths: ContainerPaths, facts: Co
 /** Everything in the kernel: cgroups, namespaces, NICs, mounts. */
 export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
   const mntns = spec.mounts === 'private' ? paths.mntns : undefined;
-  const nsFile = (id: string, path: string, why: string): Step => ({
-    id: `${id} file`,
-    why,
-    run: { kind: 'write', path, content: '', exclusive: true },
-    undo: { kind: 'unlink', path },
-    claims: [{ kind: 'file', name: path }],
-  });
   const chain = `net ${spec.name}`;
-  return [
-    ...planCgroup(facts.cgroup),
+  const namespaces: Step[] = [
     nsFile('netns', paths.netns, 'file that will hold the network namespace'),
     nsFile('utsns', paths.utsns, 'file that will hold the UTS namespace'),
-    ...(mntns === undefined ? [] : [nsFile('mntns', mntns, 'file that will hold the mount namespace')]),
     {
       id: 'netns',
       why: 'network and UTS namespaces, persisted as bind-mounted files; the host name lives in the latter',
@@ -112,30 +103,52 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
         { kind: 'nsfile', name: paths.utsns },
       ],
     },
-    ...(spec.nic === undefined || facts.bridge === undefined
-      ? planLoopback(spec.name)
+  ];
+  const nic =
+    spec.nic === undefined || facts.bridge === undefined
+      ? []
       : planNic(spec.nic, {
           container: spec.name,
           bridge: facts.bridge,
           hostMac: derivedMac(facts.instance, spec.name, `${spec.nic.name}/host`),
           alias: `minict:${facts.instance}:${spec.name}:${spec.nic.name}`,
-        })),
-    ...planRootfs(
-      {
-        name: spec.name,
-        rootfs: rootfsOf(spec, paths.rootfs),
-        overlay:
-          spec.lower === undefined
-            ? undefined
-            : { lower: [spec.lower, facts.skeleton], upper: paths.upper, work: paths.work },
-        files: {
-          '/etc/hosts': facts.hostsFile,
-          '/etc/hostname': paths.hostname,
-          '/etc/resolv.conf': paths.resolvConf,
-        },
-        mntns,
-      },
-      facts.rootfs,
-    ),
+        });
+  const rootfs = planRootfs(
+    {
+      name: spec.name,
+      rootfs: rootfsOf(spec, paths.rootfs),
+      overlay:
+        spec.lower === undefined
+          ? undefined
+          : { lower: [spec.lower, facts.skeleton], upper: paths.upper, work: paths.work },
+      files: { '/etc/hosts': facts.hostsFile, '/etc/hostname': paths.hostname, '/etc/resolv.conf': paths.resolvConf },
+      mntns,
+    },
+    facts.rootfs,
+  );
+  const mounts =
+    mntns === undefined ? rootfs : [nsFile('mntns', mntns, 'file that will hold the mount namespace'), ...rootfs];
+  return [
+    ...inPart('cgroup', planCgroup(facts.cgroup)),
+    ...inPart('namespaces', namespaces),
+    ...inPart('nic', nic),
+    // Last of its chain, so that one `ip -batch` inside does for it and the NIC.
+    ...inPart('namespaces', [planLoopback(spec.name)]),
+    ...inPart('mounts', mounts),
   ];
+}
+
+function inPart(part: Part, steps: readonly Step[]): Step[] {
+  return steps.map((step) => ({ part, ...step }));
+}
+
+/** A namespace is bound onto a file; made exclusively, so that another's of that name is never taken. */
+function nsFile(id: string, path: string, why: string): Step {
+  return {
+    id: `${id} file`,
+    why,
+    run: { kind: 'write', path, content: '', exclusive: true },
+    undo: { kind: 'unlink', path },
+    claims: [{ kind: 'file', name: path }],
+  };
 }

@@ -16,14 +16,9 @@ export interface Program {
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Built, not inherited: only TERM comes from outside, for a terminal. */
-export function containerEnv(
-  spec: ContainerSpec,
-  extra: Readonly<Record<string, string>>,
-  term: string | undefined,
-): Record<string, string> {
-  const home = { HOME: '/root', HOSTNAME: spec.hostname, PATH };
-  return { ...home, ...(term === undefined ? {} : { TERM: term }), ...spec.env, ...extra };
+/** Built, not inherited: exec adds TERM where there is a terminal, and its own `-e`. */
+export function containerEnv(spec: ContainerSpec): Record<string, string> {
+  return { HOME: '/root', HOSTNAME: spec.hostname, PATH, ...spec.env };
 }
 
 /** chroot(1) resolves user and group inside, and gives 126 and 127 as a shell does. */

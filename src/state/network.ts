@@ -1,17 +1,8 @@
 /** A network's record: subnet, bridge and who holds which address. Held under the network lock. */
-import {
-  closeSync,
-  existsSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import * as z from 'zod/mini';
 import { ConflictError, InvalidInputError } from '../errors.ts';
-import { type Lock, takeLock } from '../host/syscalls.ts';
+import { takeLock } from '../host/syscalls.ts';
 import { broadcastOf, contains, formatIpv4, formatSubnet, parseSubnet } from '../spec/address.ts';
 import { readJson, writeJson } from './json-file.ts';
 import { containerPaths, networkPaths, type Roots } from './paths.ts';
@@ -28,11 +19,6 @@ const networkRecord = z.object({
 });
 
 export type NetworkRecord = z.infer<typeof networkRecord>;
-
-export function lockNetworks(roots: Roots): Lock {
-  mkdirSync(roots.runDir, { recursive: true, mode: 0o700 });
-  return takeLock(networkPaths(roots, '').lock, 'exclusive') as Lock;
-}
 
 export function readNetwork(roots: Roots, name: string): NetworkRecord | undefined {
   return readJson(networkPaths(roots, name).json, networkRecord, `network ${name}`);

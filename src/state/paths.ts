@@ -33,6 +33,7 @@ export interface ContainerPaths {
   readonly exit: string;
   readonly runDir: string;
   readonly journal: string;
+  readonly enter: string;
   readonly lock: string;
   readonly netns: string;
   readonly utsns: string;
@@ -55,6 +56,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     exit: join(dir, 'exit'),
     runDir,
     journal: join(runDir, 'journal'),
+    enter: join(runDir, 'enter.json'),
     lock: join(roots.runDir, `.lock-${name}`),
     netns: join(NETNS_DIR, name),
     utsns: join(UTSNS_DIR, name),

@@ -1,9 +1,7 @@
 /** The state folder: instance id, containers, locks. A container exists while its container.json does. */
-import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError, HostError, NotFoundError } from '../errors.ts';
-import { type Lock, takeLock } from '../host/syscalls.ts';
 import { type ContainerSpec, containerSpec } from '../spec/container.ts';
 import { readJson, writeJson } from './json-file.ts';
 import { containerPaths, type Roots } from './paths.ts';
@@ -14,6 +12,10 @@ export function readInstance(roots: Roots): string | undefined {
   return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined;
 }
 
+function newInstance(): string {
+  return Buffer.from(crypto.getRandomValues(new Uint8Array(4))).toString('hex');
+}
+
 /** Makes the state folders and the instance id. Throws ConflictError where the run dir is another root's. */
 export function ensureState(roots: Roots): string {
   try {
@@ -22,7 +24,7 @@ export function ensureState(roots: Roots): string {
     }
     mkdirSync(roots.runDir, { recursive: true, mode: 0o700 });
     if (readInstance(roots) === undefined) {
-      writeFileSync(join(roots.root, 'instance'), `${randomBytes(4).toString('hex')}\n`, { flag: 'wx', mode: 0o600 });
+      writeFileSync(join(roots.root, 'instance'), `${newInstance()}\n`, { flag: 'wx', mode: 0o600 });
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
@@ -43,11 +45,6 @@ export function ensureState(roots: Roots): string {
     }
   }
   return instance;
-}
-
-export function lockContainer(roots: Roots, name: string, mode: 'shared' | 'exclusive'): Lock {
-  mkdirSync(roots.runDir, { recursive: true, mode: 0o700 });
-  return takeLock(containerPaths(roots, name).lock, mode) as Lock;
 }
 
 export function findContainer(roots: Roots, name: string): ContainerSpec | undefined {

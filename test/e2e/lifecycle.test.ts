@@ -215,7 +215,8 @@ describe('refusals', () => {
     const path = join(host.root, 'containers/hurt/container.json');
     const good = readFileSync(path, 'utf8');
     writeFileSync(path, '{');
-    expect(host.minict('exec', 'hurt', 'true').stderr).toContain('damaged');
+    expect(host.minict('start', 'hurt').stderr).toContain('damaged');
+    expect(host.minict('inspect', 'hurt').stderr).toContain('damaged');
     expect(host.minict('create', 'hurt').status).toBe(125);
     expect(readFileSync(path, 'utf8')).toBe('{');
     writeFileSync(path, good);

@@ -3,7 +3,7 @@
  * machine is touched, and test files run side by side. One CPU: mount-namespace ids are handed out per CPU, and in a
  * nested namespace `unshare --mount=FILE` fails by chance where they come out of order.
  */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -88,11 +88,6 @@ export class Host {
     const names = this.minict('ps', '-a', '-q').stdout.split('\n').filter(Boolean);
     if (names.length > 0) this.minict('rm', '-f', ...names);
     this.minict('system', 'prune');
-    const instance = join(this.root, 'instance');
-    const id = existsSync(instance) ? readFileSync(instance, 'utf8').trim() : '';
-    for (const top of ['/sys/fs/cgroup', '/sys/fs/cgroup/unified', '/sys/fs/cgroup/freezer']) {
-      if (id !== '' && existsSync(join(top, `minict-${id}`))) rmdirSync(join(top, `minict-${id}`));
-    }
     this.anchor.kill();
     await this.anchor.exited;
     rmSync(this.root, { recursive: true, force: true });
