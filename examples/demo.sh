@@ -38,6 +38,10 @@ clean() {
       minict image rm "$image"
     fi
   done
+  if marked network; then
+    headline 'Removing the default network, unless a container is in it'
+    minict system prune
+  fi
   headline "Removing $cache"
   $SUDO rm -rf "$cache"
 }
@@ -57,18 +61,14 @@ need() {
   $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
 }
 
-# image SUITE: builds the tarball unless cached, imports it unless present.
+# image SUITE: builds it unless minict has it already.
 image() {
   if has_image "web-$1"; then
     headline "Image web-$1 is there already"
     return 0
   fi
-  if ! $SUDO test -s "$cache/$1-web.tar"; then
-    headline "Building a Debian $1 root filesystem with nginx and sshd"
-    $SUDO sh images/web/build.sh "$1" "$cache" || return 1
-  fi
-  headline "Importing it as image web-$1"
-  minict image import "$cache/$1-web.tar" "web-$1" || return 1
+  headline "Building image web-$1: Debian $1 with nginx and sshd"
+  minict image build images/web "web-$1" --suite "$1" || return 1
   mark "web-$1"
 }
 
@@ -80,8 +80,14 @@ create() {
     return 0
   fi
   headline "Creating $1 from $2 at $3"
-  if ! minict create "$1" --image "$2" --ip "$3"; then
-    headline "$3 was refused (see above): letting minict choose the address of $1"
+  if ! refusal=$(minict create "$1" --image "$2" --ip "$3" 2>&1 >/dev/null); then
+    printf '%s\n' "$refusal" >&2
+    # The host may have this subnet already; anything else is no reason to try another address.
+    case $refusal in
+      *overlap* | *route*) ;;
+      *) die "$1 could not be created" ;;
+    esac
+    headline "Letting minict choose the address of $1"
     minict create "$1" --image "$2"
   fi
   mark "$1"
@@ -116,7 +122,7 @@ esac
 
 headline 'Building minict'
 sh bin/prepare.sh build
-need curl iproute2 openssh-client procps python3 util-linux
+need busybox-static curl debian-archive-keyring iproute2 mmdebstrap openssh-client procps python3 util-linux
 $SUDO mkdir -p "$cache"
 
 image bookworm || die 'the bookworm image could not be made'
@@ -126,6 +132,7 @@ if ! image trixie; then
   second=web-bookworm
 fi
 
+ip link show minict0 >/dev/null 2>&1 || mark network
 create test01 web-bookworm 192.168.0.11
 create test02 "$second" 192.168.0.12
 address01=$(address test01)

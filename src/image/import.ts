@@ -71,7 +71,9 @@ async function* inflatedPiecesOf(fd: number, compression: Compression, tarball: 
 /** What tar said, without the lines that only sum up. A full disk comes first: the rest follows from it. */
 function causeOf(complaints: string): string {
   const lines = complaints.split('\n').map((line) => line.replace(/^tar: /, ''));
-  return lines.find((line) => /No space left on device/.test(line)) ?? lines[0] ?? '';
+  // A write that the disk takes only in part is the same, said in tar's words.
+  const full = lines.some((line) => /No space left on device|: Wrote only \d+ of/.test(line));
+  return full ? 'No space left on device' : (lines[0] ?? '');
 }
 
 async function unpack(tarball: string, dir: string, lockFd: number): Promise<void> {
