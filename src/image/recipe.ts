@@ -122,9 +122,10 @@ async function runTool(what: string, argv: readonly string[], lockFd: number, pr
   const lines = complaints.trim().split('\n');
   const cause =
     /no space left on device/i.exec(complaints)?.[0] ?? lines.find((text) => /^E: /.test(text)) ?? lines.at(-1);
-  throw new HostError(
-    `cannot ${what}: ${firstLine(cause ?? '') || `${argv.find((word) => !word.startsWith('-'))} failed`}`,
-  );
+  if (progress) throw new HostError(`cannot ${what}: its tools failed, see above`);
+  throw new HostError(`cannot ${what}: ${firstLine(cause ?? '') || 'a tool failed'}`, {
+    hint: 'on a terminal the tools show all they do',
+  });
 }
 
 /** In a mount namespace of its own: what the tool mounts into the tree goes with it, however it ends. */
@@ -150,7 +151,7 @@ async function fillDebian(
   } else if (Bun.which('debootstrap') !== null) {
     const tool = ['debootstrap', '--variant=minbase', ...include, recipe.suite, rootfs];
     await runTool(what, [...OWN_MOUNTS, ...tool], lockFd, progress);
-    await runTool(what, ['chroot', rootfs, 'apt-get', 'clean'], lockFd, progress);
+    await runTool(what, ['chroot', rootfs, '/usr/bin/apt-get', 'clean'], lockFd, progress);
   } else {
     throw new HostError(`cannot ${what}: neither mmdebstrap nor debootstrap found`, {
       hint: 'apt-get install mmdebstrap',
