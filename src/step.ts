@@ -15,7 +15,7 @@ export type Command =
       /** File of a persisted mount namespace; absent: the host's own table. */
       readonly mntns?: string;
     }
-  | { readonly kind: 'umount'; readonly targets: readonly string[] }
+  | { readonly kind: 'umount'; readonly targets: readonly string[]; readonly lazy?: boolean; readonly mntns?: string }
   | { readonly kind: 'mkdir'; readonly path: string; readonly mode: number; readonly parents?: boolean }
   | { readonly kind: 'write'; readonly path: string; readonly content: string; readonly exclusive?: boolean }
   | { readonly kind: 'unlink'; readonly path: string }

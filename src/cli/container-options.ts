@@ -3,6 +3,7 @@ import { realpathSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import * as z from 'zod/mini';
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
+import { foreignDrops } from '../host/firewall.ts';
 import { resolveImage } from '../image/store.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
@@ -15,6 +16,7 @@ import { lockContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
 import { parseEnv } from './env.ts';
+import { reportWarning } from './report.ts';
 
 const options = z.object({
   image: z.optional(z.string()),
@@ -144,9 +146,11 @@ export async function makeContainer(
     }
     const request = { name: spec.name, hostname: spec.hostname, ip: opts.ip };
     const { record, address, prefix } = await joinNetwork(context, instance, request);
+    const drops = foreignDrops(record.bridge);
     try {
       const full = withNic(spec, opts, instance, { address, prefix, gateway: record.gateway });
       await createContainer(context, instance, full, record, lock.fd);
+      for (const { rule, fix } of await drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
       return { spec: full, instance };
     } catch (error) {
       leaveNetwork(context, [spec.name]);

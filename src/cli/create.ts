@@ -10,6 +10,7 @@ import { containerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.
 import { readInstance } from '../state/store.ts';
 import { addContainerOptions, makeContainer, parseContainerOptions, specFrom, withNic } from './container-options.ts';
 import type { Define } from './main.ts';
+import { print } from './output.ts';
 
 export const define: Define = (command, globals) => {
   addContainerOptions(command)
@@ -21,11 +22,11 @@ export const define: Define = (command, globals) => {
       requireRoot('create');
       const context = contextFrom(globals());
       if (options.dryRun || options.dryRunUndo) {
-        process.stdout.write(await dryRun(context, name, options, cmd, options.dryRunUndo ?? false));
+        print(await dryRun(context, name, options, cmd, options.dryRunUndo ?? false));
         return;
       }
       const { spec } = await makeContainer(context, name, options, cmd);
-      process.stdout.write(`${spec.name}\n`);
+      print(`${spec.name}\n`);
     });
 };
 

@@ -4,7 +4,8 @@ import { listImages, removeImage } from '../image/store.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { ensureState, getContainer, listContainers } from '../state/store.ts';
 import type { Define } from './main.ts';
-import { eachName, table } from './report.ts';
+import { print, table } from './output.ts';
+import { eachName } from './report.ts';
 
 export const define: Define = (command, globals) => {
   command
@@ -15,7 +16,7 @@ export const define: Define = (command, globals) => {
       const context = contextFrom(globals());
       ensureState(context.roots);
       await importImage(context.roots, source, name);
-      process.stdout.write(`${name}\n`);
+      print(`${name}\n`);
     });
   command
     .command('build <recipe-dir> <name>')
@@ -27,7 +28,7 @@ export const define: Define = (command, globals) => {
       ensureState(context.roots);
       const { buildImage } = await import('../image/recipe.ts');
       await buildImage(context.roots, dir, name, { ...options, progress: process.stderr.isTTY });
-      process.stdout.write(`${name}\n`);
+      print(`${name}\n`);
     });
   command
     .command('ls')
@@ -36,8 +37,8 @@ export const define: Define = (command, globals) => {
     .action((options: { quiet?: boolean }) => {
       requireRoot('image ls');
       const images = listImages(contextFrom(globals()).roots);
-      if (options.quiet) process.stdout.write(images.map((image) => `${image.name}\n`).join(''));
-      else process.stdout.write(table([['NAME', 'ROOTFS'], ...images.map((image) => [image.name, image.rootfs])]));
+      if (options.quiet) print(images.map((image) => `${image.name}\n`).join(''));
+      else print(table([['NAME', 'ROOTFS'], ...images.map((image) => [image.name, image.rootfs])]));
     });
   command
     .command('rm <name...>')

@@ -6,6 +6,7 @@ import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Define } from './main.ts';
+import { print } from './output.ts';
 import { reportError } from './report.ts';
 
 export const define: Define = (command, globals) => {
@@ -21,7 +22,7 @@ export const define: Define = (command, globals) => {
         found.push({
           ...spec,
           address: spec.nic?.address,
-          status: await readStatus(context, instance, spec, readLinks()),
+          status: await readStatus(context, instance, spec, await readLinks()),
           namespaces: { net: paths.netns, uts: paths.utsns, mount: spec.mounts === 'private' ? paths.mntns : null },
           cgroup: cgroupOf(instance, name).payload,
           folder: paths.dir,
@@ -30,6 +31,6 @@ export const define: Define = (command, globals) => {
         process.exitCode = reportError(error);
       }
     }
-    process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
+    print(`${JSON.stringify(found, null, 2)}\n`);
   });
 };

@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { GlobalOptions } from '../lifecycle/context.ts';
+import { print } from './output.ts';
 import { reportError } from './report.ts';
 
 export type Define = (command: Command, globals: () => GlobalOptions) => void;
@@ -26,7 +27,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   inspect: { summary: 'all that is known of a container, as JSON', load: () => import('./inspect.ts') },
   logs: { summary: "output of a container's main command", load: () => import('./logs.ts') },
   wait: { summary: 'wait for the main command and print its exit status', load: () => import('./wait.ts') },
-  image: { summary: 'images: import, ls, rm', load: () => import('./image.ts') },
+  image: { summary: 'images: import, build, ls, rm', load: () => import('./image.ts') },
   system: { summary: 'the host: doctor, prune', load: () => import('./system.ts') },
 };
 
@@ -53,7 +54,7 @@ export async function main(argv: string[]): Promise<void> {
       .option('--debug', 'print stacks of errors')
       .enablePositionalOptions()
       .exitOverride()
-      .configureOutput({ outputError: () => {} });
+      .configureOutput({ writeOut: print, outputError: () => {} });
     const wanted = verbOf(argv) ?? '';
     const known = VERBS[wanted];
     // The other verbs are there for `--help` and for "unknown command" alone.
@@ -63,7 +64,7 @@ export async function main(argv: string[]): Promise<void> {
         .command(name)
         .description(verb.summary)
         .exitOverride()
-        .configureOutput({ outputError: () => {} });
+        .configureOutput({ writeOut: print, outputError: () => {} });
       if (verb === known) (await verb.load()).define(command, () => program.opts());
     }
     await program.parseAsync(argv);

@@ -5,7 +5,8 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readStatus } from '../lifecycle/status.ts';
 import { getContainer, listContainers, readInstance } from '../state/store.ts';
 import type { Define } from './main.ts';
-import { reportError, table } from './report.ts';
+import { print, table } from './output.ts';
+import { reportError } from './report.ts';
 
 export const define: Define = (command, globals) => {
   command
@@ -20,7 +21,7 @@ export const define: Define = (command, globals) => {
       const context = contextFrom(globals());
       const instance = readInstance(context.roots) ?? '';
       const names = listContainers(context.roots);
-      const links = names.length === 0 ? new Map() : readLinks();
+      const links = names.length === 0 ? new Map() : await readLinks();
       const results = await Promise.allSettled(
         names.map(async (name) => {
           const spec = getContainer(context.roots, name);
@@ -35,8 +36,8 @@ export const define: Define = (command, globals) => {
         return [];
       });
       const shown = rows.filter((row) => options.all || row.state !== 'stopped');
-      if (options.format === 'json') process.stdout.write(`${JSON.stringify(shown)}\n`);
-      else if (options.quiet) process.stdout.write(shown.map((row) => `${row.name}\n`).join(''));
+      if (options.format === 'json') print(`${JSON.stringify(shown)}\n`);
+      else if (options.quiet) print(shown.map((row) => `${row.name}\n`).join(''));
       else {
         const body = shown.map((row) => [
           row.name,
@@ -44,7 +45,7 @@ export const define: Define = (command, globals) => {
           row.image,
           row.address,
         ]);
-        process.stdout.write(table([['NAME', 'STATUS', 'IMAGE', 'ADDRESS'], ...body]));
+        print(table([['NAME', 'STATUS', 'IMAGE', 'ADDRESS'], ...body]));
       }
     });
 };

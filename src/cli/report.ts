@@ -1,5 +1,6 @@
-/** How results and errors are printed. */
+/** How errors are printed, and verbs that take several names. */
 import { MinictError } from '../errors.ts';
+import { print } from './output.ts';
 
 /** Prints an error (stderr) and returns its exit status. */
 export function reportError(error: unknown, debug = false): number {
@@ -11,28 +12,19 @@ export function reportError(error: unknown, debug = false): number {
   return known ? error.exitCode : 125;
 }
 
+/** What works, but not as its user may expect. */
+export function reportWarning(message: string, hint: string): void {
+  process.stderr.write(`minict: warning: ${message}\nhint: ${hint}\n`);
+}
+
 /** Does `action` for each name, goes on after a failure, prints the names that worked; exit status is the worst. */
 export async function eachName(names: readonly string[], action: (name: string) => Promise<void>): Promise<void> {
   for (const name of names) {
     try {
       await action(name);
-      process.stdout.write(`${name}\n`);
+      print(`${name}\n`);
     } catch (error) {
       process.exitCode = Math.max(Number(process.exitCode ?? 0), reportError(error));
     }
   }
-}
-
-/** Columns of a table, padded; no colour, so that scripts and people see the same. */
-export function table(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
 }

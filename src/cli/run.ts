@@ -13,6 +13,7 @@ import { containerEnv, enterArgv, inCgroupArgv } from '../process/enter.ts';
 import { containerPaths } from '../state/paths.ts';
 import { addContainerOptions, makeContainer } from './container-options.ts';
 import type { Define } from './main.ts';
+import { print } from './output.ts';
 import { reportError } from './report.ts';
 
 interface RunOptions {
@@ -40,12 +41,12 @@ export const define: Define = (command, globals) => {
       const cmd = words.length > 0 ? words : ['/bin/sh'];
       const { spec, instance } = await makeContainer(context, name, options, cmd);
       if (options.detach) {
-        await startContainer(context, instance, name);
-        process.stdout.write(`${name}\n`);
+        await startContainer(context, instance, name, { main: true, fresh: true });
+        print(`${name}\n`);
         return;
       }
       try {
-        await startContainer(context, instance, name, { main: false });
+        await startContainer(context, instance, name, { main: false, fresh: true });
         const paths = containerPaths(context.roots, name);
         const argv = enterArgv(placeOf(spec, paths), { argv: cmd });
         const terminal = isTerminal(0);

@@ -2,9 +2,16 @@
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { prune } from '../lifecycle/prune.ts';
 import { ensureState } from '../state/store.ts';
+import { doctor } from './doctor.ts';
 import type { Define } from './main.ts';
+import { print } from './output.ts';
 
 export const define: Define = (command, globals) => {
+  command
+    .command('doctor')
+    .description('check the host, with the command that mends what is wrong')
+    .option('--format <format>', 'table or json', 'table')
+    .action(async (options: { format: string }) => doctor(globals(), options.format));
   command
     .command('prune')
     .description("remove minict's own leftovers, and the default network where no container is in it")
@@ -13,6 +20,6 @@ export const define: Define = (command, globals) => {
       requireRoot('system prune');
       const context = contextFrom(globals());
       const found = await prune(context, ensureState(context.roots), options.dryRun ?? false);
-      process.stdout.write(found.map((line) => `${line}\n`).join(''));
+      print(found.map((line) => `${line}\n`).join(''));
     });
 };

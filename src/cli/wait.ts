@@ -8,6 +8,7 @@ import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import type { Define } from './main.ts';
+import { print } from './output.ts';
 
 const POLL_MS = 20;
 
@@ -22,6 +23,6 @@ export const define: Define = (command, globals) => {
     const { supervisor } = cgroupOf(instance, name);
     while (isPopulated(readCgroupHost(), supervisor)) await Bun.sleep(POLL_MS);
     if (!existsSync(exit)) throw new ConflictError(`cannot wait for ${name}: no main command has run`);
-    process.stdout.write(`${readFileSync(exit, 'utf8').split(' ')[0]}\n`);
+    print(`${readFileSync(exit, 'utf8').split(' ')[0]}\n`);
   });
 };

@@ -1,6 +1,7 @@
 /** Interfaces of this network namespace by `ip -j`; /sys/class/net may show another namespace's. */
 import * as z from 'zod/mini';
 import { HostError } from '../errors.ts';
+import { readToolOutput } from './tool-output.ts';
 
 const link = z.object({ ifname: z.string(), master: z.optional(z.string()) });
 
@@ -10,11 +11,13 @@ export interface HostLink {
 }
 
 /** All interfaces by name. */
-export function readLinks(): Map<string, HostLink> {
-  const child = Bun.spawnSync(['ip', '-j', 'link', 'show'], { env: { ...process.env, LC_ALL: 'C' } });
-  const parsed = z
-    .array(link)
-    .safeParse(child.exitCode === 0 ? JSON.parse(child.stdout.toString() || '[]') : undefined);
-  if (!parsed.success) throw new HostError(`cannot read the host's interfaces: ${child.stderr.toString().trim()}`);
+export async function readLinks(): Promise<Map<string, HostLink>> {
+  const output = await readToolOutput(['ip', '-j', 'link', 'show']);
+  const parsed = z.array(link).safeParse(output?.exitCode === 0 ? JSON.parse(output.stdout || '[]') : undefined);
+  if (!parsed.success) {
+    throw new HostError(`cannot read the host's interfaces: ${output?.stderr.trim() ?? 'ip: not found in PATH'}`, {
+      hint: 'apt-get install iproute2',
+    });
+  }
   return new Map(parsed.data.map(({ ifname, master }) => [ifname, { master }]));
 }

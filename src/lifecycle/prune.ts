@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { readMountPoints } from '../host/facts.ts';
+import { removeStaleImages } from '../image/store.ts';
 import { runTool } from '../runner/spawn.ts';
 import { lockContainer, unlinkLock } from '../state/locks.ts';
 import { containerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
@@ -38,6 +39,7 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
     // What a printed script made is not minict's to remove.
     if (dryRun || !existsSync(paths.dir)) found.push(`container ${name}`);
   }
+  for (const path of removeStaleImages(context.roots, dryRun)) found.push(`image folder ${path}`);
   if (await pruneNetwork(context, dryRun)) found.push(`network ${DEFAULT_NETWORK}`);
   if (listContainers(context.roots).length === 0) found.push(...(await pruneHost(context, instance, dryRun)));
   return found;

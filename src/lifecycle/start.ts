@@ -43,7 +43,7 @@ export async function planRepair(
   whole: readonly Step[],
 ): Promise<{ undo: Step[]; redo: Step[] }> {
   if (state === undefined) return { undo: [], redo: [...whole] };
-  const broken = await findBroken(spec, state, readLinks());
+  const broken = await findBroken(spec, state, await readLinks());
   const inEffect = new Set(state.steps.map((step) => step.id));
   const isBroken = (part: Part | undefined): boolean =>
     part !== undefined &&
@@ -57,11 +57,12 @@ export async function planRepair(
   };
 }
 
+/** `fresh`: it was made a moment ago and needs no look at what is missing; without `main` the caller runs that. */
 export async function startContainer(
   context: Context,
   instance: string,
   name: string,
-  options: { main: boolean } = { main: true },
+  options: { main: boolean; fresh: boolean } = { main: true, fresh: false },
 ): Promise<ContainerSpec> {
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
@@ -69,8 +70,10 @@ export async function startContainer(
     const spec = getContainer(context.roots, name);
     const journal = new Journal(containerPaths(context.roots, name).journal);
     const before = journal.read();
-    const network = spec.nic && (await repairNetwork(context, instance, spec.nic.network));
-    await repair(context, instance, spec, network, journal, lock.fd);
+    if (!options.fresh) {
+      const network = spec.nic && (await repairNetwork(context, instance, spec.nic.network));
+      await repair(context, instance, spec, network, journal, lock.fd);
+    }
     if (before?.phase === 'started' && isRunning(instance, name)) return spec;
     for (const line of spec.services) {
       const status = runInside(context, instance, spec, line);

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
 import { parseMountPoints, readMountPoints } from '../host/facts.ts';
 import type { HostLink } from '../host/links.ts';
+import { readToolOutput } from '../host/tool-output.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
@@ -54,9 +55,8 @@ async function missingMounts(state: JournalState): Promise<string[]> {
   let there: string[];
   if (mntns === undefined) there = readMountPoints();
   else {
-    const argv = ['nsenter', `--mount=${mntns}`, 'cat', '/proc/self/mountinfo'];
-    const child = Bun.spawn(argv, { stdio: ['ignore', 'pipe', 'ignore'] });
-    there = parseMountPoints(await new Response(child.stdout).text());
+    const output = await readToolOutput(['nsenter', `--mount=${mntns}`, 'cat', '/proc/self/mountinfo']);
+    there = parseMountPoints(output?.stdout ?? '');
   }
   const found = new Set(there);
   return mounts.map((mount) => mount.target).filter((target) => !found.has(target));

@@ -30,6 +30,10 @@ function fstab(steps: readonly Step[]): string {
     .join('');
 }
 
+function umountWords(command: Command & { kind: 'umount' }): string[] {
+  return [...(command.lazy ? ['--lazy'] : []), ...command.targets];
+}
+
 /** A command as one argv, namespaces entered by the host's own tools. */
 export function commandArgv(command: Command & { kind: 'run' | 'mount' | 'umount' }): string[] {
   switch (command.kind) {
@@ -46,8 +50,10 @@ export function commandArgv(command: Command & { kind: 'run' | 'mount' | 'umount
       const enter = command.mntns === undefined ? [] : ['nsenter', `--mount=${command.mntns}`];
       return [...enter, 'mount', ...type, '-o', command.options, command.source, command.target];
     }
-    case 'umount':
-      return ['umount', ...command.targets];
+    case 'umount': {
+      const enter = command.mntns === undefined ? [] : ['nsenter', `--mount=${command.mntns}`];
+      return [...enter, 'umount', ...umountWords(command)];
+    }
   }
 }
 
@@ -72,9 +78,17 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
 
   const mountNamespace = createdMountNamespace(first.run);
   if (mountNamespace !== undefined && first.run.kind === 'run') {
-    const { taken, rest } = take(countWhile(1, (c) => c.kind === 'mount' && c.mntns === mountNamespace));
-    if (taken.length > 1) {
-      const argv = [...first.run.argv.slice(0, -1), 'mount', '--fstab', '/dev/stdin', '--all'];
+    const mounts = countWhile(1, (c) => c.kind === 'mount' && c.mntns === mountNamespace);
+    const unmounts = steps[mounts]?.run;
+    const trim = unmounts?.kind === 'umount' && unmounts.mntns === mountNamespace ? unmounts : undefined;
+    const { taken, rest } = take(trim === undefined ? mounts : mounts + 1);
+    if (mounts > 1) {
+      const enter = first.run.argv.slice(0, -1);
+      const mount = ['mount', '--fstab', '/dev/stdin', '--all'];
+      const argv =
+        trim === undefined
+          ? [...enter, ...mount]
+          : [...enter, 'sh', '-c', `${mount.join(' ')} && exec umount "$@"`, 'sh', ...umountWords(trim)];
       return { batch: { steps: taken, argv, stdin: fstab(taken.slice(1)) }, rest };
     }
   }
@@ -85,9 +99,11 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
   return { batch: { steps: [first], argv: [] }, rest: steps.slice(1) };
 }
 
-/** The step at which a batch stopped, from what `ip -batch` says; the last one where the tool does not say. */
+/** The step at which a batch stopped, from what the tool says; the last one where it does not say. */
 export function failingStep(batch: Batch, stderr: string): Step {
+  const last = batch.steps.at(-1) as Step;
   const line = /Command failed -:(\d+)/.exec(stderr)?.[1];
-  const index = line === undefined ? batch.steps.length - 1 : Number(line) - 1;
-  return batch.steps[index] ?? (batch.steps[0] as Step);
+  if (line !== undefined) return batch.steps[Number(line) - 1] ?? last;
+  if (stderr.startsWith('unshare:')) return batch.steps[0] ?? last;
+  return batch.steps.find(({ run }) => run.kind === 'mount' && stderr.includes(`${run.target}: `)) ?? last;
 }

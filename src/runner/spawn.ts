@@ -3,7 +3,6 @@ import { HostError } from '../errors.ts';
 
 export interface Outcome {
   readonly exitCode: number;
-  readonly stdout: string;
   readonly stderr: string;
 }
 
@@ -22,26 +21,29 @@ const PACKAGES: Readonly<Record<string, string>> = {
   chroot: 'coreutils',
 };
 
-/** Runs a host tool to its end. Throws HostError where the tool is missing, naming its package. */
+/**
+ * Runs a host tool to its end; `stderr` is read only after a failure. Throws HostError where the tool is missing,
+ * naming its package.
+ */
 export async function runTool(argv: readonly string[], context: SpawnContext, stdin?: string): Promise<Outcome> {
   if (context.verbose) {
     process.stderr.write(`+ ${argv.join(' ')}${stdin === undefined ? '' : ` <<EOF\n${stdin}EOF`}\n`);
   }
-  const tool = argv[0] ?? '';
-  if (Bun.which(tool) === null) {
+  const input = stdin === undefined ? ('ignore' as const) : Buffer.from(stdin);
+  const inherited = context.lockFd === undefined ? [] : [context.lockFd];
+  const child = spawn(argv, [input, 'ignore', 'pipe', ...inherited]);
+  const exitCode = await child.exited;
+  const stderr = exitCode === 0 ? '' : await new Response(child.stderr as unknown as ReadableStream).text();
+  return { exitCode, stderr };
+}
+
+function spawn(argv: readonly string[], stdio: unknown[]) {
+  try {
+    return Bun.spawn([...argv], { stdio: stdio as never, env: { ...process.env, LC_ALL: 'C' } });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    const tool = argv[0] ?? '';
     const name = PACKAGES[tool];
     throw new HostError(`cannot run ${tool}: not found in PATH`, name ? { hint: `apt-get install ${name}` } : {});
   }
-  const stdio: (Uint8Array | 'ignore' | 'pipe' | number)[] = [
-    stdin === undefined ? 'ignore' : new TextEncoder().encode(stdin),
-    'pipe',
-    'pipe',
-  ];
-  if (context.lockFd !== undefined) stdio.push(context.lockFd);
-  const child = Bun.spawn([...argv], { stdio: stdio as never, env: { ...process.env, LC_ALL: 'C' } });
-  const [stdout, stderr] = await Promise.all([
-    new Response(child.stdout as unknown as ReadableStream).text(),
-    new Response(child.stderr as unknown as ReadableStream).text(),
-  ]);
-  return { exitCode: await child.exited, stdout, stderr };
 }

@@ -132,7 +132,7 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
       id: 'mntns trim',
       why: "drop the other containers' namespace files, so that no namespace pins another",
       chain,
-      run: { kind: 'run', argv: ['umount', '--lazy', '/run/netns', '/run/utsns'], mntns },
+      run: { kind: 'umount', targets: ['/run/netns', '/run/utsns'], lazy: true, mntns },
       endsWith: 'mntns',
     });
   }
