@@ -40,8 +40,8 @@ export function parseMountPoints(mountinfo: string): string[] {
     .filter(Boolean)
     .map((line) => {
       const [id = '', parent = '', , , target = ''] = line.split(' ');
-      const unescape = (_: string, octal: string) => String.fromCharCode(Number.parseInt(octal, 8));
-      return { id, parent, target: target.replace(/\\(\d{3})/g, unescape) };
+      const unoctal = (_: string, octal: string) => String.fromCharCode(Number.parseInt(octal, 8));
+      return { id, parent, target: target.replace(/\\(\d{3})/g, unoctal) };
     });
   const siblings = Map.groupBy(mounts, (mount) => mount.parent);
   const byId = new Map(mounts.map((mount) => [mount.id, mount]));
