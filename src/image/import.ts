@@ -81,7 +81,7 @@ async function unpack(tarball: string, dir: string, lockFd: number): Promise<voi
   const tar = Bun.spawn(
     [
       ...['tar', '--extract', '--file=-', '--directory', dir, '--numeric-owner', '--same-owner'],
-      ...['--preserve-permissions', '--delay-directory-restore', '--xattrs', '--xattrs-include=*'],
+      ...['--preserve-permissions', '--delay-directory-restore', '--acls', '--xattrs', '--xattrs-include=*'],
       // Those are overlayfs's own: in a lower layer they would hide or redirect files.
       '--xattrs-exclude=trusted.overlay.*',
     ],

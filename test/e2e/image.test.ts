@@ -70,8 +70,10 @@ chown 12345:54321 dir/one; chmod 4751 dir/one; chmod 1777 empty; touch -d @86400
 echo long >"$(printf %0120d 7)"; truncate -s 3M hole; echo end >>hole; cp /bin/true cap
 python3 -c 'import os
 os.setxattr("two", "user.note", b"kept")
-os.setxattr("cap", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))'
-cd ..; tar --xattrs --xattrs-include='*' --sparse -cf plain.tar -C tree .; gzip -k plain.tar; xz -k plain.tar
+os.setxattr("cap", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
+acl = "0200000001000600ffffffff02000400d204000004000400ffffffff10000400ffffffff20000000ffffffff" # u:1234:r
+os.setxattr("empty", "system.posix_acl_access", bytes.fromhex(acl))'
+cd ..; tar --acls --xattrs --xattrs-include='*' --sparse -cf plain.tar -C tree .; gzip -k plain.tar; xz -k plain.tar
 zstd -q plain.tar; tar --format=gnu --sparse -cf gnu.tar -C tree .`;
 
 describe('import', () => {
@@ -99,6 +101,7 @@ for top, folders, files in os.walk(sys.argv[1]):
     const want = facts(join(dir, 'tree'));
     expect(want).toContain("('security.capability'");
     expect(want).toContain("('user.note', b'kept')");
+    expect(want).toContain("('system.posix_acl_access'");
     expect(facts(rootfs).split('\n').sort()).toEqual(want.split('\n').sort());
     expect(statSync(join(rootfs, 'two')).ino).toBe(statSync(join(rootfs, 'dir/one')).ino);
   });

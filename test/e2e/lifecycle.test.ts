@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Host } from '../helpers/host.ts';
+import { Host, MINICT } from '../helpers/host.ts';
 
 describe.each(['private', 'shared'] as const)('on a host whose / is %s', (propagation) => {
   let host: Host;
@@ -72,18 +72,17 @@ describe('processes', () => {
     [['sh', '-c', 'kill -TERM $$'], 143],
   ])('exec %j ends with %i', (argv, status) => {
     // A program that a signal ends: the shell that waits sees 128+N, as after bare nsenter and chroot.
-    const result = host.run(['sh', '-c', '"$@"; exit $?', 'sh', `${process.cwd()}/dist/minict`, 'exec', 'p1', ...argv]);
+    const result = host.run(['sh', '-c', '"$@"; exit $?', 'sh', MINICT, 'exec', 'p1', ...argv]);
     expect(result.status).toBe(status);
   });
 
   test('stdin goes in only with -i, byte for byte', () => {
-    const minict = `${process.cwd()}/dist/minict`;
-    expect(host.run([minict, 'exec', 'p1', 'cat'], {}, 'x').stdout).toBe('');
-    expect(host.run([minict, 'exec', '-i', 'p1', 'cat'], {}, 'x\0y\r\n').stdout).toBe('x\0y\r\n');
+    expect(host.run([MINICT, 'exec', 'p1', 'cat'], {}, 'x').stdout).toBe('');
+    expect(host.run([MINICT, 'exec', '-i', 'p1', 'cat'], {}, 'x\0y\r\n').stdout).toBe('x\0y\r\n');
   });
 
   test('the environment is built, not inherited', () => {
-    const result = host.run([`${process.cwd()}/dist/minict`, 'exec', '-e', 'A=b', 'p1', 'env'], { SECRET: '1' });
+    const result = host.run([MINICT, 'exec', '-e', 'A=b', 'p1', 'env'], { SECRET: '1' });
     expect(result.stdout.split('\n').filter(Boolean).sort()).toEqual([
       'A=b',
       'HOME=/root',
@@ -170,6 +169,17 @@ describe('refusals', () => {
     expect(host.snapshot()).toEqual(before);
   });
 
+  test("the caller's folder does not reach into minict: no .env, no bunfig.toml", () => {
+    const dir = join(host.root, 'caller');
+    mkdirSync(dir);
+    writeFileSync(join(dir, '.env'), 'MINICT_ROOT=/nonexistent\n');
+    writeFileSync(join(dir, 'bunfig.toml'), 'preload = ["./evil.ts"]\n');
+    writeFileSync(join(dir, 'evil.ts'), 'console.log("evil");\n');
+    const result = host.run(['env', '-C', dir, '-u', 'MINICT_ROOT', MINICT, '--root', host.root, 'ps', '-q']);
+    expect(result).toEqual({ status: 0, stdout: 'taken\n', stderr: '' });
+    expect(host.run(['env', '-C', dir, '-u', 'MINICT_ROOT', MINICT, 'ps', '-q']).stdout).not.toContain('evil');
+  });
+
   test("another's namespace is refused and stays", () => {
     expect(host.run(['ip', 'netns', 'add', 'theirs']).status).toBe(0);
     expect(host.minict('create', 'theirs')).toMatchObject({ status: 125, stdout: '' });
@@ -193,16 +203,14 @@ describe('refusals', () => {
   });
 
   test('two creates of one name at once: exactly one wins', async () => {
-    const minict = `${process.cwd()}/dist/minict`;
-    const both = [host.spawn([minict, 'create', 'twin']), host.spawn([minict, 'create', 'twin'])];
+    const both = [host.spawn([MINICT, 'create', 'twin']), host.spawn([MINICT, 'create', 'twin'])];
     expect((await Promise.all(both.map((child) => child.exited))).sort()).toEqual([0, 125]);
     host.minict('rm', 'twin');
   });
 
   test('twenty creates at once, each with an address of its own', async () => {
-    const minict = `${process.cwd()}/dist/minict`;
     const names = Array.from({ length: 20 }, (_, i) => `c${i}`);
-    const all = names.map((name) => host.spawn([minict, 'create', name]));
+    const all = names.map((name) => host.spawn([MINICT, 'create', name]));
     expect(await Promise.all(all.map((child) => child.exited))).toEqual(names.map(() => 0));
     const rows = JSON.parse(host.minict('ps', '--format', 'json').stdout) as { address: string; state: string }[];
     expect(new Set(rows.map((row) => row.address)).size).toBe(21);
@@ -246,7 +254,7 @@ describe('recovery and faults', () => {
 
   test.each([1, 2, 3, 4, 5, 6])('create whose host command %i fails leaves the host as it was', async (k) => {
     const before = host.snapshot();
-    const failed = host.run([`${process.cwd()}/dist/minict`, 'create', 'f1'], {
+    const failed = host.run([MINICT, 'create', 'f1'], {
       PATH: tools(k, 'echo no >&2; exit 1'),
     });
     await host.linksGone(/f1-eth0/);
@@ -258,7 +266,7 @@ describe('recovery and faults', () => {
 
   test.each([1, 2, 3, 4, 5])('create killed at host command %i: the next create recovers', async (k) => {
     const before = host.snapshot();
-    host.run([`${process.cwd()}/dist/minict`, 'create', 'k1'], { PATH: tools(k, 'kill -9 $PPID') });
+    host.run([MINICT, 'create', 'k1'], { PATH: tools(k, 'kill -9 $PPID') });
     const again = host.minict('create', 'k1');
     expect(again).toMatchObject({ stderr: expect.not.stringContaining('internal'), status: expect.any(Number) });
     if (again.status !== 0) expect(again.stderr).toContain('a container of that name is there');
