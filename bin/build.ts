@@ -1,0 +1,49 @@
+/**
+ * Builds dist/minict, one self-contained executable. Run by `bun bin/build.ts`.
+ *
+ * commander imports node:child_process and node:util at its top, for features that minict does not use (subcommands as
+ * executables, colours in help texts). They cost a third of the start-up, so they are loaded where they are used.
+ */
+import type { BunPlugin } from 'bun';
+
+const LAZY: readonly (readonly [from: string, to: string])[] = [
+  ["import childProcess from 'node:child_process';\n", ''],
+  ["import { stripVTControlCharacters } from 'node:util';\n", ''],
+  ['childProcess.spawn(', "process.getBuiltinModule('node:child_process').spawn("],
+  ['stripVTControlCharacters(str)', "process.getBuiltinModule('node:util').stripVTControlCharacters(str)"],
+];
+
+const FILES = /node_modules\/commander\/lib\/(command|help)\.js$/;
+
+const lazyBuiltins: BunPlugin = {
+  name: 'lazy builtins in commander',
+  setup(build) {
+    build.onLoad({ filter: FILES }, async ({ path }) => {
+      let contents = await Bun.file(path).text();
+      for (const [from, to] of LAZY) contents = contents.replaceAll(from, to);
+      if (/\bchildProcess\b|'node:(child_process|util)';/.test(contents)) {
+        throw new Error(`${path}: commander has changed; look at bin/build.ts`);
+      }
+      return { contents, loader: 'js' };
+    });
+  },
+};
+
+const result = await Bun.build({
+  entrypoints: ['bin/minict.ts'],
+  plugins: [lazyBuiltins],
+  target: 'bun',
+  format: 'esm',
+  minify: true,
+  bytecode: true,
+  splitting: true,
+  compile: {
+    outfile: 'dist/minict',
+    // A .env or bunfig.toml in the user's folder must not reach a program that runs as root.
+    autoloadDotenv: false,
+    autoloadBunfig: false,
+    // Keeps short runs from starting the JIT compiler: 0.8 ms less.
+    jitPolicy: 10,
+  },
+});
+for (const log of result.logs) console.error(log);
