@@ -3,6 +3,9 @@
  * and no effects.
  */
 
+/** A word of an argv: the pid of who carries out the plan. In a printed script the shell fills it in. */
+export const CARRIER_PID = '$$';
+
 /** One thing to do on the host. `run` without netns/mntns happens in the host's own namespaces. */
 export type Command =
   | { readonly kind: 'run'; readonly argv: readonly string[]; readonly netns?: string; readonly mntns?: string }

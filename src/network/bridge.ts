@@ -1,6 +1,6 @@
 /** The bridge driver: a Linux bridge on the host, and for each NIC a veth pair into it. Pure: makes steps. */
 import type { NicSpec } from '../spec/container.ts';
-import type { Step } from '../step.ts';
+import { CARRIER_PID, type Step } from '../step.ts';
 
 export interface BridgePlan {
   readonly bridge: string;
@@ -52,8 +52,6 @@ export function planNic(nic: NicSpec, plan: NicPlan): Step[] {
   const chain = `net ${plan.container}`;
   const mtu = nic.mtuBytes === undefined ? '' : ` mtu ${nic.mtuBytes}`;
   const veth = `${nic.name} veth`;
-  const hostEnd = `link add name ${nic.hostLink} address ${plan.hostMac}${mtu} master ${plan.bridge}`;
-  const peer = `type veth peer name ${nic.name} address ${nic.mac}${mtu} netns ${plan.container}`;
   const outside = (id: string, why: string, words: string): Step => ({
     id: `${nic.name} ${id}`,
     why,
@@ -67,21 +65,22 @@ export function planNic(nic: NicSpec, plan: NicPlan): Step[] {
   });
   return [
     {
+      // From inside, so that the process that makes the namespace goes on with it: the host's end is the peer.
       id: veth,
-      why: 'a veth pair: one end in the bridge, its peer made inside the container',
+      why: "a veth pair: one end inside the container, its peer in the host's namespace",
       chain,
-      run: ip(`${hostEnd} ${peer}`),
+      run: {
+        ...ip(
+          `link add name ${nic.name} address ${nic.mac}${mtu} type veth ` +
+            `peer name ${nic.hostLink} address ${plan.hostMac}${mtu} netns ${CARRIER_PID}`,
+        ),
+        netns: plan.container,
+      },
       undo: ip(`link del dev ${nic.hostLink}`),
       claims: [{ kind: 'link', name: nic.hostLink }],
       // Deleting the namespace deletes the pair in bulk; `ip link del` costs 16 to 28 ms each.
       endsWith: 'netns',
     },
-    outside(
-      'port',
-      'whose it is; a bridge port needs no IPv6 address',
-      `link set dev ${nic.hostLink} alias ${plan.alias} addrgenmode none`,
-    ),
-    planHostEnd(nic, plan.container),
     inside(
       'IPv6 off',
       'no link-local address on a network without an IPv6 subnet',
@@ -90,6 +89,12 @@ export function planNic(nic: NicSpec, plan: NicPlan): Step[] {
     inside('address', 'its address', `addr add ${nic.address}/${nic.prefix} brd + dev ${nic.name}`),
     inside('up', 'NIC up', `link set dev ${nic.name} up`),
     inside('route', 'default route', `route add default via ${nic.gateway}`),
+    outside(
+      'port',
+      'a port of the bridge; whose it is; it needs no IPv6 address',
+      `link set dev ${nic.hostLink} master ${plan.bridge} alias ${plan.alias} addrgenmode none`,
+    ),
+    planHostEnd(nic, plan.container),
   ];
 }
 

@@ -130,10 +130,8 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
     mntns === undefined ? rootfs : [nsFile('mntns', mntns, 'file that will hold the mount namespace'), ...rootfs];
   return [
     ...inPart('cgroup', planCgroup(facts.cgroup)),
-    ...inPart('namespaces', namespaces),
+    ...inPart('namespaces', [...namespaces, planLoopback(spec.name)]),
     ...inPart('nic', nic),
-    // Last of its chain, so that one `ip -batch` inside does for it and the NIC.
-    ...inPart('namespaces', [planLoopback(spec.name)]),
     ...inPart('mounts', mounts),
   ];
 }

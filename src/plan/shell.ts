@@ -1,6 +1,6 @@
 /** A plan as a POSIX shell script that needs no minict. Pure. */
 import { commandArgv } from '../runner/batch.ts';
-import type { Command, Step } from '../step.ts';
+import { CARRIER_PID, type Command, type Step } from '../step.ts';
 
 export function quote(word: string): string {
   return /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
@@ -22,7 +22,9 @@ export function commandLine(command: Command): string {
     case 'rmtree':
       return `rm -rf --one-file-system -- ${quote(command.path)}`;
     default:
-      return commandArgv(command).map(quote).join(' ');
+      return commandArgv(command)
+        .map((word) => (word === CARRIER_PID ? word : quote(word)))
+        .join(' ');
   }
 }
 

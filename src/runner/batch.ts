@@ -1,5 +1,6 @@
 /** Neighbouring steps become one process where a tool can take many: `ip -batch`, `mount --fstab`. Pure. */
-import type { Command, Step } from '../step.ts';
+import { basename } from 'node:path';
+import { CARRIER_PID, type Command, type Step } from '../step.ts';
 
 export interface Batch {
   readonly steps: readonly Step[];
@@ -9,6 +10,20 @@ export interface Batch {
 
 function ipKey(command: Command): string | undefined {
   return command.kind === 'run' && command.argv[0] === 'ip' ? `ip ${command.netns ?? ''}` : undefined;
+}
+
+/** Lines for `ip -batch`; they are read by ip itself, so names in them must have no white space. */
+function ipLines(steps: readonly Step[]): string {
+  const words = ({ run }: Step) => (run.kind === 'run' ? run.argv.slice(1) : []);
+  const filled = (word: string) => (word === CARRIER_PID ? String(process.pid) : word);
+  return steps.map((step) => `${words(step).map(filled).join(' ')}\n`).join('');
+}
+
+/** `unshare --net=FILE …`: the `ip` steps that follow inside can be done by the same process. */
+function createdNetNamespace(command: Command): string | undefined {
+  if (command.kind !== 'run' || command.argv[0] !== 'unshare') return undefined;
+  const file = command.argv.find((word) => word.startsWith('--net='));
+  return file === undefined ? undefined : basename(file);
 }
 
 /** `unshare --mount=FILE … true`: the mounts that follow in that namespace can be made by the same process. */
@@ -71,9 +86,19 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
   const key = ipKey(first.run);
   if (key !== undefined && first.run.kind === 'run') {
     const { taken, rest } = take(countWhile(0, (c) => ipKey(c) === key));
-    const stdin = taken.map((s) => `${s.run.kind === 'run' ? s.run.argv.slice(1).join(' ') : ''}\n`).join('');
     const enter = first.run.netns === undefined ? [] : ['-n', first.run.netns];
-    return { batch: { steps: taken, argv: ['ip', ...enter, '-batch', '-'], stdin }, rest };
+    return { batch: { steps: taken, argv: ['ip', ...enter, '-batch', '-'], stdin: ipLines(taken) }, rest };
+  }
+
+  const netNamespace = createdNetNamespace(first.run);
+  if (netNamespace !== undefined && first.run.kind === 'run') {
+    const { taken, rest } = take(countWhile(1, (c) => ipKey(c) === `ip ${netNamespace}`));
+    if (taken.length > 1) {
+      const program = first.run.argv.findIndex((word, index) => index > 0 && !word.startsWith('--'));
+      const enter = first.run.argv.slice(0, program);
+      const then = ['sh', '-c', '"$@" && exec ip -batch -', 'sh', ...first.run.argv.slice(program)];
+      return { batch: { steps: taken, argv: [...enter, ...then], stdin: ipLines(taken.slice(1)) }, rest };
+    }
   }
 
   const mountNamespace = createdMountNamespace(first.run);
@@ -103,7 +128,9 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
 export function failingStep(batch: Batch, stderr: string): Step {
   const last = batch.steps.at(-1) as Step;
   const line = /Command failed -:(\d+)/.exec(stderr)?.[1];
-  if (line !== undefined) return batch.steps[Number(line) - 1] ?? last;
+  // Where the batch makes the namespace first, ip's lines are those of the steps after that.
+  const lines = batch.argv[0] === 'ip' ? batch.steps : batch.steps.slice(1);
+  if (line !== undefined) return lines[Number(line) - 1] ?? last;
   if (stderr.startsWith('unshare:')) return batch.steps[0] ?? last;
   return batch.steps.find(({ run }) => run.kind === 'mount' && stderr.includes(`${run.target}: `)) ?? last;
 }
