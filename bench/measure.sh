@@ -1,6 +1,6 @@
 #!/bin/bash
 # The measuring itself, inside a throwaway host that run.sh has made: a private mount and network namespace.
-# Usage: measure.sh WORK      Writes WORK/times (label TAB microseconds, one line a sample) and WORK/facts (key TAB value).
+# Usage: measure.sh WORK CPUS      Ends with 77 where namespaces of mounts cannot be made on each of the CPUs. Writes WORK/times (label TAB microseconds, one line a sample) and WORK/facts (key TAB value).
 set -euo pipefail
 export LC_ALL=C
 
@@ -12,6 +12,20 @@ TIMES=$WORK/times
 FACTS=$WORK/facts
 LOG=$WORK/log
 mkdir -p "$ROOTS"
+
+# `unshare --mount=FILE` must work whatever the CPU: see run.sh.
+taskset -pc "$2" $$ >/dev/null
+mount -t tmpfs run /run
+: >/run/probe
+mount --bind /run /run
+mount --make-private /run
+for ((cpu = 0; cpu < $(getconf _NPROCESSORS_CONF); cpu++)); do
+  taskset -c "$cpu" true 2>/dev/null || continue
+  taskset -c "$cpu" unshare --mount=/run/probe true 2>/dev/null || exit 77
+  umount /run/probe
+done
+umount /run /run
+
 : >"$TIMES"
 : >"$FACTS"
 # shellcheck source=bench/peers.sh

@@ -55,10 +55,11 @@ export function cgroupPaths(host: CgroupHost, instance: string, name: string): C
   };
 }
 
-export function planCgroup(paths: CgroupPaths): Step[] {
+export function planCgroup(paths: CgroupPaths, chain: string): Step[] {
   const group = (id: string, why: string, path: string): Step => ({
     id: `cgroup ${id}`,
     why,
+    chain,
     run: { kind: 'mkdir', path, mode: 0o755 },
     undo: { kind: 'rmdir', path },
     claims: [{ kind: 'cgroup', name: path }],
@@ -67,6 +68,7 @@ export function planCgroup(paths: CgroupPaths): Step[] {
     {
       id: 'cgroup instance',
       why: 'the group of all containers',
+      chain,
       run: { kind: 'mkdir', path: paths.instance, mode: 0o755, parents: true },
     },
     group('container', "the container's group", paths.container),

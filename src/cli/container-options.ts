@@ -3,11 +3,10 @@ import { realpathSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import * as z from 'zod/mini';
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
-import { foreignDrops } from '../host/firewall.ts';
 import { resolveImage } from '../image/store.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
-import { DEFAULT_NETWORK, joinNetwork, leaveNetwork } from '../lifecycle/network.ts';
+import { DEFAULT_NETWORK, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { formatIpv4, parseAddress, parseIpv4 } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
@@ -145,15 +144,14 @@ export async function makeContainer(
       return { spec, instance };
     }
     const request = { name: spec.name, hostname: spec.hostname, ip: opts.ip };
-    const { record, address, prefix } = await joinNetwork(context, instance, request);
-    const drops = foreignDrops(record.bridge);
+    const reservation = await reserveAddress(context, instance, request);
     try {
-      const full = withNic(spec, opts, instance, { address, prefix, gateway: record.gateway });
-      await createContainer(context, instance, full, record, lock.fd);
-      for (const { rule, fix } of await drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
+      const full = withNic(spec, opts, instance, { ...reservation, gateway: reservation.record.gateway });
+      const drops = await createContainer(context, instance, full, reservation, lock.fd);
+      for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
       return { spec: full, instance };
     } catch (error) {
-      leaveNetwork(context, [spec.name]);
+      reservation.cancel();
       throw error;
     }
   } finally {

@@ -1,9 +1,11 @@
 /** create: from a spec to a container that `exec` works in; all of it or nothing. */
-import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError } from '../errors.ts';
 import { readMountPoints, readResolvConf } from '../host/facts.ts';
+import type { ForeignDrop } from '../host/firewall.ts';
+import { interfaceIndex } from '../host/syscalls.ts';
 import { type ContainerFacts, planBringUp, planFolder, planHost } from '../plan/container.ts';
 import { containerEnv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
@@ -12,10 +14,11 @@ import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { writeEnterRecord } from '../state/enter-record.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import { type ContainerPaths, containerPaths, networkPaths } from '../state/paths.ts';
-import { publishContainer } from '../state/store.ts';
+import { stageContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { checkUpper, ensureSkeleton, readRootfsFacts } from '../storage/rootfs.ts';
 import { type Context, spawnContext } from './context.ts';
+import type { Reservation } from './network.ts';
 import { placeOf } from './place.ts';
 
 export function readFacts(
@@ -62,32 +65,49 @@ export async function prepareHost(context: Context): Promise<void> {
 /** The plan of a create as `--dry-run` prints it. */
 export function planCreate(context: Context, spec: ContainerSpec, facts: ContainerFacts): Step[] {
   const paths = containerPaths(context.roots, spec.name);
-  return [...planFolder(spec, paths, facts), ...planBringUp(spec, paths, facts)];
+  return [...planFolder(paths), ...planBringUp(spec, paths, facts)];
 }
 
-/** Makes a container whose address is already reserved; the caller holds its lock. On failure nothing is left. */
+/**
+ * Makes a container whose address is already reserved; the caller holds its lock. On failure nothing is left. Returns
+ * the host's firewall rules that will stop its traffic.
+ */
 export async function createContainer(
   context: Context,
   instance: string,
   spec: ContainerSpec,
-  network: NetworkRecord | undefined,
+  reservation: Reservation | undefined,
   lockFd: number,
-): Promise<void> {
+): Promise<ForeignDrop[]> {
   const paths = containerPaths(context.roots, spec.name);
   ensureSkeleton(join(context.roots.root, 'skeleton'));
   if (spec.lower !== undefined) checkUpper(context.roots.root);
   await prepareHost(context);
   await waitForHostLink(spec);
-  const facts = readFacts(context, instance, spec, network);
+  const facts = readFacts(context, instance, spec, reservation?.record);
   const journal = new Journal(paths.journal);
+  const steps = planCreate(context, spec, facts);
+  let publish = () => {};
+  let drops: Promise<ForeignDrop[]> | undefined;
+  const meanwhile = () => {
+    reservation?.commit();
+    publish = stageContainer(context.roots, spec);
+    drops = reservation && findDrops(reservation.record.bridge);
+  };
   try {
-    await applySteps(`create ${spec.name}`, planCreate(context, spec, facts), journal, spawnContext(context, lockFd));
+    await applySteps(`create ${spec.name}`, steps, journal, spawnContext(context, lockFd), meanwhile);
     markUp(context, spec, facts, journal);
-    publishContainer(context.roots, spec);
+    publish();
+    return (await drops) ?? [];
   } catch (error) {
     rmSync(paths.runDir, { recursive: true, force: true });
     throw error;
   }
+}
+
+async function findDrops(bridge: string): Promise<ForeignDrop[]> {
+  const { foreignDrops } = await import('../host/firewall.ts');
+  return foreignDrops(bridge);
 }
 
 /** From here on `exec` finds the container. */
@@ -105,16 +125,13 @@ export function markUp(context: Context, spec: ContainerSpec, facts: ContainerFa
 /** A deleted namespace's veth lives on for some milliseconds; wait only where its name is in the way. */
 export async function waitForHostLink(spec: ContainerSpec): Promise<void> {
   if (spec.nic === undefined) return;
-  const name = `${spec.nic.hostLink}:`;
-  const inTheWay = () =>
-    readFileSync('/proc/net/dev', 'utf8')
-      .split('\n')
-      .some((line) => line.trimStart().startsWith(name));
+  const { hostLink } = spec.nic;
+  const inTheWay = () => interfaceIndex(hostLink) !== 0;
   const end = performance.now() + 2000;
   while (inTheWay() && performance.now() < end) await Bun.sleep(2);
   if (inTheWay()) {
-    throw new ConflictError(`cannot create ${spec.name}: an interface ${spec.nic.hostLink} is there already`, {
-      hint: `ip link show ${spec.nic.hostLink}`,
+    throw new ConflictError(`cannot create ${spec.name}: an interface ${hostLink} is there already`, {
+      hint: `ip link show ${hostLink}`,
     });
   }
 }

@@ -18,8 +18,15 @@ import {
   subnetOf,
 } from '../spec/address.ts';
 import { derivedMac } from '../spec/name.ts';
-import { lockNetworks } from '../state/locks.ts';
-import { allocateAddress, type NetworkRecord, readNetwork, removeNetwork, writeNetwork } from '../state/network.ts';
+import { type Lock, lockNetworks } from '../state/locks.ts';
+import {
+  allocateAddress,
+  ensureHostsFile,
+  type NetworkRecord,
+  readNetwork,
+  removeNetwork,
+  writeNetwork,
+} from '../state/network.ts';
 import { networkPaths } from '../state/paths.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
@@ -132,22 +139,53 @@ async function ensureBridge(context: Context, instance: string, record: NetworkR
   );
 }
 
-/** Reserves an address for `request` and makes sure that the bridge is there. */
-export async function joinNetwork(
+/** An address that nobody else can take: the networks stay locked until it is committed or given back. */
+export interface Reservation {
+  readonly record: NetworkRecord;
+  readonly address: string;
+  readonly prefix: number;
+  /** Writes the lease, and the hosts file of all members. */
+  commit(): void;
+  /** Gives the address back, committed or not. */
+  cancel(): void;
+}
+
+/**
+ * Finds an address for `request` and makes sure that the bridge is there. What is left to do takes no decision, so it
+ * can be done while tools are at work: `commit`.
+ */
+export async function reserveAddress(
   context: Context,
   instance: string,
   request: AddressRequest,
-): Promise<{ record: NetworkRecord; address: string; prefix: number }> {
-  const lock = lockNetworks(context.roots);
+): Promise<Reservation> {
+  let lock: Lock | undefined = lockNetworks(context.roots);
+  const unlock = () => {
+    lock?.release();
+    lock = undefined;
+  };
   try {
     const { record, address, prefix } = chooseAddress(context, instance, request);
     await ensureBridge(context, instance, record, lock.fd);
-    const others = Object.entries(record.leases).filter(([, lease]) => lease.name !== request.name);
-    const leases = { ...Object.fromEntries(others), [address]: { name: request.name, hostname: request.hostname } };
-    writeNetwork(context.roots, { ...record, leases });
-    return { record, address, prefix };
-  } finally {
-    lock.release();
+    ensureHostsFile(context.roots, record.name);
+    return {
+      record,
+      address,
+      prefix,
+      commit() {
+        const others = Object.entries(record.leases).filter(([, lease]) => lease.name !== request.name);
+        const leases = { ...Object.fromEntries(others), [address]: { name: request.name, hostname: request.hostname } };
+        writeNetwork(context.roots, { ...record, leases });
+        unlock();
+      },
+      cancel() {
+        unlock();
+        leaveNetwork(context, [request.name]);
+      },
+    };
+  } catch (error) {
+    unlock();
+    throw error;
   }
 }
 

@@ -1,5 +1,5 @@
 /** start: brings back whatever is missing, then runs the services in order, or the main command under its supervisor. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 import { readLinks } from '../host/links.ts';
 import { planBringUp } from '../plan/container.ts';
@@ -99,7 +99,6 @@ async function repair(
   const state = journal.read();
   if (state === undefined) refuseForeign(paths, spec.name);
   await prepareHost(context);
-  if (spec.lower !== undefined) mkdirSync(paths.rootfs, { recursive: true });
   const facts = readFacts(context, instance, spec, network);
   const { undo, redo } = await planRepair(spec, state, planBringUp(spec, paths, facts));
   if (state !== undefined && undo.length > 0) await undoParts(context, spec.name, state, undo, journal, lockFd);

@@ -48,8 +48,7 @@ export function planHost(mounted: readonly string[]): Step[] {
 }
 
 /** The container's folder. Its removal takes all files with it. */
-export function planFolder(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
-  const overlay = spec.inPlace === undefined ? [paths.upper, paths.work, paths.rootfs] : [];
+export function planFolder(paths: ContainerPaths): Step[] {
   return [
     {
       id: 'folder',
@@ -57,38 +56,42 @@ export function planFolder(spec: ContainerSpec, paths: ContainerPaths, facts: Co
       run: { kind: 'mkdir', path: paths.dir, mode: 0o755 },
       undo: { kind: 'rmtree', path: paths.dir },
     },
-    ...overlay.map(
-      (path): Step => ({ id: `folder ${path}`, why: 'for the overlay', run: { kind: 'mkdir', path, mode: 0o755 } }),
+  ];
+}
+
+/** What the mounts take from the container's folder. */
+function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts, chain: string): Step[] {
+  const dirs = spec.inPlace === undefined ? [paths.upper, paths.work, paths.rootfs] : [];
+  const file = (why: string, path: string, content: string): Step => ({
+    id: `file ${path}`,
+    why,
+    chain,
+    run: { kind: 'write', path, content },
+  });
+  return [
+    ...dirs.map(
+      (path): Step => ({
+        id: `folder ${path}`,
+        why: 'for the overlay',
+        chain,
+        run: { kind: 'mkdir', path, mode: 0o755, parents: true },
+      }),
     ),
-    {
-      id: 'hostname file',
-      why: 'for /etc/hostname',
-      run: { kind: 'write', path: paths.hostname, content: `${spec.hostname}\n` },
-    },
-    {
-      id: 'resolv.conf',
-      why: "the host's name servers",
-      run: { kind: 'write', path: paths.resolvConf, content: facts.resolvConf },
-    },
+    file('for /etc/hostname', paths.hostname, `${spec.hostname}\n`),
+    file("the host's name servers", paths.resolvConf, facts.resolvConf),
     ...(spec.nic === undefined
-      ? [
-          {
-            id: 'hosts file',
-            why: 'for /etc/hosts',
-            run: { kind: 'write', path: paths.hosts, content: `127.0.0.1\tlocalhost\n127.0.1.1\t${spec.hostname}\n` },
-          } satisfies Step,
-        ]
+      ? [file('for /etc/hosts', paths.hosts, `127.0.0.1\tlocalhost\n127.0.1.1\t${spec.hostname}\n`)]
       : []),
   ];
 }
 
-/** Everything in the kernel: cgroups, namespaces, NICs, mounts. */
+/** Everything in the kernel, and the files that it takes: namespaces, NICs, mounts, cgroups. */
 export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
   const mntns = spec.mounts === 'private' ? paths.mntns : undefined;
   const chain = `net ${spec.name}`;
   const namespaces: Step[] = [
-    nsFile('netns', paths.netns, 'file that will hold the network namespace'),
-    nsFile('utsns', paths.utsns, 'file that will hold the UTS namespace'),
+    nsFile('netns', chain, paths.netns, 'file that will hold the network namespace'),
+    nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'),
     {
       id: 'netns',
       why: 'network and UTS namespaces, persisted as bind-mounted files; the host name lives in the latter',
@@ -126,13 +129,18 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
     },
     facts.rootfs,
   );
-  const mounts =
-    mntns === undefined ? rootfs : [nsFile('mntns', mntns, 'file that will hold the mount namespace'), ...rootfs];
+  const mountChain = `mounts ${spec.name}`;
+  const mounts = [
+    ...planFiles(spec, paths, facts, mountChain),
+    ...(mntns === undefined ? [] : [nsFile('mntns', mountChain, mntns, 'file that will hold the mount namespace')]),
+    ...rootfs,
+  ];
+  // What takes a process comes first: it is at work while files and folders are made.
   return [
-    ...inPart('cgroup', planCgroup(facts.cgroup)),
     ...inPart('namespaces', [...namespaces, planLoopback(spec.name)]),
     ...inPart('nic', nic),
     ...inPart('mounts', mounts),
+    ...inPart('cgroup', planCgroup(facts.cgroup, `cgroup ${spec.name}`)),
   ];
 }
 
@@ -141,10 +149,11 @@ function inPart(part: Part, steps: readonly Step[]): Step[] {
 }
 
 /** A namespace is bound onto a file; made exclusively, so that another's of that name is never taken. */
-function nsFile(id: string, path: string, why: string): Step {
+function nsFile(id: string, chain: string, path: string, why: string): Step {
   return {
     id: `${id} file`,
     why,
+    chain,
     run: { kind: 'write', path, content: '', exclusive: true },
     undo: { kind: 'unlink', path },
     claims: [{ kind: 'file', name: path }],

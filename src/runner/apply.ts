@@ -51,13 +51,15 @@ async function runChain(
 
 /**
  * Applies `steps`, whose plan goes into `journal` first. A failure undoes these steps, the failing one's half-done work
- * included, and throws StepError (or HostError for a missing tool).
+ * included, and throws StepError (or HostError for a missing tool). `meanwhile` is what the caller has to do itself,
+ * done while the first tools of each chain are at work; what it throws is a failure, too.
  */
 export async function applySteps(
   what: string,
   steps: readonly Step[],
   journal: Journal,
   context: SpawnContext,
+  meanwhile?: () => void,
 ): Promise<void> {
   journal.plan(steps);
   const chains = new Map<string, Step[]>();
@@ -76,9 +78,8 @@ export async function applySteps(
       journal,
       context,
     );
-    const results = await Promise.allSettled(
-      [...chains.values()].map((chain) => runChain(chain, started, journal, context)),
-    );
+    const running = [...chains.values()].map((chain) => runChain(chain, started, journal, context));
+    const results = await Promise.allSettled([...running, (async () => meanwhile?.())()]);
     for (const result of results) if (result.status === 'rejected') failures.push(result.reason);
   } catch (error) {
     failures.push(error);

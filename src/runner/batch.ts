@@ -19,12 +19,15 @@ function ipLines(steps: readonly Step[]): string {
   return steps.map((step) => `${words(step).map(filled).join(' ')}\n`).join('');
 }
 
-/** `unshare --net=FILE …`: the `ip` steps that follow inside can be done by the same process. */
+/** `unshare --net=FILE … hostname NAME`: the `ip` steps that follow inside can be done by the same process. */
 function createdNetNamespace(command: Command): string | undefined {
-  if (command.kind !== 'run' || command.argv[0] !== 'unshare') return undefined;
+  if (command.kind !== 'run' || command.argv[0] !== 'unshare' || command.argv.at(-2) !== 'hostname') return undefined;
   const file = command.argv.find((word) => word.startsWith('--net='));
   return file === undefined ? undefined : basename(file);
 }
+
+/** As hostname(1) does, without a process for it. */
+const HOSTNAME_AND_IP = 'echo "$0" >/proc/sys/kernel/hostname && exec ip -batch -';
 
 /** `unshare --mount=FILE … true`: the mounts that follow in that namespace can be made by the same process. */
 function createdMountNamespace(command: Command): string | undefined {
@@ -94,10 +97,8 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
   if (netNamespace !== undefined && first.run.kind === 'run') {
     const { taken, rest } = take(countWhile(1, (c) => ipKey(c) === `ip ${netNamespace}`));
     if (taken.length > 1) {
-      const program = first.run.argv.findIndex((word, index) => index > 0 && !word.startsWith('--'));
-      const enter = first.run.argv.slice(0, program);
-      const then = ['sh', '-c', '"$@" && exec ip -batch -', 'sh', ...first.run.argv.slice(program)];
-      return { batch: { steps: taken, argv: [...enter, ...then], stdin: ipLines(taken.slice(1)) }, rest };
+      const argv = [...first.run.argv.slice(0, -2), 'sh', '-c', HOSTNAME_AND_IP, ...first.run.argv.slice(-1)];
+      return { batch: { steps: taken, argv, stdin: ipLines(taken.slice(1)) }, rest };
     }
   }
 
@@ -113,7 +114,7 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
       const argv =
         trim === undefined
           ? [...enter, ...mount]
-          : [...enter, 'sh', '-c', `${mount.join(' ')} && exec umount "$@"`, 'sh', ...umountWords(trim)];
+          : [...enter, 'sh', '-c', `umount "$@" & ${mount.join(' ')} && wait "$!"`, 'sh', ...umountWords(trim)];
       return { batch: { steps: taken, argv, stdin: fstab(taken.slice(1)) }, rest };
     }
   }

@@ -3,7 +3,7 @@
  * its first step, then what was done and undone. It folds to the steps in effect, which `rm` undoes. A torn last line
  * (power or process lost in the middle) is ignored.
  */
-import { appendFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { StateError } from '../errors.ts';
 import type { Step } from '../step.ts';
@@ -40,13 +40,15 @@ export interface JournalState {
 
 export class Journal {
   readonly path: string;
+  private fd: number | undefined;
 
   constructor(path: string) {
     this.path = path;
   }
 
   private append(value: Line): void {
-    appendFileSync(this.path, `${JSON.stringify(value)}\n`, { mode: 0o600 });
+    this.fd ??= openSync(this.path, 'a', 0o600);
+    writeSync(this.fd, `${JSON.stringify(value)}\n`);
   }
 
   plan(steps: readonly Step[]): void {
@@ -68,6 +70,8 @@ export class Journal {
 
   remove(): void {
     rmSync(this.path, { force: true });
+    if (this.fd !== undefined) closeSync(this.fd);
+    this.fd = undefined;
   }
 
   /** Undefined where there is no journal: nothing of this object is in the kernel. */

@@ -37,9 +37,12 @@ export async function runTool(argv: readonly string[], context: SpawnContext, st
   return { exitCode, stderr };
 }
 
+let toolEnv: Record<string, string | undefined> | undefined;
+
 function spawn(argv: readonly string[], stdio: unknown[]) {
   try {
-    return Bun.spawn([...argv], { stdio: stdio as never, env: { ...process.env, LC_ALL: 'C' } });
+    toolEnv ??= { ...process.env, LC_ALL: 'C' };
+    return Bun.spawn([...argv], { stdio: stdio as never, env: toolEnv });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     const tool = argv[0] ?? '';

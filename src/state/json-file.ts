@@ -4,8 +4,20 @@ import type { z } from 'zod/mini';
 import { HostError, StateError } from '../errors.ts';
 
 export function writeJson(path: string, value: unknown): void {
+  stageJson(path, value)();
+}
+
+/** Writes the file under a temporary name, to the disk; the returned function puts it into its place. */
+export function stageJson(path: string, value: unknown): () => void {
   const temporary = `${path}.tmp-${process.pid}`;
-  try {
+  const attempt = (action: () => void) => {
+    try {
+      action();
+    } catch (error) {
+      throw new HostError(`cannot write ${path}: ${(error as Error).message}`, { cause: error });
+    }
+  };
+  attempt(() => {
     const fd = openSync(temporary, 'w', 0o600);
     try {
       writeSync(fd, `${JSON.stringify(value, null, 2)}\n`);
@@ -13,10 +25,8 @@ export function writeJson(path: string, value: unknown): void {
     } finally {
       closeSync(fd);
     }
-    renameSync(temporary, path);
-  } catch (error) {
-    throw new HostError(`cannot write ${path}: ${(error as Error).message}`, { cause: error });
-  }
+  });
+  return () => attempt(() => renameSync(temporary, path));
 }
 
 /** Undefined where the file is not there. Throws StateError for a damaged file or one of a newer minict. */

@@ -42,6 +42,11 @@ export function writeNetwork(roots: Roots, record: NetworkRecord): void {
   closeSync(fd);
 }
 
+/** A mount needs the hosts file to be there; the lease is written beside it. */
+export function ensureHostsFile(roots: Roots, name: string): void {
+  closeSync(openSync(networkPaths(roots, name).hosts, 'a', 0o644));
+}
+
 export function removeNetwork(roots: Roots, name: string): void {
   const paths = networkPaths(roots, name);
   for (const path of [paths.json, paths.hosts]) if (existsSync(path)) unlinkSync(path);

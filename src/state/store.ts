@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { ConflictError, HostError, NotFoundError } from '../errors.ts';
 import { type ContainerSpec, containerSpec } from '../spec/container.ts';
-import { readJson, writeJson } from './json-file.ts';
+import { readJson, stageJson } from './json-file.ts';
 import { containerPaths, type Roots } from './paths.ts';
 
 /** Id that tells two roots on one machine apart; undefined before first use. */
@@ -18,6 +18,10 @@ function newInstance(): string {
 
 /** Makes the state folders and the instance id. Throws ConflictError where the run dir is another root's. */
 export function ensureState(roots: Roots): string {
+  const marker = join(roots.runDir, 'instance');
+  // The marker comes last: where it matches, all is there.
+  const known = readInstance(roots);
+  if (known !== undefined && existsSync(marker) && readFileSync(marker, 'utf8').trim() === known) return known;
   try {
     for (const dir of ['', 'containers', 'images', 'networks', '.trash']) {
       mkdirSync(join(roots.root, dir), { recursive: true, mode: 0o700 });
@@ -34,7 +38,6 @@ export function ensureState(roots: Roots): string {
     }
   }
   const instance = readInstance(roots) ?? '';
-  const marker = join(roots.runDir, 'instance');
   try {
     writeFileSync(marker, `${instance}\n`, { flag: 'wx', mode: 0o600 });
   } catch {
@@ -60,9 +63,9 @@ export function getContainer(roots: Roots, name: string): ContainerSpec {
   return spec;
 }
 
-/** The commit point of `create`. */
-export function publishContainer(roots: Roots, spec: ContainerSpec): void {
-  writeJson(containerPaths(roots, spec.name).json, spec);
+/** Writes container.json under another name; what is returned publishes it: the commit point of `create`. */
+export function stageContainer(roots: Roots, spec: ContainerSpec): () => void {
+  return stageJson(containerPaths(roots, spec.name).json, spec);
 }
 
 /** Names of all folders of containers, half-made ones included, in order. */
