@@ -2,11 +2,12 @@
 import { existsSync, rmSync, unlinkSync } from 'node:fs';
 import { killAll, readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError, HostError } from '../errors.ts';
-import { Journal } from '../runner/journal.ts';
+import { planFolder } from '../plan/container.ts';
+import { Journal, type JournalState } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { lockContainer, unlinkLock } from '../state/locks.ts';
-import { containerPaths, type Roots } from '../state/paths.ts';
+import { type ContainerPaths, containerPaths, type Roots } from '../state/paths.ts';
 import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
@@ -32,17 +33,9 @@ async function endProcesses(instance: string, name: string): Promise<void> {
   await killAll(host, payload);
 }
 
-/** The steps that an `rm` of `name` undoes, as its journal has them. */
-export function stepsInEffect(roots: Roots, name: string): Step[] {
-  const paths = containerPaths(roots, name);
-  const folder: Step = {
-    id: 'folder',
-    why: "the container's folder",
-    run: { kind: 'mkdir', path: paths.dir, mode: 0o755 },
-    undo: { kind: 'rmtree', path: paths.dir },
-  };
-  const journaled = new Journal(paths.journal).read()?.steps ?? [];
-  return [folder, ...journaled.filter((step) => step.id !== 'folder')];
+/** The steps that an `rm` undoes: the container's folder, which outlasts a reboot, and what its journal has. */
+export function stepsInEffect(paths: ContainerPaths, state: JournalState | undefined): Step[] {
+  return [...planFolder(paths), ...(state?.steps ?? []).filter((step) => step.id !== 'folder')];
 }
 
 /** Undoes everything of containers that no longer exist, many in one go. Returns what could not be. */
@@ -52,15 +45,16 @@ export async function removeTraces(context: Context, names: readonly string[], l
   for (const name of names) {
     // Steps of several containers go into one undo: their ids must differ.
     const own = (id: string) => `${name}/${id}`;
-    for (const step of stepsInEffect(context.roots, name)) {
+    const paths = containerPaths(context.roots, name);
+    const state = new Journal(paths.journal).read();
+    for (const step of stepsInEffect(paths, state)) {
       steps.push({ ...step, id: own(step.id), ...(step.endsWith ? { endsWith: own(step.endsWith) } : {}) });
     }
-    const state = new Journal(containerPaths(context.roots, name).journal).read();
     for (const [id, value] of state?.identities ?? []) identities.set(own(id), value);
   }
-  const failures = await undoSteps(steps, identities, spawnContext(context, lockFd));
+  const leave = () => leaveNetwork(context, names);
+  const failures = await undoSteps(steps, identities, spawnContext(context, lockFd), leave);
   if (failures.length === 0) {
-    leaveNetwork(context, names);
     for (const name of names) rmSync(containerPaths(context.roots, name).runDir, { recursive: true, force: true });
   }
   return failures;

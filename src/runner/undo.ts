@@ -38,11 +38,15 @@ function remaining(steps: readonly Step[], identities: Identities): boolean {
   );
 }
 
-/** Undoes `steps`; returns what could not be undone, each in one line. */
+/**
+ * Undoes `steps`; returns what could not be undone, each in one line. `meanwhile` is what the caller has to do itself
+ * once all is undone, done while the files are being removed; after a failure it is not.
+ */
 export async function undoSteps(
   steps: readonly Step[],
   identities: Identities,
   context: SpawnContext,
+  meanwhile: () => void = () => {},
 ): Promise<string[]> {
   const ids = new Set(steps.map((step) => step.id));
   const backwards = [...steps].reverse().filter((step) => step.undo && !(step.endsWith && ids.has(step.endsWith)));
@@ -73,9 +77,12 @@ export async function undoSteps(
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') failures.push((error as Error).message);
     }
   }
-  if (trees.length > 0) {
-    const outcome = await runTool(['rm', '-rf', '--one-file-system', '--', ...trees], context);
-    if (outcome.exitCode !== 0) failures.push(firstLine(outcome.stderr));
+  const removal = trees.length > 0 ? runTool(['rm', '-rf', '--one-file-system', '--', ...trees], context) : undefined;
+  try {
+    if (failures.length === 0) meanwhile();
+  } finally {
+    const outcome = await removal;
+    if (outcome !== undefined && outcome.exitCode !== 0) failures.push(firstLine(outcome.stderr));
   }
   return failures;
 }
