@@ -1,5 +1,4 @@
 /** minict image import|build|ls|rm. Recipes are loaded with the verb that needs them, as every other verb is. */
-import { importImage } from '../image/import.ts';
 import { listImages, removeImage } from '../image/store.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { ensureState, getContainer, listContainers } from '../state/store.ts';
@@ -15,6 +14,7 @@ export const define: Define = (command, globals) => {
       requireRoot('image import');
       const context = contextFrom(globals());
       ensureState(context.roots);
+      const { importImage } = await import('../image/import.ts');
       await importImage(context.roots, source, name);
       print(`${name}\n`);
     });

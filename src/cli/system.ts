@@ -2,7 +2,6 @@
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { prune } from '../lifecycle/prune.ts';
 import { ensureState } from '../state/store.ts';
-import { doctor } from './doctor.ts';
 import type { Define } from './main.ts';
 import { print } from './output.ts';
 
@@ -11,7 +10,7 @@ export const define: Define = (command, globals) => {
     .command('doctor')
     .description('check the host, with the command that mends what is wrong')
     .option('--format <format>', 'table or json', 'table')
-    .action(async (options: { format: string }) => doctor(globals(), options.format));
+    .action(async (options: { format: string }) => (await import('./doctor.ts')).doctor(globals(), options.format));
   command
     .command('prune')
     .description("remove minict's own leftovers, and the default network where no container is in it")
