@@ -14,8 +14,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, sep } from 'node:path';
+import { execa } from 'execa';
 import * as z from 'zod/mini';
-import { firstLine, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
+import { HostError, InvalidInputError, NotFoundError } from '../errors.ts';
 import type { Roots } from '../state/paths.ts';
 import { fillBase } from './base.ts';
 import { publishImage } from './publish.ts';
@@ -112,18 +113,20 @@ function targetOf(dir: string, rootfs: string, path: string): string {
 }
 
 async function runTool(what: string, argv: readonly string[], lockFd: number, progress: boolean): Promise<void> {
-  const child = Bun.spawn([...argv], {
+  const [file = '', ...words] = argv;
+  const { failed, stderr } = await execa(file, words, {
     // Packages' scripts ask nothing, and their chatter is no result of minict's.
-    stdio: ['ignore', progress ? 2 : 'ignore', progress ? 2 : 'pipe', lockFd],
-    env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
+    // execa's types know descriptors up to 9; it hands on any.
+    stdio: ['ignore', progress ? 2 : 'ignore', progress ? 2 : 'pipe', lockFd as 3],
+    env: { LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
+    reject: false,
   });
-  const complaints = progress ? '' : await new Response(child.stderr as unknown as ReadableStream).text();
-  if ((await child.exited) === 0) return;
-  const lines = complaints.trim().split('\n');
-  const cause =
-    /no space left on device/i.exec(complaints)?.[0] ?? lines.find((text) => /^E: /.test(text)) ?? lines.at(-1);
+  if (!failed) return;
   if (progress) throw new HostError(`cannot ${what}: its tools failed, see above`);
-  throw new HostError(`cannot ${what}: ${firstLine(cause ?? '') || 'a tool failed'}`, {
+  const lines = (stderr ?? '').trim().split('\n');
+  const full = lines.find((text) => /no space left on device/i.test(text));
+  const cause = full ?? lines.find((text) => /^E: /.test(text)) ?? lines.at(-1);
+  throw new HostError(`cannot ${what}: ${cause || 'a tool failed'}`, {
     hint: 'on a terminal the tools show all they do',
   });
 }
