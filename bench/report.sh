@@ -51,9 +51,7 @@ Made by \`$2\` (\`bench/run.sh\` writes this file anew). Figures are medians in 
 all peers take turns. Machines differ and are noisy: only the **ratios** of one run say something, the times promise nothing.
 
 - Machine: Linux $(uname -r), $(nproc) cores, $(uname -m), $3. minict $(fact version), crun $(fact crun).
-- Everything runs in a throwaway host (\`unshare --mount --net\`, a private \`/run\`) and, all peers alike, **on one CPU**
-  (\`taskset\`): in a nested mount namespace \`unshare --mount=FILE\` fails by chance of the CPU. So what minict does side by
-  side (mounts and links) gains nothing here.
+- Everything runs in a throwaway host (\`unshare --mount --net\`, a private \`/run\`), on all CPUs.
 - Root file system: for all the tree of minict's \`base\` image, in an overlay (the script binds it, as it is).
 - "script": \`bench/seed-create.sh\`, the host's commands one by one, and \`bench/seed-rm.sh\`. "crun": an overlay, a network
   namespace and \`ip -batch\` around it, and its create has a \`sleep\` started, while minict's starts no process.
