@@ -1,42 +1,36 @@
 /** Options that create and run share, and how they become a spec. */
 import { realpathSync, statSync } from 'node:fs';
-import type { Command } from 'commander';
-import * as z from 'zod/mini';
+import { type Command, Option } from 'commander';
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { resolveImage } from '../image/store.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
 import { DEFAULT_NETWORK, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
-import { formatIpv4, parseAddress, parseIpv4 } from '../spec/address.ts';
+import { formatIpv4, parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { derivedMac, hostLinkName, parseContainerName } from '../spec/name.ts';
+import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
 import { lockContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
 import { parseEnv } from './env.ts';
 import { reportWarning } from './report.ts';
 
-const options = z.object({
-  image: z.optional(z.string()),
-  rootfs: z.optional(z.string()),
-  ip: z.optional(z.string()),
-  gateway: z.optional(z.string()),
-  macAddress: z.optional(
-    z.string().check(z.regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i, '--mac-address is not a unicast MAC address')),
-  ),
-  mtu: z.optional(
-    z.coerce.number().check(z.int(), z.gte(68, '--mtu must be 68 to 65535'), z.lte(65535, '--mtu must be 68 to 65535')),
-  ),
-  hostname: z.optional(z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/, '--hostname is not a host name'))),
-  network: z.boolean(),
-  mounts: z.enum(['private', 'host'], '--mounts is private or host'),
-  service: z.array(z.string()),
-  stopCmd: z.array(z.string()),
-  env: z.array(z.string()),
-});
-
-export type ContainerOptions = z.infer<typeof options>;
+/** As commander hands them over. */
+export interface ContainerOptions {
+  readonly image?: string;
+  readonly rootfs?: string;
+  readonly ip?: string;
+  readonly gateway?: string;
+  readonly macAddress?: string;
+  readonly mtu?: number;
+  readonly hostname?: string;
+  readonly network: boolean;
+  readonly mounts: ContainerSpec['mounts'];
+  readonly service: readonly string[];
+  readonly stopCmd: readonly string[];
+  readonly env: readonly string[];
+}
 
 const collect = (value: string, before: string[]) => [...before, value];
 
@@ -46,22 +40,14 @@ export function addContainerOptions(command: Command): Command {
     .option('--rootfs <dir>', 'a directory to be written in place')
     .option('--ip <address>', 'IPv4 address, with or without /len (default: next free)')
     .option('--gateway <address>', 'default route (default: the bridge)')
-    .option('--mac-address <mac>', 'MAC address')
-    .option('--mtu <bytes>', 'MTU')
-    .option('--hostname <name>', 'host name (default: NAME)')
+    .option('--mac-address <mac>', 'MAC address', parseMac)
+    .option('--mtu <bytes>', 'MTU', parseMtuBytes)
+    .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .option('--no-network', 'only a loopback')
-    .option('--mounts <where>', 'private or host', 'private')
+    .addOption(new Option('--mounts <where>', 'where the mounts are').choices(['private', 'host']).default('private'))
     .option('--service <cmd>', 'command that start runs, through /bin/sh -c', collect, [])
     .option('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c', collect, [])
     .option('-e, --env <K=V>', 'environment', collect, []);
-}
-
-export function parseContainerOptions(raw: unknown): ContainerOptions {
-  const parsed = options.safeParse(raw);
-  if (parsed.success) return parsed.data;
-  throw new InvalidInputError(`cannot use the options: ${parsed.error.issues[0]?.message}`, {
-    hint: 'minict create --help',
-  });
 }
 
 /** The spec without its NIC, which needs an address. */
@@ -83,8 +69,8 @@ export async function specFrom(
     hostname: opts.hostname ?? name,
     createdAt: new Date().toISOString(),
     mounts: opts.mounts,
-    services: opts.service,
-    stopCommands: opts.stopCmd,
+    services: [...opts.service],
+    stopCommands: [...opts.stopCmd],
     command: [...command],
     env: parseEnv(opts.env),
   };
@@ -113,7 +99,7 @@ export function withNic(
       address: lease.address,
       prefix: lease.prefix,
       gateway: opts.gateway === undefined ? lease.gateway : formatIpv4(parseIpv4(opts.gateway)),
-      mac: opts.macAddress?.toLowerCase() ?? derivedMac(instance, spec.name, 'eth0'),
+      mac: opts.macAddress ?? derivedMac(instance, spec.name, 'eth0'),
       ...(opts.mtu === undefined ? {} : { mtuBytes: opts.mtu }),
     },
   };
@@ -123,16 +109,15 @@ export function withNic(
 export async function makeContainer(
   context: Context,
   rawName: string,
-  rawOptions: unknown,
+  opts: ContainerOptions,
   command: readonly string[],
 ): Promise<{ spec: ContainerSpec; instance: string }> {
-  const opts = parseContainerOptions(rawOptions);
   parseContainerName(rawName);
   const instance = ensureState(context.roots);
   const lock = lockContainer(context.roots, rawName, 'exclusive');
   try {
     await recover(context, instance, rawName, lock.fd);
-    if (findContainer(context.roots, rawName) !== undefined) {
+    if ((await findContainer(context.roots, rawName)) !== undefined) {
       throw new ConflictError(`cannot create ${rawName}: a container of that name is there`, {
         hint: `minict rm ${rawName}`,
       });
@@ -151,7 +136,7 @@ export async function makeContainer(
       for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
       return { spec: full, instance };
     } catch (error) {
-      reservation.cancel();
+      await reservation.cancel();
       throw error;
     }
   } finally {

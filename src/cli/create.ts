@@ -8,7 +8,7 @@ import { planHost } from '../plan/container.ts';
 import { script, undoScript } from '../plan/shell.ts';
 import { containerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import { readInstance } from '../state/store.ts';
-import { addContainerOptions, makeContainer, parseContainerOptions, specFrom, withNic } from './container-options.ts';
+import { addContainerOptions, type ContainerOptions, makeContainer, specFrom, withNic } from './container-options.ts';
 import type { Define } from './main.ts';
 import { print } from './output.ts';
 
@@ -18,25 +18,32 @@ export const define: Define = (command, globals) => {
     .argument('[cmd...]', 'main command, after --')
     .option('--dry-run', 'print the plan as a shell script, change nothing')
     .option('--dry-run-undo', 'print the way back')
-    .action(async (name: string, cmd: string[], options: { dryRun?: boolean; dryRunUndo?: boolean }) => {
-      requireRoot('create');
-      const context = contextFrom(globals());
-      if (options.dryRun || options.dryRunUndo) {
-        print(await dryRun(context, name, options, cmd, options.dryRunUndo ?? false));
-        return;
-      }
-      const { spec } = await makeContainer(context, name, options, cmd);
-      print(`${spec.name}\n`);
-    });
+    .action(
+      async (name: string, cmd: string[], options: ContainerOptions & { dryRun?: boolean; dryRunUndo?: boolean }) => {
+        requireRoot('create');
+        const context = contextFrom(globals());
+        if (options.dryRun || options.dryRunUndo) {
+          print(await dryRun(context, name, options, cmd, options.dryRunUndo ?? false));
+          return;
+        }
+        const { spec } = await makeContainer(context, name, options, cmd);
+        print(`${spec.name}\n`);
+      },
+    );
 };
 
 /** Reads everything, writes nothing: an instance id that is not there yet is only made up for the print. */
-async function dryRun(context: Context, name: string, raw: unknown, cmd: string[], undo: boolean): Promise<string> {
-  const opts = parseContainerOptions(raw);
+async function dryRun(
+  context: Context,
+  name: string,
+  opts: ContainerOptions,
+  cmd: string[],
+  undo: boolean,
+): Promise<string> {
   const instance = readInstance(context.roots) ?? '00000000';
   let spec = await specFrom(context, name, opts, cmd);
   const network = opts.network
-    ? chooseAddress(context, instance, { name, hostname: spec.hostname, ip: opts.ip })
+    ? await chooseAddress(context, instance, { name, hostname: spec.hostname, ip: opts.ip })
     : undefined;
   if (network !== undefined) spec = withNic(spec, opts, instance, { ...network, gateway: network.record.gateway });
   const facts = readFacts(context, instance, spec, network?.record);

@@ -34,9 +34,9 @@ export const define: Define = (command, globals) => {
     .command('ls')
     .description('list images')
     .option('-q, --quiet', 'names only')
-    .action((options: { quiet?: boolean }) => {
+    .action(async (options: { quiet?: boolean }) => {
       requireRoot('image ls');
-      const images = listImages(contextFrom(globals()).roots);
+      const images = await listImages(contextFrom(globals()).roots);
       if (options.quiet) print(images.map((image) => `${image.name}\n`).join(''));
       else print(table([['NAME', 'ROOTFS'], ...images.map((image) => [image.name, image.rootfs])]));
     });
@@ -47,7 +47,10 @@ export const define: Define = (command, globals) => {
       requireRoot('image rm');
       const context = contextFrom(globals());
       await eachName(names, async (name) => {
-        const users = listContainers(context.roots).filter((user) => getContainer(context.roots, user).image === name);
+        const containers = await Promise.all(
+          listContainers(context.roots).map((user) => getContainer(context.roots, user)),
+        );
+        const users = containers.filter((spec) => spec.image === name).map((spec) => spec.name);
         await removeImage(context.roots, name, users);
       });
     });

@@ -17,7 +17,7 @@ export const define: Define = (command, globals) => {
     const found: object[] = [];
     for (const name of names) {
       try {
-        const spec = getContainer(context.roots, parseContainerName(name));
+        const spec = await getContainer(context.roots, parseContainerName(name));
         const paths = containerPaths(context.roots, name);
         found.push({
           ...spec,

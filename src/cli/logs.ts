@@ -16,7 +16,7 @@ export const define: Define = (command, globals) => {
       requireRoot('logs');
       const context = contextFrom(globals());
       const name = parseContainerName(rawName);
-      getContainer(context.roots, name);
+      await getContainer(context.roots, name);
       if (options.tail !== undefined && !/^\d+$/.test(options.tail)) {
         throw new InvalidInputError(`cannot use --tail '${options.tail}': not a number of lines`);
       }

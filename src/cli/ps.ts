@@ -24,7 +24,7 @@ export const define: Define = (command, globals) => {
       const links = names.length === 0 ? new Map() : await readLinks();
       const results = await Promise.allSettled(
         names.map(async (name) => {
-          const spec = getContainer(context.roots, name);
+          const spec = await getContainer(context.roots, name);
           const { state, missing, exitCode } = await readStatus(context, instance, spec, links);
           const image = spec.image ?? spec.inPlace ?? '';
           return { name, state, missing, exitCode, image, address: spec.nic?.address ?? '' };

@@ -11,12 +11,12 @@ import { startContainer } from '../lifecycle/start.ts';
 import { cgroupOf } from '../lifecycle/status.ts';
 import { containerEnv, enterArgv, inCgroupArgv } from '../process/enter.ts';
 import { containerPaths } from '../state/paths.ts';
-import { addContainerOptions, makeContainer } from './container-options.ts';
+import { addContainerOptions, type ContainerOptions, makeContainer } from './container-options.ts';
 import type { Define } from './main.ts';
 import { print } from './output.ts';
 import { reportError } from './report.ts';
 
-interface RunOptions {
+interface RunOptions extends ContainerOptions {
   readonly rm?: boolean;
   readonly interactive?: boolean;
   readonly tty?: boolean;

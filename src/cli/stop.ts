@@ -19,7 +19,7 @@ export function parseGrace(text: string): number {
 
 export async function stopByName(context: Context, instance: string, rawName: string, graceMs: number): Promise<void> {
   const name = parseContainerName(rawName);
-  const spec = getContainer(context.roots, name);
+  const spec = await getContainer(context.roots, name);
   if (spec.stopCommands.length > 0 && isRunning(instance, name)) {
     runStopCommands(context, instance, spec);
   }

@@ -18,7 +18,7 @@ export const define: Define = (command, globals) => {
     const context = contextFrom(globals());
     const instance = ensureState(context.roots);
     const name = parseContainerName(rawName);
-    getContainer(context.roots, name);
+    await getContainer(context.roots, name);
     const { exit } = containerPaths(context.roots, name);
     const { supervisor } = cgroupOf(instance, name);
     while (isPopulated(readCgroupHost(), supervisor)) await Bun.sleep(POLL_MS);

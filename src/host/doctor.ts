@@ -226,8 +226,8 @@ async function checkFirewall({ network }: Examined): Promise<Check | Check[]> {
   return drops.map(({ rule, fix }) => warn('firewall', `drops traffic between containers: ${rule}`, fix));
 }
 
-function checkRoutes({ roots, network }: Examined): Check {
-  const record = readNetwork(roots, network);
+async function checkRoutes({ roots, network }: Examined): Promise<Check> {
+  const record = await readNetwork(roots, network);
   if (record === undefined) return pass('routes', 'the first create takes a subnet that no route has');
   const subnet = parseSubnet(record.subnet);
   const other = readRoutes().find((route) => route.dev !== record.bridge && overlap(route.subnet, subnet));

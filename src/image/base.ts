@@ -36,7 +36,7 @@ export async function makeBase(roots: Roots): Promise<Image> {
     return await publishImage(roots, 'base', 'busybox', 'make image base', async (rootfs) => fillBase(rootfs));
   } catch (error) {
     // Two first creates at a time: the other one's is as good.
-    const image = error instanceof ConflictError ? findImage(roots, 'base') : undefined;
+    const image = error instanceof ConflictError ? await findImage(roots, 'base') : undefined;
     if (image === undefined) throw error;
     return image;
   }

@@ -16,8 +16,8 @@ import { findImage, type Image, NEW_LOCK_SUFFIX, NEW_PREFIX, parseImageName, rem
 export type Fill = (rootfs: string, lockFd: number) => Promise<void>;
 
 /** Throws ConflictError where an image of that name is there. */
-export function requireNewName(roots: Roots, name: string, verb: string): void {
-  if (findImage(roots, name) !== undefined) throw taken(name, verb);
+export async function requireNewName(roots: Roots, name: string, verb: string): Promise<void> {
+  if ((await findImage(roots, name)) !== undefined) throw taken(name, verb);
 }
 
 function taken(name: string, verb: string): ConflictError {
@@ -50,7 +50,7 @@ export async function publishImage(
   fill: Fill,
 ): Promise<Image> {
   const paths = imagePaths(roots, parseImageName(name));
-  requireNewName(roots, name, verb);
+  await requireNewName(roots, name, verb);
   const temporary = join(roots.root, 'images', `${NEW_PREFIX}${randomBytes(6).toString('hex')}`);
   const lockPath = `${temporary}${NEW_LOCK_SUFFIX}`;
   try {

@@ -1,7 +1,6 @@
 /** Images: a read-only root file system in a folder of its own, published by rename. */
 import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import * as z from 'zod/mini';
 import { ConflictError, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { takeLock } from '../host/syscalls.ts';
 import { readJson } from '../state/json-file.ts';
@@ -16,36 +15,28 @@ export interface Image {
   readonly rootfs: string;
 }
 
-const imageRecord = z.object({
-  version: z.literal(1),
-  name: z.string(),
-  source: z.string(),
-  createdAt: z.string(),
-});
-
 export function parseImageName(text: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$/.test(text)) return text;
   throw new InvalidInputError(`cannot use image name ${JSON.stringify(text)}: not a valid name`);
 }
 
-export function findImage(roots: Roots, name: string): Image | undefined {
+export async function findImage(roots: Roots, name: string): Promise<Image | undefined> {
   const paths = imagePaths(roots, parseImageName(name));
-  if (readJson(paths.json, imageRecord, `image ${name}`) === undefined) return undefined;
+  if ((await readJson(paths.json, 'image', name)) === undefined) return undefined;
   return { name, rootfs: paths.rootfs };
 }
 
-export function listImages(roots: Roots): Image[] {
+export async function listImages(roots: Roots): Promise<Image[]> {
   const dir = join(roots.root, 'images');
   if (!existsSync(dir)) return [];
-  return readdirSync(dir)
-    .filter((name) => !name.startsWith('.'))
-    .sort()
-    .flatMap((name) => findImage(roots, name) ?? []);
+  const names = readdirSync(dir).filter((name) => !name.startsWith('.'));
+  const images = await Promise.all(names.sort().map((name) => findImage(roots, name)));
+  return images.filter((image) => image !== undefined);
 }
 
 /** Throws NotFoundError, or ConflictError while containers use it. */
-export function removeImage(roots: Roots, name: string, inUseBy: readonly string[]): void {
-  if (findImage(roots, name) === undefined) {
+export async function removeImage(roots: Roots, name: string, inUseBy: readonly string[]): Promise<void> {
+  if ((await findImage(roots, name)) === undefined) {
     throw new NotFoundError(`cannot remove image ${name}: no such image`, { hint: 'minict image ls' });
   }
   if (inUseBy.length > 0) {
@@ -102,7 +93,7 @@ export function removeStaleImages(roots: Roots, dryRun = false): string[] {
  */
 export async function resolveImage(roots: Roots, ref: string): Promise<Image> {
   if (!ref.includes('/')) {
-    const image = findImage(roots, ref);
+    const image = await findImage(roots, ref);
     if (image !== undefined) return image;
     if (ref === 'base') return (await import('./base.ts')).makeBase(roots);
     throw new NotFoundError(`cannot use image ${ref}: no such image`, { hint: 'minict image ls' });
@@ -119,10 +110,10 @@ export async function resolveImage(roots: Roots, ref: string): Promise<Image> {
     .replace(/\.(tar(\.(gz|xz|zst|zstd))?|tgz|txz)$/, '')
     .replace(/[^A-Za-z0-9_.:-]/g, '-');
   try {
-    return findImage(roots, name) ?? (await (await import('./import.ts')).importImage(roots, path, name));
+    return (await findImage(roots, name)) ?? (await (await import('./import.ts')).importImage(roots, path, name));
   } catch (error) {
     // Two creates from the same tarball at a time: the other one's is as good.
-    const image = error instanceof ConflictError ? findImage(roots, name) : undefined;
+    const image = error instanceof ConflictError ? await findImage(roots, name) : undefined;
     if (image === undefined) throw error;
     return image;
   }

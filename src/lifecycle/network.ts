@@ -95,12 +95,12 @@ export function planNetwork(record: NetworkRecord, instance: string): Step[] {
 }
 
 /** The network as it is or would be, and the address that `request` gets. Writes nothing. */
-export function chooseAddress(
+export async function chooseAddress(
   context: Context,
   instance: string,
   request: AddressRequest,
-): { record: NetworkRecord; address: string; prefix: number } {
-  const record = readNetwork(context.roots, DEFAULT_NETWORK) ?? newRecord(instance, request.ip);
+): Promise<{ record: NetworkRecord; address: string; prefix: number }> {
+  const record = (await readNetwork(context.roots, DEFAULT_NETWORK)) ?? newRecord(instance, request.ip);
   const prefix = parseSubnet(record.subnet).prefix;
   const wanted = request.ip === undefined ? undefined : parseAddress(request.ip);
   const address = allocateAddress(context.roots, record, request.name, wanted?.address);
@@ -147,7 +147,7 @@ export interface Reservation {
   /** Writes the lease, and the hosts file of all members. */
   commit(): void;
   /** Gives the address back, committed or not. */
-  cancel(): void;
+  cancel(): Promise<void>;
 }
 
 /**
@@ -165,7 +165,7 @@ export async function reserveAddress(
     lock = undefined;
   };
   try {
-    const { record, address, prefix } = chooseAddress(context, instance, request);
+    const { record, address, prefix } = await chooseAddress(context, instance, request);
     await ensureBridge(context, instance, record, lock.fd);
     ensureHostsFile(context.roots, record.name);
     return {
@@ -178,9 +178,9 @@ export async function reserveAddress(
         writeNetwork(context.roots, { ...record, leases });
         unlock();
       },
-      cancel() {
+      async cancel() {
         unlock();
-        leaveNetwork(context, [request.name]);
+        await leaveNetwork(context, [request.name]);
       },
     };
   } catch (error) {
@@ -197,7 +197,7 @@ export async function repairNetwork(
 ): Promise<NetworkRecord | undefined> {
   const lock = lockNetworks(context.roots);
   try {
-    const record = readNetwork(context.roots, name);
+    const record = await readNetwork(context.roots, name);
     if (record !== undefined) await ensureBridge(context, instance, record, lock.fd);
     return record;
   } finally {
@@ -206,10 +206,10 @@ export async function repairNetwork(
 }
 
 /** Gives up every address of the containers. */
-export function leaveNetwork(context: Context, names: readonly string[]): void {
+export async function leaveNetwork(context: Context, names: readonly string[]): Promise<void> {
   const lock = lockNetworks(context.roots);
   try {
-    const record = readNetwork(context.roots, DEFAULT_NETWORK);
+    const record = await readNetwork(context.roots, DEFAULT_NETWORK);
     if (record === undefined) return;
     const leases = Object.fromEntries(Object.entries(record.leases).filter(([, lease]) => !names.includes(lease.name)));
     writeNetwork(context.roots, { ...record, leases });
@@ -222,7 +222,7 @@ export function leaveNetwork(context: Context, names: readonly string[]): void {
 export async function pruneNetwork(context: Context, dryRun: boolean): Promise<boolean> {
   const lock = lockNetworks(context.roots);
   try {
-    const record = readNetwork(context.roots, DEFAULT_NETWORK);
+    const record = await readNetwork(context.roots, DEFAULT_NETWORK);
     if (record === undefined || Object.keys(record.leases).length > 0) return false;
     if (dryRun) return true;
     const path = networkPaths(context.roots, record.name).journal;

@@ -86,7 +86,7 @@ export async function removeContainers(
     for (const [index, name] of sorted.entries()) {
       try {
         await recover(context, instance, name, locks[index]?.fd ?? -1);
-        const spec = getContainer(context.roots, name);
+        const spec = await getContainer(context.roots, name);
         if (!force) refuseRunning(instance, spec);
         unlinkSync(containerPaths(context.roots, name).json);
         await endProcesses(instance, name);
@@ -101,7 +101,7 @@ export async function removeContainers(
     }
   } finally {
     for (const [index, name] of sorted.entries()) {
-      if (!mayExist(context.roots, name)) unlinkLock(context.roots, name);
+      if (!(await mayExist(context.roots, name))) unlinkLock(context.roots, name);
       locks[index]?.release();
     }
   }
@@ -109,9 +109,9 @@ export async function removeContainers(
 }
 
 /** A damaged container.json counts as a container: its lock stays. */
-function mayExist(roots: Roots, name: string): boolean {
+async function mayExist(roots: Roots, name: string): Promise<boolean> {
   try {
-    return findContainer(roots, name) !== undefined;
+    return (await findContainer(roots, name)) !== undefined;
   } catch {
     return true;
   }

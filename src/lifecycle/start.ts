@@ -1,7 +1,6 @@
 /** start: brings back whatever is missing, then runs the services in order, or the main command under its supervisor. */
 import { rmSync } from 'node:fs';
 import { HostError } from '../errors.ts';
-import { readLinks } from '../host/links.ts';
 import { planBringUp } from '../plan/container.ts';
 import { containerEnv, enterArgv, inCgroupArgv, supervisorArgv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
@@ -43,6 +42,7 @@ export async function planRepair(
   whole: readonly Step[],
 ): Promise<{ undo: Step[]; redo: Step[] }> {
   if (state === undefined) return { undo: [], redo: [...whole] };
+  const { readLinks } = await import('../host/links.ts');
   const broken = await findBroken(spec, state, await readLinks());
   const inEffect = new Set(state.steps.map((step) => step.id));
   const isBroken = (part: Part | undefined): boolean =>
@@ -67,7 +67,7 @@ export async function startContainer(
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     await recover(context, instance, name, lock.fd);
-    const spec = getContainer(context.roots, name);
+    const spec = await getContainer(context.roots, name);
     const journal = new Journal(containerPaths(context.roots, name).journal);
     const before = journal.read();
     if (!options.fresh) {

@@ -27,14 +27,14 @@ export function stepsThatStopUndoes(steps: readonly Step[]): Step[] {
 export async function stopContainer(context: Context, instance: string, name: string, graceMs: number): Promise<void> {
   const host = readCgroupHost();
   const { payload, supervisor } = cgroupOf(instance, name);
-  getContainer(context.roots, name);
+  await getContainer(context.roots, name);
   if (existsSync(payload)) {
     await signalAll(host, payload, ['SIGTERM', 'SIGCONT']);
     await waitUntilEmpty(host, payload, graceMs);
   }
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
-    getContainer(context.roots, name);
+    await getContainer(context.roots, name);
     await killAll(host, payload);
     if (existsSync(supervisor)) await waitUntilEmpty(host, supervisor, SUPERVISOR_MS);
     await killAll(host, supervisor);

@@ -46,7 +46,7 @@ export async function undoSteps(
   steps: readonly Step[],
   identities: Identities,
   context: SpawnContext,
-  meanwhile: () => void = () => {},
+  meanwhile: () => Promise<void> = async () => {},
 ): Promise<string[]> {
   const ids = new Set(steps.map((step) => step.id));
   const backwards = [...steps].reverse().filter((step) => step.undo && !(step.endsWith && ids.has(step.endsWith)));
@@ -79,7 +79,7 @@ export async function undoSteps(
   }
   const removal = trees.length > 0 ? runTool(['rm', '-rf', '--one-file-system', '--', ...trees], context) : undefined;
   try {
-    if (failures.length === 0) meanwhile();
+    if (failures.length === 0) await meanwhile();
   } finally {
     const outcome = await removal;
     if (outcome !== undefined && outcome.exitCode !== 0) failures.push(firstLine(outcome.stderr));

@@ -70,3 +70,10 @@ export function overlap(a: Subnet, b: Subnet): boolean {
 export function isPrivate(address: number): boolean {
   return ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].some((text) => contains(parseSubnet(text), address));
 }
+
+/** From IPv4's least (RFC 791) to the most a veth takes. Throws InvalidInputError. */
+export function parseMtuBytes(text: string): number {
+  const mtuBytes = Number(text);
+  if (/^\d+$/.test(text) && mtuBytes >= 68 && mtuBytes <= 65535) return mtuBytes;
+  throw new InvalidInputError(`cannot use MTU '${text}': 68 to 65535 bytes`);
+}

@@ -39,3 +39,17 @@ export function derivedMac(instance: string, owner: string, nic: string): string
   const bytes = sha256(`mac/${instance}/${owner}/${nic}`);
   return ['02', ...(bytes.slice(0, 10).match(/../g) ?? [])].join(':');
 }
+
+/** A unicast MAC address, `aa:bb:cc:dd:ee:ff`; in lower case, as the kernel shows it. Throws InvalidInputError. */
+export function parseMac(text: string): string {
+  if (/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i.test(text) && text !== '00:00:00:00:00:00') return text.toLowerCase();
+  throw new InvalidInputError(`cannot use MAC address '${text}': not a unicast MAC address`, {
+    hint: 'for example 02:00:00:00:00:11',
+  });
+}
+
+/** Throws InvalidInputError. */
+export function parseHostname(text: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/.test(text)) return text;
+  throw new InvalidInputError(`cannot use host name '${text}': letters, digits, - and dots, 63 at most`);
+}

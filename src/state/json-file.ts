@@ -1,14 +1,23 @@
-/** State files: JSON with a schema version, replaced whole (temp file + fsync + rename), read through zod. */
+/**
+ * State files: JSON with a schema version, replaced whole (temp file + fsync + rename). Each carries a checksum: what is
+ * byte for byte as this minict wrote it needs no second look; anything else is read through its zod schema.
+ */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import type { z } from 'zod/mini';
 import { HostError, StateError } from '../errors.ts';
+import type * as schemas from '../spec/schema.ts';
 
-export function writeJson(path: string, value: unknown): void {
+const VERSION = 1;
+
+type Kind = keyof typeof schemas;
+type FileOf<K extends Kind> = z.infer<(typeof schemas)[K]>;
+
+export function writeJson(path: string, value: object): void {
   stageJson(path, value)();
 }
 
 /** Writes the file under a temporary name, to the disk; the returned function puts it into its place. */
-export function stageJson(path: string, value: unknown): () => void {
+export function stageJson(path: string, value: object): () => void {
   const temporary = `${path}.tmp-${process.pid}`;
   const attempt = (action: () => void) => {
     try {
@@ -20,7 +29,7 @@ export function stageJson(path: string, value: unknown): () => void {
   attempt(() => {
     const fd = openSync(temporary, 'w', 0o600);
     try {
-      writeSync(fd, `${JSON.stringify(value, null, 2)}\n`);
+      writeSync(fd, seal(value));
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -29,8 +38,20 @@ export function stageJson(path: string, value: unknown): () => void {
   return () => attempt(() => renameSync(temporary, path));
 }
 
+/** The first member is the checksum of all that follows it. */
+function seal(value: object): string {
+  const rest = JSON.stringify(value, null, 2).slice(1);
+  return `{\n  "checksum": "${Bun.hash(rest).toString(16)}",${rest}\n`;
+}
+
+function isSealed(text: string): boolean {
+  const [, checksum, rest] = /^\{\n {2}"checksum": "([0-9a-f]+)",(.*)\n$/s.exec(text) ?? [];
+  return rest !== undefined && checksum === Bun.hash(rest).toString(16);
+}
+
 /** Undefined where the file is not there. Throws StateError for a damaged file or one of a newer minict. */
-export function readJson<T>(path: string, schema: z.ZodMiniType<T>, what: string): T | undefined {
+export async function readJson<K extends Kind>(path: string, kind: K, name: string): Promise<FileOf<K> | undefined> {
+  const what = `${kind} ${name}`;
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -39,20 +60,21 @@ export function readJson<T>(path: string, schema: z.ZodMiniType<T>, what: string
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw new StateError(`cannot read ${what}: ${(error as Error).message}`);
   }
-  let value: unknown;
+  let value: { version?: unknown } | null;
   try {
     value = JSON.parse(text);
   } catch {
     throw new StateError(`cannot read ${what}: ${path} is damaged (not JSON)`, { hint: `look at ${path}` });
   }
-  const version = (value as { version?: unknown } | null)?.version;
-  if (typeof version === 'number' && version > 1) {
+  const version = value?.version;
+  if (typeof version === 'number' && version > VERSION) {
     throw new StateError(`cannot read ${what}: ${path} was written by a newer minict`, { hint: 'update minict' });
   }
-  const parsed = schema.safeParse(value);
+  if (version === VERSION && isSealed(text)) return value as FileOf<K>;
+  const parsed = (await import('../spec/schema.ts'))[kind].safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     throw new StateError(`cannot read ${what}: ${path} is damaged (${issue?.path.join('.')}: ${issue?.message})`);
   }
-  return parsed.data;
+  return parsed.data as FileOf<K>;
 }

@@ -1,27 +1,17 @@
 /** A network's record: subnet, bridge and who holds which address. Held under the network lock. */
 import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
-import * as z from 'zod/mini';
+import type { z } from 'zod/mini';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { takeLock } from '../host/syscalls.ts';
 import { broadcastOf, contains, formatIpv4, formatSubnet, parseSubnet } from '../spec/address.ts';
+import type { network } from '../spec/schema.ts';
 import { readJson, writeJson } from './json-file.ts';
 import { containerPaths, networkPaths, type Roots } from './paths.ts';
 
-const networkRecord = z.object({
-  version: z.literal(1),
-  name: z.string(),
-  bridge: z.string(),
-  mac: z.string(),
-  subnet: z.string(),
-  gateway: z.string(),
-  /** Address → container. */
-  leases: z.record(z.string(), z.object({ name: z.string(), hostname: z.string() })),
-});
+export type NetworkRecord = z.infer<typeof network>;
 
-export type NetworkRecord = z.infer<typeof networkRecord>;
-
-export function readNetwork(roots: Roots, name: string): NetworkRecord | undefined {
-  return readJson(networkPaths(roots, name).json, networkRecord, `network ${name}`);
+export function readNetwork(roots: Roots, name: string): Promise<NetworkRecord | undefined> {
+  return readJson(networkPaths(roots, name).json, 'network', name);
 }
 
 /**
@@ -76,10 +66,17 @@ export function allocateAddress(roots: Roots, record: NetworkRecord, name: strin
     if (taken !== undefined) throw new ConflictError(`cannot use address ${text}: taken by container ${taken}`);
     return text;
   }
-  for (let address = subnet.base + 1; address < broadcastOf(subnet); address += 1) {
-    const text = formatIpv4(address);
-    if (text !== record.gateway && holder(text) === undefined) return text;
-  }
+  const lowest = (isFree: (address: string) => boolean) => {
+    for (let address = subnet.base + 1; address < broadcastOf(subnet); address += 1) {
+      const text = formatIpv4(address);
+      if (text !== record.gateway && isFree(text)) return text;
+    }
+    return undefined;
+  };
+  // Whether a lease is still held takes a look at the disk: only where no address is without one.
+  const free =
+    lowest((address) => record.leases[address] === undefined) ?? lowest((address) => holder(address) === undefined);
+  if (free !== undefined) return free;
   throw new ConflictError(`cannot find a free address: network ${record.name}, ${record.subnet}, is full`);
 }
 

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError, HostError, NotFoundError } from '../errors.ts';
-import { type ContainerSpec, containerSpec } from '../spec/container.ts';
+import type { ContainerSpec } from '../spec/container.ts';
 import { readJson, stageJson } from './json-file.ts';
 import { containerPaths, type Roots } from './paths.ts';
 
@@ -50,13 +50,13 @@ export function ensureState(roots: Roots): string {
   return instance;
 }
 
-export function findContainer(roots: Roots, name: string): ContainerSpec | undefined {
-  return readJson(containerPaths(roots, name).json, containerSpec, `container ${name}`);
+export function findContainer(roots: Roots, name: string): Promise<ContainerSpec | undefined> {
+  return readJson(containerPaths(roots, name).json, 'container', name);
 }
 
 /** Throws NotFoundError. */
-export function getContainer(roots: Roots, name: string): ContainerSpec {
-  const spec = findContainer(roots, name);
+export async function getContainer(roots: Roots, name: string): Promise<ContainerSpec> {
+  const spec = await findContainer(roots, name);
   if (spec === undefined) {
     throw new NotFoundError(`cannot find container ${name}: no such container`, { hint: 'minict ps -a' });
   }

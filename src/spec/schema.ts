@@ -1,0 +1,53 @@
+/** What state files hold, as zod schemas; the types come from them. Values are loaded by who must check a file, only then. */
+import * as z from 'zod/mini';
+
+/** container.json: all of a container that outlasts a reboot. */
+export const container = z.object({
+  version: z.literal(1),
+  name: z.string(),
+  hostname: z.string(),
+  createdAt: z.string(),
+  /** Name of the image, or the real path of a directory used as one. */
+  image: z.optional(z.string()),
+  /** Read-only lower directory of the overlay; absent with `inPlace`. */
+  lower: z.optional(z.string()),
+  /** A directory that is written in place (`--rootfs`). */
+  inPlace: z.optional(z.string()),
+  mounts: z.enum(['private', 'host']),
+  nic: z.optional(
+    z.object({
+      network: z.string(),
+      name: z.string(),
+      hostLink: z.string(),
+      address: z.string(),
+      prefix: z.number(),
+      gateway: z.string(),
+      mac: z.string(),
+      mtuBytes: z.optional(z.number()),
+    }),
+  ),
+  services: z.array(z.string()),
+  stopCommands: z.array(z.string()),
+  command: z.array(z.string()),
+  env: z.record(z.string(), z.string()),
+});
+
+/** A network's file: subnet, bridge and who holds which address. */
+export const network = z.object({
+  version: z.literal(1),
+  name: z.string(),
+  bridge: z.string(),
+  mac: z.string(),
+  subnet: z.string(),
+  gateway: z.string(),
+  /** Address → container. */
+  leases: z.record(z.string(), z.object({ name: z.string(), hostname: z.string() })),
+});
+
+/** image.json: where a root file system came from. */
+export const image = z.object({
+  version: z.literal(1),
+  name: z.string(),
+  source: z.string(),
+  createdAt: z.string(),
+});
