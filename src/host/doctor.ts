@@ -11,8 +11,8 @@ import { formatSubnet, overlap, parseSubnet } from '../spec/address.ts';
 import { readNetwork } from '../state/network.ts';
 import { NETNS_DIR, type Roots } from '../state/paths.ts';
 import { checkUpper } from '../storage/rootfs.ts';
-import { readRoutes } from './facts.ts';
-import { bridgedTrafficIsFiltered, foreignDrops } from './firewall.ts';
+import { bridgedTrafficIsFiltered, readRoutes } from './facts.ts';
+import { foreignDrops } from './firewall.ts';
 import { readToolOutput } from './tool-output.ts';
 
 /** One line of `system doctor`; the names are the same on every host. */

@@ -3,10 +3,9 @@
  * meet the FORWARD rules of iptables and nftables, and a drop anywhere beats an accept of one's own. Read-only: names
  * the rule and the command that helps, changes neither.
  */
-import { existsSync, readFileSync } from 'node:fs';
 import * as z from 'zod/mini';
 import { contains, parseIpv4, type Subnet } from '../spec/address.ts';
-import { readRoutes } from './facts.ts';
+import { bridgedTrafficIsFiltered, hasLegacyFilter, readRoutes } from './facts.ts';
 import { readToolOutput } from './tool-output.ts';
 
 export interface ForeignDrop {
@@ -30,12 +29,6 @@ type Chains = ReadonlyMap<string, readonly Rule[]>;
 interface Traffic {
   readonly bridge: string;
   readonly subnet: Subnet | undefined;
-}
-
-/** Whether bridged IPv4 traffic meets the host's firewall (the sysctl is there only with br_netfilter loaded). */
-export function bridgedTrafficIsFiltered(): boolean {
-  const path = '/proc/sys/net/bridge/bridge-nf-call-iptables';
-  return existsSync(path) && readFileSync(path, 'utf8').trim() === '1';
 }
 
 /** Rules that drop traffic between two ports of `bridge`. A tool that is missing or fails: nothing known. Never throws. */
@@ -208,10 +201,9 @@ function nftChoice(left: z.infer<typeof nftMatch>['left'], choice: unknown, { br
   return isName ? truth(nameMatches(choice, bridge, '*')) : 'maybe';
 }
 
-/** nft does not see the tables of iptables-legacy; asking it for one that is not there would make it. */
+/** nft does not see the tables of iptables-legacy. */
 async function legacyDrops(traffic: Traffic): Promise<ForeignDrop[]> {
-  const names = '/proc/net/ip_tables_names';
-  if (!existsSync(names) || !readFileSync(names, 'utf8').split('\n').includes('filter')) return [];
+  if (!hasLegacyFilter()) return [];
   const output = await readToolOutput(['iptables-legacy', '-S']);
   if (output?.exitCode !== 0) return [];
   const chains = new Map<string, Rule[]>();

@@ -3,7 +3,7 @@ import { existsSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError } from '../errors.ts';
-import { readMountPoints, readResolvConf } from '../host/facts.ts';
+import { hasBridgeFirewall, readMountPoints, readResolvConf } from '../host/facts.ts';
 import type { ForeignDrop } from '../host/firewall.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import { type ContainerFacts, planBringUp, planFolder, planHost } from '../plan/container.ts';
@@ -106,6 +106,7 @@ export async function createContainer(
 }
 
 async function findDrops(bridge: string): Promise<ForeignDrop[]> {
+  if (!hasBridgeFirewall()) return [];
   const { foreignDrops } = await import('../host/firewall.ts');
   return foreignDrops(bridge);
 }
