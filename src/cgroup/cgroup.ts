@@ -39,9 +39,14 @@ export interface CgroupPaths {
   readonly enterSupervisor: string;
 }
 
+/** A group beside the kernel's own files (`tasks`, `cgroup.procs`, `memory.max`, …); systemd puts the same `_` before. */
+function groupName(name: string): string {
+  return name.includes('.') || ['tasks', 'notify_on_release'].includes(name) ? `_${name}` : name;
+}
+
 export function cgroupPaths(host: CgroupHost, instance: string, name: string): CgroupPaths {
   const top = join(host.mountPoint, `minict-${instance}`);
-  const container = join(top, name);
+  const container = join(top, groupName(name));
   const payload = join(container, 'payload');
   const supervisor = join(container, 'supervisor');
   const enter = host.version === 1 ? 'tasks' : 'cgroup.procs';

@@ -5,9 +5,9 @@ import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { resolveImage } from '../image/store.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
-import { DEFAULT_NETWORK, reserveAddress } from '../lifecycle/network.ts';
+import { type Assignment, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
-import { formatIpv4, parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
+import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
 import { lockContainer } from '../state/locks.ts';
@@ -50,6 +50,13 @@ export function addContainerOptions(command: Command): Command {
     .option('-e, --env <K=V>', 'environment', collect, []);
 }
 
+function requireNetworkFor({ network, ip, gateway, macAddress, mtu }: ContainerOptions): void {
+  const idle = Object.entries({ '--ip': ip, '--gateway': gateway, '--mac-address': macAddress, '--mtu': mtu });
+  const option = idle.find(([, value]) => value !== undefined)?.[0];
+  if (network || option === undefined) return;
+  throw new InvalidInputError(`cannot use ${option} and --no-network together`, { hint: 'take one of them' });
+}
+
 /** The spec without its NIC, which needs an address. */
 export async function specFrom(
   context: Context,
@@ -58,6 +65,7 @@ export async function specFrom(
   command: readonly string[],
 ): Promise<ContainerSpec> {
   const name = parseContainerName(rawName);
+  requireNetworkFor(opts);
   if (opts.ip !== undefined) parseAddress(opts.ip);
   if (opts.gateway !== undefined) parseIpv4(opts.gateway);
   if (opts.rootfs !== undefined && opts.image !== undefined) {
@@ -88,17 +96,17 @@ export function withNic(
   spec: ContainerSpec,
   opts: ContainerOptions,
   instance: string,
-  lease: { address: string; prefix: number; gateway: string },
+  lease: Assignment,
 ): ContainerSpec {
   return {
     ...spec,
     nic: {
-      network: DEFAULT_NETWORK,
+      network: lease.record.name,
       name: 'eth0',
       hostLink: hostLinkName(instance, spec.name, 'eth0'),
       address: lease.address,
       prefix: lease.prefix,
-      gateway: opts.gateway === undefined ? lease.gateway : formatIpv4(parseIpv4(opts.gateway)),
+      gateway: lease.gateway,
       mac: opts.macAddress ?? derivedMac(instance, spec.name, 'eth0'),
       ...(opts.mtu === undefined ? {} : { mtuBytes: opts.mtu }),
     },
@@ -128,10 +136,10 @@ export async function makeContainer(
       await createContainer(context, instance, spec, undefined, lock.fd);
       return { spec, instance };
     }
-    const request = { name: spec.name, hostname: spec.hostname, ip: opts.ip };
+    const request = { name: spec.name, hostname: spec.hostname, ip: opts.ip, gateway: opts.gateway };
     const reservation = await reserveAddress(context, instance, request);
     try {
-      const full = withNic(spec, opts, instance, { ...reservation, gateway: reservation.record.gateway });
+      const full = withNic(spec, opts, instance, reservation);
       const drops = await createContainer(context, instance, full, reservation, lock.fd);
       for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
       return { spec: full, instance };

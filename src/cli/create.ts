@@ -43,9 +43,9 @@ async function dryRun(
   const instance = readInstance(context.roots) ?? '00000000';
   let spec = await specFrom(context, name, opts, cmd);
   const network = opts.network
-    ? await chooseAddress(context, instance, { name, hostname: spec.hostname, ip: opts.ip })
+    ? await chooseAddress(context, instance, { name, hostname: spec.hostname, ip: opts.ip, gateway: opts.gateway })
     : undefined;
-  if (network !== undefined) spec = withNic(spec, opts, instance, { ...network, gateway: network.record.gateway });
+  if (network !== undefined) spec = withNic(spec, opts, instance, network);
   const facts = readFacts(context, instance, spec, network?.record);
   const container = planCreate(context, spec, facts);
   const paths = containerPaths(context.roots, name);

@@ -13,6 +13,7 @@ import {
   isPrivate,
   overlap,
   parseAddress,
+  parseIpv4,
   parseSubnet,
   type Subnet,
   subnetOf,
@@ -25,6 +26,7 @@ import {
   type NetworkRecord,
   readNetwork,
   removeNetwork,
+  requireHostAddress,
   writeNetwork,
 } from '../state/network.ts';
 import { networkPaths } from '../state/paths.ts';
@@ -38,23 +40,44 @@ export interface AddressRequest {
   readonly name: string;
   readonly hostname: string;
   readonly ip: string | undefined;
+  /** Default route; the bridge where it is undefined. */
+  readonly gateway: string | undefined;
 }
 
-/** Throws ConflictError where `wanted` overlaps a host route; without `wanted` the next free /24 from 192.168.0.0. */
-function chooseSubnet(wanted: Subnet | undefined, routes: readonly HostRoute[]): Subnet {
-  const taken = (subnet: Subnet) => routes.find((route) => overlap(route.subnet, subnet));
+/** What a container gets in the network, as it is or would be. */
+export interface Assignment {
+  readonly record: NetworkRecord;
+  readonly address: string;
+  readonly prefix: number;
+  readonly gateway: string;
+}
+
+/** The host's route into a subnet. Half of all addresses is a default route in two pieces, as VPNs set it. */
+function routeInto(subnet: Subnet, routes: readonly HostRoute[]): HostRoute | undefined {
+  return routes.find((route) => route.subnet.prefix > 1 && overlap(route.subnet, subnet));
+}
+
+/** Throws ConflictError where a host route overlaps: a bridge there would take the host's own traffic. */
+function refuseOverlap(subnet: Subnet, hint: string): void {
+  const route = routeInto(subnet, readRoutes());
+  if (route === undefined) return;
+  throw new ConflictError(
+    `cannot use subnet ${formatSubnet(subnet)}: the host has a route ${formatSubnet(route.subnet)} on ${route.dev}`,
+    { hint },
+  );
+}
+
+/** `wanted`, or the next free /24 from 192.168.0.0. Throws ConflictError where a host route overlaps. */
+function chooseSubnet(wanted: Subnet | undefined): Subnet {
   if (wanted !== undefined) {
-    const route = taken(wanted);
-    if (route === undefined) return wanted;
-    throw new ConflictError(
-      `cannot use subnet ${formatSubnet(wanted)}: the host has a route ${formatSubnet(route.subnet)} on ${route.dev}`,
-      { hint: 'leave out --ip, or take an address in another private subnet' },
-    );
+    refuseOverlap(wanted, 'leave out --ip, or take an address in another private subnet');
+    return wanted;
   }
+  const routes = readRoutes();
   const first = parseSubnet(DEFAULT_SUBNET);
   for (let index = 0; index < 256; index += 1) {
     const subnet = { base: first.base + index * 256, prefix: first.prefix };
-    if (taken(subnet) === undefined) return subnet;
+    if (routeInto(subnet, routes) === undefined) return subnet;
   }
   throw new ConflictError('cannot choose a subnet: the host has routes over all of 192.168.0.0/16', {
     hint: 'use --ip',
@@ -63,16 +86,16 @@ function chooseSubnet(wanted: Subnet | undefined, routes: readonly HostRoute[]):
 
 function newRecord(instance: string, ip: string | undefined): NetworkRecord {
   let wanted: Subnet | undefined;
-  let prefix = 24;
   if (ip !== undefined) {
-    const parsed = parseAddress(ip);
-    if (!isPrivate(parsed.address)) {
-      throw new InvalidInputError(`cannot use address '${ip}': not in a private subnet (RFC 1918)`);
+    const { address, prefix } = parseAddress(ip);
+    wanted = subnetOf(address, prefix ?? 24);
+    if (!isPrivate(wanted)) {
+      throw new InvalidInputError(`cannot use address '${ip}': ${formatSubnet(wanted)} is no private subnet`, {
+        hint: 'a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)',
+      });
     }
-    prefix = parsed.prefix ?? 24;
-    wanted = subnetOf(parsed.address, prefix);
   }
-  const subnet = chooseSubnet(wanted, readRoutes());
+  const subnet = chooseSubnet(wanted);
   return {
     version: 1,
     name: DEFAULT_NETWORK,
@@ -95,19 +118,29 @@ export function planNetwork(record: NetworkRecord, instance: string): Step[] {
 }
 
 /** The network as it is or would be, and the address that `request` gets. Writes nothing. */
-export async function chooseAddress(
-  context: Context,
-  instance: string,
-  request: AddressRequest,
-): Promise<{ record: NetworkRecord; address: string; prefix: number }> {
-  const record = (await readNetwork(context.roots, DEFAULT_NETWORK)) ?? newRecord(instance, request.ip);
+export async function chooseAddress(context: Context, instance: string, request: AddressRequest): Promise<Assignment> {
+  const record = (await knownNetwork(context)) ?? newRecord(instance, request.ip);
   const prefix = parseSubnet(record.subnet).prefix;
   const wanted = request.ip === undefined ? undefined : parseAddress(request.ip);
   const address = allocateAddress(context.roots, record, request.name, wanted?.address);
   if (wanted?.prefix !== undefined && wanted.prefix !== prefix) {
     throw new InvalidInputError(`cannot use address ${request.ip}: network ${record.name} is ${record.subnet}`);
   }
-  return { record, address, prefix };
+  return { record, address, prefix, gateway: chooseGateway(record, address, request.gateway) };
+}
+
+/** One without containers and without its bridge is as good as none: a reboot has been since. */
+async function knownNetwork(context: Context): Promise<NetworkRecord | undefined> {
+  const record = await readNetwork(context.roots, DEFAULT_NETWORK);
+  if (record === undefined || Object.keys(record.leases).length > 0) return record;
+  return bridgeState(context, record) === 'missing' ? undefined : record;
+}
+
+function chooseGateway(record: NetworkRecord, address: string, wanted: string | undefined): string {
+  if (wanted === undefined) return record.gateway;
+  requireHostAddress(record, parseIpv4(wanted), `gateway ${wanted}`);
+  if (wanted === address) throw new InvalidInputError(`cannot use gateway ${wanted}: the container's own address`);
+  return wanted;
 }
 
 /** Whether minict's own bridge is there, the one its journal knows. */
@@ -129,6 +162,8 @@ async function ensureBridge(context: Context, instance: string, record: NetworkR
       },
     );
   }
+  const subnet = parseSubnet(record.subnet);
+  refuseOverlap(subnet, 'remove that route; or the containers, then minict system prune, for another subnet');
   const journal = new Journal(networkPaths(context.roots, record.name).journal);
   journal.remove();
   await applySteps(
@@ -140,10 +175,7 @@ async function ensureBridge(context: Context, instance: string, record: NetworkR
 }
 
 /** An address that nobody else can take: the networks stay locked until it is committed or given back. */
-export interface Reservation {
-  readonly record: NetworkRecord;
-  readonly address: string;
-  readonly prefix: number;
+export interface Reservation extends Assignment {
   /** Writes the lease, and the hosts file of all members. */
   commit(): void;
   /** Gives the address back, committed or not. */
@@ -165,13 +197,12 @@ export async function reserveAddress(
     lock = undefined;
   };
   try {
-    const { record, address, prefix } = await chooseAddress(context, instance, request);
+    const assignment = await chooseAddress(context, instance, request);
+    const { record, address } = assignment;
     await ensureBridge(context, instance, record, lock.fd);
     ensureHostsFile(context.roots, record.name);
     return {
-      record,
-      address,
-      prefix,
+      ...assignment,
       commit() {
         const others = Object.entries(record.leases).filter(([, lease]) => lease.name !== request.name);
         const leases = { ...Object.fromEntries(others), [address]: { name: request.name, hostname: request.hostname } };

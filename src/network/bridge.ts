@@ -48,10 +48,14 @@ export interface NicPlan {
   readonly alias: string;
 }
 
+/** Below this MTU the kernel has no IPv6 on an interface (RFC 8200), nor its settings. */
+const IPV6_MIN_MTU_BYTES = 1280;
+
 export function planNic(nic: NicSpec, plan: NicPlan): Step[] {
   const chain = `net ${plan.container}`;
   const mtu = nic.mtuBytes === undefined ? '' : ` mtu ${nic.mtuBytes}`;
   const veth = `${nic.name} veth`;
+  const withIpv6 = (nic.mtuBytes ?? IPV6_MIN_MTU_BYTES) >= IPV6_MIN_MTU_BYTES;
   const outside = (id: string, why: string, words: string): Step => ({
     id: `${nic.name} ${id}`,
     why,
@@ -81,18 +85,22 @@ export function planNic(nic: NicSpec, plan: NicPlan): Step[] {
       // Deleting the namespace deletes the pair in bulk; `ip link del` costs 16 to 28 ms each.
       endsWith: 'netns',
     },
-    inside(
-      'IPv6 off',
-      'no link-local address on a network without an IPv6 subnet',
-      `link set dev ${nic.name} addrgenmode none`,
-    ),
+    ...(withIpv6
+      ? [
+          inside(
+            'IPv6 off',
+            'no link-local address on a network without an IPv6 subnet',
+            `link set dev ${nic.name} addrgenmode none`,
+          ),
+        ]
+      : []),
     inside('address', 'its address', `addr add ${nic.address}/${nic.prefix} brd + dev ${nic.name}`),
     inside('up', 'NIC up', `link set dev ${nic.name} up`),
     inside('route', 'default route', `route add default via ${nic.gateway}`),
     outside(
       'port',
       'a port of the bridge; whose it is; it needs no IPv6 address',
-      `link set dev ${nic.hostLink} master ${plan.bridge} alias ${plan.alias} addrgenmode none`,
+      `link set dev ${nic.hostLink} master ${plan.bridge} alias ${plan.alias}${withIpv6 ? ' addrgenmode none' : ''}`,
     ),
     planHostEnd(nic, plan.container),
   ];

@@ -66,9 +66,12 @@ export function overlap(a: Subnet, b: Subnet): boolean {
   return subnetOf(a.base, prefix).base === subnetOf(b.base, prefix).base;
 }
 
-/** RFC 1918. */
-export function isPrivate(address: number): boolean {
-  return ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].some((text) => contains(parseSubnet(text), address));
+/** Whether all of it is private by RFC 1918. */
+export function isPrivate(subnet: Subnet): boolean {
+  return ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].some((text) => {
+    const block = parseSubnet(text);
+    return block.prefix <= subnet.prefix && contains(block, subnet.base);
+  });
 }
 
 /** From IPv4's least (RFC 791) to the most a veth takes. Throws InvalidInputError. */

@@ -51,5 +51,7 @@ export function parseMac(text: string): string {
 /** Throws InvalidInputError. */
 export function parseHostname(text: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/.test(text)) return text;
-  throw new InvalidInputError(`cannot use host name '${text}': letters, digits, - and dots, 63 at most`);
+  throw new InvalidInputError(`cannot use host name ${JSON.stringify(text)}: not a host name`, {
+    hint: 'letters, digits, - and dots, 63 at most',
+  });
 }

@@ -3,7 +3,7 @@ import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, unlinkSyn
 import type { z } from 'zod/mini';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { takeLock } from '../host/syscalls.ts';
-import { broadcastOf, contains, formatIpv4, formatSubnet, parseSubnet } from '../spec/address.ts';
+import { broadcastOf, contains, formatIpv4, parseSubnet } from '../spec/address.ts';
 import type { network } from '../spec/schema.ts';
 import { readJson, writeJson } from './json-file.ts';
 import { containerPaths, networkPaths, type Roots } from './paths.ts';
@@ -51,14 +51,7 @@ export function allocateAddress(roots: Roots, record: NetworkRecord, name: strin
   };
   if (wanted !== undefined) {
     const text = formatIpv4(wanted);
-    if (!contains(subnet, wanted)) {
-      throw new InvalidInputError(
-        `cannot use address ${text}: outside network ${record.name}, ${formatSubnet(subnet)}`,
-      );
-    }
-    if (wanted === subnet.base || wanted === broadcastOf(subnet)) {
-      throw new InvalidInputError(`cannot use address ${text}: the network's own or its broadcast address`);
-    }
+    requireHostAddress(record, wanted, `address ${text}`);
     if (text === record.gateway) {
       throw new ConflictError(`cannot use address ${text}: taken by the bridge ${record.bridge}`);
     }
@@ -78,6 +71,22 @@ export function allocateAddress(roots: Roots, record: NetworkRecord, name: strin
     lowest((address) => record.leases[address] === undefined) ?? lowest((address) => holder(address) === undefined);
   if (free !== undefined) return free;
   throw new ConflictError(`cannot find a free address: network ${record.name}, ${record.subnet}, is full`);
+}
+
+/** Throws InvalidInputError unless `address` is one that a host of the network can have; `what` names it. */
+export function requireHostAddress(record: NetworkRecord, address: number, what: string): void {
+  const subnet = parseSubnet(record.subnet);
+  if (!contains(subnet, address)) {
+    const empty = Object.keys(record.leases).length === 0;
+    throw new InvalidInputError(`cannot use ${what}: outside network ${record.name}, ${record.subnet}`, {
+      hint: empty
+        ? 'minict system prune gives up this network, which has no containers'
+        : 'without the option minict chooses',
+    });
+  }
+  if (address === subnet.base || address === broadcastOf(subnet)) {
+    throw new InvalidInputError(`cannot use ${what}: the network's own or its broadcast address`);
+  }
 }
 
 /** A lease without a folder and without a create under way (which holds the container's lock) is left from a killed one. */

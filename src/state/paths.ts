@@ -1,4 +1,7 @@
-/** Where everything lies. Pure: joins strings, touches nothing. */
+/**
+ * Where everything lies. Pure: joins strings, touches nothing. In the run dir a container has its name and `.lock-NAME`;
+ * whatever else is in there begins with a dot and not with `.lock-`, so that no container's name can be in its way.
+ */
 import { join } from 'node:path';
 
 export interface Roots {
@@ -6,6 +9,11 @@ export interface Roots {
   readonly root: string;
   /** What a reboot must forget: journals, locks. Default /run/minict. */
   readonly runDir: string;
+}
+
+/** The id that tells two roots on one machine apart, and in the run dir whose that is. */
+export function instancePaths(roots: Roots): { instance: string; marker: string } {
+  return { instance: join(roots.root, 'instance'), marker: join(roots.runDir, '.instance') };
 }
 
 /** Fixed places, so that `ip netns`, `ss -N` and `nsenter` see minict's namespaces. */
@@ -71,7 +79,7 @@ export function networkPaths(
   return {
     json: join(roots.root, 'networks', `${name}.json`),
     hosts: join(roots.root, 'networks', `${name}.hosts`),
-    lock: join(roots.runDir, '.lock-networks'),
+    lock: join(roots.runDir, '.networks'),
     journal: join(roots.runDir, `.network-${name}`),
   };
 }

@@ -1,53 +1,77 @@
 /** The state folder: instance id, containers, locks. A container exists while its container.json does. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConflictError, HostError, NotFoundError } from '../errors.ts';
+import { ConflictError, HostError, NotFoundError, StateError } from '../errors.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readJson, stageJson } from './json-file.ts';
-import { containerPaths, type Roots } from './paths.ts';
+import { containerPaths, instancePaths, type Roots } from './paths.ts';
 
-/** Id that tells two roots on one machine apart; undefined before first use. */
+/** Undefined before first use. Throws StateError for a damaged file. */
 export function readInstance(roots: Roots): string | undefined {
-  const path = join(roots.root, 'instance');
-  return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined;
+  return readId(instancePaths(roots).instance);
+}
+
+function readId(path: string): string | undefined {
+  if (!existsSync(path)) return undefined;
+  const id = readFileSync(path, 'utf8').trim();
+  if (/^[0-9a-f]{8}$/.test(id)) return id;
+  throw new StateError(`cannot read ${path}: it is damaged (not an instance id)`, {
+    hint: "8 hex digits, as in the containers' cgroup minict-ID and in the alias of their interfaces",
+  });
+}
+
+/** Makes the file with its content at once, unless another one was quicker: nobody ever reads half of it. */
+function writeOnce(path: string, content: string): void {
+  const temporary = `${path}.tmp-${process.pid}`;
+  try {
+    writeFileSync(temporary, content, { mode: 0o600 });
+    linkSync(temporary, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+}
+
+/** Makes the state folders and the instance id. Throws ConflictError where the run dir is another root's. */
+export function ensureState(roots: Roots): string {
+  const paths = instancePaths(roots);
+  // The marker comes last: where it matches, all is there.
+  const known = readInstance(roots);
+  if (known !== undefined && readId(paths.marker) === known) return known;
+  attempt(`use state folder ${roots.root}`, roots.root, '--root DIR or MINICT_ROOT names another folder', () => {
+    for (const dir of ['', 'containers', 'images', 'networks', '.trash']) {
+      mkdirSync(join(roots.root, dir), { recursive: true, mode: 0o700 });
+    }
+    if (known === undefined) writeOnce(paths.instance, `${newInstance()}\n`);
+  });
+  const instance = readInstance(roots) as string;
+  attempt(`use run dir ${roots.runDir}`, roots.runDir, '--run-dir DIR or MINICT_RUN_DIR names another folder', () => {
+    mkdirSync(roots.runDir, { recursive: true, mode: 0o700 });
+    writeOnce(paths.marker, `${instance}\n`);
+  });
+  if (readId(paths.marker) !== instance) {
+    throw new ConflictError(`cannot use run dir ${roots.runDir}: it belongs to another minict root`, {
+      hint: 'give this root its own: --run-dir DIR or MINICT_RUN_DIR',
+    });
+  }
+  return instance;
 }
 
 function newInstance(): string {
   return Buffer.from(crypto.getRandomValues(new Uint8Array(4))).toString('hex');
 }
 
-/** Makes the state folders and the instance id. Throws ConflictError where the run dir is another root's. */
-export function ensureState(roots: Roots): string {
-  const marker = join(roots.runDir, 'instance');
-  // The marker comes last: where it matches, all is there.
-  const known = readInstance(roots);
-  if (known !== undefined && existsSync(marker) && readFileSync(marker, 'utf8').trim() === known) return known;
+function attempt(what: string, dir: string, hint: string, action: () => void): void {
   try {
-    for (const dir of ['', 'containers', 'images', 'networks', '.trash']) {
-      mkdirSync(join(roots.root, dir), { recursive: true, mode: 0o700 });
-    }
-    mkdirSync(roots.runDir, { recursive: true, mode: 0o700 });
-    if (readInstance(roots) === undefined) {
-      writeFileSync(join(roots.root, 'instance'), `${newInstance()}\n`, { flag: 'wx', mode: 0o600 });
-    }
+    action();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
-      throw new HostError(`cannot use state folder ${roots.root}: ${(error as Error).message}`, {
-        hint: 'minict runs as root; --root DIR or MINICT_ROOT names another folder',
-      });
-    }
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw code === 'ENOSPC'
+      ? new HostError(`cannot ${what}: no space left on its disk`, { hint: `df -h ${dir}` })
+      : new HostError(`cannot ${what}: ${message}`, { hint });
   }
-  const instance = readInstance(roots) ?? '';
-  try {
-    writeFileSync(marker, `${instance}\n`, { flag: 'wx', mode: 0o600 });
-  } catch {
-    if (readFileSync(marker, 'utf8').trim() !== instance) {
-      throw new ConflictError(`cannot use run dir ${roots.runDir}: it belongs to another minict root`, {
-        hint: 'give this root its own: --run-dir DIR or MINICT_RUN_DIR',
-      });
-    }
-  }
-  return instance;
 }
 
 export function findContainer(roots: Roots, name: string): Promise<ContainerSpec | undefined> {
