@@ -1,13 +1,29 @@
-/** `-e K=V`, `-e K` (taken from the caller's environment), as docker has it. */
+/** `-e K=V`, `-e K` (taken from the caller's environment, if it has one) and `--env-file`, as docker has them. */
+import { readFileSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 
-export function parseEnv(words: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    words.map((word) => {
-      const at = word.indexOf('=');
-      const key = at < 0 ? word : word.slice(0, at);
-      if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key)) throw new InvalidInputError(`cannot use -e '${word}': not K=V`);
-      return [key, at < 0 ? (process.env[key] ?? '') : word.slice(at + 1)];
-    }),
-  );
+export function parseEnv(words: readonly string[], source = '-e'): Record<string, string> {
+  const entries = words.flatMap((word) => {
+    const at = word.indexOf('=');
+    const key = at < 0 ? word : word.slice(0, at);
+    if (!/^\S+$/.test(key) || word.includes('\0')) {
+      throw new InvalidInputError(`cannot use ${source} '${word}': not K=V`);
+    }
+    const value = at < 0 ? process.env[key] : word.slice(at + 1);
+    return value === undefined ? [] : [[key, value] as const];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** A setting a line; blank lines and those that begin with # are left out, a value is taken as it stands. */
+export function readEnvFile(file: string): Record<string, string> {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
+  } catch (error) {
+    throw new InvalidInputError(`cannot read env file ${file}: ${(error as Error).message}`);
+  }
+  const lines = text.split(/\r?\n/).map((line) => line.trimStart());
+  const settings = lines.filter((line) => line !== '' && !line.startsWith('#'));
+  return parseEnv(settings, `line of ${file}`);
 }

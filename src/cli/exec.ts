@@ -1,15 +1,17 @@
 /** minict exec: becomes the program. Loads neither zod, the planner nor execa: every import is time. */
-import { existsSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, unlinkSync, writeFileSync } from 'node:fs';
 import { ConflictError, HostError, InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
 import { isTerminal, restoreForExec } from '../host/syscalls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { becomeProgram, spawnDetached } from '../process/become.ts';
-import { enterArgv } from '../process/enter.ts';
+import { becomeProgram, missingNamespace } from '../process/become.ts';
+import { enterArgv, programEnv } from '../process/enter.ts';
+import { resolveUser, type User } from '../process/user.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { type Lock, lockContainer } from '../state/locks.ts';
 import { type ContainerPaths, containerPaths } from '../state/paths.ts';
-import { parseEnv } from './env.ts';
+import { readInRoot } from '../storage/resolve.ts';
+import { parseEnv, readEnvFile } from './env.ts';
 import type { Define } from './main.ts';
 
 const collect = (value: string, before: string[]) => [...before, value];
@@ -44,15 +46,22 @@ export const define: Define = (command, globals) => {
       if (options.tty && !terminal) {
         throw new InvalidInputError('cannot use -t: stdin is no terminal', { hint: 'leave out -t' });
       }
-      const given = { ...readEnvFiles(options.envFile), ...parseEnv(options.env) };
+      const given = Object.assign({}, ...options.envFile.map(readEnvFile), parseEnv(options.env));
       // Shared until this process is in the cgroup, so that no rm can miss it; it ends with the exec.
       const lock = lockContainer(roots, name, 'shared');
       const paths = containerPaths(roots, name);
       const record = readEnterRecord(paths);
       if (record === undefined) throw notUp(paths, name, lock);
-      const argv = enterArgv(record.place, { argv: cmd, user: options.user, workdir: options.workdir });
-      const term = terminal && process.env.TERM !== undefined ? { TERM: process.env.TERM } : {};
-      const env = { ...term, ...record.env, ...given };
+      const gone = missingNamespace(record.place);
+      if (gone !== undefined) {
+        throw new ConflictError(`cannot exec in ${name}: its namespace ${gone} is gone`, {
+          hint: `minict start ${name}`,
+        });
+      }
+      const user = options.user === undefined ? undefined : userInside(options.user, record.place.layers);
+      const argv = enterArgv(record.place, { argv: cmd, user, workdir: options.workdir });
+      const term = terminal ? process.env.TERM : undefined;
+      const env = programEnv({ ...record.env, ...given }, { home: user?.home, term });
       try {
         // No O_CREAT: where the container is stopped, its cgroup is gone.
         writeFileSync(record.enterPayload, '0', { flag: 'r+' });
@@ -61,8 +70,8 @@ export const define: Define = (command, globals) => {
           hint: `minict start ${name}`,
         });
       }
-      if (options.detach) spawnDetached(argv, env);
-      else becomeProgram(argv, env, options.interactive === true || terminal, restoreForExec);
+      if (options.detach) becomeProgram(['setsid', '--fork', ...argv], env, [0, 1, 2], restoreForExec);
+      becomeProgram(argv, env, options.interactive || terminal ? [] : [0], restoreForExec);
     });
 };
 
@@ -76,13 +85,7 @@ function notUp(paths: ContainerPaths, name: string, lock: Lock): MinictError {
   return new NotFoundError(`cannot find container ${name}: no such container`, { hint: 'minict ps -a' });
 }
 
-function readEnvFiles(files: readonly string[]): Record<string, string> {
-  const lines = files.flatMap((file) => {
-    try {
-      return readFileSync(file, 'utf8').split('\n');
-    } catch (error) {
-      throw new InvalidInputError(`cannot read env file ${file}: ${(error as Error).message}`);
-    }
-  });
-  return parseEnv(lines.filter((line) => line.trim() !== '' && !line.startsWith('#')));
+function userInside(wanted: string, layers: readonly string[]): User {
+  const [passwd = '', group = ''] = ['/etc/passwd', '/etc/group'].map((path) => readInRoot(layers, path));
+  return resolveUser(wanted, passwd, group);
 }

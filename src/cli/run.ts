@@ -9,7 +9,7 @@ import { placeOf } from '../lifecycle/place.ts';
 import { removeContainers } from '../lifecycle/remove.ts';
 import { startContainer } from '../lifecycle/start.ts';
 import { cgroupOf } from '../lifecycle/status.ts';
-import { containerEnv, enterArgv, inCgroupArgv } from '../process/enter.ts';
+import { containerEnv, enterArgv, inCgroupArgv, programEnv } from '../process/enter.ts';
 import { containerPaths } from '../state/paths.ts';
 import { addContainerOptions, type ContainerOptions, makeContainer } from './container-options.ts';
 import type { Define } from './main.ts';
@@ -50,11 +50,10 @@ export const define: Define = (command, globals) => {
         const paths = containerPaths(context.roots, name);
         const argv = enterArgv(placeOf(spec, paths), { argv: cmd });
         const terminal = isTerminal(0);
-        const term = terminal && process.env.TERM !== undefined ? { TERM: process.env.TERM } : {};
         const stdin = options.interactive || terminal ? 'inherit' : 'ignore';
         const child = Bun.spawn(inCgroupArgv(cgroupOf(instance, name).enterPayload, argv), {
           stdio: [stdin, 'inherit', 'inherit'],
-          env: { ...term, ...containerEnv(spec) },
+          env: programEnv(containerEnv(spec), { term: terminal ? process.env.TERM : undefined }),
         });
         // The terminal sends INT and QUIT to the program too; others are handed on.
         for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, () => {});

@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 import { planBringUp } from '../plan/container.ts';
-import { containerEnv, enterArgv, inCgroupArgv, supervisorArgv } from '../process/enter.ts';
+import { containerEnv, enterArgv, inCgroupArgv, programEnv, supervisorArgv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
@@ -26,7 +26,7 @@ function runInside(context: Context, instance: string, spec: ContainerSpec, line
   const { enterPayload } = cgroupOf(instance, spec.name);
   const child = Bun.spawnSync(inCgroupArgv(enterPayload, argv), {
     stdio: ['ignore', 2, 2],
-    env: containerEnv(spec),
+    env: programEnv(containerEnv(spec)),
   });
   return child.exitCode;
 }
@@ -114,6 +114,6 @@ function startMain(context: Context, instance: string, spec: ContainerSpec): voi
   const argv = enterArgv(placeOf(spec, paths), { argv: spec.command });
   Bun.spawnSync(supervisorArgv(cgroupOf(instance, spec.name), paths.dir, argv), {
     stdio: ['ignore', 'ignore', 'ignore'],
-    env: containerEnv(spec),
+    env: programEnv(containerEnv(spec)),
   });
 }

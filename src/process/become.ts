@@ -1,6 +1,10 @@
-/** Becoming a container's program, or leaving one behind. This process is in the payload cgroup already. */
-import { closeSync, openSync } from 'node:fs';
+/** Becoming a container's program. This process is in the payload cgroup already. */
+import { closeSync, openSync, statfsSync } from 'node:fs';
 import { HostError } from '../errors.ts';
+import type { Place } from './enter.ts';
+
+/** f_type of statfs(2), from linux/magic.h. */
+const NSFS = 0x6e736673;
 
 function absolute(tool: string): string {
   const path = Bun.which(tool);
@@ -9,28 +13,35 @@ function absolute(tool: string): string {
   return path;
 }
 
-/** execve: terminal, signals and exit status are the kernel's business from here on. Does not return. */
+/** A namespace's file that somebody unmounted or removed; nsenter(1) would end with 1, as programs do. */
+export function missingNamespace({ netns, utsns, mntns }: Place): string | undefined {
+  return [netns, utsns, mntns].find((path) => {
+    try {
+      return path !== undefined && statfsSync(path).type !== NSFS;
+    } catch {
+      return true;
+    }
+  });
+}
+
+/**
+ * execve: terminal, signals and exit status are the kernel's business from here on. `silent` descriptors, in ascending
+ * order, become /dev/null. Does not return.
+ */
 export function becomeProgram(
   argv: readonly string[],
   env: Readonly<Record<string, string>>,
-  withStdin: boolean,
+  silent: readonly number[],
   prepare: (softFileLimit: number) => void,
 ): never {
   const tool = absolute(argv[0] ?? '');
-  if (!withStdin) {
-    // open(2) takes the lowest free number: this is descriptor 0 again.
-    closeSync(0);
-    openSync('/dev/null', 'r');
+  for (const fd of silent) {
+    // open(2) takes the lowest free number: this is the same descriptor again.
+    closeSync(fd);
+    openSync('/dev/null', 'r+');
   }
   process.umask(0o022);
   prepare(1024);
   const execve = (process as unknown as { execve(path: string, argv: readonly string[], env: object): never }).execve;
   return execve.call(process, tool, argv, env);
-}
-
-/** A session of its own, its output nowhere. */
-export function spawnDetached(argv: readonly string[], env: Readonly<Record<string, string>>): void {
-  const tool = absolute(argv[0] ?? '');
-  const child = Bun.spawn([tool, ...argv.slice(1)], { stdio: ['ignore', 'ignore', 'ignore'], env, detached: true });
-  child.unref();
 }

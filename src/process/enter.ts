@@ -1,8 +1,12 @@
 /** How a program gets into a container: its environment, and `nsenter … chroot …` as an argv. Pure. */
+import { join } from 'node:path';
 import type { ContainerSpec } from '../spec/container.ts';
+import type { User } from './user.ts';
 
 export interface Place {
   readonly rootfs: string;
+  /** Folders that make up the root, the upper first: its files, as seen without entering it. */
+  readonly layers: readonly string[];
   readonly netns: string;
   readonly utsns: string;
   readonly mntns: string | undefined;
@@ -10,23 +14,41 @@ export interface Place {
 
 export interface Program {
   readonly argv: readonly string[];
-  readonly user?: string | undefined;
+  readonly user?: User | undefined;
   readonly workdir?: string | undefined;
 }
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Built, not inherited: exec adds TERM where there is a terminal, and its own `-e`. */
+/** What all programs of a container have in their environment. */
 export function containerEnv(spec: ContainerSpec): Record<string, string> {
-  return { HOME: '/root', HOSTNAME: spec.hostname, PATH, ...spec.env };
+  return { HOSTNAME: spec.hostname, PATH, ...spec.env };
 }
 
-/** chroot(1) resolves user and group inside, and gives 126 and 127 as a shell does. */
+/** A program's environment: built, not inherited, save TERM where there is a terminal. */
+export function programEnv(
+  env: Readonly<Record<string, string>>,
+  { home = '/root', term }: { home?: string | undefined; term?: string | undefined } = {},
+): Record<string, string> {
+  return { HOME: home, ...(term === undefined ? {} : { TERM: term }), ...env };
+}
+
+const IN_WORKDIR = `
+cd -- "$0" 2>/dev/null || { echo "minict: cannot use -w $0: no such directory in the container" >&2; exit 126; }
+exec "$@"
+`;
+
+function userWords({ uid, gid, groups }: User): string[] {
+  // With + an id is not looked up as a name, neither inside nor on the host.
+  return [`--userspec=+${uid}:+${gid}`, `--groups=${groups.map((id) => `+${id}`).join(',')}`];
+}
+
+/** chroot(1) gives 126 and 127 as a shell does. */
 export function enterArgv(place: Place, program: Program): string[] {
   const mount = place.mntns === undefined ? [] : [`--mount=${place.mntns}`];
-  const user = program.user === undefined ? [] : [`--userspec=${program.user}`];
+  const user = program.user === undefined ? [] : userWords(program.user);
   // chroot(1) always starts in /; a working directory is entered inside, where its symlinks cannot lead out.
-  const workdir = program.workdir === undefined ? [] : ['/bin/sh', '-c', 'cd -- "$0" && exec "$@"', program.workdir];
+  const workdir = program.workdir === undefined ? [] : ['/bin/sh', '-c', IN_WORKDIR, join('/', program.workdir)];
   return [
     ...['nsenter', ...mount, `--net=${place.netns}`, `--uts=${place.utsns}`],
     ...['chroot', ...user, place.rootfs, ...workdir, ...program.argv],

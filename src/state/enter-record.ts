@@ -36,7 +36,7 @@ export function readEnterRecord(paths: ContainerPaths): EnterRecord | undefined 
     throw error;
   }
   const record = JSON.parse(text) as Partial<EnterRecord>;
-  if (record.version !== 1 || record.place === undefined || record.enterPayload === undefined) {
+  if (record.version !== 1 || record.place?.layers === undefined || record.enterPayload === undefined) {
     throw new StateError(`cannot read ${paths.enter}: written by another version`, { hint: 'minict restart NAME' });
   }
   return record as EnterRecord;

@@ -1,29 +1,49 @@
 /**
  * Resolves a path inside a root file system, without ever leaving it: images contain symlinks that point at the host.
- * Reads only. `layers` are searched from the top, as overlayfs would (a 0:0 character device is a whiteout).
+ * Reads only. `layers` are searched from the top, as overlayfs does.
  */
-import { lstatSync, readlinkSync, type Stats } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 
 const MAX_LINKS = 40;
 
-function lookup(layers: readonly string[], path: string): { stat: Stats; layer: string } | undefined {
+interface Found {
+  readonly stat: Stats;
+  readonly layer: string;
+  /** Where its entries are: the layers that are merged in it, none unless it is a directory. */
+  readonly merged: readonly string[];
+}
+
+/** A directory is merged with those below it; anything else, whiteouts (0:0 devices) too, hides what is below. */
+function lookup(layers: readonly string[], path: string): Found | undefined {
+  const merged: string[] = [];
+  let top: Stats | undefined;
   for (const layer of layers) {
     const stat = lstatSync(join(layer, path), { throwIfNoEntry: false });
     if (stat === undefined) continue;
-    return stat.isCharacterDevice() && stat.rdev === 0 ? undefined : { stat, layer };
+    if (!stat.isDirectory()) {
+      const whiteout = stat.isCharacterDevice() && stat.rdev === 0;
+      if (top === undefined && !whiteout) return { stat, layer, merged };
+      break;
+    }
+    top ??= stat;
+    merged.push(layer);
   }
-  return undefined;
+  return top && { stat: top, layer: merged[0] as string, merged };
 }
 
-/** Path inside the root (`/run/resolv.conf`) that `path` leads to, and what is there; undefined for a loop. */
-export function resolveInRoot(
-  layers: readonly string[],
-  path: string,
-): { path: string; stat: Stats | undefined } | undefined {
+interface Resolved {
+  /** Inside the root: `/run/resolv.conf`. */
+  readonly path: string;
+  /** What is there, and in which layer. */
+  readonly stat: Stats | undefined;
+  readonly layer: string | undefined;
+}
+
+/** Where `path` leads to; undefined for a loop. */
+export function resolveInRoot(layers: readonly string[], path: string): Resolved | undefined {
   let pending = path.split('/').filter(Boolean);
-  let done: string[] = [];
-  let stat: Stats | undefined;
+  let done: { part: string; found: Found | undefined }[] = [];
   for (let links = 0; pending.length > 0; ) {
     const part = pending.shift() as string;
     if (part === '.') continue;
@@ -31,19 +51,33 @@ export function resolveInRoot(
       done.pop();
       continue;
     }
-    const here = [...done, part];
-    // lstat of `a/b` follows a symlink in `a`, but every part of `done` was seen to be none in its topmost layer.
-    const found = lookup(layers, here.join('/'));
-    stat = found?.stat;
+    const here = [...done.map((step) => step.part), part].join('/');
+    // lstat of `a/b` would follow a link in `a`: it is asked only of layers in which `a` is a directory.
+    const found = lookup(done.length === 0 ? layers : (done.at(-1)?.found?.merged ?? []), here);
     if (found?.stat.isSymbolicLink()) {
       links += 1;
       if (links > MAX_LINKS) return undefined;
-      const target = readlinkSync(join(found.layer, here.join('/')));
+      const target = readlinkSync(join(found.layer, here));
       if (target.startsWith('/')) done = [];
       pending = [...target.split('/').filter(Boolean), ...pending];
       continue;
     }
-    done = here;
+    done.push({ part, found });
   }
-  return { path: `/${done.join('/')}`, stat };
+  const { stat, layer } = done.at(-1)?.found ?? {};
+  return { path: `/${done.map((step) => step.part).join('/')}`, stat, layer };
+}
+
+/** Text of a file inside the root; undefined where there is none. */
+export function readInRoot(layers: readonly string[], path: string): string | undefined {
+  const resolved = resolveInRoot(layers, path);
+  if (resolved?.layer === undefined || !resolved.stat?.isFile()) return undefined;
+  // Nobody waits at a pipe, nor follows a link, that came in between.
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const fd = openSync(join(resolved.layer, resolved.path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  try {
+    return fstatSync(fd).isFile() ? readFileSync(fd, 'utf8') : undefined;
+  } finally {
+    closeSync(fd);
+  }
 }

@@ -64,39 +64,6 @@ describe('processes', () => {
   });
   afterAll(() => host.destroy());
 
-  test.each([
-    [['true'], 0],
-    [['sh', '-c', 'exit 7'], 7],
-    [['nope'], 127],
-    [['/etc/hosts'], 126],
-    [['sh', '-c', 'kill -TERM $$'], 143],
-  ])('exec %j ends with %i', (argv, status) => {
-    // A program that a signal ends: the shell that waits sees 128+N, as after bare nsenter and chroot.
-    const result = host.run(['sh', '-c', '"$@"; exit $?', 'sh', MINICT, 'exec', 'p1', ...argv]);
-    expect(result.status).toBe(status);
-  });
-
-  test('stdin goes in only with -i, byte for byte', () => {
-    expect(host.run([MINICT, 'exec', 'p1', 'cat'], {}, 'x').stdout).toBe('');
-    expect(host.run([MINICT, 'exec', '-i', 'p1', 'cat'], {}, 'x\0y\r\n').stdout).toBe('x\0y\r\n');
-  });
-
-  test('the environment is built, not inherited', () => {
-    const result = host.run([MINICT, 'exec', '-e', 'A=b', 'p1', 'env'], { SECRET: '1' });
-    expect(result.stdout.split('\n').filter(Boolean).sort()).toEqual([
-      'A=b',
-      'HOME=/root',
-      'HOSTNAME=p1',
-      'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-    ]);
-    const status = host.minict('exec', 'p1', 'grep', '-E', 'SigIgn|Umask', '/proc/self/status').stdout;
-    expect(status).toContain('Umask:\t0022');
-    expect(status).toContain('SigIgn:\t0000000000000000');
-    // Descriptor 3 is the listing's own.
-    const files = host.minict('exec', 'p1', 'sh', '-c', 'ulimit -Sn; ls /proc/self/fd');
-    expect(files.stdout).toBe('1024\n0\n1\n2\n3\n');
-  });
-
   test('stop ends a process that ignores TERM, daemons that double-forked too', () => {
     host.minict('exec', '-d', 'p1', 'sh', '-c', "trap '' TERM; (sleep 300 & ) ; while :; do sleep 1; done");
     for (let i = 0; i < 100 && !host.minict('ps').stdout.includes('running'); i += 1) Bun.sleepSync(10);

@@ -18,6 +18,15 @@ export interface Result {
   readonly stderr: string;
 }
 
+/** Whether `test` comes true; a generous end, for a machine that is busy. */
+export async function eventually(test: () => boolean): Promise<boolean> {
+  for (let tries = 0; tries < 1000; tries += 1) {
+    if (test()) return true;
+    await Bun.sleep(20);
+  }
+  return false;
+}
+
 export class Host {
   readonly root: string;
   private readonly anchor: ReturnType<typeof Bun.spawn>;
