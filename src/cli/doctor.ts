@@ -1,7 +1,7 @@
 /** minict system doctor */
 import { Chalk } from 'chalk';
+import { examine } from '../doctor/examine.ts';
 import { InvalidInputError } from '../errors.ts';
-import { examine } from '../host/doctor.ts';
 import { contextFrom, type GlobalOptions } from '../lifecycle/context.ts';
 import { DEFAULT_NETWORK } from '../lifecycle/network.ts';
 import { print, table } from './output.ts';

@@ -61,20 +61,3 @@ export function readResolvConf(): string {
     .filter((line) => !/^\s*nameserver\s+(127\.|::1)/.test(line))
     .join('\n');
 }
-
-/** Whether iptables-legacy has a filter table; asking the tool itself would make one. */
-export function hasLegacyFilter(): boolean {
-  const names = '/proc/net/ip_tables_names';
-  return existsSync(names) && readFileSync(names, 'utf8').split('\n').includes('filter');
-}
-
-/** Whether there can be rules that drop bridged traffic, and a tool to read them. */
-export function hasBridgeFirewall(): boolean {
-  return bridgedTrafficIsFiltered() && (Bun.which('nft') !== null || hasLegacyFilter());
-}
-
-/** Whether bridged IPv4 traffic meets the host's firewall (the sysctl is there only with br_netfilter loaded). */
-export function bridgedTrafficIsFiltered(): boolean {
-  const path = '/proc/sys/net/bridge/bridge-nf-call-iptables';
-  return existsSync(path) && readFileSync(path, 'utf8').trim() === '1';
-}

@@ -3,8 +3,9 @@ import { existsSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError } from '../errors.ts';
-import { hasBridgeFirewall, readMountPoints, readResolvConf } from '../host/facts.ts';
-import type { ForeignDrop } from '../host/firewall.ts';
+import { readMountPoints, readResolvConf } from '../host/facts.ts';
+import type { ForeignDrop } from '../host/firewall/drops.ts';
+import { isEmpty, readHooks } from '../host/firewall/hooks.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import { type ContainerFacts, planBringUp, planFolder, planHost } from '../plan/container.ts';
 import { containerEnv } from '../process/enter.ts';
@@ -78,7 +79,7 @@ export async function createContainer(
   spec: ContainerSpec,
   reservation: Reservation | undefined,
   lockFd: number,
-): Promise<ForeignDrop[]> {
+): Promise<readonly ForeignDrop[]> {
   const paths = containerPaths(context.roots, spec.name);
   ensureSkeleton(join(context.roots.root, 'skeleton'));
   if (spec.lower !== undefined) checkUpper(context.roots.root);
@@ -88,7 +89,7 @@ export async function createContainer(
   const journal = new Journal(paths.journal);
   const steps = planCreate(context, spec, facts);
   let publish = () => {};
-  let drops: Promise<ForeignDrop[]> | undefined;
+  let drops: Promise<readonly ForeignDrop[]> | undefined;
   const meanwhile = () => {
     reservation?.commit();
     publish = stageContainer(context.roots, spec);
@@ -98,17 +99,18 @@ export async function createContainer(
     await applySteps(`create ${spec.name}`, steps, journal, spawnContext(context, lockFd), meanwhile);
     markUp(context, spec, facts, journal);
     publish();
-    return (await drops) ?? [];
   } catch (error) {
     rmSync(paths.runDir, { recursive: true, force: true });
     throw error;
   }
+  return (await drops) ?? [];
 }
 
-async function findDrops(bridge: string): Promise<ForeignDrop[]> {
-  if (!hasBridgeFirewall()) return [];
-  const { foreignDrops } = await import('../host/firewall.ts');
-  return foreignDrops(bridge);
+/** Most hosts have no firewall: then nothing is loaded for it, and no process started. */
+async function findDrops(bridge: string): Promise<readonly ForeignDrop[]> {
+  if (isEmpty(readHooks('bridged'))) return [];
+  const { judgeFirewall } = await import('../host/firewall/drops.ts');
+  return (await judgeFirewall(bridge, 'bridged')).drops;
 }
 
 /** From here on `exec` finds the container. */

@@ -1,6 +1,7 @@
 /** Where a container's program has to go: its namespaces and its root. */
-import type { Place } from '../process/enter.ts';
+
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
+import type { Place } from '../spec/place.ts';
 import type { ContainerPaths } from '../state/paths.ts';
 
 export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {

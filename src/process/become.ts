@@ -1,7 +1,7 @@
 /** Becoming a container's program. This process is in the payload cgroup already. */
 import { closeSync, openSync, statfsSync } from 'node:fs';
 import { HostError } from '../errors.ts';
-import type { Place } from './enter.ts';
+import type { Place } from '../spec/place.ts';
 
 /** f_type of statfs(2), from linux/magic.h. */
 const NSFS = 0x6e736673;

@@ -1,16 +1,8 @@
 /** How a program gets into a container: its environment, and `nsenter … chroot …` as an argv. Pure. */
 import { join } from 'node:path';
 import type { ContainerSpec } from '../spec/container.ts';
+import type { Place } from '../spec/place.ts';
 import type { User } from './user.ts';
-
-export interface Place {
-  readonly rootfs: string;
-  /** Folders that make up the root, the upper first: its files, as seen without entering it. */
-  readonly layers: readonly string[];
-  readonly netns: string;
-  readonly utsns: string;
-  readonly mntns: string | undefined;
-}
 
 export interface Program {
   readonly argv: readonly string[];

@@ -5,7 +5,7 @@
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { StateError } from '../errors.ts';
-import type { Place } from '../process/enter.ts';
+import type { Place } from '../spec/place.ts';
 import type { ContainerPaths } from './paths.ts';
 
 export interface EnterRecord {

@@ -1,0 +1,69 @@
+/** The host's tools: whether they are there, and new enough. */
+import { readToolOutput } from '../host/tool-output.ts';
+import { atLeast, type Check, fail, isRoot, pass, warn } from './check.ts';
+
+interface Tools {
+  readonly name: string;
+  readonly package: string;
+  readonly tools: readonly string[];
+  /** Asks the first tool for its version. */
+  readonly version?: string;
+  readonly minimum?: readonly [number, number];
+  /** One of the tools is enough. */
+  readonly any?: boolean;
+  /** What is lost without it; absent where nothing works without it. */
+  readonly without?: string;
+}
+
+export const TOOLS: readonly Tools[] = [
+  {
+    name: 'util-linux',
+    package: 'util-linux',
+    tools: ['unshare', 'nsenter', 'setsid'],
+    version: '--version',
+    minimum: [2, 36],
+  },
+  { name: 'mount', package: 'mount', tools: ['mount', 'umount'], version: '--version', minimum: [2, 36] },
+  { name: 'iproute2', package: 'iproute2', tools: ['ip'], version: '-V' },
+  { name: 'coreutils', package: 'coreutils', tools: ['chroot', 'rm', 'cat'], version: '--version' },
+  { name: 'hostname', package: 'hostname', tools: ['hostname'] },
+  { name: 'tar', package: 'tar', tools: ['tar'], version: '--version', without: 'no images from tarballs' },
+  { name: 'gzip', package: 'gzip', tools: ['gzip'], without: 'no .tar.gz images' },
+  { name: 'xz', package: 'xz-utils', tools: ['xz'], without: 'no .tar.xz images' },
+  { name: 'zstd', package: 'zstd', tools: ['zstd'], without: 'no .tar.zst images' },
+  { name: 'busybox', package: 'busybox-static', tools: ['busybox'], without: 'no image base' },
+  {
+    name: 'bootstrap',
+    package: 'mmdebstrap',
+    tools: ['mmdebstrap', 'debootstrap'],
+    any: true,
+    without: 'no Debian images from packages',
+  },
+  { name: 'tail', package: 'coreutils', tools: ['tail'], without: 'no minict logs -f' },
+];
+
+/** As root finds it: a user's PATH may lack the folders of sbin. */
+function locate(tool: string): string | null {
+  const path = process.env.PATH ?? '';
+  return Bun.which(tool, { PATH: isRoot() ? path : `${path}:/usr/sbin:/sbin` });
+}
+
+export async function checkTools(wanted: Tools): Promise<Check> {
+  const { name, minimum } = wanted;
+  const install = `apt-get install ${wanted.package}`;
+  const bad = wanted.without === undefined ? fail : warn;
+  const found = wanted.tools.filter((tool) => locate(tool) !== null);
+  const missing = wanted.tools.filter((tool) => !found.includes(tool));
+  if (wanted.any ? found.length === 0 : missing.length > 0) {
+    const lost = wanted.without === undefined ? '' : ` (${wanted.without})`;
+    return bad(name, `${missing.join(wanted.any ? ' or ' : ', ')} not found in PATH${lost}`, install);
+  }
+  if (wanted.version === undefined) return pass(name, found.join(' '));
+  const output = await readToolOutput([locate(found[0] as string) as string, wanted.version]);
+  const version = /\d+\.\d+(\.\d+)?/.exec(output?.stdout ?? '')?.[0];
+  // busybox's applets of these names know no --version, and not all that minict asks of them.
+  if (version === undefined) return bad(name, `${found.join(' ')}: version unknown`, install);
+  return minimum === undefined || atLeast(version, minimum)
+    ? pass(name, `${found.join(' ')} ${version}`)
+    : bad(name, `${version} is older than ${minimum.join('.')}`, install);
+}
