@@ -3,12 +3,16 @@
  * and no effects.
  */
 
-/** A word of an argv: the pid of who carries out the plan. In a printed script the shell fills it in. */
-export const CARRIER_PID = '$$';
-
 /** One thing to do on the host. `run` without netns/mntns happens in the host's own namespaces. */
 export type Command =
-  | { readonly kind: 'run'; readonly argv: readonly string[]; readonly netns?: string; readonly mntns?: string }
+  | {
+      readonly kind: 'run';
+      readonly argv: readonly string[];
+      readonly netns?: string;
+      readonly mntns?: string;
+      /** Fails where the thing is there already: then it is another's, and nothing has to be undone. */
+      readonly exclusive?: boolean;
+    }
   | {
       readonly kind: 'mount';
       readonly source: string;
@@ -18,7 +22,14 @@ export type Command =
       /** File of a persisted mount namespace; absent: the host's own table. */
       readonly mntns?: string;
     }
-  | { readonly kind: 'umount'; readonly targets: readonly string[]; readonly lazy?: boolean; readonly mntns?: string }
+  | {
+      readonly kind: 'umount';
+      readonly targets: readonly string[];
+      readonly lazy?: boolean;
+      readonly mntns?: string;
+      /** Removes the empty files under the mounts, too. */
+      readonly unlink?: boolean;
+    }
   | { readonly kind: 'mkdir'; readonly path: string; readonly mode: number; readonly parents?: boolean }
   | { readonly kind: 'write'; readonly path: string; readonly content: string; readonly exclusive?: boolean }
   | { readonly kind: 'unlink'; readonly path: string }

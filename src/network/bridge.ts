@@ -1,6 +1,6 @@
 /** The bridge driver: a Linux bridge on the host, and for each NIC a veth pair into it. Pure: makes steps. */
 import type { NicSpec } from '../spec/container.ts';
-import { CARRIER_PID, type Step } from '../step.ts';
+import type { Step } from '../step.ts';
 
 export interface BridgePlan {
   readonly bridge: string;
@@ -21,7 +21,7 @@ export function planBridge(plan: BridgePlan): Step[] {
     {
       id: 'bridge',
       why: 'the Linux bridge that joins the containers; its MAC is fixed, or it would follow the lowest port',
-      run: ip(`link add name ${bridge} address ${mac} type bridge`),
+      run: { ...ip(`link add name ${bridge} address ${mac} type bridge`), exclusive: true },
       undo: ip(`link del dev ${bridge}`),
       claims: [{ kind: 'link', name: bridge }],
     },
@@ -69,22 +69,24 @@ export function planNic(nic: NicSpec, plan: NicPlan): Step[] {
   });
   return [
     {
-      // From inside, so that the process that makes the namespace goes on with it: the host's end is the peer.
       id: veth,
-      why: "a veth pair: one end inside the container, its peer in the host's namespace",
+      why: 'a veth pair: one end on the host, its peer inside the container',
       chain,
-      run: {
-        ...ip(
-          `link add name ${nic.name} address ${nic.mac}${mtu} type veth ` +
-            `peer name ${nic.hostLink} address ${plan.hostMac}${mtu} netns ${CARRIER_PID}`,
-        ),
-        netns: plan.container,
-      },
+      run: ip(
+        `link add name ${nic.hostLink} address ${plan.hostMac}${mtu} type veth ` +
+          `peer name ${nic.name} address ${nic.mac}${mtu} netns ${plan.container}`,
+      ),
       undo: ip(`link del dev ${nic.hostLink}`),
       claims: [{ kind: 'link', name: nic.hostLink }],
       // Deleting the namespace deletes the pair in bulk; `ip link del` costs 16 to 28 ms each.
       endsWith: 'netns',
     },
+    outside(
+      'port',
+      'a port of the bridge; whose it is; it needs no IPv6 address',
+      `link set dev ${nic.hostLink} master ${plan.bridge} alias ${plan.alias}${withIpv6 ? ' addrgenmode none' : ''}`,
+    ),
+    planHostEnd(nic, plan.container),
     ...(withIpv6
       ? [
           inside(
@@ -97,12 +99,6 @@ export function planNic(nic: NicSpec, plan: NicPlan): Step[] {
     inside('address', 'its address', `addr add ${nic.address}/${nic.prefix} brd + dev ${nic.name}`),
     inside('up', 'NIC up', `link set dev ${nic.name} up`),
     inside('route', 'default route', `route add default via ${nic.gateway}`),
-    outside(
-      'port',
-      'a port of the bridge; whose it is; it needs no IPv6 address',
-      `link set dev ${nic.hostLink} master ${plan.bridge} alias ${plan.alias}${withIpv6 ? ' addrgenmode none' : ''}`,
-    ),
-    planHostEnd(nic, plan.container),
   ];
 }
 

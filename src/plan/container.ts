@@ -59,7 +59,7 @@ export function planFolder(paths: ContainerPaths): Step[] {
   ];
 }
 
-/** What the mounts take from the container's folder. */
+/** What the mounts take: files and folders in the container's own, and the file of their namespace. */
 function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts, chain: string): Step[] {
   const dirs = spec.inPlace === undefined ? [paths.upper, paths.work, paths.rootfs] : [];
   const file = (why: string, path: string, content: string): Step => ({
@@ -68,6 +68,7 @@ function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerF
     chain,
     run: { kind: 'write', path, content },
   });
+  const mntns = spec.mounts === 'private' ? paths.mntns : undefined;
   return [
     ...dirs.map(
       (path): Step => ({
@@ -82,41 +83,51 @@ function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerF
     ...(spec.nic === undefined
       ? [file('for /etc/hosts', paths.hosts, `127.0.0.1\tlocalhost\n127.0.1.1\t${spec.hostname}\n`)]
       : []),
+    ...(mntns === undefined ? [] : [nsFile('mntns', chain, mntns, 'file that will hold the mount namespace')]),
   ];
 }
 
 /** Everything in the kernel, and the files that it takes: namespaces, NICs, mounts, cgroups. */
 export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
-  const mntns = spec.mounts === 'private' ? paths.mntns : undefined;
-  const chain = `net ${spec.name}`;
-  const namespaces: Step[] = [
-    nsFile('netns', chain, paths.netns, 'file that will hold the network namespace'),
-    nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'),
-    {
-      id: 'netns',
-      why: 'network and UTS namespaces, persisted as bind-mounted files; the host name lives in the latter',
-      chain,
-      run: {
-        kind: 'run',
-        argv: ['unshare', `--uts=${paths.utsns}`, `--net=${paths.netns}`, 'hostname', spec.hostname],
-      },
-      undo: { kind: 'umount', targets: [paths.netns, paths.utsns] },
-      claims: [
-        { kind: 'nsfile', name: paths.netns },
-        { kind: 'nsfile', name: paths.utsns },
-      ],
-    },
+  const netChain = `net ${spec.name}`;
+  const mountChain = `mounts ${spec.name}`;
+  const netns: Step = {
+    id: 'netns',
+    why: 'a network namespace, persisted as a file',
+    chain: netChain,
+    run: { kind: 'run', argv: ['ip', 'netns', 'add', spec.name], exclusive: true },
+    undo: { kind: 'umount', targets: [paths.netns], unlink: true },
+    claims: [{ kind: 'nsfile', name: paths.netns }],
+  };
+  const utsns: Step = {
+    id: 'utsns',
+    why: 'a UTS namespace for the host name, persisted as a file',
+    chain: mountChain,
+    run: { kind: 'run', argv: ['unshare', `--uts=${paths.utsns}`, 'hostname', spec.hostname] },
+    undo: { kind: 'umount', targets: [paths.utsns] },
+    claims: [{ kind: 'nsfile', name: paths.utsns }],
+  };
+  // Neighbours that one process can carry out stand together, and what takes a process stands first: it is at work
+  // while files and folders are made.
+  return [
+    ...inPart('namespaces', [netns]),
+    ...inPart('nic', planNics(spec, facts)),
+    ...inPart('namespaces', [planLoopback(spec.name)]),
+    ...inPart('mounts', planFiles(spec, paths, facts, mountChain)),
+    ...inPart('namespaces', [nsFile('utsns', mountChain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
+    ...inPart('mounts', planMounts(spec, paths, facts)),
+    ...inPart('cgroup', planCgroup(facts.cgroup, `cgroup ${spec.name}`)),
   ];
-  const nic =
-    spec.nic === undefined || facts.bridge === undefined
-      ? []
-      : planNic(spec.nic, {
-          container: spec.name,
-          bridge: facts.bridge,
-          hostMac: derivedMac(facts.instance, spec.name, `${spec.nic.name}/host`),
-          alias: `minict:${facts.instance}:${spec.name}:${spec.nic.name}`,
-        });
-  const rootfs = planRootfs(
+}
+
+function planNics({ nic, name }: ContainerSpec, { bridge, instance }: ContainerFacts): Step[] {
+  if (nic === undefined || bridge === undefined) return [];
+  const hostMac = derivedMac(instance, name, `${nic.name}/host`);
+  return planNic(nic, { container: name, bridge, hostMac, alias: `minict:${instance}:${name}:${nic.name}` });
+}
+
+function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
+  return planRootfs(
     {
       name: spec.name,
       rootfs: rootfsOf(spec, paths.rootfs),
@@ -125,23 +136,10 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
           ? undefined
           : { lower: [spec.lower, facts.skeleton], upper: paths.upper, work: paths.work },
       files: { '/etc/hosts': facts.hostsFile, '/etc/hostname': paths.hostname, '/etc/resolv.conf': paths.resolvConf },
-      mntns,
+      mntns: spec.mounts === 'private' ? paths.mntns : undefined,
     },
     facts.rootfs,
   );
-  const mountChain = `mounts ${spec.name}`;
-  const mounts = [
-    ...planFiles(spec, paths, facts, mountChain),
-    ...(mntns === undefined ? [] : [nsFile('mntns', mountChain, mntns, 'file that will hold the mount namespace')]),
-    ...rootfs,
-  ];
-  // What takes a process comes first: it is at work while files and folders are made.
-  return [
-    ...inPart('namespaces', [...namespaces, planLoopback(spec.name)]),
-    ...inPart('nic', nic),
-    ...inPart('mounts', mounts),
-    ...inPart('cgroup', planCgroup(facts.cgroup, `cgroup ${spec.name}`)),
-  ];
 }
 
 function inPart(part: Part, steps: readonly Step[]): Step[] {

@@ -1,6 +1,6 @@
 /** A plan as a POSIX shell script that needs no minict. Pure. */
 import { commandArgv } from '../runner/batch.ts';
-import { CARRIER_PID, type Command, type Step } from '../step.ts';
+import type { Command, Step } from '../step.ts';
 
 export function quote(word: string): string {
   return /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
@@ -21,10 +21,11 @@ export function commandLine(command: Command): string {
       return `rmdir ${quote(command.path)}`;
     case 'rmtree':
       return `rm -rf --one-file-system -- ${quote(command.path)}`;
-    default:
-      return commandArgv(command)
-        .map((word) => (word === CARRIER_PID ? word : quote(word)))
-        .join(' ');
+    default: {
+      const line = commandArgv(command).map(quote).join(' ');
+      const files = command.kind === 'umount' && command.unlink ? command.targets : [];
+      return files.length === 0 ? line : `${line} && rm ${files.map(quote).join(' ')}`;
+    }
   }
 }
 

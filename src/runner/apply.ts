@@ -1,7 +1,7 @@
 /** Carries out plans: write-ahead, chains side by side, and back to where it was when a step fails. */
 import { firstLine, HostError, StepError } from '../errors.ts';
 import type { Step } from '../step.ts';
-import { failingStep, nextBatch } from './batch.ts';
+import { type Batch, failingStep, nextBatch } from './batch.ts';
 import { identitiesOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Journal } from './journal.ts';
@@ -15,6 +15,12 @@ class StepFailure {
     this.step = step;
     this.cause = cause;
   }
+}
+
+/** Of a batch that failed at `failed`: what came after it in ip's lines, and itself where what is there is another's. */
+function neverDone(batch: Batch, failed: Step): Step[] {
+  const after = batch.argv[0] === 'ip' ? batch.steps.slice(batch.steps.indexOf(failed) + 1) : [];
+  return failed.run.kind === 'run' && failed.run.exclusive ? [failed, ...after] : after;
 }
 
 async function runChain(
@@ -33,8 +39,9 @@ async function runChain(
       if (!doInProcess(first.run)) {
         const outcome = await runTool(batch.argv, context, batch.stdin);
         if (outcome.exitCode !== 0) {
-          const cause = firstLine(outcome.stderr) || `${batch.argv[0]} ended with ${outcome.exitCode}`;
-          throw new StepFailure(failingStep(batch, outcome.stderr), cause);
+          const failed = failingStep(batch, outcome.stderr);
+          for (const step of neverDone(batch, failed)) started.delete(step);
+          throw new StepFailure(failed, firstLine(outcome.stderr) || `${batch.argv[0]} ended with ${outcome.exitCode}`);
         }
       }
     } catch (error) {

@@ -1,6 +1,5 @@
 /** Neighbouring steps become one process where a tool can take many: `ip -batch`, `mount --fstab`. Pure. */
-import { basename } from 'node:path';
-import { CARRIER_PID, type Command, type Step } from '../step.ts';
+import type { Command, Step } from '../step.ts';
 
 export interface Batch {
   readonly steps: readonly Step[];
@@ -14,25 +13,22 @@ function ipKey(command: Command): string | undefined {
 
 /** Lines for `ip -batch`; they are read by ip itself, so names in them must have no white space. */
 function ipLines(steps: readonly Step[]): string {
-  const words = ({ run }: Step) => (run.kind === 'run' ? run.argv.slice(1) : []);
-  const filled = (word: string) => (word === CARRIER_PID ? String(process.pid) : word);
-  return steps.map((step) => `${words(step).map(filled).join(' ')}\n`).join('');
+  return steps.map(({ run }) => (run.kind === 'run' ? `${run.argv.slice(1).join(' ')}\n` : '')).join('');
 }
 
-/** `unshare --net=FILE … hostname NAME`: the `ip` steps that follow inside can be done by the same process. */
-function createdNetNamespace(command: Command): string | undefined {
-  if (command.kind !== 'run' || command.argv[0] !== 'unshare' || command.argv.at(-2) !== 'hostname') return undefined;
-  const file = command.argv.find((word) => word.startsWith('--net='));
-  return file === undefined ? undefined : basename(file);
+/** A namespace that unshare(1) makes: `unshare OPTION… hostname NAME`, or `unshare OPTION… true`. */
+interface Unshare {
+  readonly options: readonly string[];
+  readonly hostname: string | undefined;
+  /** File of the mount namespace: mounts that follow in it can be made by the same process. */
+  readonly mntns: string | undefined;
 }
 
-/** As hostname(1) does, without a process for it. */
-const HOSTNAME_AND_IP = 'echo "$0" >/proc/sys/kernel/hostname && exec ip -batch -';
-
-/** `unshare --mount=FILE … true`: the mounts that follow in that namespace can be made by the same process. */
-function createdMountNamespace(command: Command): string | undefined {
-  if (command.kind !== 'run' || command.argv[0] !== 'unshare' || command.argv.at(-1) !== 'true') return undefined;
-  return command.argv.find((word) => word.startsWith('--mount='))?.slice('--mount='.length);
+function unshareOf(command: Command): Unshare | undefined {
+  if (command.kind !== 'run' || command.argv[0] !== 'unshare') return undefined;
+  const hostname = command.argv.at(-2) === 'hostname' ? command.argv.at(-1) : undefined;
+  const options = command.argv.slice(1, hostname === undefined ? -1 : -2);
+  return { options, hostname, mntns: options.find((word) => word.startsWith('--mount='))?.slice('--mount='.length) };
 }
 
 /** fstab(5) writes white space and backslashes in octal. */
@@ -75,6 +71,18 @@ export function commandArgv(command: Command & { kind: 'run' | 'mount' | 'umount
   }
 }
 
+/** Sets the host name as hostname(1) does, and mounts what stdin says, while what is not wanted is unmounted. */
+function insideArgv(hostname: string | undefined, trim: (Command & { kind: 'umount' }) | undefined): string[] {
+  const mount = ['mount', '--fstab', '/dev/stdin', '--all'];
+  if (hostname === undefined && trim === undefined) return mount;
+  const script = [
+    'set -e',
+    ...(hostname === undefined ? [] : ['echo "$1" >/proc/sys/kernel/hostname', 'shift']),
+    ...(trim === undefined ? [`exec ${mount.join(' ')}`] : [`umount "$@" & ${mount.join(' ')}`, 'wait "$!"']),
+  ].join('; ');
+  return ['sh', '-c', script, 'sh', ...(hostname === undefined ? [] : [hostname]), ...(trim ? umountWords(trim) : [])];
+}
+
 /** Splits off the longest run of steps, from the front, that one process can carry out. */
 export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonly Step[] } {
   const first = steps[0];
@@ -93,29 +101,19 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
     return { batch: { steps: taken, argv: ['ip', ...enter, '-batch', '-'], stdin: ipLines(taken) }, rest };
   }
 
-  const netNamespace = createdNetNamespace(first.run);
-  if (netNamespace !== undefined && first.run.kind === 'run') {
-    const { taken, rest } = take(countWhile(1, (c) => ipKey(c) === `ip ${netNamespace}`));
-    if (taken.length > 1) {
-      const argv = [...first.run.argv.slice(0, -2), 'sh', '-c', HOSTNAME_AND_IP, ...first.run.argv.slice(-1)];
-      return { batch: { steps: taken, argv, stdin: ipLines(taken.slice(1)) }, rest };
-    }
-  }
-
-  const mountNamespace = createdMountNamespace(first.run);
-  if (mountNamespace !== undefined && first.run.kind === 'run') {
-    const mounts = countWhile(1, (c) => c.kind === 'mount' && c.mntns === mountNamespace);
+  const made = unshareOf(first.run);
+  if (made !== undefined) {
+    // A UTS and a mount namespace one after the other are made by one process.
+    const next = made.mntns === undefined ? steps[1] && unshareOf(steps[1].run) : undefined;
+    const all = next?.mntns === undefined ? [made] : [made, next];
+    const mntns = all.at(-1)?.mntns;
+    const mounts = countWhile(all.length, (c) => c.kind === 'mount' && c.mntns === mntns);
     const unmounts = steps[mounts]?.run;
-    const trim = unmounts?.kind === 'umount' && unmounts.mntns === mountNamespace ? unmounts : undefined;
-    const { taken, rest } = take(trim === undefined ? mounts : mounts + 1);
+    const trim = unmounts?.kind === 'umount' && unmounts.mntns === mntns ? unmounts : undefined;
     if (mounts > 1) {
-      const enter = first.run.argv.slice(0, -1);
-      const mount = ['mount', '--fstab', '/dev/stdin', '--all'];
-      const argv =
-        trim === undefined
-          ? [...enter, ...mount]
-          : [...enter, 'sh', '-c', `umount "$@" & ${mount.join(' ')} && wait "$!"`, 'sh', ...umountWords(trim)];
-      return { batch: { steps: taken, argv, stdin: fstab(taken.slice(1)) }, rest };
+      const { taken, rest } = take(trim === undefined ? mounts : mounts + 1);
+      const argv = ['unshare', ...all.flatMap(({ options }) => options), ...insideArgv(made.hostname, trim)];
+      return { batch: { steps: taken, argv, stdin: fstab(taken.slice(all.length)) }, rest };
     }
   }
 
@@ -129,9 +127,11 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
 export function failingStep(batch: Batch, stderr: string): Step {
   const last = batch.steps.at(-1) as Step;
   const line = /Command failed -:(\d+)/.exec(stderr)?.[1];
-  // Where the batch makes the namespace first, ip's lines are those of the steps after that.
-  const lines = batch.argv[0] === 'ip' ? batch.steps : batch.steps.slice(1);
-  if (line !== undefined) return lines[Number(line) - 1] ?? last;
-  if (stderr.startsWith('unshare:')) return batch.steps[0] ?? last;
+  if (line !== undefined) return batch.steps[Number(line) - 1] ?? last;
+  if (stderr.startsWith('unshare:')) {
+    return (
+      batch.steps.find(({ claims }) => claims?.some(({ name }) => stderr.includes(name))) ?? batch.steps[0] ?? last
+    );
+  }
   return batch.steps.find(({ run }) => run.kind === 'mount' && stderr.includes(`${run.target}: `)) ?? last;
 }

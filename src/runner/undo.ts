@@ -2,7 +2,7 @@
  * Undo, backwards through everything, never stopping at the first error. "Not done yet" and "already gone" are success;
  * a thing whose identity is not the recorded one is somebody else's and stays.
  */
-import { statSync } from 'node:fs';
+import { statSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { firstLine } from '../errors.ts';
 import type { Claim, Step } from '../step.ts';
@@ -58,6 +58,10 @@ export async function undoSteps(
   if (targets.length > 0) {
     const outcome = await runTool(['umount', '--', ...targets], context);
     if (outcome.exitCode !== 0 && remaining(unmounting, identities)) failures.push(firstLine(outcome.stderr));
+  }
+  for (const { undo } of unmounting) {
+    if (undo?.kind !== 'umount' || !undo.unlink) continue;
+    for (const path of undo.targets.filter(isEmptyFile)) unlinkSync(path);
   }
 
   const trees: string[] = [];
