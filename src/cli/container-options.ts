@@ -107,7 +107,7 @@ export function withNic(
       address: lease.address,
       prefix: lease.prefix,
       gateway: lease.gateway,
-      mac: opts.macAddress ?? derivedMac(instance, spec.name, 'eth0'),
+      mac: opts.macAddress ?? derivedMac(instance, lease.record.name, lease.address),
       ...(opts.mtu === undefined ? {} : { mtuBytes: opts.mtu }),
     },
   };

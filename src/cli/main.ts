@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
+import { InvalidInputError } from '../errors.ts';
 import type { GlobalOptions } from '../lifecycle/context.ts';
 import * as exec from './exec.ts';
 import { print } from './output.ts';
@@ -48,8 +49,20 @@ function verbOf(argv: readonly string[]): string | undefined {
   return undefined;
 }
 
+/** What commander says of a wrong command line, as every other error of minict's. */
+function misuse(error: CommanderError, verb: string | undefined): InvalidInputError {
+  const [cause = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
+  const what = error.code === 'commander.help' ? 'no command given' : cause;
+  const help = verb === undefined ? 'minict --help' : `minict ${verb} --help`;
+  return new InvalidInputError(`cannot ${verb ?? 'run minict'}: ${what}`, {
+    hint: suggestion === undefined ? help : `${suggestion.replace(/^\((.*)\)$/, '$1')} ${help}`,
+  });
+}
+
 export async function main(argv: string[]): Promise<void> {
   const debug = argv.slice(2).includes('--debug');
+  const wanted = verbOf(argv) ?? '';
+  const known = VERBS[wanted];
   try {
     const program = new Command('minict');
     program
@@ -62,8 +75,6 @@ export async function main(argv: string[]): Promise<void> {
       .enablePositionalOptions()
       .exitOverride()
       .configureOutput({ writeOut: print, outputError: () => {} });
-    const wanted = verbOf(argv) ?? '';
-    const known = VERBS[wanted];
     // The other verbs are there for `--help` and for "unknown command" alone.
     const listed = known === undefined ? Object.entries(VERBS) : [[wanted, known] as const];
     for (const [name, verb] of listed) {
@@ -78,11 +89,7 @@ export async function main(argv: string[]): Promise<void> {
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return;
-      const help = error.code === 'commander.help';
-      process.stderr.write(
-        `minict: ${help ? 'no command given' : error.message.replace(/^error: /, '')}\nhint: minict --help\n`,
-      );
-      process.exitCode = 125;
+      process.exitCode = reportError(misuse(error, known && wanted), debug);
       return;
     }
     process.exitCode = reportError(error, debug);

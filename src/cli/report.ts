@@ -2,12 +2,17 @@
 import { MinictError } from '../errors.ts';
 import { print } from './output.ts';
 
+/** Names and paths from outside go into messages: nothing in them may end the line, or reach the terminal as a command. */
+function oneLine(text: string): string {
+  return text.replace(/\p{Cc}/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+}
+
 /** Prints an error (stderr) and returns its exit status. */
 export function reportError(error: unknown, debug = false): number {
   const known = error instanceof MinictError;
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`minict: ${known ? '' : 'internal error: '}${message}\n`);
-  if (known && error.hint !== undefined) process.stderr.write(`hint: ${error.hint}\n`);
+  process.stderr.write(`minict: ${known ? '' : 'internal error: '}${oneLine(message)}\n`);
+  if (known && error.hint !== undefined) process.stderr.write(`hint: ${oneLine(error.hint)}\n`);
   if (debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   return known ? error.exitCode : 125;
 }

@@ -34,7 +34,7 @@ function sha256(text: string): string {
   return new Bun.CryptoHasher('sha256').update(text).digest('hex');
 }
 
-/** A locally administered unicast MAC address, always the same for the same instance, owner and NIC. */
+/** A locally administered unicast MAC address, always the same for the same instance, owner (a network, a container) and NIC. */
 export function derivedMac(instance: string, owner: string, nic: string): string {
   const bytes = sha256(`mac/${instance}/${owner}/${nic}`);
   return ['02', ...(bytes.slice(0, 10).match(/../g) ?? [])].join(':');

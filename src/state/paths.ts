@@ -23,8 +23,8 @@ export const MNTNS_DIR = '/run/mntns';
 
 export function rootsFrom(options: { root?: string; runDir?: string }, env: NodeJS.ProcessEnv): Roots {
   return {
-    root: options.root ?? env.MINICT_ROOT ?? '/var/lib/minict',
-    runDir: options.runDir ?? env.MINICT_RUN_DIR ?? '/run/minict',
+    root: options.root ?? (env.MINICT_ROOT || '/var/lib/minict'),
+    runDir: options.runDir ?? (env.MINICT_RUN_DIR || '/run/minict'),
   };
 }
 

@@ -91,17 +91,27 @@ describe('on the default network', () => {
     expect(names('first')).toEqual(['first']);
   });
 
-  test('an address is its container’s over stop and start, and free after rm', () => {
+  test('an address is its container’s over stop and start, and free after rm', async () => {
     create('keeps', '--ip', '192.168.0.50');
     const { address } = inside('keeps');
     host.minict('stop', 'keeps');
     expect(ip('link', 'show', 'dev', 'keeps-eth0')[0]?.operstate).toBe('DOWN');
-    refused(['thief', '--ip', '192.168.0.50'], /taken by container keeps/);
+    await refused(['thief', '--ip', '192.168.0.50'], /taken by container keeps/);
     host.minict('start', 'keeps');
     expect(inside('keeps')).toMatchObject({ address, addr_info: [{ local: '192.168.0.50' }] });
     host.minict('rm', 'keeps');
     create('heir', '--ip', '192.168.0.50');
     host.minict('rm', 'heir');
+  });
+
+  test('who talked to an address before reaches the next container that has it', () => {
+    for (const name of ['one', 'two']) {
+      create(name, '--ip', '192.168.0.60');
+      expect(host.minict('exec', 'first', 'ping', '-c1', '-W2', '192.168.0.60').status).toBe(0);
+      expect(host.minict('exec', name, 'sh', '-c', 'httpd -h /var/www').status).toBe(0);
+      expect(host.run(['curl', '-sS', '-m', '5', 'http://192.168.0.60/']).stdout).toBe('minict\n');
+      host.minict('rm', '-f', name);
+    }
   });
 
   test.each([
@@ -132,11 +142,11 @@ describe('on the default network', () => {
     [['--hostname', 'x'.repeat(64)], /not a host name/],
     [['--no-network', '--ip', '192.168.0.9'], /--ip and --no-network together/],
     [['--no-network', '--mtu', '1400'], /--mtu and --no-network together/],
-  ])('%j is refused', (options, message) => {
-    refused(['bad', ...options], message);
+  ])('%j is refused', async (options, message) => {
+    await refused(['bad', ...options], message);
   });
 
-  test('it holds 253 containers; the next one is refused', () => {
+  test('it holds 253 containers; the next one is refused', async () => {
     const path = join(host.root, 'networks/minict0.json');
     const record = JSON.parse(readFileSync(path, 'utf8'));
     // All but the last address, held by containers that are folders alone.
@@ -146,7 +156,7 @@ describe('on the default network', () => {
     writeFileSync(path, JSON.stringify({ ...record, leases: { ...record.leases, ...held } }));
     create('last');
     expect(addressOf('last')).toBe('192.168.0.254');
-    refused(['toomany'], /network minict0, 192\.168\.0\.0\/24, is full/);
+    await refused(['toomany'], /network minict0, 192\.168\.0\.0\/24, is full/);
     for (const [, name] of others) rmSync(join(host.root, 'containers', name), { recursive: true });
     create('again');
     expect(addressOf('again')).toBe('192.168.0.3');

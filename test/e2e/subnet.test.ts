@@ -31,28 +31,28 @@ const routes = () => host.run(['ip', '-4', 'route']).stdout;
 test.each([
   ['10.20.0.5/16', '10.20.0.1', 16],
   ['172.31.255.2/30', '172.31.255.1', 30],
-])('--ip %s makes that private subnet the network', (address, gateway, prefixlen) => {
+])('--ip %s makes that private subnet the network', async (address, gateway, prefixlen) => {
   create('c1', '--ip', address);
   expect(ip('addr', 'show', 'dev', 'minict0')[0]?.addr_info[0]).toMatchObject({ local: gateway, prefixlen });
   expect(inside('c1').addr_info[0]).toMatchObject({ prefixlen });
-  if (prefixlen === 30) refused(['c2'], /is full/);
+  if (prefixlen === 30) await refused(['c2'], /is full/);
   host.minict('rm', 'c1');
   // Its bridge is there until a prune: the refusal says so.
-  refused(['c2', '--ip', '192.168.5.5'], /outside network minict0.*\nhint: minict system prune/);
+  await refused(['c2', '--ip', '192.168.5.5'], /outside network minict0.*\nhint: minict system prune/);
   host.minict('system', 'prune');
   create('c2', '--ip', '192.168.5.5');
 });
 
-test('public addresses are refused, also as a part of the subnet', () => {
+test('public addresses are refused, also as a part of the subnet', async () => {
   for (const address of ['8.8.8.8', '172.32.0.5', '127.0.0.5', '192.168.0.5/15', '172.16.0.5/8']) {
-    refused(['c1', '--ip', address], /is no private subnet\nhint: .*RFC 1918/);
+    await refused(['c1', '--ip', address], /is no private subnet\nhint: .*RFC 1918/);
   }
 });
 
-test("a route of the host's: the next free /24 without --ip, a refusal with it", () => {
+test("a route of the host's: the next free /24 without --ip, a refusal with it", async () => {
   addRoute('192.168.0.0/23');
   const before = routes();
-  refused(['c1', '--ip', '192.168.0.11'], /the host has a route 192\.168\.0\.0\/23 on lan0\nhint: /);
+  await refused(['c1', '--ip', '192.168.0.11'], /the host has a route 192\.168\.0\.0\/23 on lan0\nhint: /);
   expect(routes()).toBe(before);
   create('c1');
   expect(addressOf('c1')).toBe('192.168.2.2');
@@ -78,10 +78,10 @@ test('a route that came while the bridge was gone is not overridden', () => {
   expect(host.minict('exec', 'c1', 'ping', '-c1', '-W2', '192.168.0.1').status).toBe(0);
 });
 
-test("another's bridge minict0 is refused and stays", () => {
+test("another's bridge minict0 is refused and stays", async () => {
   host.run(['ip', 'link', 'add', 'name', 'minict0', 'type', 'bridge']);
   const before = ip('addr', 'show', 'dev', 'minict0');
-  refused(['c1'], /bridge minict0: .* not this minict's\nhint: .*--no-network/);
+  await refused(['c1'], /bridge minict0: .* not this minict's\nhint: .*--no-network/);
   expect(ip('addr', 'show', 'dev', 'minict0')).toEqual(before);
   host.minict('rm', 'none');
   host.minict('system', 'prune');
