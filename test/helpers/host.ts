@@ -50,11 +50,19 @@ export class Host {
     return new Host(root, anchor, anchor.pid);
   }
 
-  /** A program in the throwaway host. */
+  /** Words that run a program in the throwaway host; each replaces the one before, so the process stays the same. */
+  inside(argv: readonly string[]): string[] {
+    return ['taskset', '-c', '0', NSENTER, '-t', String(this.pid), '-m', '-n', ...argv];
+  }
+
+  get env(): Record<string, string | undefined> {
+    return { ...process.env, MINICT_ROOT: this.root };
+  }
+
   run(argv: readonly string[], env: Record<string, string> = {}, stdin?: string): Result {
-    const child = Bun.spawnSync(['taskset', '-c', '0', NSENTER, '-t', String(this.pid), '-m', '-n', ...argv], {
+    const child = Bun.spawnSync(this.inside(argv), {
       stdio: [stdin === undefined ? 'ignore' : new TextEncoder().encode(stdin), 'pipe', 'pipe'],
-      env: { ...process.env, MINICT_ROOT: this.root, ...env },
+      env: { ...this.env, ...env },
     });
     return { status: child.exitCode, stdout: child.stdout.toString(), stderr: child.stderr.toString() };
   }
@@ -65,10 +73,7 @@ export class Host {
 
   /** Starts a program without waiting for it. */
   spawn(argv: readonly string[]) {
-    return Bun.spawn(['taskset', '-c', '0', NSENTER, '-t', String(this.pid), '-m', '-n', ...argv], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, MINICT_ROOT: this.root },
-    });
+    return Bun.spawn(this.inside(argv), { stdio: ['ignore', 'pipe', 'pipe'], env: this.env });
   }
 
   /** What a create could leave: links, mounts, namespace files, cgroups, folders. Read from the kernel. */
