@@ -90,11 +90,15 @@ export async function createContainer(
   const steps = planCreate(context, spec, facts);
   let publish = () => {};
   let drops: Promise<readonly ForeignDrop[]> | undefined;
-  const meanwhile = () => {
-    reservation?.commit();
-    publish = stageContainer(context.roots, spec);
-    drops = reservation && findDrops(reservation.record.bridge);
-  };
+  const meanwhile = [
+    () => reservation?.commit(),
+    () => {
+      publish = stageContainer(context.roots, spec);
+    },
+    () => {
+      drops = reservation && findDrops(reservation.record.bridge);
+    },
+  ];
   try {
     await applySteps(`create ${spec.name}`, steps, journal, spawnContext(context, lockFd), meanwhile);
     markUp(context, spec, facts, journal);

@@ -17,6 +17,14 @@ class StepFailure {
   }
 }
 
+/** Lets a tool's end be seen, and the next of its chain be started, before each of `tasks`. */
+async function doBetween(tasks: readonly (() => void)[]): Promise<void> {
+  for (const task of tasks) {
+    await new Promise(setImmediate);
+    task();
+  }
+}
+
 /** Of a batch that failed at `failed`: what came after it in ip's lines, and itself where what is there is another's. */
 function neverDone(batch: Batch, failed: Step): Step[] {
   const after = batch.argv[0] === 'ip' ? batch.steps.slice(batch.steps.indexOf(failed) + 1) : [];
@@ -59,14 +67,14 @@ async function runChain(
 /**
  * Applies `steps`, whose plan goes into `journal` first. A failure undoes these steps, the failing one's half-done work
  * included, and throws StepError (or HostError for a missing tool). `meanwhile` is what the caller has to do itself,
- * done while the first tools of each chain are at work; what it throws is a failure, too.
+ * done while tools are at work, one after the other as these leave time; what it throws is a failure, too.
  */
 export async function applySteps(
   what: string,
   steps: readonly Step[],
   journal: Journal,
   context: SpawnContext,
-  meanwhile?: () => void,
+  meanwhile: readonly (() => void)[] = [],
 ): Promise<void> {
   journal.plan(steps);
   const chains = new Map<string, Step[]>();
@@ -86,7 +94,7 @@ export async function applySteps(
       context,
     );
     const running = [...chains.values()].map((chain) => runChain(chain, started, journal, context));
-    const results = await Promise.allSettled([...running, (async () => meanwhile?.())()]);
+    const results = await Promise.allSettled([...running, doBetween(meanwhile)]);
     for (const result of results) if (result.status === 'rejected') failures.push(result.reason);
   } catch (error) {
     failures.push(error);
