@@ -61,7 +61,7 @@ build() {
 }
 
 run_tests() {
-  need iproute2 util-linux busybox-static xz-utils zstd shellcheck python3 curl strace procps
+  need iproute2 util-linux busybox-static xz-utils zstd shellcheck python3 curl strace procps nftables iptables
   build
   # The native config loader writes no temporary file into node_modules.
   $SUDO "$bun" --bun node_modules/vitest/vitest.mjs run --configLoader native "$@"

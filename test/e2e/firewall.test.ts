@@ -1,0 +1,146 @@
+/**
+ * Other people's firewalls, with the kernel's own tables: what really drops a ping between two containers is warned of,
+ * and the very rule that the warning names lets the ping through. What drops nothing is not warned of.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Host, MINICT } from '../helpers/host.ts';
+
+const unseen = 'sysctl -qw net.bridge.bridge-nf-call-iptables=0';
+
+let host: Host;
+beforeAll(async () => {
+  host = await Host.create();
+  host.minict('create', 'a1');
+  host.minict('create', 'a2');
+});
+afterAll(() => host.destroy());
+beforeEach(() => {
+  sh('nft flush ruleset; iptables-legacy -P FORWARD ACCEPT; iptables-legacy -F; iptables-legacy -X');
+  sh('sysctl -qw net.bridge.bridge-nf-call-iptables=1');
+});
+
+function sh(commands: string): void {
+  expect(host.run(['sh', '-ec', commands])).toEqual({ status: 0, stdout: expect.any(String), stderr: '' });
+}
+
+/** An nft ruleset of one table; at the forward hook, if no other chain is named. */
+function nft(family: string, table: string, name: string, policy: string, rules: readonly string[], more = ''): string {
+  const hook = `type filter hook forward priority filter; policy ${policy};`;
+  return `nft 'table ${family} ${table} { ${more} chain ${name} { ${hook} ${rules.join('; ')}; }; }'`;
+}
+
+const pings = () => host.minict('exec', 'a1', 'ping', '-c1', '-W1', 'a2').status === 0;
+
+/** What a create says of the firewall. */
+function warnings(): string[] {
+  const { stderr } = host.minict('create', 't1');
+  host.minict('rm', 't1');
+  return stderr.split('\n').filter(Boolean);
+}
+
+describe('what drops is warned of, and the rule of the warning helps', () => {
+  const docker = `iptables-nft -P FORWARD DROP
+    iptables-nft -N DOCKER-USER; iptables-nft -N DOCKER-FORWARD; iptables-nft -N DOCKER
+    iptables-nft -A FORWARD -j DOCKER-USER; iptables-nft -A FORWARD -j DOCKER-FORWARD
+    iptables-nft -A DOCKER-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+    iptables-nft -A DOCKER-FORWARD -o docker0 -j DOCKER; iptables-nft -A DOCKER-FORWARD -i docker0 -j ACCEPT
+    iptables-nft -A DOCKER ! -i docker0 -o docker0 -j DROP; iptables-nft -A DOCKER-USER -j RETURN`;
+  const firewalld = nft(
+    'inet',
+    'firewalld',
+    'filter_FORWARD',
+    'accept',
+    [
+      'ct state { established, related } accept',
+      'ct status dnat accept',
+      'iifname "lo" accept',
+      'jump filter_FORWARD_POLICIES',
+      'ct state invalid drop',
+      'reject with icmpx admin-prohibited',
+    ],
+    'chain filter_FORWARD_POLICIES { iifname "eth0" oifname "eth0" accept; };',
+  );
+  const bridge = nft('bridge', 'filter', 'FORWARD', 'drop', []);
+  const deny = nft('ip', 'own', 'fw', 'accept', ['jump deny'], 'chain deny { iifname { "x", "minict*" } drop; };');
+
+  test.each([
+    ["nft's own filter", nft('ip', 'filter', 'FORWARD', 'drop', []), 'table filter, chain FORWARD, policy drop'],
+    ['iptables-nft', 'iptables-nft -A FORWARD -j REJECT', "chain FORWARD, rule '-j REJECT"],
+    ['docker', docker, 'iptables-nft -I DOCKER-USER'],
+    ['a drop before docker', `iptables-nft -I FORWARD -j DROP; ${docker}`, 'iptables-nft -I FORWARD'],
+    ['iptables-legacy', 'iptables-legacy -P FORWARD DROP', 'iptables-legacy -I FORWARD -i minict0 -o minict0'],
+    ['firewalld', firewalld, 'nft table inet firewalld, chain filter_FORWARD'],
+    ['a chain for some bridges', deny, 'nft table ip own, chain deny'],
+    ['a rule for some subnets', nft('inet', 'n', 'f', 'accept', ['ip saddr 192.168.0.0/16 drop']), 'inet n, chain f'],
+    ["the bridge's own hooks", `${bridge}; ${unseen}`, 'nft table bridge filter, chain FORWARD, policy drop'],
+  ])('%s', (_, rules, text) => {
+    sh(rules);
+    expect(pings()).toBe(false);
+    const [warning = '', hint = '', ...more] = warnings();
+    expect(more).toEqual([]);
+    expect(warning).toMatch(/^minict: warning: the host's firewall stops containers: /);
+    expect(`${warning}\n${hint}`).toContain(text);
+    sh(hint.replace('hint: ', ''));
+    expect(pings()).toBe(true);
+    expect(warnings()).toEqual([]);
+  });
+
+  test('two firewalls, two warnings', () => {
+    sh(`${nft('inet', 'n', 'f', 'drop', [])}; iptables-legacy -P FORWARD DROP`);
+    const lines = warnings();
+    expect(lines.filter((line) => line.startsWith('minict: warning'))).toHaveLength(2);
+    for (const line of lines.filter((text) => text.startsWith('hint: '))) sh(line.replace('hint: ', ''));
+    expect(pings()).toBe(true);
+    expect(warnings()).toEqual([]);
+  });
+});
+
+describe('what drops nothing is not warned of', () => {
+  test.each([
+    ['accept', nft('ip', 'filter', 'FORWARD', 'accept', [])],
+    [
+      'others',
+      nft('inet', 'n', 'f', 'accept', ['iifname "docker0" drop', 'ip daddr 10.0.0.0/8 drop', 'tcp dport 25 drop']),
+    ],
+    ['all but this bridge', nft('ip', 'n', 'f', 'accept', ['oifname != "minict0" drop'])],
+    ['replies and new ones', nft('ip', 'n', 'f', 'drop', ['ct state { new, established } accept'])],
+    ['another hook', "nft 'table inet n { chain i { type filter hook prerouting priority 0; iifname eth7 drop; }; }'"],
+    [
+      'bridged by physdev',
+      'iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -m physdev --physdev-is-bridged -j ACCEPT',
+    ],
+    ['legacy for others', 'iptables-legacy -A FORWARD ! -i minict+ -m comment --comment "-j DROP" -j DROP'],
+    [
+      'returned',
+      'iptables-nft -N X; iptables-nft -A X -i minict0 -j RETURN; iptables-nft -A X -j DROP; iptables-nft -A FORWARD -j X',
+    ],
+    ['no br_netfilter', `iptables-nft -P FORWARD DROP; ${unseen}`],
+  ])('%s', (_, rules) => {
+    sh(rules);
+    expect(pings()).toBe(true);
+    expect(warnings()).toEqual([]);
+  });
+});
+
+describe('where there is no rule at all', () => {
+  let bare: Host;
+  beforeAll(async () => {
+    bare = await Host.create();
+  });
+  afterAll(() => bare.destroy());
+
+  test('create starts no firewall tool', () => {
+    const trace = join(bare.root, 'trace');
+    const started = (name: string) => {
+      bare.run(['strace', '-f', '-qq', '-e', 'trace=execve', '-o', trace, MINICT, 'create', name]);
+      return readFileSync(trace, 'utf8');
+    };
+    const none = started('none');
+    expect(none).toContain('"ip"');
+    expect(none).not.toMatch(/"nft"|"iptables/);
+    bare.run(['sh', '-c', nft('ip', 'n', 'f', 'accept', [])]);
+    expect(started('some')).toContain('"nft"');
+  });
+});
