@@ -10,6 +10,8 @@ export default defineConfig({
     // Under Bun, Vitest's forks pool fails: it calls child.channel.unref(), which Bun lacks.
     pool: 'threads',
     fsModuleCache: false,
+    // Mostly minict is at work, and not the test.
+    maxWorkers: '100%',
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },

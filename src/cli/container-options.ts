@@ -10,7 +10,7 @@ import { recover } from '../lifecycle/remove.ts';
 import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
-import { lockContainer } from '../state/locks.ts';
+import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
 import { parseEnv } from './env.ts';
@@ -143,11 +143,10 @@ export async function makeContainer(
       const drops = await createContainer(context, instance, full, reservation, lock.fd);
       for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
       return { spec: full, instance };
-    } catch (error) {
-      await reservation.cancel();
-      throw error;
+    } finally {
+      reservation.release();
     }
   } finally {
-    lock.release();
+    releaseContainer(context.roots, rawName, lock);
   }
 }

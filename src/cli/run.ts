@@ -67,7 +67,10 @@ export const define: Define = (command, globals) => {
         process.exitCode = status;
       } finally {
         if (options.rm) {
-          for (const error of (await removeContainers(context, instance, [name], true)).errors) reportError(error);
+          for (const error of (await removeContainers(context, instance, [name], true)).errors) {
+            const failure = reportError(error);
+            process.exitCode ||= failure;
+          }
         }
       }
     });

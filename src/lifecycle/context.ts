@@ -49,6 +49,6 @@ export function requireRoot(what: string): void {
   }
 }
 
-export function spawnContext(context: Context, lockFd: number | undefined): SpawnContext {
-  return { verbose: context.verbose, lockFd };
+export function spawnContext(context: Context, ...lockFds: number[]): SpawnContext {
+  return { verbose: context.verbose, lockFds };
 }

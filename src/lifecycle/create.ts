@@ -1,5 +1,5 @@
 /** create: from a spec to a container that `exec` works in; all of it or nothing. */
-import { existsSync, rmSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError } from '../errors.ts';
@@ -21,6 +21,7 @@ import { checkUpper, ensureSkeleton, readRootfsFacts } from '../storage/rootfs.t
 import { type Context, spawnContext } from './context.ts';
 import type { Reservation } from './network.ts';
 import { placeOf } from './place.ts';
+import { removeTraces } from './remove.ts';
 
 export function readFacts(
   context: Context,
@@ -59,7 +60,7 @@ export async function prepareHost(context: Context): Promise<void> {
   const marker = join(context.roots.runDir, '.host');
   if (existsSync(marker)) return;
   const journal = new Journal(marker);
-  await applySteps('prepare the host', planHost(readMountPoints()), journal, spawnContext(context, undefined));
+  await applySteps('prepare the host', planHost(readMountPoints()), journal, spawnContext(context));
   journal.phase('up');
 }
 
@@ -104,7 +105,9 @@ export async function createContainer(
     markUp(context, spec, facts, journal);
     publish();
   } catch (error) {
-    rmSync(paths.runDir, { recursive: true, force: true });
+    reservation?.release();
+    // What cannot be removed now stays in the journal, for the next command.
+    await removeTraces(context, [spec.name], [lockFd]);
     throw error;
   }
   return (await drops) ?? [];

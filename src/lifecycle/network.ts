@@ -1,6 +1,6 @@
 /** The default network: chooses its subnet at first use, makes its bridge, hands out addresses. */
 import { rmSync } from 'node:fs';
-import { ConflictError, InvalidInputError } from '../errors.ts';
+import { ConflictError, HostError, InvalidInputError } from '../errors.ts';
 import { type HostRoute, readRoutes } from '../host/facts.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import { planBridge } from '../network/bridge.ts';
@@ -178,8 +178,8 @@ async function ensureBridge(context: Context, instance: string, record: NetworkR
 export interface Reservation extends Assignment {
   /** Writes the lease, and the hosts file of all members. */
   commit(): void;
-  /** Gives the address back, committed or not. */
-  cancel(): Promise<void>;
+  /** Lets the others go on; committed or not. */
+  release(): void;
 }
 
 /**
@@ -209,10 +209,7 @@ export async function reserveAddress(
         writeNetwork(context.roots, { ...record, leases });
         unlock();
       },
-      async cancel() {
-        unlock();
-        await leaveNetwork(context, [request.name]);
-      },
+      release: unlock,
     };
   } catch (error) {
     unlock();
@@ -258,7 +255,8 @@ export async function pruneNetwork(context: Context, dryRun: boolean): Promise<b
     if (dryRun) return true;
     const path = networkPaths(context.roots, record.name).journal;
     const state = new Journal(path).read();
-    if (state !== undefined) await undoSteps(state.steps, state.identities, spawnContext(context, lock.fd));
+    const left = state === undefined ? [] : await undoSteps(state, spawnContext(context, lock.fd));
+    if (left.length > 0) throw new HostError(`cannot remove network ${record.name}: ${left.join('; ')}`);
     rmSync(path, { force: true });
     removeNetwork(context.roots, record.name);
     return true;

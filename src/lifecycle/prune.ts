@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { readMountPoints } from '../host/facts.ts';
 import { removeStaleImages } from '../image/store.ts';
 import { runTool } from '../runner/spawn.ts';
-import { lockContainer, unlinkLock } from '../state/locks.ts';
+import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
 import { type Context, spawnContext } from './context.ts';
@@ -33,8 +33,7 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
     if (!dryRun) {
       const lock = lockContainer(context.roots, name, 'exclusive');
       await recover(context, instance, name, lock.fd);
-      if (!existsSync(paths.json)) unlinkLock(context.roots, name);
-      lock.release();
+      releaseContainer(context.roots, name, lock);
     }
     // What a printed script made is not minict's to remove.
     if (dryRun || !existsSync(paths.dir)) found.push(`container ${name}`);
@@ -62,7 +61,7 @@ async function pruneHost(context: Context, instance: string, dryRun: boolean): P
   );
   if (empty.length > 0) {
     found.push(...empty.map((dir) => `mount ${dir}`));
-    if (!dryRun) await runTool(['umount', '--', ...empty], spawnContext(context, undefined));
+    if (!dryRun) await runTool(['umount', '--', ...empty], spawnContext(context));
   }
   if (!dryRun) rmSync(marker);
   return found;

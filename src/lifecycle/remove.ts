@@ -4,26 +4,30 @@ import { killAll, readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError, HostError } from '../errors.ts';
 import { planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import { undoSteps } from '../runner/undo.ts';
+import { undoAll } from '../runner/undo.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { lockContainer, unlinkLock } from '../state/locks.ts';
-import { type ContainerPaths, containerPaths, type Roots } from '../state/paths.ts';
-import { findContainer, getContainer } from '../state/store.ts';
+import { lockContainer, releaseContainer } from '../state/locks.ts';
+import { type ContainerPaths, containerPaths } from '../state/paths.ts';
+import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { leaveNetwork } from './network.ts';
 import { cgroupOf, isRunning } from './status.ts';
 
-/** Removes what a killed create or rm left of `name`; the caller holds its exclusive lock. */
-export async function recover(context: Context, instance: string, name: string, lockFd: number): Promise<void> {
+/**
+ * Removes what a killed create or rm left of `name`; the caller holds its exclusive lock. Says whether there was something.
+ * Throws HostError for what could not be removed.
+ */
+export async function recover(context: Context, instance: string, name: string, lockFd: number): Promise<boolean> {
   const paths = containerPaths(context.roots, name);
-  if (existsSync(paths.json)) return;
-  const known = new Journal(paths.journal).read() !== undefined;
-  if (!known && !existsSync(paths.dir)) return;
+  if (existsSync(paths.json) || !(existsSync(paths.runDir) || existsSync(paths.dir))) return false;
   // A folder without a journal, but with namespaces: made by a printed script, and perhaps in use.
-  if (!known && [paths.netns, paths.utsns, paths.mntns].some((path) => existsSync(path))) return;
+  const namespaces = [paths.netns, paths.utsns, paths.mntns];
+  if (!existsSync(paths.journal) && namespaces.some((path) => existsSync(path))) return false;
   await endProcesses(instance, name);
-  await removeTraces(context, [name], lockFd);
+  const failure = (await removeTraces(context, [name], [lockFd])).get(name);
+  if (failure !== undefined) throw new HostError(`cannot remove what is left of ${name}: ${failure}`);
+  return true;
 }
 
 async function endProcesses(instance: string, name: string): Promise<void> {
@@ -38,26 +42,30 @@ export function stepsInEffect(paths: ContainerPaths, state: JournalState | undef
   return [...planFolder(paths), ...(state?.steps ?? []).filter((step) => step.id !== 'folder')];
 }
 
-/** Undoes everything of containers that no longer exist, many in one go. Returns what could not be. */
-export async function removeTraces(context: Context, names: readonly string[], lockFd: number): Promise<string[]> {
-  const steps: Step[] = [];
-  const identities = new Map<string, Readonly<Record<string, string>>>();
-  for (const name of names) {
-    // Steps of several containers go into one undo: their ids must differ.
-    const own = (id: string) => `${name}/${id}`;
+/** Undoes everything of containers that no longer exist, many in one go. What could not be undone, by container. */
+export async function removeTraces(
+  context: Context,
+  names: readonly string[],
+  lockFds: readonly number[],
+): Promise<Map<string, string>> {
+  const objects = names.map((name) => {
     const paths = containerPaths(context.roots, name);
-    const state = new Journal(paths.journal).read();
-    for (const step of stepsInEffect(paths, state)) {
-      steps.push({ ...step, id: own(step.id), ...(step.endsWith ? { endsWith: own(step.endsWith) } : {}) });
-    }
-    for (const [id, value] of state?.identities ?? []) identities.set(own(id), value);
+    const state = new Journal(paths.journal).salvage();
+    return { steps: stepsInEffect(paths, state), identities: state?.identities ?? new Map() };
+  });
+  const leave = (undone: readonly number[]) =>
+    leaveNetwork(
+      context,
+      undone.map((index) => names[index] as string),
+    );
+  const failures = await undoAll(objects, spawnContext(context, ...lockFds), leave);
+  const left = new Map<string, string>();
+  for (const [index, name] of names.entries()) {
+    const causes = failures[index] ?? [];
+    if (causes.length > 0) left.set(name, causes.join('; '));
+    else rmSync(containerPaths(context.roots, name).runDir, { recursive: true, force: true });
   }
-  const leave = () => leaveNetwork(context, names);
-  const failures = await undoSteps(steps, identities, spawnContext(context, lockFd), leave);
-  if (failures.length === 0) {
-    for (const name of names) rmSync(containerPaths(context.roots, name).runDir, { recursive: true, force: true });
-  }
-  return failures;
+  return left;
 }
 
 function refuseRunning(instance: string, spec: ContainerSpec): void {
@@ -82,37 +90,38 @@ export async function removeContainers(
   const removed: string[] = [];
   const sorted = [...new Set(names)].sort();
   const locks = sorted.map((name) => lockContainer(context.roots, name, 'exclusive'));
+  const lockFds = locks.map((lock) => lock.fd);
   try {
+    const ended: string[] = [];
     for (const [index, name] of sorted.entries()) {
       try {
-        await recover(context, instance, name, locks[index]?.fd ?? -1);
-        const spec = await getContainer(context.roots, name);
-        if (!force) refuseRunning(instance, spec);
-        unlinkSync(containerPaths(context.roots, name).json);
-        await endProcesses(instance, name);
-        removed.push(name);
+        // What an interrupted rm left is removed by the next one.
+        if (await recover(context, instance, name, lockFds[index] as number)) removed.push(name);
+        else {
+          await cease(context, instance, name, force);
+          ended.push(name);
+        }
       } catch (error) {
         errors.push(error);
       }
     }
-    if (removed.length > 0) {
-      const failures = await removeTraces(context, removed, locks[0]?.fd ?? -1);
-      if (failures.length > 0) errors.push(new HostError(`cannot remove ${removed.join(' ')}: ${failures.join('; ')}`));
+    if (ended.length > 0) {
+      const left = await removeTraces(context, ended, lockFds);
+      for (const [name, cause] of left) {
+        errors.push(new HostError(`cannot remove ${name}: ${cause}`, { hint: `minict rm ${name} removes the rest` }));
+      }
+      removed.push(...ended.filter((name) => !left.has(name)));
     }
   } finally {
-    for (const [index, name] of sorted.entries()) {
-      if (!(await mayExist(context.roots, name))) unlinkLock(context.roots, name);
-      locks[index]?.release();
-    }
+    for (const [index, lock] of locks.entries()) releaseContainer(context.roots, sorted[index] as string, lock);
   }
   return { removed, errors };
 }
 
-/** A damaged container.json counts as a container: its lock stays. */
-async function mayExist(roots: Roots, name: string): Promise<boolean> {
-  try {
-    return (await findContainer(roots, name)) !== undefined;
-  } catch {
-    return true;
-  }
+/** From here on there is no container of that name, and none of its processes. */
+async function cease(context: Context, instance: string, name: string, force: boolean): Promise<void> {
+  const spec = await getContainer(context.roots, name);
+  if (!force) refuseRunning(instance, spec);
+  unlinkSync(containerPaths(context.roots, name).json);
+  await endProcesses(instance, name);
 }

@@ -1,12 +1,12 @@
 /** start: brings back whatever is missing, then runs the services in order, or the main command under its supervisor. */
 import { rmSync } from 'node:fs';
-import { HostError } from '../errors.ts';
+import { firstLine, HostError } from '../errors.ts';
 import { planBringUp } from '../plan/container.ts';
 import { containerEnv, enterArgv, inCgroupArgv, programEnv, supervisorArgv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { lockContainer } from '../state/locks.ts';
+import { lockContainer, releaseContainer } from '../state/locks.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
@@ -48,6 +48,7 @@ export async function planRepair(
   const isBroken = (part: Part | undefined): boolean =>
     part !== undefined &&
     (broken.has(part) ||
+      state.steps.some((step) => step.part === part && state.interrupted.has(step.id)) ||
       (part === 'nic' && isBroken('namespaces')) ||
       (part === 'port' && isBroken('nic')) ||
       whole.some((step) => step.part === part && !inEffect.has(step.id)));
@@ -83,7 +84,7 @@ export async function startContainer(
     journal.phase('started');
     return spec;
   } finally {
-    lock.release();
+    releaseContainer(context.roots, name, lock);
   }
 }
 
@@ -112,8 +113,9 @@ function startMain(context: Context, instance: string, spec: ContainerSpec): voi
   const paths = containerPaths(context.roots, spec.name);
   rmSync(paths.exit, { force: true });
   const argv = enterArgv(placeOf(spec, paths), { argv: spec.command });
-  Bun.spawnSync(supervisorArgv(cgroupOf(instance, spec.name), paths.dir, argv), {
-    stdio: ['ignore', 'ignore', 'ignore'],
+  const { exitCode, stderr } = Bun.spawnSync(supervisorArgv(cgroupOf(instance, spec.name), paths.dir, argv), {
+    stdio: ['ignore', 'ignore', 'pipe'],
     env: programEnv(containerEnv(spec)),
   });
+  if (exitCode !== 0) throw new HostError(`cannot start ${spec.name}: ${firstLine(stderr.toString())}`);
 }

@@ -7,6 +7,7 @@ import { readToolOutput } from '../host/tool-output.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import type { Part } from '../step.ts';
 import type { Context } from './context.ts';
@@ -70,15 +71,21 @@ export async function readStatus(
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
   const exitCode = existsSync(paths.exit) ? Number(readFileSync(paths.exit, 'utf8').split(' ')[0]) : undefined;
-  const state = new Journal(paths.journal).read();
-  if (state === undefined || state.phase === 'stopped') return { state: 'stopped', missing: [], exitCode };
-  if (state.phase === undefined) return { state: 'broken', missing: ['an interrupted start'], exitCode };
+  const state = new Journal(paths.journal).salvage();
+  const broken = (...missing: string[]): Status => ({ state: 'broken', missing, exitCode });
+  if (state?.damaged) return broken(`journal ${paths.journal} (damaged)`);
+  const underWay = state !== undefined && state.interrupted.size > 0;
+  if (underWay && !isLocked(context.roots, spec.name)) return broken('the end of a start that was interrupted');
+  if (state === undefined || state.phase === undefined || state.phase === 'stopped')
+    return { state: 'stopped', missing: [], exitCode };
   const missing = [...(await findBroken(spec, state, links)).values()].flat();
-  if (missing.length > 0) return { state: 'broken', missing, exitCode };
+  if (missing.length > 0) return broken(...missing);
   return { state: isRunning(instance, spec.name) ? 'running' : 'ready', missing, exitCode };
 }
 
-/** Whether a process is in the container; cheaper than its whole status. */
+/** Whether a process is in the container, or one that is about to be its main command; cheaper than its whole status. */
 export function isRunning(instance: string, name: string): boolean {
-  return isPopulated(readCgroupHost(), cgroupOf(instance, name).payload);
+  const host = readCgroupHost();
+  const { payload, supervisor } = cgroupOf(instance, name);
+  return isPopulated(host, payload) || isPopulated(host, supervisor);
 }

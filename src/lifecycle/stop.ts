@@ -3,12 +3,12 @@
  * The namespaces stay, with their addresses, routes, tc and nft rules.
  */
 import { existsSync } from 'node:fs';
-import { killAll, readCgroupHost, signalAll, waitUntilEmpty } from '../cgroup/cgroup.ts';
+import { type CgroupHost, killAll, readCgroupHost, signalAll, waitUntilEmpty } from '../cgroup/cgroup.ts';
 import { HostError } from '../errors.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
-import { lockContainer } from '../state/locks.ts';
+import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
@@ -17,6 +17,7 @@ import { cgroupOf } from './status.ts';
 
 /** Time for the supervisor to write down the exit status. */
 const SUPERVISOR_MS = 1000;
+const POLL_MS = 10;
 
 /** The steps that a stop undoes: mounts, cgroups, and the host end's being up. */
 export function stepsThatStopUndoes(steps: readonly Step[]): Step[] {
@@ -35,9 +36,7 @@ export async function stopContainer(context: Context, instance: string, name: st
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     await getContainer(context.roots, name);
-    await killAll(host, payload);
-    if (existsSync(supervisor)) await waitUntilEmpty(host, supervisor, SUPERVISOR_MS);
-    await killAll(host, supervisor);
+    await endMain(host, payload, supervisor);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     const state = journal.read();
@@ -46,8 +45,17 @@ export async function stopContainer(context: Context, instance: string, name: st
     await undoParts(context, name, state, stepsThatStopUndoes(state.steps), journal, lock.fd);
     journal.phase('stopped');
   } finally {
-    lock.release();
+    releaseContainer(context.roots, name, lock);
   }
+}
+
+/** Ends the processes; a supervisor has time to write down the exit status, and may just be starting its program. */
+async function endMain(host: CgroupHost, payload: string, supervisor: string): Promise<void> {
+  const end = performance.now() + SUPERVISOR_MS;
+  do await killAll(host, payload);
+  while (!(await waitUntilEmpty(host, supervisor, POLL_MS)) && performance.now() < end);
+  await killAll(host, supervisor);
+  await killAll(host, payload);
 }
 
 /** Throws HostError for what could not be undone. */
@@ -59,7 +67,7 @@ export async function undoParts(
   journal: Journal,
   lockFd: number,
 ): Promise<void> {
-  const failures = await undoSteps(steps, state.identities, spawnContext(context, lockFd));
+  const failures = await undoSteps({ ...state, steps }, spawnContext(context, lockFd));
   if (failures.length > 0) throw new HostError(`cannot take down ${name}: ${failures.join('; ')}`);
   journal.undone(steps.map((step) => step.id));
 }

@@ -47,9 +47,9 @@ export function enterArgv(place: Place, program: Program): string[] {
   ];
 }
 
-/** A process enters the payload cgroup before the exec, so nothing it starts can be outside. */
-export function inCgroupArgv(enterPayload: string, argv: readonly string[]): string[] {
-  return ['sh', '-c', 'echo 0 >"$0" || exit 125; exec "$@"', enterPayload, ...argv];
+/** A process enters a cgroup before the exec, so nothing it starts can be outside. */
+export function inCgroupArgv(enter: string, argv: readonly string[]): string[] {
+  return ['sh', '-c', 'echo 0 >"$0" || exit 125; exec "$@"', enter, ...argv];
 }
 
 /**
@@ -57,29 +57,19 @@ export function inCgroupArgv(enterPayload: string, argv: readonly string[]): str
  * exit status. It is in the supervisor cgroup, the program in payload.
  */
 const SUPERVISOR = `
-supervisor=$1; payload=$2; dir=$3; shift 3
-echo 0 >"$supervisor" || exit 125
+payload=$1; dir=$2; shift 2
 exec </dev/null >>"$dir/log" 2>&1
 trap : HUP INT QUIT TERM
 sh -c 'echo 0 >"$0" || exit 125; exec "$@"' "$payload" "$@"; status=$?
 echo "$status $(date +%s)" >"$dir/exit.tmp" && mv "$dir/exit.tmp" "$dir/exit"
 `;
 
+/** What forks the supervisor is in its cgroup already: when that has ended, the supervisor is there for a stop to see. */
 export function supervisorArgv(
   cgroups: { enterSupervisor: string; enterPayload: string },
   dir: string,
   argv: readonly string[],
 ): string[] {
-  return [
-    'setsid',
-    '--fork',
-    'sh',
-    '-c',
-    SUPERVISOR,
-    'minict-supervisor',
-    cgroups.enterSupervisor,
-    cgroups.enterPayload,
-    dir,
-    ...argv,
-  ];
+  const supervisor = ['sh', '-c', SUPERVISOR, 'minict-supervisor', cgroups.enterPayload, dir, ...argv];
+  return inCgroupArgv(cgroups.enterSupervisor, ['setsid', '--fork', ...supervisor]);
 }

@@ -26,9 +26,10 @@ async function doBetween(tasks: readonly (() => void)[]): Promise<void> {
 }
 
 /** Of a batch that failed at `failed`: what came after it in ip's lines, and itself where what is there is another's. */
-function neverDone(batch: Batch, failed: Step): Step[] {
+function neverDone(batch: Batch, failed: Step, stderr: string): Step[] {
   const after = batch.argv[0] === 'ip' ? batch.steps.slice(batch.steps.indexOf(failed) + 1) : [];
-  return failed.run.kind === 'run' && failed.run.exclusive ? [failed, ...after] : after;
+  const isOthers = failed.run.kind === 'run' && failed.run.exclusive && stderr.includes('File exists');
+  return isOthers ? [failed, ...after] : after;
 }
 
 async function runChain(
@@ -48,7 +49,7 @@ async function runChain(
         const outcome = await runTool(batch.argv, context, batch.stdin);
         if (outcome.exitCode !== 0) {
           const failed = failingStep(batch, outcome.stderr);
-          for (const step of neverDone(batch, failed)) started.delete(step);
+          for (const step of neverDone(batch, failed, outcome.stderr)) started.delete(step);
           throw new StepFailure(failed, firstLine(outcome.stderr) || `${batch.argv[0]} ended with ${outcome.exitCode}`);
         }
       }
@@ -101,10 +102,9 @@ export async function applySteps(
   }
   const failure = failures[0];
   if (failure === undefined) return;
-  const state = journal.read();
   const begun = steps.filter((step) => started.has(step));
-  const leftovers = await undoSteps(begun, state?.identities ?? new Map(), context);
-  journal.undone(steps.map((step) => step.id));
+  const leftovers = await undoSteps({ steps: begun, identities: journal.salvage()?.identities ?? new Map() }, context);
+  if (leftovers.length === 0) journal.undone(steps.map((step) => step.id));
   if (failure instanceof StepFailure) {
     throw new StepError(failure.step.id, `cannot ${what}: ${failure.step.why}: ${failure.cause}`, leftovers);
   }

@@ -1,11 +1,11 @@
 /**
  * Write-ahead journal of one object (container or network) under /run, one JSON value a line, appended: the plan before
  * its first step, then what was done and undone. It folds to the steps in effect, which `rm` undoes. A torn last line
- * (power or process lost in the middle) is ignored.
+ * (process lost in the middle, run dir full) was never acted upon: it is ignored, and cut off before the next one.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { StateError } from '../errors.ts';
+import { HostError, StateError } from '../errors.ts';
 import type { Step } from '../step.ts';
 
 export type Phase = 'up' | 'started' | 'stopped';
@@ -36,6 +36,10 @@ export interface JournalState {
   readonly identities: Identities;
   /** Undefined until the first plan was carried out in full. */
   readonly phase: Phase | undefined;
+  /** Steps of a plan that was not carried out to its end: whoever did it was killed. */
+  readonly interrupted: ReadonlySet<string>;
+  /** A line makes no sense: the rest is what can be known. */
+  readonly damaged: boolean;
 }
 
 export class Journal {
@@ -47,8 +51,9 @@ export class Journal {
   }
 
   private append(value: Line): void {
-    this.fd ??= openSync(this.path, 'a', 0o600);
-    writeSync(this.fd, `${JSON.stringify(value)}\n`);
+    this.fd ??= openWhole(this.path);
+    const line = Buffer.from(`${JSON.stringify(value)}\n`);
+    if (writeSync(this.fd, line) < line.length) throw new HostError(`cannot write ${this.path}: no space left`);
   }
 
   plan(steps: readonly Step[]): void {
@@ -74,34 +79,80 @@ export class Journal {
     this.fd = undefined;
   }
 
-  /** Undefined where there is no journal: nothing of this object is in the kernel. */
+  /** Undefined where there is no journal: nothing of this object is in the kernel. Throws StateError where it is damaged. */
   read(): JournalState | undefined {
-    let text: string;
-    try {
-      text = readFileSync(this.path, 'utf8');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
-    const steps = new Map<string, Step>();
-    const identities = new Map<string, Record<string, string>>();
-    let phase: Phase | undefined;
-    const lines = text.split('\n');
-    lines.pop();
-    for (const raw of lines) {
-      const entry = parseLine(raw);
-      if (entry === undefined) {
-        throw new StateError(`cannot read journal ${this.path}: damaged, or written by another version`);
-      }
-      if ('plan' in entry) for (const step of entry.plan) steps.set(step.id, step);
-      else if ('done' in entry) identities.set(entry.done, entry.identities);
-      else if ('undone' in entry) {
-        for (const id of entry.undone) {
-          steps.delete(id);
-          identities.delete(id);
-        }
-      } else phase = entry.phase;
-    }
-    return { steps: [...steps.values()], identities, phase };
+    const state = this.salvage();
+    if (state?.damaged) throw new StateError(`cannot read ${this.path}: damaged, or written by another version`);
+    return state;
   }
+
+  /** What can be known, even from a damaged journal. */
+  salvage(): JournalState | undefined {
+    const text = readText(this.path);
+    return text === undefined
+      ? undefined
+      : fold(
+          text
+            .slice(0, text.lastIndexOf('\n') + 1)
+            .split('\n')
+            .slice(0, -1),
+        );
+  }
+
+  /** Puts a journal of these steps, carried out, in place of a damaged one. */
+  replace(steps: readonly Step[], identities: Identities): void {
+    this.remove();
+    const fresh = new Journal(`${this.path}.tmp`);
+    fresh.plan(steps);
+    for (const [id, things] of identities) fresh.done(id, things);
+    fresh.phase('up');
+    renameSync(fresh.path, this.path);
+    this.fd = fresh.fd;
+  }
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Opens a journal to be appended to, without a torn last line. */
+function openWhole(path: string): number {
+  const text = readText(path) ?? '';
+  const fd = openSync(path, 'a', 0o600);
+  if (!text.endsWith('\n')) ftruncateSync(fd, Buffer.byteLength(text.slice(0, text.lastIndexOf('\n') + 1)));
+  return fd;
+}
+
+function fold(lines: readonly string[]): JournalState {
+  const steps = new Map<string, Step>();
+  const identities = new Map<string, Record<string, string>>();
+  const interrupted = new Set<string>();
+  let phase: Phase | undefined;
+  let damaged = false;
+  for (const line of lines) {
+    const entry = parseLine(line);
+    if (entry === undefined) damaged = true;
+    else if ('plan' in entry) {
+      for (const step of entry.plan) {
+        steps.set(step.id, step);
+        interrupted.add(step.id);
+      }
+    } else if ('done' in entry) identities.set(entry.done, entry.identities);
+    else if ('undone' in entry) {
+      for (const id of entry.undone) {
+        steps.delete(id);
+        identities.delete(id);
+        interrupted.delete(id);
+      }
+    } else {
+      phase = entry.phase;
+      interrupted.clear();
+    }
+  }
+  return { steps: [...steps.values()], identities, phase, interrupted, damaged };
 }

@@ -7,8 +7,8 @@ export interface Outcome {
 }
 
 export interface SpawnContext {
-  /** The lock's descriptor: a child that outlives a killed minict keeps the next one waiting. */
-  readonly lockFd?: number | undefined;
+  /** Descriptors of locks: a child that outlives a killed minict keeps the next one waiting. */
+  readonly lockFds: readonly number[];
   readonly verbose: boolean;
 }
 
@@ -30,8 +30,7 @@ export async function runTool(argv: readonly string[], context: SpawnContext, st
     process.stderr.write(`+ ${argv.join(' ')}${stdin === undefined ? '' : ` <<EOF\n${stdin}EOF`}\n`);
   }
   const input = stdin === undefined ? ('ignore' as const) : Buffer.from(stdin);
-  const inherited = context.lockFd === undefined ? [] : [context.lockFd];
-  const child = spawn(argv, [input, 'ignore', 'pipe', ...inherited]);
+  const child = spawn(argv, [input, 'ignore', 'pipe', ...context.lockFds]);
   const exitCode = await child.exited;
   const stderr = exitCode === 0 ? '' : await new Response(child.stderr as unknown as ReadableStream).text();
   return { exitCode, stderr };

@@ -5,19 +5,25 @@
 import { statSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { firstLine } from '../errors.ts';
-import type { Claim, Step } from '../step.ts';
+import type { Claim, Command, Step } from '../step.ts';
 import { commandArgv } from './batch.ts';
 import { identityOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Identities } from './journal.ts';
 import { runTool, type SpawnContext } from './spawn.ts';
 
+/** What is undone of one object (container or network). */
+export interface Undoing {
+  readonly steps: readonly Step[];
+  readonly identities: Identities;
+}
+
 /** Of the step's claims those that are there and not known to be another's. */
 function ours(step: Step, identities: Identities): Claim[] {
   return (step.claims ?? []).filter((claim) => {
     const now = identityOf(claim);
     const recorded = identities.get(step.id)?.[claim.name];
-    if (now === undefined || recorded !== undefined) return now === recorded;
+    if (now === undefined || recorded !== undefined) return now === recorded && now !== undefined;
     return claim.kind !== 'file' || isEmptyFile(claim.name);
   });
 }
@@ -28,65 +34,101 @@ function isEmptyFile(path: string): boolean {
   return stat?.isFile() === true && stat.size === 0 && stat.dev === statSync(dirname(path)).dev;
 }
 
-/** Steps whose recorded things are still there after their undo. */
-function remaining(steps: readonly Step[], identities: Identities): boolean {
-  return steps.some((step) =>
-    (step.claims ?? []).some((claim) => {
-      const recorded = identities.get(step.id)?.[claim.name];
-      return recorded !== undefined && identityOf(claim) === recorded;
-    }),
-  );
+/** Whether a recorded thing of the step is there. */
+function remains(step: Step, identities: Identities): boolean {
+  return (step.claims ?? []).some((claim) => {
+    const recorded = identities.get(step.id)?.[claim.name];
+    return recorded !== undefined && identityOf(claim) === recorded;
+  });
+}
+
+/** First line of what a tool says of its failure, a missing tool included; undefined where it worked. */
+async function complaint(argv: readonly string[], context: SpawnContext): Promise<string | undefined> {
+  try {
+    const { exitCode, stderr } = await runTool(argv, context);
+    return exitCode === 0 ? undefined : firstLine(stderr) || `${argv[0]} ended with ${exitCode}`;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+async function undoOne(step: Step, undo: Command, identities: Identities, context: SpawnContext) {
+  if (step.claims !== undefined && ours(step, identities).length === 0) return undefined;
+  if (undo.kind === 'run') {
+    const said = await complaint(commandArgv(undo), context);
+    return remains(step, identities) ? said : undefined;
+  }
+  try {
+    doInProcess(undo);
+    return undefined;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : (error as Error).message;
+  }
 }
 
 /**
- * Undoes `steps`; returns what could not be undone, each in one line. `meanwhile` is what the caller has to do itself
- * once all is undone, done while the files are being removed; after a failure it is not.
+ * Undoes many objects at once; returns for each what could not be undone, a line each. Files of an object go last, and
+ * stay where something of it was left. `meanwhile` is what the caller has to do itself for those of which nothing was
+ * left (their indices), done while files are being removed.
  */
-export async function undoSteps(
-  steps: readonly Step[],
-  identities: Identities,
+export async function undoAll(
+  objects: readonly Undoing[],
   context: SpawnContext,
-  meanwhile: () => Promise<void> = async () => {},
-): Promise<string[]> {
-  const ids = new Set(steps.map((step) => step.id));
-  const backwards = [...steps].reverse().filter((step) => step.undo && !(step.endsWith && ids.has(step.endsWith)));
-  const failures: string[] = [];
+  meanwhile: (undone: readonly number[]) => Promise<void> = async () => {},
+): Promise<string[][]> {
+  const failures: string[][] = objects.map(() => []);
+  const work = objects.map(({ steps, identities }) => {
+    const ids = new Set(steps.map((step) => step.id));
+    const backwards = [...steps].reverse().filter((step) => step.undo && !(step.endsWith && ids.has(step.endsWith)));
+    return { identities, backwards, unmounting: backwards.filter((step) => step.undo?.kind === 'umount') };
+  });
 
   // Unmounts first, in one call: everything else a container has hangs on its namespaces.
-  const unmounting = backwards.filter((step) => step.undo?.kind === 'umount');
-  const targets = unmounting.flatMap((step) => ours(step, identities).map((claim) => claim.name));
-  if (targets.length > 0) {
-    const outcome = await runTool(['umount', '--', ...targets], context);
-    if (outcome.exitCode !== 0 && remaining(unmounting, identities)) failures.push(firstLine(outcome.stderr));
+  const targets = work.flatMap(({ unmounting, identities }) =>
+    unmounting.flatMap((step) => ours(step, identities).map((claim) => claim.name)),
+  );
+  const said = targets.length === 0 ? undefined : await complaint(['umount', '--', ...targets], context);
+  if (said !== undefined) {
+    for (const [index, { unmounting, identities }] of work.entries()) {
+      if (unmounting.some((step) => remains(step, identities))) failures[index]?.push(said);
+    }
   }
-  for (const { undo } of unmounting) {
+  for (const { undo } of work.flatMap(({ unmounting }) => unmounting)) {
     if (undo?.kind !== 'umount' || !undo.unlink) continue;
     for (const path of undo.targets.filter(isEmptyFile)) unlinkSync(path);
   }
 
-  const trees: string[] = [];
-  for (const step of backwards) {
-    const undo = step.undo;
-    if (undo === undefined || undo.kind === 'umount') continue;
-    if (step.claims !== undefined && ours(step, identities).length === 0) continue;
-    if (undo.kind === 'rmtree') {
-      if (statSync(undo.path, { throwIfNoEntry: false })) trees.push(undo.path);
-      continue;
-    }
-    try {
-      if (doInProcess(undo) || undo.kind !== 'run') continue;
-      const outcome = await runTool(commandArgv(undo), context);
-      if (outcome.exitCode !== 0 && remaining([step], identities)) failures.push(firstLine(outcome.stderr));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') failures.push((error as Error).message);
+  const trees = new Map<string, number>();
+  for (const [index, { backwards, identities }] of work.entries()) {
+    for (const step of backwards) {
+      const { undo } = step;
+      if (undo === undefined || undo.kind === 'umount') continue;
+      if (undo.kind === 'rmtree') {
+        if (statSync(undo.path, { throwIfNoEntry: false })) trees.set(undo.path, index);
+        continue;
+      }
+      const failure = await undoOne(step, undo, identities, context);
+      if (failure !== undefined) failures[index]?.push(failure);
     }
   }
-  const removal = trees.length > 0 ? runTool(['rm', '-rf', '--one-file-system', '--', ...trees], context) : undefined;
+  const undone = [...failures.keys()].filter((index) => failures[index]?.length === 0);
+  const removable = [...trees].filter(([, index]) => undone.includes(index)).map(([path]) => path);
+  const removal =
+    removable.length > 0 ? complaint(['rm', '-rf', '--one-file-system', '--', ...removable], context) : undefined;
   try {
-    if (failures.length === 0) await meanwhile();
+    await meanwhile(undone);
   } finally {
-    const outcome = await removal;
-    if (outcome !== undefined && outcome.exitCode !== 0) failures.push(firstLine(outcome.stderr));
+    const refused = await removal;
+    if (refused !== undefined) {
+      for (const path of removable) {
+        if (statSync(path, { throwIfNoEntry: false })) failures[trees.get(path) as number]?.push(refused);
+      }
+    }
   }
   return failures;
+}
+
+/** Undoes one object. */
+export async function undoSteps(undoing: Undoing, context: SpawnContext): Promise<string[]> {
+  return (await undoAll([undoing], context)).flat();
 }

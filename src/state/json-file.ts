@@ -16,9 +16,12 @@ export function writeJson(path: string, value: object): void {
   stageJson(path, value)();
 }
 
-/** Writes the file under a temporary name, to the disk; the returned function puts it into its place. */
+/**
+ * Writes the file under a temporary name, to the disk; the returned function puts it into its place. The name is always
+ * the same, as whoever writes holds a lock: what a killed one left, the next one takes along.
+ */
 export function stageJson(path: string, value: object): () => void {
-  const temporary = `${path}.tmp-${process.pid}`;
+  const temporary = `${path}.tmp`;
   const attempt = (action: () => void) => {
     try {
       action();
@@ -60,7 +63,7 @@ export async function readJson<K extends Kind>(path: string, kind: K, name: stri
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw new StateError(`cannot read ${what}: ${(error as Error).message}`);
   }
-  let value: { version?: unknown } | null;
+  let value: { version?: unknown; checksum?: unknown } | null;
   try {
     value = JSON.parse(text);
   } catch {
@@ -70,6 +73,8 @@ export async function readJson<K extends Kind>(path: string, kind: K, name: stri
   if (typeof version === 'number' && version > VERSION) {
     throw new StateError(`cannot read ${what}: ${path} was written by a newer minict`, { hint: 'update minict' });
   }
+  // It belongs to the file and not to the value, which may be written again.
+  delete value?.checksum;
   if (version === VERSION && isSealed(text)) return value as FileOf<K>;
   const parsed = (await import('../spec/schema.ts'))[kind].safeParse(value);
   if (!parsed.success) {

@@ -1,5 +1,5 @@
 /** flock(2) on files under the run dir: they die with their holders. Containers in name order, then the networks. */
-import { mkdirSync, unlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { type Lock, takeLock } from '../host/syscalls.ts';
 import { containerPaths, networkPaths, type Roots } from './paths.ts';
 
@@ -19,16 +19,26 @@ export function lockContainer(roots: Roots, name: string, mode: 'shared' | 'excl
   return lock(roots, containerPaths(roots, name).lock, mode);
 }
 
+/** Whether somebody is at work on the container. */
+export function isLocked(roots: Roots, name: string): boolean {
+  const path = containerPaths(roots, name).lock;
+  if (!existsSync(path)) return false;
+  const lock = takeLock(path, 'shared', false);
+  lock?.release();
+  return lock === undefined;
+}
+
 /** For what containers share: addresses and bridges. */
 export function lockNetworks(roots: Roots): Lock {
   return lock(roots, networkPaths(roots, '').lock, 'exclusive');
 }
 
-/** The lock of a container that is no more; whoever waits for it sees that the file is gone, and takes a new one. */
-export function unlinkLock(roots: Roots, name: string): void {
-  try {
-    unlinkSync(containerPaths(roots, name).lock);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
+/**
+ * Lets go of a container's exclusive lock. A name that nobody has keeps no lock file: whoever waits for it sees that the
+ * file is gone, and takes a new one. A damaged container.json counts as a container.
+ */
+export function releaseContainer(roots: Roots, name: string, lock: Lock): void {
+  const paths = containerPaths(roots, name);
+  if (!existsSync(paths.json)) rmSync(paths.lock, { force: true });
+  lock.release();
 }

@@ -2,10 +2,10 @@
 import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import type { z } from 'zod/mini';
 import { ConflictError, InvalidInputError } from '../errors.ts';
-import { takeLock } from '../host/syscalls.ts';
 import { broadcastOf, contains, formatIpv4, parseSubnet } from '../spec/address.ts';
 import type { network } from '../spec/schema.ts';
 import { readJson, writeJson } from './json-file.ts';
+import { isLocked } from './locks.ts';
 import { containerPaths, networkPaths, type Roots } from './paths.ts';
 
 export type NetworkRecord = z.infer<typeof network>;
@@ -91,10 +91,5 @@ export function requireHostAddress(record: NetworkRecord, address: number, what:
 
 /** A lease without a folder and without a create under way (which holds the container's lock) is left from a killed one. */
 function isHeld(roots: Roots, name: string): boolean {
-  const { dir, lock: path } = containerPaths(roots, name);
-  if (existsSync(dir)) return true;
-  if (!existsSync(path)) return false;
-  const lock = takeLock(path, 'shared', false);
-  lock?.release();
-  return lock === undefined;
+  return existsSync(containerPaths(roots, name).dir) || isLocked(roots, name);
 }

@@ -1,7 +1,7 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Host, MINICT } from '../helpers/host.ts';
+import { Host } from '../helpers/host.ts';
 
 describe.each(['private', 'shared'] as const)('on a host whose / is %s', (propagation) => {
   let host: Host;
@@ -98,60 +98,13 @@ describe('processes', () => {
   });
 });
 
-describe('recovery and faults', () => {
+describe('what create prints with --dry-run', () => {
   let host: Host;
   beforeAll(async () => {
     host = await Host.create();
     host.minict('create', 'keep');
   });
   afterAll(() => host.destroy());
-
-  /** A folder of tools that do `action` at the k-th call of any of them, then are the real ones. */
-  function tools(k: number, action: string): string {
-    const dir = join(host.root, `tools-${k}-${action.length}`);
-    mkdirSync(dir);
-    for (const tool of ['unshare', 'ip', 'mount', 'nsenter', 'umount']) {
-      const real = Bun.which(tool);
-      const script = `#!/bin/sh\necho x >>${dir}/calls\nif [ "$(wc -l <${dir}/calls)" = ${k} ]; then ${action}; fi\nexec ${real} "$@"\n`;
-      writeFileSync(join(dir, tool), script, { mode: 0o755 });
-    }
-    return `${dir}:${process.env.PATH}`;
-  }
-
-  test.each([1, 2, 3, 4, 5, 6])('create whose host command %i fails leaves the host as it was', async (k) => {
-    const before = host.snapshot();
-    const failed = host.run([MINICT, 'create', 'f1'], {
-      PATH: tools(k, 'echo no >&2; exit 1'),
-    });
-    await host.linksGone(/f1-eth0/);
-    if (failed.status === 0) host.minict('rm', 'f1');
-    else expect(failed.stderr).toContain('no');
-    await host.linksGone(/f1-eth0/);
-    expect(host.snapshot()).toEqual(before);
-  });
-
-  test.each([1, 2, 3, 4, 5])('create killed at host command %i: the next create recovers', async (k) => {
-    const before = host.snapshot();
-    host.run([MINICT, 'create', 'k1'], { PATH: tools(k, 'kill -9 $PPID') });
-    const again = host.minict('create', 'k1');
-    expect(again).toMatchObject({ stderr: expect.not.stringContaining('internal'), status: expect.any(Number) });
-    if (again.status !== 0) expect(again.stderr).toContain('a container of that name is there');
-    expect(host.minict('exec', 'k1', 'hostname').stdout).toBe('k1\n');
-    expect(host.minict('rm', 'k1').status).toBe(0);
-    await host.linksGone(/k1-eth0/);
-    expect(host.snapshot()).toEqual(before);
-  });
-
-  test('a veth or a namespace file removed by hand: ps says broken, start repairs', () => {
-    host.run(['ip', 'link', 'del', 'keep-eth0']);
-    expect(host.minict('ps').stdout).toMatch(/keep +broken .*keep-eth0/);
-    expect(host.minict('start', 'keep').status).toBe(0);
-    expect(host.minict('ps').stdout).toMatch(/keep +ready/);
-    host.run(['umount', '/run/utsns/keep']);
-    expect(host.minict('ps').stdout).toMatch(/keep +broken/);
-    expect(host.minict('start', 'keep').status).toBe(0);
-    expect(host.minict('exec', 'keep', 'hostname').stdout).toBe('keep\n');
-  });
 
   test('the dry-run script makes the container without minict, its undo takes it away', async () => {
     const before = host.snapshot();

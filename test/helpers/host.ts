@@ -1,14 +1,18 @@
 /**
  * A throwaway host: its own mount and network namespaces, a private /run, a state folder of its own. Nothing on the
- * machine is touched, and test files run side by side. One CPU: mount-namespace ids are handed out per CPU, and in a
- * nested namespace `unshare --mount=FILE` fails by chance where they come out of order.
+ * machine is touched, and test files run side by side. One CPU for each: mount-namespace ids are handed out per CPU, and
+ * in a nested namespace `unshare --mount=FILE` fails by chance where they come out of order.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { type Snapshot, takeSnapshot } from './snapshot.ts';
 
 /** Absolute, so that a test's own PATH is for minict alone. */
 const NSENTER = Bun.which('nsenter') as string;
+
+/** Test files that run side by side take different CPUs. */
+const ON_ONE_CPU = ['taskset', '-c', String(Number(process.env.VITEST_POOL_ID ?? 0) % availableParallelism())];
 
 export const MINICT = resolve('dist/minict');
 
@@ -28,31 +32,42 @@ export async function eventually(test: () => boolean): Promise<boolean> {
 }
 
 export class Host {
+  /** Scratch folder of the test; gone with the host. */
+  readonly dir: string;
   readonly root: string;
-  private readonly anchor: ReturnType<typeof Bun.spawn>;
-  private readonly pid: number;
+  private readonly propagation: 'private' | 'shared';
+  private anchor: ReturnType<typeof Bun.spawn> | undefined;
 
-  private constructor(root: string, anchor: ReturnType<typeof Bun.spawn>, pid: number) {
-    this.root = root;
-    this.anchor = anchor;
-    this.pid = pid;
+  private constructor(dir: string, propagation: 'private' | 'shared') {
+    this.dir = dir;
+    this.root = join(dir, 'root');
+    mkdirSync(this.root, { mode: 0o700 });
+    this.propagation = propagation;
   }
 
   static async create(propagation: 'private' | 'shared' = 'private'): Promise<Host> {
-    const root = mkdtempSync(join(tmpdir(), 'minict-test-'));
-    const setUp = `mount -t tmpfs run /run && mount --make-r${propagation} / && ip link set lo up && echo ready && exec sleep infinity`;
-    const anchor = Bun.spawn(['taskset', '-c', '0', 'unshare', '--mount', '--net', 'sh', '-c', setUp], {
+    const host = new Host(mkdtempSync(join(tmpdir(), 'minict-test-')), propagation);
+    await host.boot();
+    return host;
+  }
+
+  private async boot(): Promise<void> {
+    const setUp = `mount -t tmpfs run /run && mount --make-r${this.propagation} / && ip link set lo up && echo ready && exec sleep infinity`;
+    const anchor = Bun.spawn([...ON_ONE_CPU, 'unshare', '--mount', '--net', 'sh', '-c', setUp], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    const reader = (anchor.stdout as ReadableStream<Uint8Array>).getReader();
-    const { value } = await reader.read();
+    const { value } = await (anchor.stdout as ReadableStream<Uint8Array>).getReader().read();
     if (!new TextDecoder().decode(value).startsWith('ready')) throw new Error('the throwaway host did not come up');
-    return new Host(root, anchor, anchor.pid);
+    this.anchor = anchor;
+  }
+
+  private get pid(): number {
+    return this.anchor?.pid ?? -1;
   }
 
   /** Words that run a program in the throwaway host; each replaces the one before, so the process stays the same. */
   inside(argv: readonly string[]): string[] {
-    return ['taskset', '-c', '0', NSENTER, '-t', String(this.pid), '-m', '-n', ...argv];
+    return [...ON_ONE_CPU, NSENTER, '-t', String(this.pid), '-m', '-n', ...argv];
   }
 
   get env(): Record<string, string | undefined> {
@@ -64,7 +79,8 @@ export class Host {
       stdio: [stdin === undefined ? 'ignore' : new TextEncoder().encode(stdin), 'pipe', 'pipe'],
       env: { ...this.env, ...env },
     });
-    return { status: child.exitCode, stdout: child.stdout.toString(), stderr: child.stderr.toString() };
+    const status = child.exitCode ?? 128 + (constants.signals[child.signalCode as NodeJS.Signals] ?? 0);
+    return { status, stdout: child.stdout.toString(), stderr: child.stderr.toString() };
   }
 
   minict(...words: string[]): Result {
@@ -76,17 +92,8 @@ export class Host {
     return Bun.spawn(this.inside(argv), { stdio: ['ignore', 'pipe', 'pipe'], env: this.env });
   }
 
-  /** What a create could leave: links, mounts, namespace files, cgroups, folders. Read from the kernel. */
-  snapshot(): Record<string, unknown> {
-    const links = JSON.parse(this.run(['ip', '-j', 'link']).stdout) as { ifname: string }[];
-    const mounts = readFileSync(`/proc/${this.pid}/mountinfo`, 'utf8').split('\n').length;
-    const files = this.run(['sh', '-c', 'ls -A /run/netns /run/utsns /run/mntns 2>/dev/null']).stdout;
-    return {
-      links: links.map((link) => link.ifname).sort(),
-      mounts,
-      files,
-      folders: readdirSync(join(this.root, 'containers')),
-    };
+  snapshot(): Snapshot {
+    return takeSnapshot(this.pid, this.root, (what) => this.run(['ip', '-j', what]).stdout);
   }
 
   /** A deleted namespace's veth pair goes a little later, by the kernel's own worker. */
@@ -98,12 +105,22 @@ export class Host {
     return false;
   }
 
+  /** A snapshot, once the interfaces are those of `before`: of a deleted veth pair the kernel lets go a little later. */
+  async settled(before: Snapshot): Promise<Snapshot> {
+    let now = this.snapshot();
+    for (let tries = 0; tries < 200 && now.network.join() !== before.network.join(); tries += 1) {
+      await Bun.sleep(10);
+      now = this.snapshot();
+    }
+    return now;
+  }
+
   async destroy(): Promise<void> {
     const names = this.minict('ps', '-a', '-q').stdout.split('\n').filter(Boolean);
     if (names.length > 0) this.minict('rm', '-f', ...names);
     this.minict('system', 'prune');
-    this.anchor.kill();
-    await this.anchor.exited;
-    rmSync(this.root, { recursive: true, force: true });
+    this.anchor?.kill();
+    await this.anchor?.exited;
+    rmSync(this.dir, { recursive: true, force: true });
   }
 }

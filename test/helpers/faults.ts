@@ -1,0 +1,67 @@
+/**
+ * Faults on purpose, at every point of a verb: at its k-th host command (a folder of tools, first in PATH, that count their
+ * calls and are the real ones otherwise), and before its k-th system call of a kind (strace(1) kills).
+ */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Host, MINICT, type Result } from './host.ts';
+
+/** What happens at the k-th host command, as shell; `$REAL` is the tool, `$MINICT_PID` who called, or its ancestor. */
+export const FAULTS = {
+  'fails before it does anything': 'echo injected >&2; exit 1',
+  'fails when it has done its work': '"$REAL" "$@"; echo injected >&2; exit 1',
+  'goes on while minict is killed': 'kill -9 "$MINICT_PID"; exec "$REAL" "$@"',
+  'is killed together with minict': 'kill -9 "$MINICT_PID" $$',
+} as const;
+
+export type Fault = keyof typeof FAULTS;
+
+const TOOLS = ['unshare', 'ip', 'mount', 'umount', 'nsenter', 'sh', 'setsid', 'rm', 'nft'];
+
+function writeTools(dir: string): void {
+  mkdirSync(dir);
+  for (const tool of TOOLS) {
+    const cases = Object.entries(FAULTS).map(([fault, action]) => `'${fault}') ${action} ;;`);
+    // Made exclusively, so that two at once have different numbers; `command`, or a failure would end the shell.
+    const script = `#!/bin/sh
+REAL=${Bun.which(tool) ?? '/bin/false'}
+k=1
+set -C
+until command : >"$CALLS/$k"; do k=$((k + 1)); done 2>/dev/null
+set +C
+echo ${tool} >"$CALLS/$k"
+[ "$k" = "$FAULT_AT" ] || exec "$REAL" "$@"
+case $FAULT in
+${cases.join('\n')}
+esac
+`;
+    writeFileSync(join(dir, tool), script, { mode: 0o755 });
+  }
+}
+
+export interface Faulty extends Result {
+  /** The tool that met the fault; undefined where the verb was through before. */
+  readonly tool: string | undefined;
+}
+
+/** minict with a fault at its k-th host command. */
+export function runWithFault(host: Host, words: readonly string[], fault: Fault, k: number): Faulty {
+  const tools = join(host.dir, 'tools');
+  if (!existsSync(tools)) writeTools(tools);
+  const calls = mkdtempSync(join(host.dir, 'calls-'));
+  const env = { PATH: `${tools}:${process.env.PATH}`, CALLS: calls, FAULT: fault, FAULT_AT: String(k) };
+  const result = host.run(['/bin/sh', '-c', 'MINICT_PID=$$ exec "$0" "$@"', MINICT, ...words], env);
+  const met = join(calls, String(k));
+  return { ...result, tool: existsSync(met) ? readFileSync(met, 'utf8').trim() : undefined };
+}
+
+/** The calls by which minict itself changes something, but fsync(2) and the like, which make no state that could be left. */
+export const CHANGING_CALLS = ['mkdir', 'write', 'pwrite64', 'rename', 'unlink', 'unlinkat', 'rmdir'] as const;
+
+const KILLED = 128 + 9;
+
+/** minict, killed before its k-th `call`; false where it had fewer and came to its end. */
+export function killBefore(host: Host, words: readonly string[], call: string, k: number): boolean {
+  const inject = `inject=?${call}:signal=SIGKILL:when=${k}`;
+  return host.run(['strace', '-o', '/dev/null', '-e', inject, MINICT, ...words]).status === KILLED;
+}

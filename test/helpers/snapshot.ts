@@ -1,0 +1,119 @@
+/**
+ * All that minict could change on a host, as lines that are easy to compare: read from the kernel and the disk, never from
+ * minict. Two equal snapshots mean that nothing was left behind, and nothing of others was touched. What the kernel does
+ * in its own time (IPv6 link-local addresses, whether a port has carrier) is left out.
+ */
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface Snapshot {
+  /** Interfaces with flag UP, bridge, alias and addresses; then routes. */
+  readonly network: readonly string[];
+  /** Where, type, root, source and propagation. A persisted namespace shows as `nsfs` with its number as the root. */
+  readonly mounts: readonly string[];
+  /** The folders of persisted namespaces, and minict's run dir. */
+  readonly run: readonly string[];
+  /** This instance's groups, with the number of processes in each. */
+  readonly cgroups: readonly string[];
+  /** The state folder, without what is in images and root file systems; networks with their contents. */
+  readonly state: readonly string[];
+  /** Programs that run in the host's mount namespace. */
+  readonly programs: readonly string[];
+}
+
+interface Address {
+  readonly ifname: string;
+  readonly flags: readonly string[];
+  readonly address: string;
+  readonly mtu: number;
+  readonly master?: string;
+  readonly ifalias?: string;
+  readonly addr_info: readonly { local: string; prefixlen: number; scope: string }[];
+}
+
+interface Route {
+  readonly dst: string;
+  readonly dev: string;
+  readonly gateway?: string;
+}
+
+/** Names below `dir`, `depth` folders deep; folders end with a slash. */
+function walk(dir: string, depth: number, skip: (path: string) => boolean = () => false, prefix = ''): string[] {
+  if (!existsSync(dir)) return [];
+  return readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
+    const path = `${prefix}${entry.name}`;
+    if (skip(path)) return [];
+    if (!entry.isDirectory()) return [path];
+    return [`${path}/`, ...(depth > 1 ? walk(join(dir, entry.name), depth - 1, skip, `${path}/`) : [])];
+  });
+}
+
+function network(addresses: readonly Address[], routes: readonly Route[]): string[] {
+  return [
+    ...addresses.map(({ ifname, flags, address, mtu, master, ifalias, addr_info }) => {
+      const ips = addr_info.filter((ip) => ip.scope !== 'link').map((ip) => `${ip.local}/${ip.prefixlen}`);
+      const words = [ifname, address, mtu, flags.includes('UP') ? 'UP' : 'DOWN', master, ifalias, ...ips];
+      return words.filter((word) => word !== undefined).join(' ');
+    }),
+    ...routes.map(({ dst, dev, gateway }) => `route ${dst} ${dev} ${gateway ?? ''}`),
+  ];
+}
+
+function mounts(mountinfo: string): string[] {
+  return mountinfo
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => {
+      const [left = '', right = ''] = line.split(' - ');
+      const [, , , root, target, , ...peers] = left.split(' ');
+      const [type, source] = right.split(' ');
+      // Numbers of peer groups are handed out anew.
+      return [target, type, root, source, ...peers.map((peer) => peer.split(':')[0])].join(' ');
+    });
+}
+
+function cgroups(instance: string): string[] {
+  return ['/sys/fs/cgroup', '/sys/fs/cgroup/freezer', '/sys/fs/cgroup/unified'].flatMap((hierarchy) => {
+    const top = join(hierarchy, `minict-${instance}`);
+    if (!existsSync(top)) return [];
+    return ['', ...walk(top, 9).filter((path) => path.endsWith('/'))].map((path) => {
+      const processes = readFileSync(join(top, path, 'cgroup.procs'), 'utf8')
+        .split('\n')
+        .filter(Boolean);
+      return `${join(top, path)} ${processes.length}`;
+    });
+  });
+}
+
+function programs(pid: number): string[] {
+  const namespace = readlinkSync(`/proc/${pid}/ns/mnt`);
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        return readlinkSync(`/proc/${name}/ns/mnt`) === namespace ? [readFileSync(`/proc/${name}/comm`, 'utf8')] : [];
+      } catch {
+        return []; // It has ended meanwhile.
+      }
+    });
+}
+
+/** `pid` is a process of the host, `root` its state folder; `ip` runs `ip -j` in it. */
+export function takeSnapshot(pid: number, root: string, ip: (what: string) => string): Snapshot {
+  const run = `/proc/${pid}/root/run`;
+  const instance = join(root, 'instance');
+  const leases = join(root, 'networks');
+  // The lock of what containers share is made at first use, and stays.
+  const isLock = (path: string) => path === 'minict/.networks';
+  return {
+    network: network(JSON.parse(ip('address')), JSON.parse(ip('route'))).sort(),
+    mounts: mounts(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')).sort(),
+    run: ['netns', 'utsns', 'mntns', 'minict'].flatMap((dir) => walk(join(run, dir), 2, isLock, `${dir}/`)).sort(),
+    cgroups: existsSync(instance) ? cgroups(readFileSync(instance, 'utf8').trim()).sort() : [],
+    state: [
+      ...walk(root, 3, (path) => /\/(rootfs|upper|work|dev)$|^skeleton\//.test(path)),
+      ...walk(leases, 1).map((name) => `${name}: ${readFileSync(join(leases, name), 'utf8')}`),
+    ].sort(),
+    programs: programs(pid).sort(),
+  };
+}

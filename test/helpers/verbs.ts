@@ -1,0 +1,86 @@
+/** Every verb that changes something, with what it needs before; the container is always `f1`. */
+import { cpSync, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import type { Host } from './host.ts';
+
+/** Stands for a folder with a root file system that is written in place. */
+const TREE = 'TREE';
+
+export interface Verb {
+  readonly title: string;
+  readonly words: readonly string[];
+  /** Options of the container. */
+  readonly options: readonly string[];
+  /** What makes the state that the verb changes. */
+  readonly before: readonly (readonly string[])[];
+  /** Whether a failure leaves everything as it was; the others have ended processes or removed files by then. */
+  readonly atomic: boolean;
+  /** How many host commands it has at least. */
+  readonly commands: number;
+}
+
+const SLEEP = ['--', 'sleep', '300'];
+const ON_HOST = ['--mounts', 'host'];
+const RUNNING = ['run', '-d', 'f1', ...SLEEP];
+
+function creating(title: string, options: readonly string[], commands: number): Verb {
+  return { title, words: ['create', 'f1', ...options], options, before: [], atomic: true, commands };
+}
+
+function starting(title: string, options: readonly string[], commands: number): Verb {
+  const before = [
+    ['create', 'f1', ...options],
+    ['stop', 'f1'],
+  ];
+  return { title, words: ['start', 'f1'], options, before, atomic: true, commands };
+}
+
+function ending(words: readonly string[], before: readonly string[], commands: number): Verb {
+  return { title: words.join(' '), words, options: [], before: [before], atomic: false, commands };
+}
+
+export const CREATE = creating('create', [], 4);
+export const START = starting('start after stop', [], 4);
+export const STOP = ending(['stop', '-t', '0', 'f1'], RUNNING, 1);
+export const RM_FORCE = ending(['rm', '-f', 'f1'], RUNNING, 2);
+export const RUN_RM: Verb = {
+  ...CREATE,
+  title: 'run --rm',
+  words: ['run', '--rm', 'f1', '--', 'true'],
+  atomic: false,
+  commands: 6,
+};
+
+export const CHANGING_VERBS: readonly Verb[] = [
+  CREATE,
+  creating('create --mounts host', ON_HOST, 5),
+  creating('create --no-network', ['--no-network'], 2),
+  creating('create --rootfs', ['--rootfs', TREE], 4),
+  START,
+  starting('start after stop --mounts host', ON_HOST, 5),
+  STOP,
+  RM_FORCE,
+  { ...ending(['rm', 'f1'], ['create', 'f1', ...ON_HOST], 5), title: 'rm --mounts host', options: ON_HOST },
+  RUN_RM,
+  { ...CREATE, title: 'run -d', words: RUNNING },
+  ending(['restart', '-t', '0', 'f1'], RUNNING, 4),
+];
+
+/** Words for a command line of `host`. */
+export function wordsFor(host: Host, words: readonly string[]): string[] {
+  const tree = join(host.dir, TREE);
+  if (words.includes(TREE) && !existsSync(tree)) {
+    cpSync(join(host.root, 'images/base/rootfs'), tree, { recursive: true, verbatimSymlinks: true });
+  }
+  return words.map((word) => (word === TREE ? tree : word));
+}
+
+export function prepare(host: Host, verb: Verb): void {
+  for (const words of verb.before) expect(host.minict(...words)).toMatchObject({ status: 0, stderr: '' });
+}
+
+/** Whether there is a container `f1`. */
+export function isThere(host: Host): boolean {
+  return existsSync(join(host.root, 'containers/f1/container.json'));
+}
