@@ -1,12 +1,11 @@
 /** Options that create and run share, and how they become a spec. */
-import { realpathSync, statSync } from 'node:fs';
 import { type Command, Option } from 'commander';
-import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
-import { resolveImage } from '../image/store.ts';
+import { ConflictError, InvalidInputError } from '../errors.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
 import { type Assignment, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
+import { resolveRoot } from '../lifecycle/root.ts';
 import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
@@ -68,11 +67,8 @@ export async function specFrom(
   requireNetworkFor(opts);
   if (opts.ip !== undefined) parseAddress(opts.ip);
   if (opts.gateway !== undefined) parseIpv4(opts.gateway);
-  if (opts.rootfs !== undefined && opts.image !== undefined) {
-    throw new InvalidInputError('cannot use --image and --rootfs together', { hint: 'take one of them' });
-  }
-  const base = {
-    version: 1 as const,
+  return {
+    version: 1,
     name,
     hostname: opts.hostname ?? name,
     createdAt: new Date().toISOString(),
@@ -81,15 +77,8 @@ export async function specFrom(
     stopCommands: [...opts.stopCmd],
     command: [...command],
     env: parseEnv(opts.env),
+    ...(await resolveRoot(context, name, opts)),
   };
-  if (opts.rootfs !== undefined) {
-    if (!statSync(opts.rootfs, { throwIfNoEntry: false })?.isDirectory()) {
-      throw new NotFoundError(`cannot use rootfs ${opts.rootfs}: no such directory`);
-    }
-    return { ...base, inPlace: realpathSync(opts.rootfs) };
-  }
-  const image = await resolveImage(context.roots, opts.image ?? 'base');
-  return { ...base, image: image.name, lower: image.rootfs };
 }
 
 export function withNic(

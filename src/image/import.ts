@@ -2,8 +2,9 @@
  * Import of a directory or a tarball. Tarballs are untrusted: a member's header is read and checked before its bytes
  * go on to GNU tar, so the archive is read once, whatever its size, and tar never sees a member that leads out.
  */
-import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
-import { firstLine, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
+import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { firstLine, HostError, InvalidInputError } from '../errors.ts';
+import { statUserPath } from '../host/user-path.ts';
 import type { Roots } from '../state/paths.ts';
 import { publishImage } from './publish.ts';
 import type { Image } from './store.ts';
@@ -134,8 +135,7 @@ async function copyTree(source: string, dir: string, lockFd: number): Promise<vo
 
 /** Throws NotFoundError, ConflictError (the name is taken), InvalidInputError (empty, damaged, hostile), HostError. */
 export async function importImage(roots: Roots, source: string, name: string): Promise<Image> {
-  const stat = statSync(source, { throwIfNoEntry: false });
-  if (stat === undefined) throw new NotFoundError(`cannot import ${source}: no such file or directory`);
+  const stat = statUserPath(source, `import ${source}`);
   if (stat.isDirectory() && readdirSync(source).length === 0) {
     throw new InvalidInputError(`cannot import ${source}: the directory is empty`);
   }

@@ -1,8 +1,9 @@
 /** Images: a read-only root file system in a folder of its own, published by rename. */
-import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { ConflictError, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { takeLock } from '../host/syscalls.ts';
+import { statUserPath } from '../host/user-path.ts';
 import { readJson } from '../state/json-file.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
 
@@ -98,13 +99,13 @@ export async function resolveImage(roots: Roots, ref: string): Promise<Image> {
     if (ref === 'base') return (await import('./base.ts')).makeBase(roots);
     throw new NotFoundError(`cannot use image ${ref}: no such image`, { hint: 'minict image ls' });
   }
-  const stat = statSync(ref, { throwIfNoEntry: false });
-  if (stat === undefined) throw new NotFoundError(`cannot use image ${ref}: no such file or directory`);
+  const stat = statUserPath(ref, `use image ${ref}`);
   const path = realpathSync(ref);
   if (stat.isDirectory()) {
     if (readdirSync(path).length === 0) throw new InvalidInputError(`cannot use image ${ref}: the directory is empty`);
     return { name: path, rootfs: path };
   }
+  if (!stat.isFile()) throw new InvalidInputError(`cannot use image ${ref}: neither file nor directory`);
   if (stat.size === 0) throw new InvalidInputError(`cannot use image ${ref}: the file is empty`);
   const name = basename(path)
     .replace(/\.(tar(\.(gz|xz|zst|zstd))?|tgz|txz)$/, '')

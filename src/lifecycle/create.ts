@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
-import { ConflictError } from '../errors.ts';
+import { ConflictError, NotFoundError } from '../errors.ts';
 import { readMountPoints, readResolvConf } from '../host/facts.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { isEmpty, readHooks } from '../host/firewall/hooks.ts';
@@ -17,7 +17,7 @@ import type { NetworkRecord } from '../state/network.ts';
 import { type ContainerPaths, containerPaths, networkPaths } from '../state/paths.ts';
 import { stageContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
-import { checkUpper, ensureSkeleton, readRootfsFacts } from '../storage/rootfs.ts';
+import { checkOverlay, ensureSkeleton, readRootfsFacts } from '../storage/rootfs.ts';
 import { type Context, spawnContext } from './context.ts';
 import type { Reservation } from './network.ts';
 import { placeOf } from './place.ts';
@@ -31,12 +31,17 @@ export function readFacts(
 ): ContainerFacts {
   const paths = containerPaths(context.roots, spec.name);
   const skeleton = join(context.roots.root, 'skeleton');
-  const layers =
-    spec.lower === undefined ? [rootfsOf(spec, paths.rootfs)] : [paths.upper, spec.lower, skeleton].filter(existsSync);
+  const source = spec.lower ?? rootfsOf(spec, paths.rootfs);
+  const what = spec.inPlace ?? `image ${spec.image}`;
+  if (!existsSync(source)) {
+    throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${source} back` });
+  }
+  const overlay = spec.lower !== undefined;
+  const layers = overlay ? [paths.upper, source, skeleton].filter(existsSync) : [source];
   return {
     instance,
     cgroup: cgroupPaths(readCgroupHost(), instance, spec.name),
-    rootfs: readRootfsFacts(layers, spec.inPlace ?? `image ${spec.image}`),
+    rootfs: readRootfsFacts(layers, what, overlay),
     skeleton,
     bridge: network?.bridge,
     hostsFile: network === undefined ? paths.hosts : networkPaths(context.roots, network.name).hosts,
@@ -83,7 +88,7 @@ export async function createContainer(
 ): Promise<readonly ForeignDrop[]> {
   const paths = containerPaths(context.roots, spec.name);
   ensureSkeleton(join(context.roots.root, 'skeleton'));
-  if (spec.lower !== undefined) checkUpper(context.roots.root);
+  if (spec.lower !== undefined) checkOverlay(spec.lower, context.roots.root);
   await prepareHost(context);
   await waitForHostLink(spec);
   const facts = readFacts(context, instance, spec, reservation?.record);

@@ -5,7 +5,7 @@ import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { derivedMac } from '../spec/name.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import type { Part, Step } from '../step.ts';
-import { planRootfs, type RootfsFacts } from '../storage/rootfs.ts';
+import { planMountPoints, planRootfs, type RootfsFacts } from '../storage/rootfs.ts';
 
 export interface ContainerFacts {
   readonly instance: string;
@@ -78,6 +78,7 @@ function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerF
         run: { kind: 'mkdir', path, mode: 0o755, parents: true },
       }),
     ),
+    ...planMountPoints(paths.mountPoints, facts.rootfs, chain),
     file('for /etc/hostname', paths.hostname, `${spec.hostname}\n`),
     file("the host's name servers", paths.resolvConf, facts.resolvConf),
     ...(spec.nic === undefined
@@ -126,6 +127,11 @@ function planNics({ nic, name }: ContainerSpec, { bridge, instance }: ContainerF
   return planNic(nic, { container: name, bridge, hostMac, alias: `minict:${instance}:${name}:${nic.name}` });
 }
 
+/** The image, and below it the mount points that it may lack. */
+function lowerLayers(image: string, paths: ContainerPaths, { rootfs, skeleton }: ContainerFacts): string[] {
+  return rootfs.absent.length === 0 ? [image, skeleton] : [image, paths.mountPoints, skeleton];
+}
+
 function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
   return planRootfs(
     {
@@ -134,7 +140,7 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
       overlay:
         spec.lower === undefined
           ? undefined
-          : { lower: [spec.lower, facts.skeleton], upper: paths.upper, work: paths.work },
+          : { lower: lowerLayers(spec.lower, paths, facts), upper: paths.upper, work: paths.work },
       files: { '/etc/hosts': facts.hostsFile, '/etc/hostname': paths.hostname, '/etc/resolv.conf': paths.resolvConf },
       mntns: spec.mounts === 'private' ? paths.mntns : undefined,
     },

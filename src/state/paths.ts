@@ -28,12 +28,19 @@ export function rootsFrom(options: { root?: string; runDir?: string }, env: Node
   };
 }
 
+/** What minict itself makes in the state folder. */
+export function stateFolders(roots: Roots): string[] {
+  return ['containers', 'images', 'networks', '.trash', 'skeleton'].map((folder) => join(roots.root, folder));
+}
+
 export interface ContainerPaths {
   readonly dir: string;
   readonly json: string;
   readonly upper: string;
   readonly work: string;
   readonly rootfs: string;
+  /** A layer with the mount points that only this container's image lacks. */
+  readonly mountPoints: string;
   readonly hosts: string;
   readonly hostname: string;
   readonly resolvConf: string;
@@ -57,6 +64,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     upper: join(dir, 'upper'),
     work: join(dir, 'work'),
     rootfs: join(dir, 'rootfs'),
+    mountPoints: join(dir, 'mountpoints'),
     hosts: join(dir, 'hosts'),
     hostname: join(dir, 'hostname'),
     resolvConf: join(dir, 'resolv.conf'),

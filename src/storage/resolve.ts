@@ -68,6 +68,19 @@ export function resolveInRoot(layers: readonly string[], path: string): Resolved
   return { path: `/${done.map((step) => step.part).join('/')}`, stat, layer };
 }
 
+/** Whether what another layer, below all of these, has at `path` would show: nothing on the way is in front of it. */
+export function showsFromBelow(layers: readonly string[], path: string): boolean {
+  let merged = layers;
+  let here = '';
+  for (const part of path.split('/').filter(Boolean)) {
+    here = join(here, part);
+    const stats = merged.map((layer) => lstatSync(join(layer, here), { throwIfNoEntry: false }));
+    if (stats.some((stat) => stat !== undefined && !stat.isDirectory())) return false;
+    merged = merged.filter((_, index) => stats[index] !== undefined);
+  }
+  return true;
+}
+
 /** Text of a file inside the root; undefined where there is none. */
 export function readInRoot(layers: readonly string[], path: string): string | undefined {
   const resolved = resolveInRoot(layers, path);

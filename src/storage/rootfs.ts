@@ -1,9 +1,9 @@
 /** Steps that put a container's root file system together: overlay (or a directory in place), proc, sys, dev, /etc files. */
 import { mkdirSync, statfsSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { HostError, InvalidInputError } from '../errors.ts';
 import type { Step } from '../step.ts';
-import { resolveInRoot } from './resolve.ts';
+import { resolveInRoot, showsFromBelow } from './resolve.ts';
 
 /** f_type of statfs(2), from linux/magic.h. */
 const OVERLAYFS = 0x794c7630;
@@ -12,8 +12,11 @@ const NFS = 0x6969;
 export interface RootfsFacts {
   /** Mount points inside the root, symlinks followed; absent where the image leads nowhere. */
   readonly targets: Readonly<Record<string, string>>;
+  /** Targets that are in none of an overlay's layers: the image has a symlink there that leads to nothing yet. */
+  readonly absent: readonly string[];
 }
 
+/** In the order of their mounts. */
 const FOLDERS = ['/proc', '/sys', '/dev'];
 const FILES = ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'];
 
@@ -24,9 +27,18 @@ export function ensureSkeleton(dir: string): void {
   for (const file of FILES) writeFileSync(join(dir, file), '', { mode: 0o644 });
 }
 
-/** Where each mount point really is. Throws InvalidInputError where /proc, /sys or /dev cannot be one. */
-export function readRootfsFacts(layers: readonly string[], what: string): RootfsFacts {
+function isWithin(path: string, dir: string): boolean {
+  return `${path}/`.startsWith(`${dir}/`);
+}
+
+/**
+ * Where each mount point really is. None may be within another: below a mounted /proc, a path that was looked up in the
+ * image leads to something else, by /proc/1/root to the host. Throws InvalidInputError where /proc, /sys or /dev cannot
+ * be one; a file that cannot be one is left out.
+ */
+export function readRootfsFacts(layers: readonly string[], what: string, overlay: boolean): RootfsFacts {
   const targets: Record<string, string> = {};
+  const absent: string[] = [];
   for (const path of FOLDERS) {
     const found = resolveInRoot(layers, path);
     if (!found?.stat?.isDirectory()) {
@@ -34,13 +46,27 @@ export function readRootfsFacts(layers: readonly string[], what: string): Rootfs
         hint: `make a directory ${path} in it`,
       });
     }
+    const outer = Object.keys(targets).find(
+      (other) => isWithin(found.path, targets[other] as string) || isWithin(targets[other] as string, found.path),
+    );
+    if (outer !== undefined) {
+      throw new InvalidInputError(`cannot use ${what}: its ${path} and ${outer} lead into each other`, {
+        hint: `make ${path} and ${outer} directories in it`,
+      });
+    }
     targets[path] = found.path;
   }
+  const folders = Object.values(targets);
   for (const path of FILES) {
     const found = resolveInRoot(layers, path);
+    if (folders.some((folder) => found !== undefined && isWithin(found.path, folder))) continue;
     if (found?.stat?.isFile()) targets[path] = found.path;
+    else if (overlay && found !== undefined && found.stat === undefined && showsFromBelow(layers, found.path)) {
+      targets[path] = found.path;
+      absent.push(found.path);
+    }
   }
-  return { targets };
+  return { targets, absent };
 }
 
 /** Throws HostError where an overlay's upper directory cannot be. */
@@ -52,6 +78,34 @@ export function checkUpper(dir: string): void {
       hint: 'name a folder on ext4, xfs, btrfs or tmpfs with --root DIR',
     });
   }
+}
+
+/** Throws InvalidInputError or HostError where no overlay can be made of `lower` and an upper directory in `dir`. */
+export function checkOverlay(lower: string, dir: string): void {
+  checkUpper(dir);
+  for (const path of [lower, dir]) {
+    if (!path.includes('"')) continue;
+    throw new InvalidInputError(`cannot make an overlay of ${path}: mount(8) takes no double quote in a path`, {
+      hint: 'rename it',
+    });
+  }
+  if (isWithin(dir, lower === '/' ? '' : lower) && statSync(lower).dev === statSync(dir).dev) {
+    throw new InvalidInputError(`cannot use image ${lower}: minict's state folder ${dir} is in it`, {
+      hint: 'name a folder on another file system with --root DIR',
+    });
+  }
+}
+
+/** Files of a layer below all others, for mounts where the image has nothing yet. */
+export function planMountPoints(layer: string, { absent }: RootfsFacts, chain: string): Step[] {
+  const files = absent.map((path) => join(layer, path));
+  const why = "a mount point where the image's symlink leads to";
+  return [
+    ...[...new Set(files.map((path) => dirname(path)))].map(
+      (path): Step => ({ id: `folder ${path}`, why, chain, run: { kind: 'mkdir', path, mode: 0o755, parents: true } }),
+    ),
+    ...files.map((path): Step => ({ id: `file ${path}`, why, chain, run: { kind: 'write', path, content: '' } })),
+  ];
 }
 
 export interface RootfsPlan {

@@ -1,0 +1,74 @@
+/**
+ * What a container's root file system is made of: an image, or a directory in place. Refuses directories that are the
+ * host's own, minict's, or another container's: two that write into one, or one under an overlay, damage it.
+ */
+import { realpathSync, statSync } from 'node:fs';
+import { sep } from 'node:path';
+import { ConflictError, InvalidInputError } from '../errors.ts';
+import { statUserPath } from '../host/user-path.ts';
+import { resolveImage } from '../image/store.ts';
+import type { ContainerSpec } from '../spec/container.ts';
+import { stateFolders } from '../state/paths.ts';
+import { findContainer, listContainers } from '../state/store.ts';
+import type { Context } from './context.ts';
+
+export type RootSource = Pick<ContainerSpec, 'image' | 'lower' | 'inPlace'>;
+
+export interface RootOptions {
+  readonly image?: string;
+  readonly rootfs?: string;
+}
+
+/** Throws InvalidInputError, NotFoundError, ConflictError. */
+export async function resolveRoot(context: Context, name: string, options: RootOptions): Promise<RootSource> {
+  const { rootfs } = options;
+  if (rootfs === undefined) {
+    const image = await resolveImage(context.roots, options.image ?? 'base');
+    // A named image is minict's own: nobody has it in place.
+    if (image.name === image.rootfs) {
+      const what = `image ${options.image}`;
+      refuseOwn(context, image.rootfs, what);
+      await refuseUsed(context, name, image.rootfs, what, (other) => other.inPlace);
+    }
+    return { image: image.name, lower: image.rootfs };
+  }
+  if (options.image !== undefined) {
+    throw new InvalidInputError('cannot use --image and --rootfs together', { hint: 'take one of them' });
+  }
+  const stat = statUserPath(rootfs, `use rootfs ${rootfs}`);
+  if (!stat.isDirectory()) throw new InvalidInputError(`cannot use rootfs ${rootfs}: no directory`);
+  const inPlace = realpathSync(rootfs);
+  const host = statSync('/');
+  if (stat.dev === host.dev && stat.ino === host.ino) {
+    throw new InvalidInputError(`cannot use rootfs ${rootfs}: it is the host's own root`, {
+      hint: 'a container without a root of its own is: ip netns exec',
+    });
+  }
+  refuseOwn(context, inPlace, `rootfs ${rootfs}`);
+  await refuseUsed(context, name, inPlace, `rootfs ${rootfs}`, (other) => other.inPlace ?? other.lower);
+  return { inPlace };
+}
+
+function refuseOwn(context: Context, dir: string, what: string): void {
+  const own = stateFolders(context.roots).some((folder) => `${dir}${sep}`.startsWith(`${folder}${sep}`));
+  if (!own && dir !== context.roots.root) return;
+  throw new InvalidInputError(`cannot use ${what}: it is in minict's state folder`, {
+    hint: "--image NAME takes an image by its name; cp -a makes a copy of a container's files",
+  });
+}
+
+async function refuseUsed(
+  context: Context,
+  name: string,
+  dir: string,
+  what: string,
+  dirOf: (other: ContainerSpec) => string | undefined,
+): Promise<void> {
+  for (const user of listContainers(context.roots)) {
+    const other = user === name ? undefined : await findContainer(context.roots, user);
+    if (other === undefined || dirOf(other) !== dir) continue;
+    throw new ConflictError(`cannot use ${what}: container ${user} has it`, {
+      hint: `minict rm ${user}, or a copy of the directory`,
+    });
+  }
+}
