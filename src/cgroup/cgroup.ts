@@ -95,6 +95,11 @@ export function processesIn(path: string): number[] {
   );
 }
 
+/** Whether the group is there with neither processes nor groups below it. */
+export function isUnused(path: string): boolean {
+  return tree(path).length === 1 && processesIn(path).length === 0;
+}
+
 /** Whether a live process is in the group or below it. */
 export function isPopulated(host: CgroupHost, path: string): boolean {
   if (host.version === 1) return processesIn(path).length > 0;

@@ -1,9 +1,11 @@
 /** minict create */
 
 import { readMountPoints } from '../host/facts.ts';
+import { bridgeState, planNetwork } from '../lifecycle/bridge.ts';
+import { readFacts } from '../lifecycle/container-facts.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { planCreate, readFacts } from '../lifecycle/create.ts';
-import { bridgeState, chooseAddress, planNetwork } from '../lifecycle/network.ts';
+import { planCreate } from '../lifecycle/create.ts';
+import { chooseAddress } from '../lifecycle/network.ts';
 import { planHost } from '../plan/container.ts';
 import { script, undoScript } from '../plan/shell.ts';
 import { containerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
@@ -51,10 +53,10 @@ async function dryRun(
   const paths = containerPaths(context.roots, name);
   if (undo) return undoScript(`removes container ${name}, as minict would (${paths.dir})`, container);
   const mounted = readMountPoints();
-  const ready = [NETNS_DIR, UTSNS_DIR, MNTNS_DIR].every((dir) => mounted.includes(dir));
+  const ready = [NETNS_DIR, UTSNS_DIR, MNTNS_DIR].every((dir) => mounted.some(({ target }) => target === dir));
   const host = ready ? [] : planHost(mounted);
   const bridge =
-    network !== undefined && bridgeState(context, network.record) === 'missing'
+    network !== undefined && (await bridgeState(context, instance, network.record)) === 'missing'
       ? planNetwork(network.record, instance)
       : [];
   return script(`makes container ${name}, as minict would`, [...host, ...bridge, ...container]);

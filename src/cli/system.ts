@@ -4,6 +4,7 @@ import { prune } from '../lifecycle/prune.ts';
 import { ensureState } from '../state/store.ts';
 import type { Define } from './main.ts';
 import { print } from './output.ts';
+import { reportError } from './report.ts';
 
 export const define: Define = (command, globals) => {
   command
@@ -18,7 +19,8 @@ export const define: Define = (command, globals) => {
     .action(async (options: { dryRun?: boolean }) => {
       requireRoot('system prune');
       const context = contextFrom(globals());
-      const found = await prune(context, ensureState(context.roots), options.dryRun ?? false);
+      const { found, errors } = await prune(context, ensureState(context.roots), options.dryRun ?? false);
       print(found.map((line) => `${line}\n`).join(''));
+      for (const error of errors) process.exitCode = reportError(error);
     });
 };

@@ -22,26 +22,32 @@ export function readRoutes(): HostRoute[] {
     });
 }
 
+export interface MountPoint {
+  readonly target: string;
+  /** Mounts beneath it show in other mount namespaces. */
+  readonly shared: boolean;
+}
+
 /** Mount points that this process can reach. */
-export function readMountPoints(): string[] {
+export function readMountPoints(): MountPoint[] {
   return parseMountPoints(readFileSync('/proc/self/mountinfo', 'utf8'));
 }
 
-interface Mount {
+interface Mount extends MountPoint {
   readonly id: string;
   readonly parent: string;
-  readonly target: string;
 }
 
 /** From proc_pid_mountinfo(5): octal escapes undone, without mounts that another one covers. */
-export function parseMountPoints(mountinfo: string): string[] {
+export function parseMountPoints(mountinfo: string): MountPoint[] {
   const mounts: Mount[] = mountinfo
     .split('\n')
     .filter(Boolean)
     .map((line) => {
-      const [id = '', parent = '', , , target = ''] = line.split(' ');
+      const [id = '', parent = '', , , target = '', , ...tags] = line.split(' - ')[0]?.split(' ') ?? [];
       const unoctal = (_: string, octal: string) => String.fromCharCode(Number.parseInt(octal, 8));
-      return { id, parent, target: target.replace(/\\(\d{3})/g, unoctal) };
+      const shared = tags.some((tag) => tag.startsWith('shared:'));
+      return { id, parent, target: target.replace(/\\(\d{3})/g, unoctal), shared };
     });
   const siblings = Map.groupBy(mounts, (mount) => mount.parent);
   const byId = new Map(mounts.map((mount) => [mount.id, mount]));
@@ -50,7 +56,7 @@ export function parseMountPoints(mountinfo: string): string[] {
     const parent = byId.get(mount.parent);
     return parent !== undefined && parent !== mount && covered(parent);
   };
-  return mounts.filter((mount) => !covered(mount)).map((mount) => mount.target);
+  return mounts.filter((mount) => !covered(mount));
 }
 
 /** The host's name servers without loopback ones, which mean the host itself (docker does the same). */

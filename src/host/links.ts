@@ -3,11 +3,19 @@ import * as z from 'zod/mini';
 import { HostError } from '../errors.ts';
 import { readToolOutput } from './tool-output.ts';
 
-const link = z.object({ ifname: z.string(), master: z.optional(z.string()) });
+const link = z.object({
+  ifname: z.string(),
+  flags: z.array(z.string()),
+  master: z.optional(z.string()),
+  ifalias: z.optional(z.string()),
+});
 
 export interface HostLink {
   /** Bridge that the interface is a port of. */
   readonly master: string | undefined;
+  /** Whose it is. */
+  readonly alias: string | undefined;
+  readonly isUp: boolean;
 }
 
 /** All interfaces by name. */
@@ -19,5 +27,10 @@ export async function readLinks(): Promise<Map<string, HostLink>> {
       hint: 'apt-get install iproute2',
     });
   }
-  return new Map(parsed.data.map(({ ifname, master }) => [ifname, { master }]));
+  return new Map(
+    parsed.data.map(({ ifname, flags, master, ifalias }) => [
+      ifname,
+      { master, alias: ifalias, isUp: flags.includes('UP') },
+    ]),
+  );
 }

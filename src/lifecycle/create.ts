@@ -1,9 +1,8 @@
 /** create: from a spec to a container that `exec` works in; all of it or nothing. */
-import { existsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
-import { ConflictError, NotFoundError } from '../errors.ts';
-import { readMountPoints, readResolvConf } from '../host/facts.ts';
+import { ConflictError } from '../errors.ts';
+import { readMountPoints } from '../host/facts.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { isEmpty, readHooks } from '../host/firewall/hooks.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
@@ -11,43 +10,18 @@ import { type ContainerFacts, planBringUp, planFolder, planHost } from '../plan/
 import { containerEnv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
 import { Journal } from '../runner/journal.ts';
-import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
+import type { ContainerSpec } from '../spec/container.ts';
 import { writeEnterRecord } from '../state/enter-record.ts';
-import type { NetworkRecord } from '../state/network.ts';
-import { type ContainerPaths, containerPaths, networkPaths } from '../state/paths.ts';
+import { lockHost } from '../state/locks.ts';
+import { type ContainerPaths, containerPaths, hostJournalPath } from '../state/paths.ts';
 import { stageContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
-import { checkOverlay, ensureSkeleton, readRootfsFacts } from '../storage/rootfs.ts';
+import { checkOverlay, ensureSkeleton } from '../storage/rootfs.ts';
+import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import type { Reservation } from './network.ts';
 import { placeOf } from './place.ts';
 import { removeTraces } from './remove.ts';
-
-export function readFacts(
-  context: Context,
-  instance: string,
-  spec: ContainerSpec,
-  network: NetworkRecord | undefined,
-): ContainerFacts {
-  const paths = containerPaths(context.roots, spec.name);
-  const skeleton = join(context.roots.root, 'skeleton');
-  const source = spec.lower ?? rootfsOf(spec, paths.rootfs);
-  const what = spec.inPlace ?? `image ${spec.image}`;
-  if (!existsSync(source)) {
-    throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${source} back` });
-  }
-  const overlay = spec.lower !== undefined;
-  const layers = overlay ? [paths.upper, source, skeleton].filter(existsSync) : [source];
-  return {
-    instance,
-    cgroup: cgroupPaths(readCgroupHost(), instance, spec.name),
-    rootfs: readRootfsFacts(layers, what, overlay),
-    skeleton,
-    bridge: network?.bridge,
-    hostsFile: network === undefined ? paths.hosts : networkPaths(context.roots, network.name).hosts,
-    resolvConf: readResolvConf(),
-  };
-}
 
 /** Refuses namespaces of that name that this minict did not make. */
 export function refuseForeign(paths: ContainerPaths, name: string): void {
@@ -62,11 +36,17 @@ export function refuseForeign(paths: ContainerPaths, name: string): void {
 
 /** Once a boot: the folders of persisted namespaces. */
 export async function prepareHost(context: Context): Promise<void> {
-  const marker = join(context.roots.runDir, '.host');
-  if (existsSync(marker)) return;
-  const journal = new Journal(marker);
-  await applySteps('prepare the host', planHost(readMountPoints()), journal, spawnContext(context));
-  journal.phase('up');
+  const journal = new Journal(hostJournalPath(context.roots));
+  if (journal.salvage()?.phase === 'up') return;
+  const lock = lockHost(context.roots);
+  try {
+    if (journal.salvage()?.phase === 'up') return;
+    const steps = planHost(readMountPoints());
+    await applySteps('prepare the host', steps, journal, spawnContext(context, lock.fd));
+    journal.phase('up');
+  } finally {
+    lock.release();
+  }
 }
 
 /** The plan of a create as `--dry-run` prints it. */

@@ -1,17 +1,9 @@
-/** The default network: chooses its subnet at first use, makes its bridge, hands out addresses. */
-import { rmSync } from 'node:fs';
-import { ConflictError, HostError, InvalidInputError } from '../errors.ts';
-import { type HostRoute, readRoutes } from '../host/facts.ts';
-import { interfaceIndex } from '../host/syscalls.ts';
-import { planBridge } from '../network/bridge.ts';
-import { applySteps } from '../runner/apply.ts';
-import { Journal } from '../runner/journal.ts';
-import { undoSteps } from '../runner/undo.ts';
+/** The default network: made at first use, hands out addresses, goes when nobody is in it. */
+import { InvalidInputError } from '../errors.ts';
 import {
   formatIpv4,
   formatSubnet,
   isPrivate,
-  overlap,
   parseAddress,
   parseIpv4,
   parseSubnet,
@@ -23,18 +15,18 @@ import { type Lock, lockNetworks } from '../state/locks.ts';
 import {
   allocateAddress,
   ensureHostsFile,
+  isHeld,
   type NetworkRecord,
   readNetwork,
   removeNetwork,
   requireHostAddress,
   writeNetwork,
 } from '../state/network.ts';
-import { networkPaths } from '../state/paths.ts';
-import type { Step } from '../step.ts';
-import { type Context, spawnContext } from './context.ts';
+import { bridgeInUse, bridgeState, ensureBridge, removeBridge } from './bridge.ts';
+import type { Context } from './context.ts';
+import { chooseSubnet } from './subnet.ts';
 
 export const DEFAULT_NETWORK = 'minict0';
-const DEFAULT_SUBNET = '192.168.0.0/24';
 
 export interface AddressRequest {
   readonly name: string;
@@ -50,38 +42,6 @@ export interface Assignment {
   readonly address: string;
   readonly prefix: number;
   readonly gateway: string;
-}
-
-/** The host's route into a subnet. Half of all addresses is a default route in two pieces, as VPNs set it. */
-function routeInto(subnet: Subnet, routes: readonly HostRoute[]): HostRoute | undefined {
-  return routes.find((route) => route.subnet.prefix > 1 && overlap(route.subnet, subnet));
-}
-
-/** Throws ConflictError where a host route overlaps: a bridge there would take the host's own traffic. */
-function refuseOverlap(subnet: Subnet, hint: string): void {
-  const route = routeInto(subnet, readRoutes());
-  if (route === undefined) return;
-  throw new ConflictError(
-    `cannot use subnet ${formatSubnet(subnet)}: the host has a route ${formatSubnet(route.subnet)} on ${route.dev}`,
-    { hint },
-  );
-}
-
-/** `wanted`, or the next free /24 from 192.168.0.0. Throws ConflictError where a host route overlaps. */
-function chooseSubnet(wanted: Subnet | undefined): Subnet {
-  if (wanted !== undefined) {
-    refuseOverlap(wanted, 'leave out --ip, or take an address in another private subnet');
-    return wanted;
-  }
-  const routes = readRoutes();
-  const first = parseSubnet(DEFAULT_SUBNET);
-  for (let index = 0; index < 256; index += 1) {
-    const subnet = { base: first.base + index * 256, prefix: first.prefix };
-    if (routeInto(subnet, routes) === undefined) return subnet;
-  }
-  throw new ConflictError('cannot choose a subnet: the host has routes over all of 192.168.0.0/16', {
-    hint: 'use --ip',
-  });
 }
 
 function newRecord(instance: string, ip: string | undefined): NetworkRecord {
@@ -107,19 +67,9 @@ function newRecord(instance: string, ip: string | undefined): NetworkRecord {
   };
 }
 
-export function planNetwork(record: NetworkRecord, instance: string): Step[] {
-  return planBridge({
-    bridge: record.bridge,
-    mac: record.mac,
-    gateway: record.gateway,
-    prefix: parseSubnet(record.subnet).prefix,
-    alias: `minict:${instance}:${record.name}`,
-  });
-}
-
 /** The network as it is or would be, and the address that `request` gets. Writes nothing. */
 export async function chooseAddress(context: Context, instance: string, request: AddressRequest): Promise<Assignment> {
-  const record = (await knownNetwork(context)) ?? newRecord(instance, request.ip);
+  const record = (await knownNetwork(context, instance)) ?? newRecord(instance, request.ip);
   const prefix = parseSubnet(record.subnet).prefix;
   const wanted = request.ip === undefined ? undefined : parseAddress(request.ip);
   const address = allocateAddress(context.roots, record, request.name, wanted?.address);
@@ -130,10 +80,10 @@ export async function chooseAddress(context: Context, instance: string, request:
 }
 
 /** One without containers and without its bridge is as good as none: a reboot has been since. */
-async function knownNetwork(context: Context): Promise<NetworkRecord | undefined> {
+async function knownNetwork(context: Context, instance: string): Promise<NetworkRecord | undefined> {
   const record = await readNetwork(context.roots, DEFAULT_NETWORK);
   if (record === undefined || Object.keys(record.leases).length > 0) return record;
-  return bridgeState(context, record) === 'missing' ? undefined : record;
+  return (await bridgeState(context, instance, record)) === 'missing' ? undefined : record;
 }
 
 function chooseGateway(record: NetworkRecord, address: string, wanted: string | undefined): string {
@@ -141,37 +91,6 @@ function chooseGateway(record: NetworkRecord, address: string, wanted: string | 
   requireHostAddress(record, parseIpv4(wanted), `gateway ${wanted}`);
   if (wanted === address) throw new InvalidInputError(`cannot use gateway ${wanted}: the container's own address`);
   return wanted;
-}
-
-/** Whether minict's own bridge is there, the one its journal knows. */
-export function bridgeState(context: Context, record: NetworkRecord): 'up' | 'missing' | 'foreign' {
-  const index = interfaceIndex(record.bridge);
-  if (index === 0) return 'missing';
-  const state = new Journal(networkPaths(context.roots, record.name).journal).read();
-  return state?.identities.get('bridge')?.[record.bridge] === String(index) ? 'up' : 'foreign';
-}
-
-async function ensureBridge(context: Context, instance: string, record: NetworkRecord, lockFd: number): Promise<void> {
-  const state = bridgeState(context, record);
-  if (state === 'up') return;
-  if (state === 'foreign') {
-    throw new ConflictError(
-      `cannot make bridge ${record.bridge}: an interface of that name is there, and not this minict's`,
-      {
-        hint: `ip -d link show ${record.bridge}; --no-network does without`,
-      },
-    );
-  }
-  const subnet = parseSubnet(record.subnet);
-  refuseOverlap(subnet, 'remove that route; or the containers, then minict system prune, for another subnet');
-  const journal = new Journal(networkPaths(context.roots, record.name).journal);
-  journal.remove();
-  await applySteps(
-    `make network ${record.name}`,
-    planNetwork(record, instance),
-    journal,
-    spawnContext(context, lockFd),
-  );
 }
 
 /** An address that nobody else can take: the networks stay locked until it is committed or given back. */
@@ -246,18 +165,16 @@ export async function leaveNetwork(context: Context, names: readonly string[]): 
   }
 }
 
-/** Removes the default network where nobody holds an address in it; true where there was one. */
-export async function pruneNetwork(context: Context, dryRun: boolean): Promise<boolean> {
+/** Removes the default network where nobody holds an address in it and nothing is in its bridge; true where there was one. */
+export async function pruneNetwork(context: Context, instance: string, dryRun: boolean): Promise<boolean> {
   const lock = lockNetworks(context.roots);
   try {
     const record = await readNetwork(context.roots, DEFAULT_NETWORK);
-    if (record === undefined || Object.keys(record.leases).length > 0) return false;
+    if (record === undefined || Object.values(record.leases).some(({ name }) => isHeld(context.roots, name)))
+      return false;
+    if (await bridgeInUse(context, instance, record)) return false;
     if (dryRun) return true;
-    const path = networkPaths(context.roots, record.name).journal;
-    const state = new Journal(path).read();
-    const left = state === undefined ? [] : await undoSteps(state, spawnContext(context, lock.fd));
-    if (left.length > 0) throw new HostError(`cannot remove network ${record.name}: ${left.join('; ')}`);
-    rmSync(path, { force: true });
+    await removeBridge(context, instance, record, lock.fd);
     removeNetwork(context.roots, record.name);
     return true;
   } finally {

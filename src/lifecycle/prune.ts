@@ -1,68 +1,110 @@
 /** system prune: finds what killed commands left, and only what is minict's own; without containers the network too. */
-import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { isUnused } from '../cgroup/cgroup.ts';
+import { HostError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
-import { removeStaleImages } from '../image/store.ts';
+import { removeStaleImages, removeTree } from '../image/store.ts';
+import { bindId } from '../plan/container.ts';
+import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
-import { lockContainer, releaseContainer } from '../state/locks.ts';
-import { containerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
+import { isLocked, lockContainer, lockHost, releaseContainer } from '../state/locks.ts';
+import { containerPaths, hostJournalPath, LOCK_PREFIX, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
 import { type Context, spawnContext } from './context.ts';
 import { DEFAULT_NETWORK, pruneNetwork } from './network.ts';
-import { recover } from './remove.ts';
+import { isLeftover, recover } from './remove.ts';
 import { cgroupOf } from './status.ts';
 
-const HIDDEN = /^\./;
-
-/** Half-made or half-removed containers: a folder or a journal without a container.json. */
-function leftovers(context: Context): string[] {
-  const { runDir } = context.roots;
-  const whole = new Set(listContainers(context.roots));
-  const journals = existsSync(runDir)
-    ? readdirSync(runDir, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !HIDDEN.test(entry.name))
-    : [];
-  const names = new Set([...containerFolders(context.roots), ...journals.map((entry) => entry.name)]);
-  return [...names].filter((name) => !whole.has(name)).sort();
+export interface Pruned {
+  /** One line each. */
+  readonly found: readonly string[];
+  readonly errors: readonly unknown[];
 }
 
-/** Removes leftovers, or with `dryRun` only names them; one line each. */
-export async function prune(context: Context, instance: string, dryRun: boolean): Promise<string[]> {
+/** Removes leftovers, or with `dryRun` only names them. What cannot be removed does not keep the rest. */
+export async function prune(context: Context, instance: string, dryRun: boolean): Promise<Pruned> {
   const found: string[] = [];
-  for (const name of leftovers(context)) {
-    const paths = containerPaths(context.roots, name);
-    if (!dryRun) {
-      const lock = lockContainer(context.roots, name, 'exclusive');
-      await recover(context, instance, name, lock.fd);
-      releaseContainer(context.roots, name, lock);
+  const errors: unknown[] = [];
+  const attempt = async (action: () => Promise<readonly string[]>) => {
+    try {
+      found.push(...(await action()));
+    } catch (error) {
+      errors.push(error);
     }
-    // What a printed script made is not minict's to remove.
-    if (dryRun || !existsSync(paths.dir)) found.push(`container ${name}`);
-  }
-  for (const path of removeStaleImages(context.roots, dryRun)) found.push(`image folder ${path}`);
-  if (await pruneNetwork(context, dryRun)) found.push(`network ${DEFAULT_NETWORK}`);
-  if (listContainers(context.roots).length === 0) found.push(...(await pruneHost(context, instance, dryRun)));
-  return found;
+  };
+  for (const name of unfinishedNames(context)) await attempt(() => pruneContainer(context, instance, name, dryRun));
+  await attempt(async () => removeStaleImages(context.roots, dryRun).map((path) => `image folder ${path}`));
+  await attempt(async () => emptyTrash(context, dryRun));
+  await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
+  await attempt(() => pruneHost(context, instance, dryRun));
+  return { found, errors };
 }
 
-/** The last container's cgroup, and the folders of namespaces where they are empty and minict bound them. */
+/** Names that something is there of, but no container. */
+function unfinishedNames(context: Context): string[] {
+  const { runDir } = context.roots;
+  const inRunDir = existsSync(runDir) ? readdirSync(runDir, { withFileTypes: true }) : [];
+  const names = inRunDir.flatMap((entry) => {
+    if (entry.name.startsWith(LOCK_PREFIX)) return [entry.name.slice(LOCK_PREFIX.length)];
+    return entry.isDirectory() && !entry.name.startsWith('.') ? [entry.name] : [];
+  });
+  const whole = new Set(listContainers(context.roots));
+  return [...new Set([...containerFolders(context.roots), ...names])].filter((name) => !whole.has(name)).sort();
+}
+
+async function pruneContainer(context: Context, instance: string, name: string, dryRun: boolean): Promise<string[]> {
+  // A create that is under way.
+  if (isLocked(context.roots, name)) return [];
+  const line = `container ${name}`;
+  if (dryRun) return isLeftover(containerPaths(context.roots, name)) ? [line] : [];
+  const lock = lockContainer(context.roots, name, 'exclusive');
+  try {
+    return (await recover(context, instance, name, lock.fd)) ? [line] : [];
+  } finally {
+    releaseContainer(context.roots, name, lock);
+  }
+}
+
+/** What is in there was renamed into it to be removed. */
+function emptyTrash(context: Context, dryRun: boolean): string[] {
+  const trash = join(context.roots.root, '.trash');
+  const paths = existsSync(trash) ? readdirSync(trash).map((entry) => join(trash, entry)) : [];
+  if (!dryRun) for (const path of paths) removeTree(path);
+  return paths.map((path) => `trash ${path}`);
+}
+
+/** Without containers: their cgroup, and the folders of namespaces where they are empty and minict bound them. */
 async function pruneHost(context: Context, instance: string, dryRun: boolean): Promise<string[]> {
-  const found: string[] = [];
-  const group = cgroupOf(instance, '').instance;
-  if (existsSync(group)) {
-    found.push(`cgroup ${group}`);
-    if (!dryRun) rmdirSync(group);
+  const lock = dryRun ? undefined : lockHost(context.roots);
+  try {
+    // A create waits for this lock, or has its own and is past it.
+    if (listContainers(context.roots).length > 0 || unfinishedNames(context).some(isBusy(context))) return [];
+    const journal = new Journal(hostJournalPath(context.roots));
+    const bound = new Set(journal.salvage()?.steps.map((step) => step.id));
+    const mounted = new Set(readMountPoints().map((mount) => mount.target));
+    const empty = [MNTNS_DIR, UTSNS_DIR, NETNS_DIR].filter(
+      (dir) => bound.has(bindId(dir)) && mounted.has(dir) && readdirSync(dir).length === 0,
+    );
+    const { instance: group } = cgroupOf(instance, '');
+    const groups = isUnused(group) ? [group] : [];
+    if (lock !== undefined) {
+      for (const path of groups) rmdirSync(path);
+      await unmount(context, empty, lock.fd);
+      rmSync(journal.path, { force: true });
+    }
+    return [...groups.map((path) => `cgroup ${path}`), ...empty.map((dir) => `mount ${dir}`)];
+  } finally {
+    lock?.release();
   }
-  const marker = join(context.roots.runDir, '.host');
-  if (!existsSync(marker)) return found;
-  const bound = readFileSync(marker, 'utf8');
-  const mounted = readMountPoints();
-  const empty = [MNTNS_DIR, UTSNS_DIR, NETNS_DIR].filter(
-    (dir) => bound.includes(`"bind ${dir}"`) && mounted.includes(dir) && readdirSync(dir).length === 0,
-  );
-  if (empty.length > 0) {
-    found.push(...empty.map((dir) => `mount ${dir}`));
-    if (!dryRun) await runTool(['umount', '--', ...empty], spawnContext(context));
-  }
-  if (!dryRun) rmSync(marker);
-  return found;
+}
+
+function isBusy(context: Context): (name: string) => boolean {
+  return (name) => isLocked(context.roots, name);
+}
+
+async function unmount(context: Context, targets: readonly string[], lockFd: number): Promise<void> {
+  if (targets.length === 0) return;
+  const { exitCode, stderr } = await runTool(['umount', '--', ...targets], spawnContext(context, lockFd));
+  if (exitCode !== 0) throw new HostError(`cannot unmount ${targets.join(' ')}: ${stderr.trim()}`);
 }

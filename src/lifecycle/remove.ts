@@ -1,15 +1,17 @@
 /** rm, and what a killed create or rm left: everything of a container that no longer exists (no container.json). */
 import { existsSync, rmSync, unlinkSync } from 'node:fs';
 import { killAll, readCgroupHost } from '../cgroup/cgroup.ts';
-import { ConflictError, HostError } from '../errors.ts';
-import { planFolder } from '../plan/container.ts';
+import { ConflictError, HostError, MinictError } from '../errors.ts';
+import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { undoAll } from '../runner/undo.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
+import { readNetwork } from '../state/network.ts';
 import { type ContainerPaths, containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
+import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { leaveNetwork } from './network.ts';
 import { cgroupOf, isRunning } from './status.ts';
@@ -19,15 +21,19 @@ import { cgroupOf, isRunning } from './status.ts';
  * Throws HostError for what could not be removed.
  */
 export async function recover(context: Context, instance: string, name: string, lockFd: number): Promise<boolean> {
-  const paths = containerPaths(context.roots, name);
-  if (existsSync(paths.json) || !(existsSync(paths.runDir) || existsSync(paths.dir))) return false;
-  // A folder without a journal, but with namespaces: made by a printed script, and perhaps in use.
-  const namespaces = [paths.netns, paths.utsns, paths.mntns];
-  if (!existsSync(paths.journal) && namespaces.some((path) => existsSync(path))) return false;
+  if (!isLeftover(containerPaths(context.roots, name))) return false;
   await endProcesses(instance, name);
   const failure = (await removeTraces(context, [name], [lockFd])).get(name);
   if (failure !== undefined) throw new HostError(`cannot remove what is left of ${name}: ${failure}`);
   return true;
+}
+
+/** Whether a killed create or rm left something of a container that is not. */
+export function isLeftover(paths: ContainerPaths): boolean {
+  if (existsSync(paths.json) || !(existsSync(paths.runDir) || existsSync(paths.dir))) return false;
+  // A folder without a journal, but with namespaces: made by a printed script, and perhaps in use.
+  const namespaces = [paths.netns, paths.utsns, paths.mntns];
+  return existsSync(paths.journal) || !namespaces.some((path) => existsSync(path));
 }
 
 async function endProcesses(instance: string, name: string): Promise<void> {
@@ -121,7 +127,33 @@ export async function removeContainers(
 /** From here on there is no container of that name, and none of its processes. */
 async function cease(context: Context, instance: string, name: string, force: boolean): Promise<void> {
   const spec = await getContainer(context.roots, name);
-  if (!force) refuseRunning(instance, spec);
+  if (force) await mendJournal(context, instance, spec);
+  else {
+    new Journal(containerPaths(context.roots, name).journal).read();
+    refuseRunning(instance, spec);
+  }
   unlinkSync(containerPaths(context.roots, name).json);
   await endProcesses(instance, name);
+}
+
+/** In place of a damaged journal: what it still says, and what else a container of that spec is made of. */
+async function mendJournal(context: Context, instance: string, spec: ContainerSpec): Promise<void> {
+  const paths = containerPaths(context.roots, spec.name);
+  const journal = new Journal(paths.journal);
+  const state = journal.salvage();
+  if (!state?.damaged) return;
+  const whole = await planAgain(context, instance, spec);
+  const ids = new Set(whole.map((step) => step.id));
+  journal.replace([...state.steps.filter((step) => !ids.has(step.id)), ...whole], state.identities);
+}
+
+async function planAgain(context: Context, instance: string, spec: ContainerSpec): Promise<Step[]> {
+  try {
+    const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
+    return planBringUp(spec, containerPaths(context.roots, spec.name), readFacts(context, instance, spec, network));
+  } catch (error) {
+    // Without its image nobody can say what it is made of.
+    if (error instanceof MinictError) return [];
+    throw error;
+  }
 }

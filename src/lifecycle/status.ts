@@ -1,7 +1,7 @@
 /** What a container is doing, from the kernel: its namespaces, links, mounts, cgroup. Reads only. */
 import { existsSync, readFileSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
-import { parseMountPoints, readMountPoints } from '../host/facts.ts';
+import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
 import type { HostLink } from '../host/links.ts';
 import { readToolOutput } from '../host/tool-output.ts';
 import { identityOf } from '../runner/identity.ts';
@@ -53,13 +53,13 @@ async function missingMounts(state: JournalState): Promise<string[]> {
   const mounts = state.steps.flatMap(({ run }) => (run.kind === 'mount' ? [run] : []));
   const mntns = mounts[0]?.mntns;
   if (mounts.length === 0) return [];
-  let there: string[];
+  let there: MountPoint[];
   if (mntns === undefined) there = readMountPoints();
   else {
     const output = await readToolOutput(['nsenter', `--mount=${mntns}`, 'cat', '/proc/self/mountinfo']);
     there = parseMountPoints(output?.stdout ?? '');
   }
-  const found = new Set(there);
+  const found = new Set(there.map((mount) => mount.target));
   return mounts.map((mount) => mount.target).filter((target) => !found.has(target));
 }
 

@@ -18,33 +18,40 @@ export interface ContainerFacts {
   readonly resolvConf: string;
 }
 
-/** Once a boot: the folders of persisted namespaces. `ip netns` wants its folder shared, a mount namespace private. */
-export function planHost(mounted: readonly string[]): Step[] {
+/**
+ * Once a boot: the folders of persisted namespaces. `ip netns` wants its folder shared, a mount namespace private. From
+ * what is there, so that what was done half is done in full by the next one.
+ */
+export function planHost(mounts: readonly { readonly target: string; readonly shared: boolean }[]): Step[] {
   return [
-    { dir: NETNS_DIR, propagation: 'shared' },
-    { dir: UTSNS_DIR, propagation: 'shared' },
-    { dir: MNTNS_DIR, propagation: 'private' },
-  ].flatMap(({ dir, propagation }): Step[] => [
-    {
+    { dir: NETNS_DIR, shared: true },
+    { dir: UTSNS_DIR, shared: true },
+    { dir: MNTNS_DIR, shared: false },
+  ].flatMap(({ dir, shared }): Step[] => {
+    const mount = mounts.findLast(({ target }) => target === dir);
+    const folder: Step = {
       id: `folder ${dir}`,
       why: 'folder of persisted namespaces',
       run: { kind: 'mkdir', path: dir, mode: 0o755, parents: true },
-    },
-    ...(mounted.includes(dir)
-      ? []
-      : ([
-          {
-            id: `bind ${dir}`,
-            why: 'a mount of its own, so that its propagation can be set',
-            run: { kind: 'run', argv: ['mount', '--bind', dir, dir] },
-          },
-          {
-            id: `propagation ${dir}`,
-            why: propagation === 'shared' ? 'namespaces show in every mount namespace' : 'the kernel refuses otherwise',
-            run: { kind: 'run', argv: ['mount', `--make-${propagation}`, dir] },
-          },
-        ] satisfies Step[])),
-  ]);
+    };
+    const bind: Step = {
+      id: bindId(dir),
+      why: 'a mount of its own, so that its propagation can be set',
+      run: { kind: 'run', argv: ['mount', '--bind', dir, dir] },
+      undo: { kind: 'run', argv: ['umount', dir] },
+    };
+    const propagation: Step = {
+      id: `propagation ${dir}`,
+      why: shared ? 'namespaces show in every mount namespace' : 'the kernel refuses otherwise',
+      run: { kind: 'run', argv: ['mount', shared ? '--make-shared' : '--make-private', dir] },
+    };
+    return [folder, ...(mount === undefined ? [bind] : []), ...(mount?.shared === shared ? [] : [propagation])];
+  });
+}
+
+/** Id of the step that makes a folder of namespaces a mount of its own. */
+export function bindId(dir: string): string {
+  return `bind ${dir}`;
 }
 
 /** The container's folder. Its removal takes all files with it. */

@@ -82,7 +82,11 @@ export class Journal {
   /** Undefined where there is no journal: nothing of this object is in the kernel. Throws StateError where it is damaged. */
   read(): JournalState | undefined {
     const state = this.salvage();
-    if (state?.damaged) throw new StateError(`cannot read ${this.path}: damaged, or written by another version`);
+    if (state?.damaged) {
+      throw new StateError(`cannot read ${this.path}: damaged, or written by another version`, {
+        hint: 'minict rm -f NAME removes the container all the same',
+      });
+    }
     return state;
   }
 

@@ -1,7 +1,7 @@
-/** flock(2) on files under the run dir: they die with their holders. Containers in name order, then the networks. */
+/** flock(2) on files under the run dir: they die with their holders. Containers in name order, then the networks, then the host. */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { type Lock, takeLock } from '../host/syscalls.ts';
-import { containerPaths, networkPaths, type Roots } from './paths.ts';
+import { containerPaths, hostJournalPath, networkPaths, type Roots } from './paths.ts';
 
 export type { Lock } from '../host/syscalls.ts';
 
@@ -31,6 +31,11 @@ export function isLocked(roots: Roots, name: string): boolean {
 /** For what containers share: addresses and bridges. */
 export function lockNetworks(roots: Roots): Lock {
   return lock(roots, networkPaths(roots, '').lock, 'exclusive');
+}
+
+/** For what is made once a boot. */
+export function lockHost(roots: Roots): Lock {
+  return lock(roots, hostJournalPath(roots), 'exclusive');
 }
 
 /**

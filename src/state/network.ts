@@ -39,7 +39,8 @@ export function ensureHostsFile(roots: Roots, name: string): void {
 
 export function removeNetwork(roots: Roots, name: string): void {
   const paths = networkPaths(roots, name);
-  for (const path of [paths.json, paths.hosts]) if (existsSync(path)) unlinkSync(path);
+  // The record last: while it is there, a prune finds the rest.
+  for (const path of [paths.hosts, paths.json]) if (existsSync(path)) unlinkSync(path);
 }
 
 /** Address for `name`: the wanted one, or the lowest free. Throws InvalidInputError or ConflictError with the holder. */
@@ -90,6 +91,6 @@ export function requireHostAddress(record: NetworkRecord, address: number, what:
 }
 
 /** A lease without a folder and without a create under way (which holds the container's lock) is left from a killed one. */
-function isHeld(roots: Roots, name: string): boolean {
+export function isHeld(roots: Roots, name: string): boolean {
   return existsSync(containerPaths(roots, name).dir) || isLocked(roots, name);
 }

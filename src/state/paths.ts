@@ -11,6 +11,11 @@ export interface Roots {
   readonly runDir: string;
 }
 
+/** Journal, and lock, of what is made once a boot for all containers. */
+export function hostJournalPath(roots: Roots): string {
+  return join(roots.runDir, '.host');
+}
+
 /** The id that tells two roots on one machine apart, and in the run dir whose that is. */
 export function instancePaths(roots: Roots): { instance: string; marker: string } {
   return { instance: join(roots.root, 'instance'), marker: join(roots.runDir, '.instance') };
@@ -32,6 +37,8 @@ export function rootsFrom(options: { root?: string; runDir?: string }, env: Node
 export function stateFolders(roots: Roots): string[] {
   return ['containers', 'images', 'networks', '.trash', 'skeleton'].map((folder) => join(roots.root, folder));
 }
+
+export const LOCK_PREFIX = '.lock-';
 
 export interface ContainerPaths {
   readonly dir: string;
@@ -73,7 +80,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     runDir,
     journal: join(runDir, 'journal'),
     enter: join(runDir, 'enter.json'),
-    lock: join(roots.runDir, `.lock-${name}`),
+    lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: join(NETNS_DIR, name),
     utsns: join(UTSNS_DIR, name),
     mntns: join(MNTNS_DIR, name),

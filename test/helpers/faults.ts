@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { type Host, MINICT, type Result } from './host.ts';
 
 /** What happens at the k-th host command, as shell; `$REAL` is the tool, `$MINICT_PID` who called, or its ancestor. */
-export const FAULTS = {
+const FAULTS = {
   'fails before it does anything': 'echo injected >&2; exit 1',
   'fails when it has done its work': '"$REAL" "$@"; echo injected >&2; exit 1',
   'goes on while minict is killed': 'kill -9 "$MINICT_PID"; exec "$REAL" "$@"',
@@ -15,6 +15,9 @@ export const FAULTS = {
 } as const;
 
 export type Fault = keyof typeof FAULTS;
+
+export const FAILURES: readonly Fault[] = ['fails before it does anything', 'fails when it has done its work'];
+export const KILLS: readonly Fault[] = ['goes on while minict is killed', 'is killed together with minict'];
 
 const TOOLS = ['unshare', 'ip', 'mount', 'umount', 'nsenter', 'sh', 'setsid', 'rm', 'nft'];
 

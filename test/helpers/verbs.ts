@@ -16,16 +16,21 @@ export interface Verb {
   readonly before: readonly (readonly string[])[];
   /** Whether a failure leaves everything as it was; the others have ended processes or removed files by then. */
   readonly atomic: boolean;
-  /** How many host commands it has at least. */
+  /** How many host commands, and changes of its own, it has at least. */
   readonly commands: number;
+  readonly changes: number;
+  /** What it takes, once there is no container, that nothing is left. */
+  readonly after?: readonly (readonly string[])[];
 }
 
 const SLEEP = ['--', 'sleep', '300'];
 const ON_HOST = ['--mounts', 'host'];
 const RUNNING = ['run', '-d', 'f1', ...SLEEP];
 
+const PRUNE = ['system', 'prune'];
+
 function creating(title: string, options: readonly string[], commands: number): Verb {
-  return { title, words: ['create', 'f1', ...options], options, before: [], atomic: true, commands };
+  return { title, words: ['create', 'f1', ...options], options, before: [], atomic: true, commands, changes: 25 };
 }
 
 function starting(title: string, options: readonly string[], commands: number): Verb {
@@ -33,23 +38,24 @@ function starting(title: string, options: readonly string[], commands: number): 
     ['create', 'f1', ...options],
     ['stop', 'f1'],
   ];
-  return { title, words: ['start', 'f1'], options, before, atomic: true, commands };
+  return { title, words: ['start', 'f1'], options, before, atomic: true, commands, changes: 20 };
 }
 
-function ending(words: readonly string[], before: readonly string[], commands: number): Verb {
-  return { title: words.join(' '), words, options: [], before: [before], atomic: false, commands };
+function ending(words: readonly string[], before: readonly string[], commands: number, changes: number): Verb {
+  return { title: words.join(' '), words, options: [], before: [before], atomic: false, commands, changes };
 }
 
-export const CREATE = creating('create', [], 4);
+const CREATE = creating('create', [], 4);
 export const START = starting('start after stop', [], 4);
-export const STOP = ending(['stop', '-t', '0', 'f1'], RUNNING, 1);
-export const RM_FORCE = ending(['rm', '-f', 'f1'], RUNNING, 2);
+export const STOP = ending(['stop', '-t', '0', 'f1'], RUNNING, 1, 8);
+export const RM_FORCE = ending(['rm', '-f', 'f1'], RUNNING, 2, 10);
 export const RUN_RM: Verb = {
   ...CREATE,
   title: 'run --rm',
   words: ['run', '--rm', 'f1', '--', 'true'],
   atomic: false,
   commands: 6,
+  changes: 35,
 };
 
 export const CHANGING_VERBS: readonly Verb[] = [
@@ -61,10 +67,28 @@ export const CHANGING_VERBS: readonly Verb[] = [
   starting('start after stop --mounts host', ON_HOST, 5),
   STOP,
   RM_FORCE,
-  { ...ending(['rm', 'f1'], ['create', 'f1', ...ON_HOST], 5), title: 'rm --mounts host', options: ON_HOST },
+  { ...ending(['rm', 'f1'], ['create', 'f1', ...ON_HOST], 5, 10), title: 'rm --mounts host', options: ON_HOST },
   RUN_RM,
   { ...CREATE, title: 'run -d', words: RUNNING },
-  ending(['restart', '-t', '0', 'f1'], RUNNING, 4),
+  ending(['restart', '-t', '0', 'f1'], RUNNING, 4, 30),
+];
+
+/** What makes and removes what all containers share, on a host without any. */
+export const SHARED_VERBS: readonly Verb[] = [
+  { ...CREATE, title: 'the first create', atomic: false, commands: 10, changes: 40, after: [PRUNE] },
+  {
+    title: 'system prune',
+    words: PRUNE,
+    options: [],
+    before: [
+      ['create', 'f1'],
+      ['rm', 'f1'],
+    ],
+    atomic: false,
+    commands: 2,
+    changes: 4,
+    after: [PRUNE],
+  },
 ];
 
 /** Words for a command line of `host`. */

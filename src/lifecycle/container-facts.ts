@@ -1,0 +1,38 @@
+/** What the plan of a container has to know of the host and of its image. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
+import { NotFoundError } from '../errors.ts';
+import { readResolvConf } from '../host/facts.ts';
+import type { ContainerFacts } from '../plan/container.ts';
+import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
+import type { NetworkRecord } from '../state/network.ts';
+import { containerPaths, networkPaths } from '../state/paths.ts';
+import { readRootfsFacts } from '../storage/rootfs.ts';
+import type { Context } from './context.ts';
+
+export function readFacts(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  network: NetworkRecord | undefined,
+): ContainerFacts {
+  const paths = containerPaths(context.roots, spec.name);
+  const skeleton = join(context.roots.root, 'skeleton');
+  const source = spec.lower ?? rootfsOf(spec, paths.rootfs);
+  const what = spec.inPlace ?? `image ${spec.image}`;
+  if (!existsSync(source)) {
+    throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${source} back` });
+  }
+  const overlay = spec.lower !== undefined;
+  const layers = overlay ? [paths.upper, source, skeleton].filter(existsSync) : [source];
+  return {
+    instance,
+    cgroup: cgroupPaths(readCgroupHost(), instance, spec.name),
+    rootfs: readRootfsFacts(layers, what, overlay),
+    skeleton,
+    bridge: network?.bridge,
+    hostsFile: network === undefined ? paths.hosts : networkPaths(context.roots, network.name).hosts,
+    resolvConf: readResolvConf(),
+  };
+}
