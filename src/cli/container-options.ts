@@ -5,7 +5,7 @@ import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
 import { type Assignment, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
-import { resolveRoot } from '../lifecycle/root.ts';
+import { type ResolveImage, resolveRoot } from '../lifecycle/root.ts';
 import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
@@ -62,6 +62,7 @@ export async function specFrom(
   rawName: string,
   opts: ContainerOptions,
   command: readonly string[],
+  resolve?: ResolveImage,
 ): Promise<ContainerSpec> {
   const name = parseContainerName(rawName);
   requireNetworkFor(opts);
@@ -77,7 +78,7 @@ export async function specFrom(
     stopCommands: [...opts.stopCmd],
     command: [...command],
     env: parseEnv(opts.env),
-    ...(await resolveRoot(context, name, opts)),
+    ...(await resolveRoot(context, name, opts, resolve)),
   };
 }
 

@@ -12,11 +12,12 @@ import { cgroupOf } from '../lifecycle/status.ts';
 import { containerEnv, enterArgv, inCgroupArgv, programEnv } from '../process/enter.ts';
 import { containerPaths } from '../state/paths.ts';
 import { addContainerOptions, type ContainerOptions, makeContainer } from './container-options.ts';
+import { addDryRun, creation, type DryRunOptions, dryRun } from './dry-run.ts';
 import type { Define } from './main.ts';
 import { print } from './output.ts';
 import { reportError } from './report.ts';
 
-interface RunOptions extends ContainerOptions {
+interface RunOptions extends ContainerOptions, DryRunOptions {
   readonly rm?: boolean;
   readonly interactive?: boolean;
   readonly tty?: boolean;
@@ -24,7 +25,7 @@ interface RunOptions extends ContainerOptions {
 }
 
 export const define: Define = (command, globals) => {
-  addContainerOptions(command)
+  addDryRun(addContainerOptions(command))
     .argument('<name>')
     .argument('[cmd...]', 'main command, after -- (default: /bin/sh)')
     .option('--rm', 'remove it when the program ends')
@@ -39,6 +40,8 @@ export const define: Define = (command, globals) => {
       if (options.detach && options.rm) throw new InvalidInputError('cannot use -d and --rm together');
       const context = contextFrom(globals());
       const cmd = words.length > 0 ? words : ['/bin/sh'];
+      const main = options.detach ? 'detached' : 'attached';
+      if (await dryRun(context, options, [name], creation(options, cmd, main))) return;
       const { spec, instance } = await makeContainer(context, name, options, cmd);
       if (options.detach) {
         await startContainer(context, instance, name, { main: true, fresh: true });

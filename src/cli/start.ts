@@ -3,13 +3,22 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { startContainer } from '../lifecycle/start.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
+import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
 import type { Define } from './main.ts';
 import { eachName } from './report.ts';
 
+const START: Scripts = {
+  does: 'starts container',
+  run: (lines, context, name) => lines.startLines(context, name),
+  undoes: 'stops container',
+  undo: (lines, context, name) => lines.stopLines(context, name, 10_000),
+};
+
 export const define: Define = (command, globals) => {
-  command.argument('<name...>').action(async (names: string[]) => {
+  addDryRun(command.argument('<name...>')).action(async (names: string[], options: DryRunOptions) => {
     requireRoot('start');
     const context = contextFrom(globals());
+    if (await dryRun(context, options, names, START)) return;
     const instance = ensureState(context.roots);
     await eachName(names, async (name) => void (await startContainer(context, instance, parseContainerName(name))));
   });

@@ -6,6 +6,7 @@ import { isRunning } from '../lifecycle/status.ts';
 import { stopContainer } from '../lifecycle/stop.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState, getContainer } from '../state/store.ts';
+import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
 import type { Define } from './main.ts';
 import { eachName } from './report.ts';
 
@@ -26,15 +27,25 @@ export async function stopByName(context: Context, instance: string, rawName: st
   await stopContainer(context, instance, name, graceMs);
 }
 
+function stopping(graceMs: number): Scripts {
+  return {
+    does: 'stops container',
+    run: (lines, context, name) => lines.stopLines(context, name, graceMs),
+    undoes: 'starts container',
+    undo: (lines, context, name) => lines.startLines(context, name),
+  };
+}
+
 export const define: Define = (command, globals) => {
-  command
+  addDryRun(command)
     .argument('<name...>')
     .option('-t, --time <seconds>', 'grace before KILL', '10')
-    .action(async (names: string[], options: { time: string }) => {
+    .action(async (names: string[], options: DryRunOptions & { time: string }) => {
       requireRoot('stop');
       const context = contextFrom(globals());
-      const instance = ensureState(context.roots);
       const graceMs = parseGrace(options.time);
+      if (await dryRun(context, options, names, stopping(graceMs))) return;
+      const instance = ensureState(context.roots);
       await eachName(names, (name) => stopByName(context, instance, name, graceMs));
     });
 };

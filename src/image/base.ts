@@ -6,6 +6,7 @@ import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSy
 import { dirname, join } from 'node:path';
 import { ConflictError, HostError } from '../errors.ts';
 import type { Roots } from '../state/paths.ts';
+import type { Command, Step } from '../step.ts';
 import { publishImage } from './publish.ts';
 import { findImage, type Image } from './store.ts';
 
@@ -42,26 +43,23 @@ export async function makeBase(roots: Roots): Promise<Image> {
   }
 }
 
+const FOLDERS = [
+  ...['bin', 'sbin', 'usr/bin', 'usr/sbin', 'etc', 'proc', 'sys', 'dev'],
+  ...['run', 'var/www', 'var/log', 'srv', 'home'],
+];
+const FILES: Readonly<Record<string, string>> = {
+  'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n',
+  'etc/group': 'root:x:0:\nnogroup:x:65534:\n',
+  'etc/hosts': '',
+  'etc/hostname': '',
+  'etc/resolv.conf': '',
+  'var/www/index.html': 'minict\n',
+};
+
 /** Makes the tree of `base` in an empty folder. Throws HostError where the host has no static busybox. */
 export function fillBase(rootfs: string): void {
   const busybox = findBusybox();
-  for (const dir of [
-    'bin',
-    'sbin',
-    'usr/bin',
-    'usr/sbin',
-    'etc',
-    'proc',
-    'sys',
-    'dev',
-    'run',
-    'var/www',
-    'var/log',
-    'srv',
-    'home',
-  ]) {
-    mkdirSync(join(rootfs, dir), { recursive: true, mode: 0o755 });
-  }
+  for (const dir of FOLDERS) mkdirSync(join(rootfs, dir), { recursive: true, mode: 0o755 });
   mkdirSync(join(rootfs, 'root'), { mode: 0o700 });
   mkdirSync(join(rootfs, 'tmp'));
   chmodSync(join(rootfs, 'tmp'), 0o1777);
@@ -73,13 +71,32 @@ export function fillBase(rootfs: string): void {
     mkdirSync(dirname(link), { recursive: true });
     symlinkSync('/bin/busybox', link);
   }
-  const files = {
-    'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n',
-    'etc/group': 'root:x:0:\nnogroup:x:65534:\n',
-    'etc/hosts': '',
-    'etc/hostname': '',
-    'etc/resolv.conf': '',
-    'var/www/index.html': 'minict\n',
-  };
-  for (const [path, content] of Object.entries(files)) writeFileSync(join(rootfs, path), content, { mode: 0o644 });
+  for (const [path, content] of Object.entries(FILES)) writeFileSync(join(rootfs, path), content, { mode: 0o644 });
+}
+
+const LINK_APPLETS = `
+"$0" --list-full | while read -r applet; do
+  mkdir -p "$1/$(dirname "$applet")"
+  [ -e "$1/$applet" ] || ln -s /bin/busybox "$1/$applet"
+done
+`;
+
+/** The same tree as steps, for a script: in the shell it takes a process for each of busybox's names. */
+export function planBase(rootfs: string): Step[] {
+  const busybox = findBusybox();
+  const at = (path: string) => join(rootfs, path);
+  const step = (what: string, why: string, run: Command): Step => ({ id: `base ${what}`, why, run });
+  return [
+    ...FOLDERS.map((dir) => step(dir, 'image base', { kind: 'mkdir', path: at(dir), mode: 0o755, parents: true })),
+    step('root', 'image base', { kind: 'mkdir', path: at('root'), mode: 0o700 }),
+    step('tmp', 'image base', { kind: 'mkdir', path: at('tmp'), mode: 0o1777 }),
+    step('busybox', "the host's static busybox", {
+      kind: 'run',
+      argv: ['install', '-m', '755', busybox, at('bin/busybox')],
+    }),
+    step('links', 'the names that busybox has', { kind: 'run', argv: ['sh', '-c', LINK_APPLETS, busybox, rootfs] }),
+    ...Object.entries(FILES).map(([path, content]) =>
+      step(path, 'image base', { kind: 'write', path: at(path), content }),
+    ),
+  ];
 }

@@ -88,15 +88,27 @@ export function removeStaleImages(roots: Roots, dryRun = false): string[] {
   return stale;
 }
 
+/** An image that is made at first use. */
+export interface ImageToMake {
+  readonly name: string;
+  readonly make: () => Promise<Image>;
+}
+
 /**
  * `--image X`: with a `/` a path (a directory is used in place, read-only; a tarball is imported once under its file
  * name), without one an image's name. `base` is made at first use.
  */
 export async function resolveImage(roots: Roots, ref: string): Promise<Image> {
+  const image = await lookUpImage(roots, ref);
+  return 'make' in image ? image.make() : image;
+}
+
+/** As resolveImage, but makes and writes nothing. */
+export async function lookUpImage(roots: Roots, ref: string): Promise<Image | ImageToMake> {
   if (!ref.includes('/')) {
     const image = await findImage(roots, ref);
     if (image !== undefined) return image;
-    if (ref === 'base') return (await import('./base.ts')).makeBase(roots);
+    if (ref === 'base') return { name: 'base', make: async () => (await import('./base.ts')).makeBase(roots) };
     throw new NotFoundError(`cannot use image ${ref}: no such image`, { hint: 'minict image ls' });
   }
   const stat = statUserPath(ref, `use image ${ref}`);
@@ -110,10 +122,14 @@ export async function resolveImage(roots: Roots, ref: string): Promise<Image> {
   const name = basename(path)
     .replace(/\.(tar(\.(gz|xz|zst|zstd))?|tgz|txz)$/, '')
     .replace(/[^A-Za-z0-9_.:-]/g, '-');
+  return (await findImage(roots, name)) ?? { name, make: () => importOnce(roots, path, name) };
+}
+
+/** Two creates from the same tarball at a time: the other one's image is as good. */
+async function importOnce(roots: Roots, path: string, name: string): Promise<Image> {
   try {
-    return (await findImage(roots, name)) ?? (await (await import('./import.ts')).importImage(roots, path, name));
+    return await (await import('./import.ts')).importImage(roots, path, name);
   } catch (error) {
-    // Two creates from the same tarball at a time: the other one's is as good.
     const image = error instanceof ConflictError ? await findImage(roots, name) : undefined;
     if (image === undefined) throw error;
     return image;

@@ -1,27 +1,28 @@
 /** What the plan of a container has to know of the host and of its image. */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { NotFoundError } from '../errors.ts';
 import { readResolvConf } from '../host/facts.ts';
 import type { ContainerFacts } from '../plan/container.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import type { NetworkRecord } from '../state/network.ts';
-import { containerPaths, networkPaths } from '../state/paths.ts';
+import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
 import { readRootfsFacts } from '../storage/rootfs.ts';
 import type { Context } from './context.ts';
 
+/** `imageToCome`: a script makes it first. Throws NotFoundError, InvalidInputError. */
 export function readFacts(
   context: Context,
   instance: string,
   spec: ContainerSpec,
   network: NetworkRecord | undefined,
+  { imageToCome = false } = {},
 ): ContainerFacts {
   const paths = containerPaths(context.roots, spec.name);
-  const skeleton = join(context.roots.root, 'skeleton');
+  const skeleton = skeletonPath(context.roots);
   const source = spec.lower ?? rootfsOf(spec, paths.rootfs);
   const what = spec.inPlace ?? `image ${spec.image}`;
-  if (!existsSync(source)) {
+  if (!imageToCome && !existsSync(source)) {
     throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${source} back` });
   }
   const overlay = spec.lower !== undefined;

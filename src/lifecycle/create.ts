@@ -1,6 +1,5 @@
 /** create: from a spec to a container that `exec` works in; all of it or nothing. */
 import { statSync } from 'node:fs';
-import { join } from 'node:path';
 import { ConflictError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
@@ -9,14 +8,15 @@ import { interfaceIndex } from '../host/syscalls.ts';
 import { type ContainerFacts, planBringUp, planFolder, planHost } from '../plan/container.ts';
 import { containerEnv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
+import { doInProcess } from '../runner/in-process.ts';
 import { Journal } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { writeEnterRecord } from '../state/enter-record.ts';
 import { lockHost } from '../state/locks.ts';
-import { type ContainerPaths, containerPaths, hostJournalPath } from '../state/paths.ts';
+import { type ContainerPaths, containerPaths, hostJournalPath, skeletonPath } from '../state/paths.ts';
 import { stageContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
-import { checkOverlay, ensureSkeleton } from '../storage/rootfs.ts';
+import { checkOverlay, planSkeleton } from '../storage/rootfs.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import type { Reservation } from './network.ts';
@@ -67,7 +67,7 @@ export async function createContainer(
   lockFd: number,
 ): Promise<readonly ForeignDrop[]> {
   const paths = containerPaths(context.roots, spec.name);
-  ensureSkeleton(join(context.roots.root, 'skeleton'));
+  for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
   if (spec.lower !== undefined) checkOverlay(spec.lower, context.roots.root);
   await prepareHost(context);
   await waitForHostLink(spec);

@@ -6,9 +6,9 @@ import { realpathSync, statSync } from 'node:fs';
 import { sep } from 'node:path';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
-import { resolveImage } from '../image/store.ts';
+import { type Image, resolveImage } from '../image/store.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { stateFolders } from '../state/paths.ts';
+import { type Roots, stateFolders } from '../state/paths.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Context } from './context.ts';
 
@@ -19,11 +19,18 @@ export interface RootOptions {
   readonly rootfs?: string;
 }
 
-/** Throws InvalidInputError, NotFoundError, ConflictError. */
-export async function resolveRoot(context: Context, name: string, options: RootOptions): Promise<RootSource> {
+export type ResolveImage = (roots: Roots, ref: string) => Promise<Image>;
+
+/** `resolve` makes an image out of `--image`. Throws InvalidInputError, NotFoundError, ConflictError. */
+export async function resolveRoot(
+  context: Context,
+  name: string,
+  options: RootOptions,
+  resolve: ResolveImage = resolveImage,
+): Promise<RootSource> {
   const { rootfs } = options;
   if (rootfs === undefined) {
-    const image = await resolveImage(context.roots, options.image ?? 'base');
+    const image = await resolve(context.roots, options.image ?? 'base');
     // A named image is minict's own: nobody has it in place.
     if (image.name === image.rootfs) {
       const what = `image ${options.image}`;

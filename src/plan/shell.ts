@@ -29,17 +29,26 @@ export function commandLine(command: Command): string {
   }
 }
 
-export function script(title: string, steps: readonly Step[]): string {
-  const lines = steps.map((step) => `# ${step.why}\n${commandLine(step.run)}\n`);
-  return `#!/bin/sh\n# ${title}\nset -eu\n${lines.join('')}`;
+/** A command with its reason, as lines of a script. */
+function explained(why: string, command: Command): string {
+  return `# ${why.replaceAll('\n', ' ')}\n${commandLine(command)}\n`;
 }
 
-/** The way back: every step that needs an undo of its own, backwards, going on after a failure. */
-export function undoScript(title: string, steps: readonly Step[]): string {
+export function runLines(steps: readonly Step[]): string {
+  return steps.map((step) => explained(step.why, step.run)).join('');
+}
+
+/** The way back: every step that needs an undo of its own, backwards. */
+export function undoLines(steps: readonly Step[]): string {
   const ids = new Set(steps.map((step) => step.id));
-  const lines = [...steps]
+  return [...steps]
     .reverse()
-    .filter((step) => step.undo && !(step.endsWith && ids.has(step.endsWith)))
-    .map((step) => `# undo: ${step.why}\n${step.undo ? commandLine(step.undo) : ''}\n`);
-  return `#!/bin/sh\n# ${title}\nset -u\n${lines.join('')}`;
+    .filter((step) => !(step.endsWith && ids.has(step.endsWith)))
+    .map((step) => (step.undo ? explained(`undo: ${step.why}`, step.undo) : ''))
+    .join('');
+}
+
+/** `onFailure`: a way back goes on, as an undo does. The umask is minict's own. */
+export function script(title: string, onFailure: 'stop' | 'go on', lines: string): string {
+  return `#!/bin/sh\n# ${title}\nset -${onFailure === 'stop' ? 'eu' : 'u'}\numask 022\n${lines}`;
 }

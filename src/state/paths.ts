@@ -103,3 +103,8 @@ export function imagePaths(roots: Roots, name: string): { dir: string; json: str
   const dir = join(roots.root, 'images', name);
   return { dir, json: join(dir, 'image.json'), rootfs: join(dir, 'rootfs') };
 }
+
+/** Bottom layer of all overlays: the mount points that an image may lack. */
+export function skeletonPath(roots: Roots): string {
+  return join(roots.root, 'skeleton');
+}

@@ -1,8 +1,8 @@
 /** Steps that put a container's root file system together: overlay (or a directory in place), proc, sys, dev, /etc files. */
-import { mkdirSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import { statfsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { HostError, InvalidInputError } from '../errors.ts';
-import type { Step } from '../step.ts';
+import type { Command, Step } from '../step.ts';
 import { resolveInRoot, showsFromBelow } from './resolve.ts';
 
 /** f_type of statfs(2), from linux/magic.h. */
@@ -21,10 +21,15 @@ const FOLDERS = ['/proc', '/sys', '/dev'];
 const FILES = ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'];
 
 /** A read-only bottom layer with the mount points that an image may lack, so that nothing is written for them. */
-export function ensureSkeleton(dir: string): void {
-  if (statSync(dir, { throwIfNoEntry: false })) return;
-  for (const folder of [...FOLDERS, '/etc']) mkdirSync(join(dir, folder), { recursive: true, mode: 0o755 });
-  for (const file of FILES) writeFileSync(join(dir, file), '', { mode: 0o644 });
+export function planSkeleton(dir: string): Step[] {
+  if (statSync(dir, { throwIfNoEntry: false })) return [];
+  const step = (path: string, run: Command): Step => ({ id: `skeleton ${path}`, why: 'mount points', run });
+  return [
+    ...[...FOLDERS, '/etc'].map((path) =>
+      step(path, { kind: 'mkdir', path: join(dir, path), mode: 0o755, parents: true }),
+    ),
+    ...FILES.map((path) => step(path, { kind: 'write', path: join(dir, path), content: '' })),
+  ];
 }
 
 function isWithin(path: string, dir: string): boolean {
@@ -41,7 +46,9 @@ export function readRootfsFacts(layers: readonly string[], what: string, overlay
   const absent: string[] = [];
   for (const path of FOLDERS) {
     const found = resolveInRoot(layers, path);
-    if (!found?.stat?.isDirectory()) {
+    // A skeleton that is yet to be made has it.
+    const fromSkeleton = overlay && found?.path === path && found.stat === undefined && showsFromBelow(layers, path);
+    if (!fromSkeleton && !found?.stat?.isDirectory()) {
       throw new InvalidInputError(`cannot use ${what}: its ${path} is no directory`, {
         hint: `make a directory ${path} in it`,
       });

@@ -1,7 +1,7 @@
 /** The plan of a container, and how its steps become few processes: data in, data out. */
 import { describe, expect, test } from 'vitest';
 import { type ContainerFacts, planBringUp } from '../../src/plan/container.ts';
-import { quote, script, undoScript } from '../../src/plan/shell.ts';
+import { quote, runLines, undoLines } from '../../src/plan/shell.ts';
 import { failingStep, nextBatch } from '../../src/runner/batch.ts';
 import type { ContainerSpec } from '../../src/spec/container.ts';
 import { containerPaths } from '../../src/state/paths.ts';
@@ -70,7 +70,7 @@ const chain = (name: string) => plan.filter((step) => step.chain === `${name} we
 
 describe('the plan of a container', () => {
   test('its network takes two processes', () => {
-    const hostMac = /address (02\S+) type veth/.exec(script('', plan))?.[1];
+    const hostMac = /address (02\S+) type veth/.exec(runLines(plan))?.[1];
     expect(processesOf(chain('net'))).toEqual([
       {
         argv: 'ip -batch -',
@@ -126,7 +126,7 @@ describe('the plan of a container', () => {
   });
 
   test('the way back unmounts the namespaces and removes their files, in that order', () => {
-    const lines = undoScript('x', plan).split('\n');
+    const lines = undoLines(plan).split('\n');
     const at = (text: string) => lines.findIndex((line) => line.includes(text));
     expect(at('umount /run/utsns/web1')).toBeLessThan(at('rm /run/utsns/web1'));
     expect(at('umount /run/mntns/web1')).toBeLessThan(at('rm /run/mntns/web1'));

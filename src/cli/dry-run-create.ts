@@ -1,0 +1,59 @@
+/** The scripts of create and run: for a container that is not there yet. */
+import { join } from 'node:path';
+import { ConflictError } from '../errors.ts';
+import { planBase } from '../image/base.ts';
+import { type Image, lookUpImage } from '../image/store.ts';
+import { readFacts } from '../lifecycle/container-facts.ts';
+import type { Context } from '../lifecycle/context.ts';
+import { refuseForeign } from '../lifecycle/create.ts';
+import { createLines, instanceForScripts, programLines, uncreateLines } from '../lifecycle/dry-run.ts';
+import { chooseAddress } from '../lifecycle/network.ts';
+import { containerPaths, type Roots } from '../state/paths.ts';
+import { findContainer } from '../state/store.ts';
+import type { Step } from '../step.ts';
+import { type ContainerOptions, specFrom, withNic } from './container-options.ts';
+
+interface Planned {
+  readonly run: string;
+  readonly undo: string;
+}
+
+/** `main`: what becomes of the main command; undefined for create, which does not run it. */
+export async function planScripts(
+  context: Context,
+  name: string,
+  opts: ContainerOptions,
+  command: readonly string[],
+  main: 'attached' | 'detached' | undefined,
+): Promise<Planned> {
+  const instance = instanceForScripts(context);
+  const paths = containerPaths(context.roots, name);
+  if ((await findContainer(context.roots, name)) !== undefined) {
+    throw new ConflictError(`cannot create ${name}: a container of that name is there`, { hint: `minict rm ${name}` });
+  }
+  refuseForeign(paths, name);
+  let image: Step[] = [];
+  const resolve = async (roots: Roots, ref: string): Promise<Image> => {
+    const found = await lookUpImage(roots, ref);
+    if (!('make' in found)) return found;
+    if (found.name !== 'base') {
+      throw new ConflictError(`cannot print the plan of ${name}: image ${ref} is not imported yet`, {
+        hint: `minict image import ${ref} ${found.name}`,
+      });
+    }
+    // In the container's own folder: a script makes no image that minict would know.
+    const rootfs = join(paths.dir, 'base');
+    image = planBase(rootfs);
+    return { name: 'base', rootfs };
+  };
+  let spec = await specFrom(context, name, opts, command, resolve);
+  const request = { name, hostname: spec.hostname, ip: opts.ip, gateway: opts.gateway };
+  const network = opts.network ? await chooseAddress(context, instance, request) : undefined;
+  if (network !== undefined) spec = withNic(spec, opts, instance, network);
+  const facts = readFacts(context, instance, spec, network?.record, { imageToCome: image.length > 0 });
+  const programs = main === undefined ? '' : programLines(context, spec, main);
+  return {
+    run: (await createLines(context, spec, network?.record, facts, image)) + programs,
+    undo: uncreateLines(context, spec, facts),
+  };
+}

@@ -1,0 +1,62 @@
+/** `--dry-run` and `--dry-run-undo`: a verb's plan, or its way back, as a shell script on stdout. */
+import type { Command } from 'commander';
+import type { Context } from '../lifecycle/context.ts';
+import { script } from '../plan/shell.ts';
+import { parseContainerName } from '../spec/name.ts';
+import type { ContainerOptions } from './container-options.ts';
+import { print } from './output.ts';
+
+export interface DryRunOptions {
+  readonly dryRun?: boolean;
+  readonly dryRunUndo?: boolean;
+}
+
+export function addDryRun(command: Command): Command {
+  return command
+    .option('--dry-run', 'print what it would do as a shell script, and change nothing')
+    .option('--dry-run-undo', 'print the way back');
+}
+
+type Lines = typeof import('../lifecycle/dry-run.ts');
+
+export interface Scripts {
+  /** What the verb does, for the script's title. */
+  readonly does: string;
+  readonly run: (lines: Lines, context: Context, name: string) => Promise<string>;
+  readonly undoes: string;
+  readonly undo: (lines: Lines, context: Context, name: string) => Promise<string>;
+}
+
+/** Of create and run; `main` is what becomes of the main command, undefined for create. */
+export function creation(
+  options: ContainerOptions,
+  command: readonly string[],
+  main: 'attached' | 'detached' | undefined,
+): Scripts {
+  const plan = async (context: Context, name: string) =>
+    (await import('./dry-run-create.ts')).planScripts(context, name, options, command, main);
+  return {
+    does: 'makes container',
+    run: async (_, context, name) => (await plan(context, name)).run,
+    undoes: 'removes container',
+    undo: async (_, context, name) => (await plan(context, name)).undo,
+  };
+}
+
+/** Prints the script where one was asked for; false where the verb is to be done. */
+export async function dryRun(
+  context: Context,
+  { dryRun, dryRunUndo }: DryRunOptions,
+  names: readonly string[],
+  scripts: Scripts,
+): Promise<boolean> {
+  if (!dryRun && !dryRunUndo) return false;
+  const lines = await import('../lifecycle/dry-run.ts');
+  const { does, linesOf } = dryRunUndo
+    ? { does: scripts.undoes, linesOf: scripts.undo }
+    : { does: scripts.does, linesOf: scripts.run };
+  let text = '';
+  for (const name of names.map(parseContainerName)) text += await linesOf(lines, context, name);
+  print(script(`${does} ${names.join(' ')}, as minict would`, dryRunUndo ? 'go on' : 'stop', text));
+  return true;
+}

@@ -1,0 +1,173 @@
+/**
+ * What each verb would do, as lines of a shell script that needs no minict. Reads everything, writes nothing: an instance
+ * id that is not there yet is only made up. Minict's own records stay as they are: a script changes the kernel.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConflictError } from '../errors.ts';
+import { readMountPoints } from '../host/facts.ts';
+import { type ContainerFacts, planBringUp, planHost } from '../plan/container.ts';
+import { runLines, undoLines } from '../plan/shell.ts';
+import { containerEnv, enterArgv, programEnv, supervisorArgv } from '../process/enter.ts';
+import { cleanEnvArgv, planKill, planProgram, planTerminate } from '../process/steps.ts';
+import { Journal } from '../runner/journal.ts';
+import type { ContainerSpec } from '../spec/container.ts';
+import { type NetworkRecord, readNetwork } from '../state/network.ts';
+import { containerPaths, MNTNS_DIR, NETNS_DIR, networkPaths, skeletonPath, UTSNS_DIR } from '../state/paths.ts';
+import { getContainer, readInstance } from '../state/store.ts';
+import type { Command, Step } from '../step.ts';
+import { planSkeleton } from '../storage/rootfs.ts';
+import { bridgeState, planNetwork } from './bridge.ts';
+import { readFacts } from './container-facts.ts';
+import type { Context } from './context.ts';
+import { planCreate } from './create.ts';
+import { placeOf } from './place.ts';
+import { stepsInEffect } from './remove.ts';
+import { planRepair } from './start.ts';
+import { cgroupOf, isRunning } from './status.ts';
+import { stepsThatStopUndoes } from './stop.ts';
+
+/** The id that scripts use; made up where this root has none yet. */
+export function instanceForScripts(context: Context): string {
+  return readInstance(context.roots) ?? '00000000';
+}
+
+function step(id: string, why: string, run: Command): Step {
+  return { id, why, run };
+}
+
+/** What all containers of this host need, where it is not there yet. */
+async function planSurroundings(context: Context, network: NetworkRecord | undefined): Promise<Step[]> {
+  const { root } = context.roots;
+  const dirs = [root, join(root, 'containers'), join(root, 'networks')].filter((dir) => !existsSync(dir));
+  const mounted = readMountPoints();
+  const ready = [NETNS_DIR, UTSNS_DIR, MNTNS_DIR].every((dir) => mounted.some(({ target }) => target === dir));
+  const instance = instanceForScripts(context);
+  const bridge = network !== undefined && (await bridgeState(context, instance, network)) === 'missing';
+  return [
+    ...dirs.map((path) => step(path, "minict's folder, for root alone", { kind: 'mkdir', path, mode: 0o700 })),
+    ...planSkeleton(skeletonPath(context.roots)),
+    ...(ready ? [] : planHost(mounted)),
+    ...(bridge ? planNetwork(network, instance) : []),
+  ];
+}
+
+/** The names of a network's containers, in the file that all of them have as /etc/hosts. */
+function planHostsEntry(context: Context, spec: ContainerSpec): Step[] {
+  if (spec.nic === undefined) return [];
+  const { hosts } = networkPaths(context.roots, spec.nic.network);
+  const entry = `${spec.nic.address}\t${spec.hostname} ${spec.name}`;
+  const append = 'printf "%s\\n" "$1" >>"$0"';
+  return [step('hosts entry', 'its name, for all', { kind: 'run', argv: ['sh', '-c', append, hosts, entry] })];
+}
+
+/** `facts` are those of the image, where there is one already; `image` makes it first. */
+export async function createLines(
+  context: Context,
+  spec: ContainerSpec,
+  network: NetworkRecord | undefined,
+  facts: ContainerFacts,
+  image: readonly Step[] = [],
+): Promise<string> {
+  const [folder, ...rest] = planCreate(context, spec, facts);
+  return runLines([
+    ...(await planSurroundings(context, network)),
+    ...(folder === undefined ? [] : [folder]),
+    ...image,
+    ...planHostsEntry(context, spec),
+    ...rest,
+  ]);
+}
+
+export function uncreateLines(context: Context, spec: ContainerSpec, facts: ContainerFacts): string {
+  return endLines(context, spec) + undoLines(planCreate(context, spec, facts));
+}
+
+/** `argv` inside, in the container's cgroup. */
+function planInside(context: Context, spec: ContainerSpec, why: string, argv: readonly string[]): Step {
+  const { enterPayload } = cgroupOf(instanceForScripts(context), spec.name);
+  const place = placeOf(spec, containerPaths(context.roots, spec.name));
+  return planProgram(why, enterPayload, programEnv(containerEnv(spec)), enterArgv(place, { argv }));
+}
+
+function planShellLine(context: Context, spec: ContainerSpec, why: string, line: string): Step {
+  return planInside(context, spec, why, ['/bin/sh', '-c', line]);
+}
+
+/** Services and the main command: `attached` without a terminal, or left to its supervisor. */
+export function programLines(context: Context, spec: ContainerSpec, main: 'attached' | 'detached'): string {
+  const services = spec.services.map((line) => planShellLine(context, spec, 'service', line));
+  if (spec.command.length === 0) return runLines(services);
+  if (main === 'attached') return runLines([...services, planInside(context, spec, 'main command', spec.command)]);
+  const paths = containerPaths(context.roots, spec.name);
+  const cgroup = cgroupOf(instanceForScripts(context), spec.name);
+  const supervisor = supervisorArgv(cgroup, paths.dir, enterArgv(placeOf(spec, paths), { argv: spec.command }));
+  const argv = cleanEnvArgv(programEnv(containerEnv(spec)), supervisor);
+  return runLines([...services, step('main', 'main command, and what waits for it', { kind: 'run', argv })]);
+}
+
+export async function startLines(context: Context, name: string): Promise<string> {
+  const spec = await getContainer(context.roots, name);
+  const instance = instanceForScripts(context);
+  const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
+  const paths = containerPaths(context.roots, name);
+  const state = new Journal(paths.journal).read();
+  const facts = readFacts(context, instance, spec, network);
+  const { undo, redo } = await planRepair(spec, state, planBringUp(spec, paths, facts));
+  const started = state?.phase === 'started' && isRunning(instance, name);
+  return (
+    runLines(await planSurroundings(context, network)) +
+    undoLines(undo) +
+    runLines(redo) +
+    (started ? '' : programLines(context, spec, 'detached'))
+  );
+}
+
+function endLines(context: Context, spec: ContainerSpec): string {
+  const { payload, supervisor } = cgroupOf(instanceForScripts(context), spec.name);
+  return runLines([planKill(payload), planKill(supervisor)]);
+}
+
+export async function stopLines(context: Context, name: string, graceMs: number): Promise<string> {
+  const spec = await getContainer(context.roots, name);
+  const paths = containerPaths(context.roots, name);
+  const instance = instanceForScripts(context);
+  const { payload } = cgroupOf(instance, name);
+  const state = new Journal(paths.journal).read();
+  if (state === undefined || state.phase === 'stopped') return '';
+  const commands = isRunning(instance, name) ? spec.stopCommands : [];
+  const stopCommands = commands.map((line) => planShellLine(context, spec, 'stop command', line));
+  return (
+    runLines([...stopCommands, planTerminate(payload, graceMs)]) +
+    endLines(context, spec) +
+    undoLines(stepsThatStopUndoes(state.steps))
+  );
+}
+
+/** All of it is taken down and brought up anew, whatever is missing. */
+export async function restartLines(context: Context, name: string, graceMs: number): Promise<string> {
+  const stop = await stopLines(context, name, graceMs);
+  const spec = await getContainer(context.roots, name);
+  const state = new Journal(containerPaths(context.roots, name).journal).read();
+  const again = runLines(stepsThatStopUndoes(state?.steps ?? []));
+  return stop === '' ? startLines(context, name) : stop + again + programLines(context, spec, 'detached');
+}
+
+/** The container as it was made; what was in its files is gone. */
+export async function recreateLines(context: Context, name: string): Promise<string> {
+  const spec = await getContainer(context.roots, name);
+  const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
+  return createLines(context, spec, network, readFacts(context, instanceForScripts(context), spec, network));
+}
+
+export async function removeLines(context: Context, name: string, force: boolean): Promise<string> {
+  const spec = await getContainer(context.roots, name);
+  if (!force && isRunning(instanceForScripts(context), name)) {
+    throw new ConflictError(`cannot remove ${name}: processes run in it`, { hint: `minict rm -f ${name}` });
+  }
+  const paths = containerPaths(context.roots, name);
+  const records = step('records', "minict's records of it", { kind: 'rmtree', path: paths.runDir });
+  return (
+    endLines(context, spec) + undoLines(stepsInEffect(paths, new Journal(paths.journal).read())) + runLines([records])
+  );
+}

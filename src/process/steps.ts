@@ -1,0 +1,54 @@
+/**
+ * What minict does with a container's processes, as steps for a script: programs into it, and their end. minict itself
+ * does the same by system calls.
+ */
+import type { Step } from '../step.ts';
+
+const IN_CGROUP = 'echo 0 >"$0" || exit 125; exec "$@" </dev/null';
+
+/** `argv` with just this environment. */
+export function cleanEnvArgv(env: Readonly<Record<string, string>>, argv: readonly string[]): string[] {
+  return ['env', '-i', ...Object.entries(env).map(([key, value]) => `${key}=${value}`), ...argv];
+}
+
+/** A program in the container's cgroup; `argv` is how to get inside. */
+export function planProgram(
+  why: string,
+  enterPayload: string,
+  env: Readonly<Record<string, string>>,
+  argv: readonly string[],
+): Step {
+  const words = cleanEnvArgv(env, ['sh', '-c', IN_CGROUP, enterPayload, ...argv]);
+  return { id: why, why, run: { kind: 'run', argv: words } };
+}
+
+const PIDS = 'pids() { find "$0" -name cgroup.procs -exec cat {} + 2>/dev/null; }';
+const TERMINATE = `
+${PIDS}
+for pid in $(pids); do kill -s TERM "$pid"; kill -s CONT "$pid"; done
+tenths=$1
+while [ -n "$(pids)" ] && [ "$tenths" -gt 0 ]; do sleep 0.1; tenths=$((tenths - 1)); done
+`;
+const KILL = `
+${PIDS}
+[ -d "$0" ] || exit 0
+if [ -e "$0/cgroup.kill" ]; then
+  echo 1 >"$0/cgroup.kill"
+else
+  echo FROZEN >"$0/freezer.state"
+  for pid in $(pids); do kill -s KILL "$pid"; done
+  echo THAWED >"$0/freezer.state"
+fi
+while [ -n "$(pids)" ]; do sleep 0.01; done
+`;
+
+/** TERM to every process, and a wait of `graceMs` at most. */
+export function planTerminate(payload: string, graceMs: number): Step {
+  const argv = ['sh', '-c', TERMINATE, payload, String(Math.ceil(graceMs / 100))];
+  return { id: 'terminate', why: 'ask its processes to end', run: { kind: 'run', argv } };
+}
+
+/** The end of whatever still runs in the group. */
+export function planKill(group: string): Step {
+  return { id: `kill ${group}`, why: 'end what still runs', run: { kind: 'run', argv: ['sh', '-c', KILL, group] } };
+}
