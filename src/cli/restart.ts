@@ -2,26 +2,19 @@
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { startContainer } from '../lifecycle/start.ts';
 import { ensureState } from '../state/store.ts';
-import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
 import type { Define } from './main.ts';
 import { eachName } from './report.ts';
 import { parseGrace, stopByName } from './stop.ts';
 
-function restarting(graceMs: number): Scripts {
-  const run: Scripts['run'] = (lines, context, name) => lines.restartLines(context, name, graceMs);
-  return { does: 'restarts container', run, undoes: 'restarts container', undo: run };
-}
-
 export const define: Define = (command, globals) => {
-  addDryRun(command)
+  command
     .argument('<name...>')
     .option('-t, --time <seconds>', 'grace before KILL', '10')
-    .action(async (names: string[], options: DryRunOptions & { time: string }) => {
+    .action(async (names: string[], options: { time: string }) => {
       requireRoot('restart');
       const context = contextFrom(globals());
-      const graceMs = parseGrace(options.time);
-      if (await dryRun(context, options, names, restarting(graceMs))) return;
       const instance = ensureState(context.roots);
+      const graceMs = parseGrace(options.time);
       await eachName(names, async (name) => {
         await stopByName(context, instance, name, graceMs);
         await startContainer(context, instance, name);

@@ -11,7 +11,7 @@ const START: Scripts = {
   does: 'starts container',
   run: (lines, context, name) => lines.startLines(context, name),
   undoes: 'stops container',
-  undo: (lines, context, name) => lines.stopLines(context, name, 10_000),
+  undo: (lines, context, name) => lines.unstartLines(context, name),
 };
 
 export const define: Define = (command, globals) => {

@@ -32,7 +32,7 @@ function stopping(graceMs: number): Scripts {
     does: 'stops container',
     run: (lines, context, name) => lines.stopLines(context, name, graceMs),
     undoes: 'starts container',
-    undo: (lines, context, name) => lines.startLines(context, name),
+    undo: (lines, context, name) => lines.unstopLines(context, name),
   };
 }
 

@@ -144,13 +144,21 @@ export async function stopLines(context: Context, name: string, graceMs: number)
   );
 }
 
-/** All of it is taken down and brought up anew, whatever is missing. */
-export async function restartLines(context: Context, name: string, graceMs: number): Promise<string> {
-  const stop = await stopLines(context, name, graceMs);
+/** The way back of a start: as a stop, of all that a start may bring up. */
+export async function unstartLines(context: Context, name: string): Promise<string> {
+  const spec = await getContainer(context.roots, name);
+  const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
+  const facts = readFacts(context, instanceForScripts(context), spec, network);
+  const whole = planBringUp(spec, containerPaths(context.roots, name), facts);
+  return endLines(context, spec) + undoLines(stepsThatStopUndoes(whole));
+}
+
+/** The way back of a stop: of a container that is up, all that the stop would take down. */
+export async function unstopLines(context: Context, name: string): Promise<string> {
   const spec = await getContainer(context.roots, name);
   const state = new Journal(containerPaths(context.roots, name).journal).read();
-  const again = runLines(stepsThatStopUndoes(state?.steps ?? []));
-  return stop === '' ? startLines(context, name) : stop + again + programLines(context, spec, 'detached');
+  if (state === undefined || state.phase === 'stopped') return startLines(context, name);
+  return runLines(stepsThatStopUndoes(state.steps)) + programLines(context, spec, 'detached');
 }
 
 /** The container as it was made; what was in its files is gone. */

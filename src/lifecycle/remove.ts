@@ -116,12 +116,24 @@ export async function removeContainers(
       for (const [name, cause] of left) {
         errors.push(new HostError(`cannot remove ${name}: ${cause}`, { hint: `minict rm ${name} removes the rest` }));
       }
-      removed.push(...ended.filter((name) => !left.has(name)));
+      for (const name of ended.filter((name) => !left.has(name))) {
+        removed.push(name);
+        errors.push(...foreignNamespaces(containerPaths(context.roots, name)));
+      }
     }
   } finally {
     for (const [index, lock] of locks.entries()) releaseContainer(context.roots, sorted[index] as string, lock);
   }
   return { removed, errors };
+}
+
+/** What has the container's name, but was not made by minict, or not for it: it stays, and its owner is told. */
+function foreignNamespaces(paths: ContainerPaths): ConflictError[] {
+  return [paths.netns, paths.utsns, paths.mntns]
+    .filter((path) => existsSync(path))
+    .map(
+      (path) => new ConflictError(`cannot remove ${path}: not made by minict`, { hint: `umount ${path}; rm ${path}` }),
+    );
 }
 
 /** From here on there is no container of that name, and none of its processes. */

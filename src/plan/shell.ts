@@ -50,5 +50,7 @@ export function undoLines(steps: readonly Step[]): string {
 
 /** `onFailure`: a way back goes on, as an undo does. The umask is minict's own. */
 export function script(title: string, onFailure: 'stop' | 'go on', lines: string): string {
-  return `#!/bin/sh\n# ${title}\nset -${onFailure === 'stop' ? 'eu' : 'u'}\numask 022\n${lines}`;
+  // What an inner sh is to expand stands in single quotes, as it should.
+  const checked = '# shellcheck disable=SC2016';
+  return `#!/bin/sh\n# ${title}\n${checked}\nset -${onFailure === 'stop' ? 'eu' : 'u'}\numask 022\n${lines}`;
 }

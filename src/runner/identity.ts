@@ -1,5 +1,5 @@
 /** Whether the thing a step claimed is still the very same thing. Reads only. */
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { interfaceIndex } from '../host/syscalls.ts';
 import type { Claim } from '../step.ts';
 
@@ -9,6 +9,8 @@ export function identityOf(claim: Claim): string | undefined {
     const index = interfaceIndex(claim.name);
     return index === 0 ? undefined : String(index);
   }
+  // The path has the instance's random id in it: whose it is needs no number.
+  if (claim.kind === 'cgroup') return existsSync(claim.name) ? 'there' : undefined;
   const stat = statSync(claim.name, { throwIfNoEntry: false });
   return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`;
 }

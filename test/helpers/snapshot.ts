@@ -59,7 +59,7 @@ function network(addresses: readonly Address[], routes: readonly Route[]): strin
   ];
 }
 
-function mounts(mountinfo: string): string[] {
+export function mountLines(mountinfo: string): string[] {
   return mountinfo
     .split('\n')
     .filter(Boolean)
@@ -107,7 +107,7 @@ export function takeSnapshot(pid: number, root: string, ip: (what: string) => st
   const isLock = (path: string) => path === 'minict/.networks';
   return {
     network: network(JSON.parse(ip('address')), JSON.parse(ip('route'))).sort(),
-    mounts: mounts(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')).sort(),
+    mounts: mountLines(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')).sort(),
     run: ['netns', 'utsns', 'mntns', 'minict'].flatMap((dir) => walk(join(run, dir), 2, isLock, `${dir}/`)).sort(),
     cgroups: existsSync(instance) ? cgroups(readFileSync(instance, 'utf8').trim()).sort() : [],
     state: [

@@ -1,0 +1,145 @@
+/** --dry-run: scripts that write nothing when they are printed, need no minict, and do to the kernel what it would. */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { eventually, Host, type Result } from '../helpers/host.ts';
+import { kernelView } from '../helpers/kernel-view.ts';
+
+let host: Host;
+beforeAll(async () => {
+  host = await Host.create();
+});
+afterAll(() => host.destroy());
+
+/** The script that minict prints; printing writes nothing, and shellcheck has nothing to say. */
+function scriptOf(...words: string[]): string {
+  const files = () => host.run(['find', host.root, '/run', '-xdev', '-printf', '%p %i %T@ %s\n']).stdout;
+  const before = [files(), host.snapshot()];
+  const printed = host.minict(...words);
+  expect(printed).toMatchObject({ status: 0, stderr: '' });
+  expect([files(), host.snapshot()]).toEqual(before);
+  const checked = Bun.spawnSync(['shellcheck', '-s', 'sh', '-'], { stdin: new TextEncoder().encode(printed.stdout) });
+  expect(checked.stdout.toString()).toBe('');
+  return printed.stdout;
+}
+
+function runScript(script: string): Result {
+  return host.run(['sh'], {}, script);
+}
+
+const done = { status: 0, stdout: '', stderr: '' };
+
+test('on a host that never saw minict, a script makes all that a container needs; its undo takes it away', async () => {
+  const script = scriptOf('create', 'v1', '--dry-run');
+  const undo = scriptOf('create', 'v1', '--dry-run-undo');
+  expect(existsSync(join(host.root, 'containers'))).toBe(false);
+  expect(runScript(script)).toEqual(done);
+  const rootfs = join(host.root, 'containers/v1/rootfs');
+  const inside = host.run([
+    ...['nsenter', '--mount=/run/mntns/v1', '--net=/run/netns/v1', '--uts=/run/utsns/v1', 'chroot', rootfs],
+    ...[
+      '/bin/sh',
+      '-c',
+      'hostname; cat /etc/hostname; ping -c1 -W2 v1 >/dev/null && echo up; ls -d /sys/kernel /dev/null',
+    ],
+  ]);
+  expect(inside.stdout).toBe('v1\nv1\nup\n/dev/null\n/sys/kernel\n');
+  expect(runScript(undo)).toEqual(done);
+  await host.linksGone(/v1-eth0/);
+  expect(readdirSync(join(host.root, 'containers'))).toEqual([]);
+  expect(host.snapshot().run.filter((path) => path.includes('v1'))).toEqual([]);
+  // The bridge of a script is nobody's, and minict refuses it.
+  expect(host.minict('create', 'v1').stderr).toContain("not this minict's");
+  host.run(['ip', 'link', 'del', 'minict0']);
+});
+
+describe('a script leaves the kernel as the verb does', () => {
+  beforeAll(() => {
+    expect(host.minict('create', 'other').stderr).toBe('');
+  });
+
+  test.each([
+    [[]],
+    [['--mounts', 'host', '--mtu', '1400', '--hostname', 'its']],
+    [['--no-network']],
+    [['--ip', '192.168.0.77/24', '--gateway', '192.168.0.78', '--mac-address', '02:00:00:00:00:07']],
+  ])('create %j, and its undo', async (options) => {
+    const before = host.snapshot();
+    const undo = scriptOf('create', 'd1', ...options, '--dry-run-undo');
+    expect(runScript(scriptOf('create', 'd1', ...options, '--dry-run'))).toEqual(done);
+    const made = kernelView(host, 'd1');
+    expect(runScript(undo)).toEqual(done);
+    const hosts = join(host.root, 'networks/minict0.hosts');
+    writeFileSync(hosts, readFileSync(hosts, 'utf8').replace(/^.* d1\n/gm, ''));
+    expect(await host.settled(before)).toEqual(before);
+    expect(host.minict('create', 'd1', ...options)).toMatchObject({ status: 0 });
+    expect(made).toEqual(kernelView(host, 'd1'));
+    expect(runScript(scriptOf('rm', 'd1', '--dry-run'))).toEqual(done);
+    expect(host.minict('ps', '-a', '-q').stdout).toBe('other\n');
+    const { network, mounts, cgroups, programs } = await host.settled(before);
+    expect({ ...before, network, mounts, cgroups, programs }).toEqual(before);
+    // The address of a container that a script removed is free again.
+    expect(host.minict('create', 'd1', ...options).status).toBe(0);
+    expect(host.minict('rm', 'd1').status).toBe(0);
+    expect(await host.settled(before)).toEqual(before);
+  });
+
+  test('start and stop, with services, stop commands and a main command', async () => {
+    const options = ['--service', 'echo "$HOSTNAME" >/srv/service', '--stop-cmd', 'echo bye >/srv/stop'];
+    expect(host.minict('create', 's1', ...options, '--', 'sleep', '1000').status).toBe(0);
+    const file = (name: string) => readFileSync(join(host.root, 'containers/s1/upper/srv', name), 'utf8');
+    const state = () => JSON.parse(host.minict('inspect', 's1').stdout)[0].status.state;
+
+    expect(runScript(scriptOf('start', 's1', '--dry-run'))).toEqual(done);
+    expect(file('service')).toBe('s1\n');
+    expect(await eventually(() => state() === 'running')).toBe(true);
+    const ready = kernelView(host, 's1');
+    const again = scriptOf('stop', 's1', '--dry-run-undo');
+    expect(runScript(scriptOf('stop', '-t', '1', 's1', '--dry-run'))).toEqual(done);
+    expect(file('stop')).toBe('bye\n');
+    const stopped = kernelView(host, 's1');
+    // minict finds what the script took down, and brings it up.
+    expect(host.minict('start', 's1').status).toBe(0);
+    expect(state()).toBe('running');
+    expect(host.minict('stop', '-t', '1', 's1').status).toBe(0);
+    expect(kernelView(host, 's1')).toEqual(stopped);
+
+    const start = scriptOf('start', 's1', '--dry-run');
+    const back = scriptOf('start', 's1', '--dry-run-undo');
+    for (const script of [start, again]) {
+      expect(runScript(script)).toEqual(done);
+      expect(await eventually(() => host.snapshot().cgroups.some((line) => line.endsWith('s1/payload/ 1')))).toBe(true);
+      expect(kernelView(host, 's1')).toEqual(ready);
+      expect(runScript(back)).toEqual(done);
+      expect(kernelView(host, 's1')).toEqual(stopped);
+    }
+    expect(runScript(start)).toEqual(done);
+    expect(host.minict('rm', '-f', 's1').stderr).toContain('cannot remove /run/mntns/s1: not made by minict');
+    expect(host.run(['umount', '/run/mntns/s1']).status).toBe(0);
+    expect(host.run(['rm', '/run/mntns/s1']).status).toBe(0);
+  });
+
+  test('run, attached and detached, and the end of both', async () => {
+    const before = host.snapshot();
+    const undo = scriptOf('run', 'r1', '--dry-run-undo');
+    const attached = runScript(scriptOf('run', 'r1', '--dry-run', '--', 'sh', '-c', 'hostname; cat'));
+    expect(attached).toEqual({ ...done, stdout: 'r1\n' });
+    expect(runScript(undo)).toEqual(done);
+    await host.linksGone(/r1-eth0/);
+    expect(runScript(scriptOf('run', '-d', 'r1', '--dry-run', '--', 'sleep', '1000'))).toEqual(done);
+    const busy = () => host.snapshot().cgroups.some((line) => /r1\/payload\/ 1$/.test(line));
+    expect(await eventually(busy)).toBe(true);
+    expect(runScript(undo)).toEqual(done);
+    const hosts = join(host.root, 'networks/minict0.hosts');
+    writeFileSync(hosts, readFileSync(hosts, 'utf8').replaceAll(/^.*r1 r1\n/gm, ''));
+    expect(await host.settled(before)).toEqual(before);
+  });
+
+  test('what is refused is refused, and what is not there has no plan', () => {
+    expect(host.minict('create', 'other', '--dry-run')).toMatchObject({ status: 125, stdout: '' });
+    expect(host.minict('stop', 'nobody', '--dry-run').stderr).toContain('no such container');
+    host.minict('exec', '-d', 'other', 'sleep', '1000');
+    expect(host.minict('rm', 'other', '--dry-run').stderr).toContain('processes run in it');
+    expect(host.minict('rm', '-f', 'other', '--dry-run').status).toBe(0);
+  });
+});
