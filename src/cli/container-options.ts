@@ -6,6 +6,7 @@ import { createContainer, refuseForeign } from '../lifecycle/create.ts';
 import { type Assignment, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { type ResolveImage, resolveRoot } from '../lifecycle/root.ts';
+import { requireTools } from '../runner/spawn.ts';
 import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
@@ -111,6 +112,7 @@ export async function makeContainer(
   command: readonly string[],
 ): Promise<{ spec: ContainerSpec; instance: string }> {
   parseContainerName(rawName);
+  requireTools();
   const instance = ensureState(context.roots);
   const lock = lockContainer(context.roots, rawName, 'exclusive');
   try {

@@ -7,14 +7,31 @@ function oneLine(text: string): string {
   return text.replace(/\p{Cc}/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
+/** A system call that failed says what on, and why; anything else that is not minict's own is a fault of its code. */
+function messageOf(error: unknown): string {
+  if (error instanceof MinictError) return error.message;
+  const { message, syscall, path } = error as Partial<NodeJS.ErrnoException>;
+  if (syscall === undefined) return `internal error: ${message ?? String(error)}`;
+  // Node's own form: `CODE: reason, syscall 'path'`.
+  return `cannot ${syscall}${path === undefined ? '' : ` ${path}`}: ${message?.replace(/, \w+( '.*')?$/s, '')}`;
+}
+
+/** A disk's state is the user's to mend, at whichever step it shows. */
+function hintOf(error: unknown, message: string): string | undefined {
+  if (error instanceof MinictError && error.hint !== undefined) return error.hint;
+  if (/ENOSPC|EDQUOT|no space left on device/i.test(message)) return 'a disk is full: df -h';
+  if (/EROFS|read-only file system/i.test(message)) return 'a file system is mounted read-only: findmnt -O ro';
+  return undefined;
+}
+
 /** Prints an error (stderr) and returns its exit status. */
 export function reportError(error: unknown, debug = false): number {
-  const known = error instanceof MinictError;
-  const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`minict: ${known ? '' : 'internal error: '}${oneLine(message)}\n`);
-  if (known && error.hint !== undefined) process.stderr.write(`hint: ${oneLine(error.hint)}\n`);
+  const message = messageOf(error);
+  const hint = hintOf(error, message);
+  process.stderr.write(`minict: ${oneLine(message)}\n`);
+  if (hint !== undefined) process.stderr.write(`hint: ${oneLine(hint)}\n`);
   if (debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
-  return known ? error.exitCode : 125;
+  return error instanceof MinictError ? error.exitCode : 125;
 }
 
 /** What works, but not as its user may expect. */

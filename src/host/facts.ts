@@ -1,5 +1,5 @@
 /** Read-only facts of the host: routes, interfaces, mount points, name servers. No process is started. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { type Subnet, subnetOf } from '../spec/address.ts';
 
 export interface HostRoute {
@@ -61,7 +61,7 @@ export function parseMountPoints(mountinfo: string): MountPoint[] {
 
 /** The host's name servers without loopback ones, which mean the host itself (docker does the same). */
 export function readResolvConf(): string {
-  if (!existsSync('/etc/resolv.conf')) return '';
+  if (!statSync('/etc/resolv.conf', { throwIfNoEntry: false })?.isFile()) return '';
   return readFileSync('/etc/resolv.conf', 'utf8')
     .split('\n')
     .filter((line) => !/^\s*nameserver\s+(127\.|::1)/.test(line))

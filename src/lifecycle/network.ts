@@ -158,8 +158,10 @@ export async function leaveNetwork(context: Context, names: readonly string[]): 
   try {
     const record = await readNetwork(context.roots, DEFAULT_NETWORK);
     if (record === undefined) return;
-    const leases = Object.fromEntries(Object.entries(record.leases).filter(([, lease]) => !names.includes(lease.name)));
-    writeNetwork(context.roots, { ...record, leases });
+    const leases = Object.entries(record.leases);
+    const others = leases.filter(([, lease]) => !names.includes(lease.name));
+    if (others.length === leases.length) return;
+    writeNetwork(context.roots, { ...record, leases: Object.fromEntries(others) });
   } finally {
     lock.release();
   }

@@ -4,6 +4,7 @@ import { killAll, readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError, HostError, MinictError } from '../errors.ts';
 import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
+import { requireTools } from '../runner/spawn.ts';
 import { undoAll } from '../runner/undo.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
@@ -13,7 +14,7 @@ import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
-import { leaveNetwork } from './network.ts';
+import { DEFAULT_NETWORK, leaveNetwork } from './network.ts';
 import { cgroupOf, isRunning } from './status.ts';
 
 /**
@@ -92,6 +93,9 @@ export async function removeContainers(
   names: readonly string[],
   force: boolean,
 ): Promise<Removal> {
+  requireTools();
+  // Each container's lease has to be given up: a damaged record is a reason to refuse, not one to stop halfway.
+  await readNetwork(context.roots, DEFAULT_NETWORK);
   const errors: unknown[] = [];
   const removed: string[] = [];
   const sorted = [...new Set(names)].sort();

@@ -5,6 +5,7 @@ import { planBringUp } from '../plan/container.ts';
 import { containerEnv, enterArgv, inCgroupArgv, programEnv, supervisorArgv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
+import { requireTools } from '../runner/spawn.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import type { NetworkRecord } from '../state/network.ts';
@@ -66,6 +67,7 @@ export async function startContainer(
   name: string,
   options: { main: boolean; fresh: boolean } = { main: true, fresh: false },
 ): Promise<ContainerSpec> {
+  if (!options.fresh) requireTools();
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     await recover(context, instance, name, lock.fd);

@@ -1,6 +1,7 @@
 /** What a container is doing, from the kernel: its namespaces, links, mounts, cgroup. Reads only. */
 import { existsSync, readFileSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
+import { HostError } from '../errors.ts';
 import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
 import type { HostLink } from '../host/links.ts';
 import { readToolOutput } from '../host/tool-output.ts';
@@ -57,7 +58,10 @@ async function missingMounts(state: JournalState): Promise<string[]> {
   if (mntns === undefined) there = readMountPoints();
   else {
     const output = await readToolOutput(['nsenter', `--mount=${mntns}`, 'cat', '/proc/self/mountinfo']);
-    there = parseMountPoints(output?.stdout ?? '');
+    if (output === undefined) {
+      throw new HostError('cannot run nsenter: not found in PATH', { hint: 'apt-get install util-linux' });
+    }
+    there = parseMountPoints(output.stdout);
   }
   const found = new Set(there.map((mount) => mount.target));
   return mounts.map((mount) => mount.target).filter((target) => !found.has(target));

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { type CgroupHost, killAll, readCgroupHost, signalAll, waitUntilEmpty } from '../cgroup/cgroup.ts';
 import { HostError } from '../errors.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
+import { requireTools } from '../runner/spawn.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
@@ -26,6 +27,7 @@ export function stepsThatStopUndoes(steps: readonly Step[]): Step[] {
 
 /** TERM and CONT, up to `graceMs` without a lock, then KILL. */
 export async function stopContainer(context: Context, instance: string, name: string, graceMs: number): Promise<void> {
+  requireTools();
   const host = readCgroupHost();
   const { payload, supervisor } = cgroupOf(instance, name);
   await getContainer(context.roots, name);

@@ -19,7 +19,20 @@ const PACKAGES: Readonly<Record<string, string>> = {
   mount: 'mount',
   umount: 'mount',
   chroot: 'coreutils',
+  rm: 'coreutils',
+  sh: 'dash',
 };
+
+function missing(tool: string): HostError {
+  const name = PACKAGES[tool];
+  return new HostError(`cannot run ${tool}: not found in PATH`, name ? { hint: `apt-get install ${name}` } : {});
+}
+
+/** Throws HostError where one of the tools of plans, and of the way back, is missing: better none than half. */
+export function requireTools(): void {
+  const tool = Object.keys(PACKAGES).find((name) => Bun.which(name) === null);
+  if (tool !== undefined) throw missing(tool);
+}
 
 /**
  * Runs a host tool to its end; `stderr` is read only after a failure. Throws HostError where the tool is missing,
@@ -44,8 +57,6 @@ function spawn(argv: readonly string[], stdio: unknown[]) {
     return Bun.spawn([...argv], { stdio: stdio as never, env: toolEnv });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    const tool = argv[0] ?? '';
-    const name = PACKAGES[tool];
-    throw new HostError(`cannot run ${tool}: not found in PATH`, name ? { hint: `apt-get install ${name}` } : {});
+    throw missing(argv[0] ?? '');
   }
 }
