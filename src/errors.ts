@@ -4,12 +4,15 @@
  */
 export class MinictError extends Error {
   readonly hint: string | undefined;
+  /** What a program of the user's said, in lines. */
+  readonly details: string | undefined;
   readonly exitCode: number;
 
-  constructor(message: string, options: { hint?: string; cause?: unknown; exitCode?: number } = {}) {
+  constructor(message: string, options: { hint?: string; details?: string; cause?: unknown; exitCode?: number } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = new.target.name;
     this.hint = options.hint;
+    this.details = options.details;
     this.exitCode = options.exitCode ?? 125;
   }
 }

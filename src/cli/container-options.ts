@@ -1,12 +1,12 @@
 /** Options that create and run share, and how they become a spec. */
 import { type Command, Option } from 'commander';
 import { ConflictError, InvalidInputError } from '../errors.ts';
+import { requireTools } from '../host/tool.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
 import { type Assignment, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { type ResolveImage, resolveRoot } from '../lifecycle/root.ts';
-import { requireTools } from '../runner/spawn.ts';
 import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac } from '../spec/name.ts';

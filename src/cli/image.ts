@@ -52,6 +52,7 @@ export const define: Define = (command, globals) => {
         );
         const users = containers.filter((spec) => spec.image === name).map((spec) => spec.name);
         await removeImage(context.roots, name, users);
+        return name;
       });
     });
 };

@@ -1,16 +1,20 @@
-/** minict logs: what the main command wrote, by the host's own tail. */
+/** minict logs: what services and the main command wrote; becomes the host's own tail. */
 import { existsSync } from 'node:fs';
+import { processesIn } from '../cgroup/cgroup.ts';
 import { InvalidInputError } from '../errors.ts';
+import { restoreForExec } from '../host/syscalls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { cgroupOf } from '../lifecycle/status.ts';
+import { becomeProgram } from '../process/become.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
-import { getContainer } from '../state/store.ts';
+import { ensureState, getContainer } from '../state/store.ts';
 import type { Define } from './main.ts';
 
 export const define: Define = (command, globals) => {
   command
     .argument('<name>')
-    .option('-f, --follow', 'go on as it grows')
+    .option('-f, --follow', 'go on as it grows, until the main command ends')
     .option('--tail <lines>', 'only the last lines')
     .action(async (rawName: string, options: { follow?: boolean; tail?: string }) => {
       requireRoot('logs');
@@ -22,8 +26,10 @@ export const define: Define = (command, globals) => {
       }
       const { log } = containerPaths(context.roots, name);
       if (!existsSync(log)) return;
-      const from = options.tail === undefined ? '+1' : options.tail;
-      const argv = ['tail', '-n', from, ...(options.follow ? ['-f'] : []), '--', log];
-      process.exitCode = await Bun.spawn(argv, { stdio: ['ignore', 'inherit', 'inherit'] }).exited;
+      const [supervisor] = processesIn(cgroupOf(ensureState(context.roots), name).supervisor);
+      const follow = options.follow && supervisor !== undefined ? ['-f', '-s', '0.2', `--pid=${supervisor}`] : [];
+      const from = options.tail ?? '+1';
+      const env = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== undefined));
+      becomeProgram(['tail', '-n', from, ...follow, '--', log], env as Record<string, string>, [0], restoreForExec);
     });
 };

@@ -29,6 +29,7 @@ export function reportError(error: unknown, debug = false): number {
   const message = messageOf(error);
   const hint = hintOf(error, message);
   process.stderr.write(`minict: ${oneLine(message)}\n`);
+  if (error instanceof MinictError) printDetails(error);
   if (hint !== undefined) process.stderr.write(`hint: ${oneLine(hint)}\n`);
   if (debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   return error instanceof MinictError ? error.exitCode : 125;
@@ -39,12 +40,21 @@ export function reportWarning(message: string, hint: string): void {
   process.stderr.write(`minict: warning: ${message}\nhint: ${hint}\n`);
 }
 
-/** Does `action` for each name, goes on after a failure, prints the names that worked; exit status is the worst. */
-export async function eachName(names: readonly string[], action: (name: string) => Promise<void>): Promise<void> {
+/** A failure that does not stop the verb. */
+export function reportFailure(failure: MinictError): void {
+  process.stderr.write(`minict: warning: ${oneLine(failure.message)}\n`);
+  printDetails(failure);
+}
+
+function printDetails({ details }: MinictError): void {
+  for (const line of details?.split('\n').filter(Boolean) ?? []) process.stderr.write(`  ${oneLine(line)}\n`);
+}
+
+/** Prints what `action` gives for each name, goes on after a failure; exit status is the worst. */
+export async function eachName(names: readonly string[], action: (name: string) => Promise<string>): Promise<void> {
   for (const name of names) {
     try {
-      await action(name);
-      print(`${name}\n`);
+      print(`${await action(name)}\n`);
     } catch (error) {
       process.exitCode = Math.max(Number(process.exitCode ?? 0), reportError(error));
     }

@@ -18,6 +18,7 @@ export const define: Define = (command, globals) => {
       await eachName(names, async (name) => {
         await stopByName(context, instance, name, graceMs);
         await startContainer(context, instance, name);
+        return name;
       });
     });
 };

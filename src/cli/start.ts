@@ -20,6 +20,9 @@ export const define: Define = (command, globals) => {
     const context = contextFrom(globals());
     if (await dryRun(context, options, names, START)) return;
     const instance = ensureState(context.roots);
-    await eachName(names, async (name) => void (await startContainer(context, instance, parseContainerName(name))));
+    await eachName(names, async (name) => {
+      await startContainer(context, instance, parseContainerName(name));
+      return name;
+    });
   });
 };

@@ -1,14 +1,14 @@
 /** minict stop */
 import { InvalidInputError } from '../errors.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { runStopCommands } from '../lifecycle/start.ts';
+import { runStopCommands } from '../lifecycle/services.ts';
 import { isRunning } from '../lifecycle/status.ts';
 import { stopContainer } from '../lifecycle/stop.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
 import type { Define } from './main.ts';
-import { eachName } from './report.ts';
+import { eachName, reportFailure } from './report.ts';
 
 export function parseGrace(text: string): number {
   const seconds = Number(text);
@@ -22,7 +22,7 @@ export async function stopByName(context: Context, instance: string, rawName: st
   const name = parseContainerName(rawName);
   const spec = await getContainer(context.roots, name);
   if (spec.stopCommands.length > 0 && isRunning(instance, name)) {
-    runStopCommands(context, instance, spec);
+    for (const failure of await runStopCommands(context, instance, spec)) reportFailure(failure);
   }
   await stopContainer(context, instance, name, graceMs);
 }
@@ -46,6 +46,9 @@ export const define: Define = (command, globals) => {
       const graceMs = parseGrace(options.time);
       if (await dryRun(context, options, names, stopping(graceMs))) return;
       const instance = ensureState(context.roots);
-      await eachName(names, (name) => stopByName(context, instance, name, graceMs));
+      await eachName(names, async (name) => {
+        await stopByName(context, instance, name, graceMs);
+        return name;
+      });
     });
 };

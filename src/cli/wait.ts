@@ -1,28 +1,46 @@
 /** minict wait: blocks until the main command ends; prints its exit status. */
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError } from '../errors.ts';
-import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { cgroupOf } from '../lifecycle/status.ts';
 import { parseContainerName } from '../spec/name.ts';
+import { readExitStatus } from '../state/exit-status.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import type { Define } from './main.ts';
-import { print } from './output.ts';
+import { eachName } from './report.ts';
 
 const POLL_MS = 20;
 
+async function waitForMain(context: Context, instance: string, name: string): Promise<string> {
+  await getContainer(context.roots, name);
+  const host = readCgroupHost();
+  const { supervisor } = cgroupOf(instance, name);
+  const never = () => new ConflictError(`cannot wait for ${name}: no main command has run`);
+  let fd: number;
+  try {
+    fd = openSync(containerPaths(context.roots, name).exit, 'r');
+  } catch {
+    throw never();
+  }
+  // By its descriptor: `run --rm` removes the file as soon as the program has ended.
+  const path = `/proc/self/fd/${fd}`;
+  try {
+    while (isPopulated(host, supervisor) && readExitStatus(path) === undefined) await Bun.sleep(POLL_MS);
+    const status = readExitStatus(path);
+    if (status === undefined) throw new ConflictError(`cannot tell how ${name} ended: its supervisor was killed`);
+    return String(status);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 export const define: Define = (command, globals) => {
-  command.argument('<name>').action(async (rawName: string) => {
+  command.argument('<name...>').action(async (names: string[]) => {
     requireRoot('wait');
     const context = contextFrom(globals());
     const instance = ensureState(context.roots);
-    const name = parseContainerName(rawName);
-    await getContainer(context.roots, name);
-    const { exit } = containerPaths(context.roots, name);
-    const { supervisor } = cgroupOf(instance, name);
-    while (isPopulated(readCgroupHost(), supervisor)) await Bun.sleep(POLL_MS);
-    if (!existsSync(exit)) throw new ConflictError(`cannot wait for ${name}: no main command has run`);
-    print(`${readFileSync(exit, 'utf8').split(' ')[0]}\n`);
+    await eachName(names, (name) => waitForMain(context, instance, parseContainerName(name)));
   });
 };

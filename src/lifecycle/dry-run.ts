@@ -8,8 +8,9 @@ import { ConflictError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
 import { type ContainerFacts, planBringUp, planHost } from '../plan/container.ts';
 import { runLines, undoLines } from '../plan/shell.ts';
-import { containerEnv, enterArgv, programEnv, supervisorArgv } from '../process/enter.ts';
-import { cleanEnvArgv, planKill, planProgram, planTerminate } from '../process/steps.ts';
+import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
+import { planKill, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
+import { supervisorArgv } from '../process/supervisor.ts';
 import { Journal } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { type NetworkRecord, readNetwork } from '../state/network.ts';
@@ -101,9 +102,10 @@ export function programLines(context: Context, spec: ContainerSpec, main: 'attac
   if (main === 'attached') return runLines([...services, planInside(context, spec, 'main command', spec.command)]);
   const paths = containerPaths(context.roots, spec.name);
   const cgroup = cgroupOf(instanceForScripts(context), spec.name);
-  const supervisor = supervisorArgv(cgroup, paths.dir, enterArgv(placeOf(spec, paths), { argv: spec.command }));
-  const argv = cleanEnvArgv(programEnv(containerEnv(spec)), supervisor);
-  return runLines([...services, step('main', 'main command, and what waits for it', { kind: 'run', argv })]);
+  const supervisor = supervisorArgv(cgroup, paths.exit, enterArgv(placeOf(spec, paths), { argv: spec.command }));
+  const env = programEnv(containerEnv(spec));
+  const why = 'main command, and what waits for it';
+  return runLines([...services, planSupervised(why, cgroup.enterSupervisor, paths.log, env, supervisor)]);
 }
 
 export async function startLines(context: Context, name: string): Promise<string> {

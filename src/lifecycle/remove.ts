@@ -2,9 +2,9 @@
 import { existsSync, rmSync, unlinkSync } from 'node:fs';
 import { killAll, readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError, HostError, MinictError } from '../errors.ts';
+import { requireTools } from '../host/tool.ts';
 import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import { requireTools } from '../runner/spawn.ts';
 import { undoAll } from '../runner/undo.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';

@@ -1,5 +1,4 @@
 /** What a container is doing, from the kernel: its namespaces, links, mounts, cgroup. Reads only. */
-import { existsSync, readFileSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
 import { HostError } from '../errors.ts';
 import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
@@ -8,6 +7,7 @@ import { readToolOutput } from '../host/tool-output.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { readExitStatus } from '../state/exit-status.ts';
 import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import type { Part } from '../step.ts';
@@ -74,7 +74,7 @@ export async function readStatus(
   links: ReadonlyMap<string, HostLink>,
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
-  const exitCode = existsSync(paths.exit) ? Number(readFileSync(paths.exit, 'utf8').split(' ')[0]) : undefined;
+  const exitCode = readExitStatus(paths.exit);
   const state = new Journal(paths.journal).salvage();
   const broken = (...missing: string[]): Status => ({ state: 'broken', missing, exitCode });
   if (state?.damaged) return broken(`journal ${paths.journal} (damaged)`);

@@ -5,8 +5,8 @@
 import { existsSync } from 'node:fs';
 import { type CgroupHost, killAll, readCgroupHost, signalAll, waitUntilEmpty } from '../cgroup/cgroup.ts';
 import { HostError } from '../errors.ts';
+import { requireTools } from '../host/tool.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import { requireTools } from '../runner/spawn.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';

@@ -1,17 +1,10 @@
 /** Becoming a container's program. This process is in the payload cgroup already. */
 import { closeSync, openSync, statfsSync } from 'node:fs';
-import { HostError } from '../errors.ts';
+import { toolPath } from '../host/tool.ts';
 import type { Place } from '../spec/place.ts';
 
 /** f_type of statfs(2), from linux/magic.h. */
 const NSFS = 0x6e736673;
-
-function absolute(tool: string): string {
-  const path = Bun.which(tool);
-  if (path === null)
-    throw new HostError(`cannot run ${tool}: not found in PATH`, { hint: 'apt-get install util-linux' });
-  return path;
-}
 
 /** A namespace's file that somebody unmounted or removed; nsenter(1) would end with 1, as programs do. */
 export function missingNamespace({ netns, utsns, mntns }: Place): string | undefined {
@@ -34,7 +27,7 @@ export function becomeProgram(
   silent: readonly number[],
   prepare: (softFileLimit: number) => void,
 ): never {
-  const tool = absolute(argv[0] ?? '');
+  const tool = toolPath(argv[0] ?? '');
   for (const fd of silent) {
     // open(2) takes the lowest free number: this is the same descriptor again.
     closeSync(fd);

@@ -1,5 +1,6 @@
-/** How a program gets into a container: its environment, and `nsenter … chroot …` as an argv. Pure. */
+/** How a program gets into a container: its environment, its cgroup, and `nsenter … chroot …`, as an argv. */
 import { join } from 'node:path';
+import { toolPath } from '../host/tool.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import type { User } from './user.ts';
@@ -42,34 +43,16 @@ export function enterArgv(place: Place, program: Program): string[] {
   // chroot(1) always starts in /; a working directory is entered inside, where its symlinks cannot lead out.
   const workdir = program.workdir === undefined ? [] : ['/bin/sh', '-c', IN_WORKDIR, join('/', program.workdir)];
   return [
-    ...['nsenter', ...mount, `--net=${place.netns}`, `--uts=${place.utsns}`],
-    ...['chroot', ...user, place.rootfs, ...workdir, ...program.argv],
+    ...[toolPath('nsenter'), ...mount, `--net=${place.netns}`, `--uts=${place.utsns}`],
+    ...[toolPath('chroot'), ...user, place.rootfs, ...workdir, ...program.argv],
   ];
 }
 
+/** Line of a script whose $0 is the cgroup's file. Descriptor 3, a lock if anything, is held until then. */
+export const ENTER_CGROUP = 'echo 0 >"$0" || exit 125; exec 3>&-';
+
 /** A process enters a cgroup before the exec, so nothing it starts can be outside. */
-export function inCgroupArgv(enter: string, argv: readonly string[]): string[] {
-  return ['sh', '-c', 'echo 0 >"$0" || exit 125; exec "$@"', enter, ...argv];
-}
-
-/**
- * The main command's supervisor: a waiting sh of about 0.3 MB PSS that appends the output to the log and records the
- * exit status. It is in the supervisor cgroup, the program in payload.
- */
-const SUPERVISOR = `
-payload=$1; dir=$2; shift 2
-exec </dev/null >>"$dir/log" 2>&1
-trap : HUP INT QUIT TERM
-sh -c 'echo 0 >"$0" || exit 125; exec "$@"' "$payload" "$@"; status=$?
-echo "$status $(date +%s)" >"$dir/exit.tmp" && mv "$dir/exit.tmp" "$dir/exit"
-`;
-
-/** What forks the supervisor is in its cgroup already: when that has ended, the supervisor is there for a stop to see. */
-export function supervisorArgv(
-  cgroups: { enterSupervisor: string; enterPayload: string },
-  dir: string,
-  argv: readonly string[],
-): string[] {
-  const supervisor = ['sh', '-c', SUPERVISOR, 'minict-supervisor', cgroups.enterPayload, dir, ...argv];
-  return inCgroupArgv(cgroups.enterSupervisor, ['setsid', '--fork', ...supervisor]);
+export function inCgroupArgv(enter: string, argv: readonly string[], first = ':'): string[] {
+  const script = `${first}; umask 022; ulimit -S -n 1024 2>/dev/null; ${ENTER_CGROUP}; exec "$@"`;
+  return [toolPath('sh'), '-c', script, enter, ...argv];
 }

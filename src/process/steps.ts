@@ -2,9 +2,9 @@
  * What minict does with a container's processes, as steps for a script: programs into it, and their end. minict itself
  * does the same by system calls.
  */
+import { toolPath } from '../host/tool.ts';
 import type { Step } from '../step.ts';
-
-const IN_CGROUP = 'echo 0 >"$0" || exit 125; exec "$@" </dev/null';
+import { inCgroupArgv } from './enter.ts';
 
 /** `argv` with just this environment. */
 export function cleanEnvArgv(env: Readonly<Record<string, string>>, argv: readonly string[]): string[] {
@@ -18,14 +18,35 @@ export function planProgram(
   env: Readonly<Record<string, string>>,
   argv: readonly string[],
 ): Step {
-  const words = cleanEnvArgv(env, ['sh', '-c', IN_CGROUP, enterPayload, ...argv]);
+  const words = cleanEnvArgv(env, inCgroupArgv(enterPayload, argv, 'exec </dev/null'));
+  return { id: why, why, run: { kind: 'run', argv: words } };
+}
+
+/** A main command that nobody is attached to. What forks its supervisor is in that one's cgroup, so a stop sees it. */
+export function planSupervised(
+  why: string,
+  enterSupervisor: string,
+  log: string,
+  env: Readonly<Record<string, string>>,
+  supervisor: readonly string[],
+): Step {
+  const detach = [
+    toolPath('setsid'),
+    '--fork',
+    toolPath('sh'),
+    '-c',
+    'exec >>"$0" 2>&1; exec "$@"',
+    log,
+    ...supervisor,
+  ];
+  const words = cleanEnvArgv(env, inCgroupArgv(enterSupervisor, detach, 'exec </dev/null'));
   return { id: why, why, run: { kind: 'run', argv: words } };
 }
 
 const PIDS = 'pids() { find "$0" -name cgroup.procs -exec cat {} + 2>/dev/null; }';
 const TERMINATE = `
 ${PIDS}
-for pid in $(pids); do kill -s TERM "$pid"; kill -s CONT "$pid"; done
+for pid in $(pids); do kill -s TERM "$pid"; kill -s CONT "$pid"; done 2>/dev/null
 tenths=$1
 while [ -n "$(pids)" ] && [ "$tenths" -gt 0 ]; do sleep 0.1; tenths=$((tenths - 1)); done
 `;

@@ -1,5 +1,5 @@
 /** Child processes of plans: a bare spawn, since this is the hot path. argv arrays only, never a shell string. */
-import { HostError } from '../errors.ts';
+import { missingTool } from '../host/tool.ts';
 
 export interface Outcome {
   readonly exitCode: number;
@@ -10,28 +10,6 @@ export interface SpawnContext {
   /** Descriptors of locks: a child that outlives a killed minict keeps the next one waiting. */
   readonly lockFds: readonly number[];
   readonly verbose: boolean;
-}
-
-const PACKAGES: Readonly<Record<string, string>> = {
-  ip: 'iproute2',
-  unshare: 'util-linux',
-  nsenter: 'util-linux',
-  mount: 'mount',
-  umount: 'mount',
-  chroot: 'coreutils',
-  rm: 'coreutils',
-  sh: 'dash',
-};
-
-function missing(tool: string): HostError {
-  const name = PACKAGES[tool];
-  return new HostError(`cannot run ${tool}: not found in PATH`, name ? { hint: `apt-get install ${name}` } : {});
-}
-
-/** Throws HostError where one of the tools of plans, and of the way back, is missing: better none than half. */
-export function requireTools(): void {
-  const tool = Object.keys(PACKAGES).find((name) => Bun.which(name) === null);
-  if (tool !== undefined) throw missing(tool);
 }
 
 /**
@@ -57,6 +35,6 @@ function spawn(argv: readonly string[], stdio: unknown[]) {
     return Bun.spawn([...argv], { stdio: stdio as never, env: toolEnv });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw missing(argv[0] ?? '');
+    throw missingTool(argv[0] ?? '');
   }
 }

@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Host } from '../helpers/host.ts';
 
@@ -73,21 +71,6 @@ describe('processes', () => {
     expect(host.minict('exec', 'p1', 'true')).toMatchObject({ status: 125 });
     expect(host.minict('start', 'p1').stdout).toBe('p1\n');
     expect(host.minict('exec', 'p1', 'true').status).toBe(0);
-  });
-
-  test('a main command is supervised: logs, wait, exit status', () => {
-    expect(host.minict('run', '-d', 'm1', '--', 'sh', '-c', 'echo out; echo err >&2; exit 3').stdout).toBe('m1\n');
-    expect(host.minict('wait', 'm1').stdout).toBe('3\n');
-    expect(host.minict('logs', 'm1').stdout).toBe('out\nerr\n');
-    host.minict('rm', 'm1');
-  });
-
-  test('run --rm gives the program its status and leaves nothing', () => {
-    expect(host.minict('run', '--rm', 'r1', '--', 'sh', '-c', 'echo hi; exit 5')).toMatchObject({
-      status: 5,
-      stdout: 'hi\n',
-    });
-    expect(existsSync(join(host.root, 'containers/r1'))).toBe(false);
   });
 
   test('services start in order', () => {

@@ -1,0 +1,35 @@
+/** Host tools by name: where they are, and which package brings a missing one. */
+import { HostError } from '../errors.ts';
+
+const PACKAGES: Readonly<Record<string, string>> = {
+  ip: 'iproute2',
+  unshare: 'util-linux',
+  nsenter: 'util-linux',
+  setsid: 'util-linux',
+  mount: 'mount',
+  umount: 'mount',
+  chroot: 'coreutils',
+  rm: 'coreutils',
+  sh: 'dash',
+  tail: 'coreutils',
+};
+
+const PLAN_TOOLS = ['ip', 'unshare', 'nsenter', 'mount', 'umount', 'chroot', 'rm', 'sh'];
+
+export function missingTool(tool: string): HostError {
+  const name = PACKAGES[tool];
+  return new HostError(`cannot run ${tool}: not found in PATH`, name ? { hint: `apt-get install ${name}` } : {});
+}
+
+/** Throws HostError where one that plans, or the way back, may need is missing: better none than half. */
+export function requireTools(): void {
+  const tool = PLAN_TOOLS.find((name) => Bun.which(name) === null);
+  if (tool !== undefined) throw missingTool(tool);
+}
+
+/** Absolute, for where the PATH is a container's. Throws HostError. */
+export function toolPath(tool: string): string {
+  const path = Bun.which(tool);
+  if (path === null) throw missingTool(tool);
+  return path;
+}

@@ -1,0 +1,54 @@
+/** The main command of a container: under its supervisor, with its output in the log or at the caller's terminal. */
+import { closeSync, openSync } from 'node:fs';
+import { isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
+import { HostError } from '../errors.ts';
+import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
+import { handOnSignals, supervisorArgv } from '../process/supervisor.ts';
+import type { ContainerSpec } from '../spec/container.ts';
+import { clearExitStatus, readExitStatus } from '../state/exit-status.ts';
+import type { Lock } from '../state/locks.ts';
+import { containerPaths } from '../state/paths.ts';
+import type { Context } from './context.ts';
+import { placeOf } from './place.ts';
+import { cgroupOf } from './status.ts';
+
+/** How a caller stays with the main command. */
+export interface Attachment {
+  /** stdin is one: the program shares the caller's session, for job control, and TERM. */
+  readonly terminal: boolean;
+  readonly stdin: boolean;
+}
+
+/**
+ * Starts it, under the container's lock; returns once the supervisor is where stop and wait see it. What is returned
+ * waits for the exit status; signals are handed on until then, for who is attached.
+ */
+export async function startMain(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  lock: Lock,
+  attachment: Attachment | undefined,
+): Promise<() => Promise<number>> {
+  const paths = containerPaths(context.roots, spec.name);
+  clearExitStatus(paths.exit);
+  const cgroups = cgroupOf(instance, spec.name);
+  const program = enterArgv(placeOf(spec, paths), { argv: spec.command });
+  const log = attachment === undefined ? openSync(paths.log, 'a', 0o600) : undefined;
+  const child = Bun.spawn(supervisorArgv(cgroups, paths.exit, program), {
+    stdio: [attachment?.stdin ? 'inherit' : 'ignore', log ?? 'inherit', log ?? 'inherit', lock.fd],
+    env: programEnv(containerEnv(spec), { term: attachment?.terminal ? process.env.TERM : undefined }),
+    detached: !attachment?.terminal,
+  });
+  // At once: a signal may come as soon as the program is there.
+  if (attachment !== undefined) handOnSignals(child.pid, attachment.terminal);
+  if (log !== undefined) closeSync(log);
+  const host = readCgroupHost();
+  const hasBegun = () => isPopulated(host, cgroups.supervisor) || readExitStatus(paths.exit) !== undefined;
+  while (!hasBegun() && child.exitCode === null && child.signalCode === null) await Bun.sleep(1);
+  if (!hasBegun()) {
+    throw new HostError(`cannot start ${spec.name}: its supervisor ended`, { hint: `minict logs ${spec.name}` });
+  }
+  if (attachment === undefined) child.unref();
+  return () => child.exited;
+}
