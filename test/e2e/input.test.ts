@@ -65,6 +65,7 @@ test.each([
   ...['instance', 'networks', 'minict0', 'default', 'all', '0', 'constructor', 'tasks', 'cgroup.procs', 'memory.max'],
   ...['notify_on_release', 'a..b', 'UP_per-Case.x', 've-a', 'exactly10c', 'x'.repeat(63)],
 ])('a container can be called %s', async (name) => {
+  await linksSettle(host);
   const before = host.snapshot();
   expectCreated(host, name);
   expect(host.minict('exec', name, 'hostname').stdout).toBe(`${name}\n`);
