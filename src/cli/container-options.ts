@@ -14,6 +14,7 @@ import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
 import { parseEnv } from './env.ts';
+import { repeatable } from './repeatable.ts';
 import { reportWarning } from './report.ts';
 
 /** As commander hands them over. */
@@ -32,8 +33,6 @@ export interface ContainerOptions {
   readonly env: readonly string[];
 }
 
-const collect = (value: string, before: string[]) => [...before, value];
-
 export function addContainerOptions(command: Command): Command {
   return command
     .option('--image <image>', 'image name, directory or tarball (default: base)')
@@ -45,9 +44,9 @@ export function addContainerOptions(command: Command): Command {
     .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .option('--no-network', 'only a loopback')
     .addOption(new Option('--mounts <where>', 'where the mounts are').choices(['private', 'host']).default('private'))
-    .option('--service <cmd>', 'command that start runs, through /bin/sh -c', collect, [])
-    .option('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c', collect, [])
-    .option('-e, --env <K=V>', 'environment', collect, []);
+    .addOption(repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c'))
+    .addOption(repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c'))
+    .addOption(repeatable('-e, --env <K=V>', 'environment'));
 }
 
 function requireNetworkFor({ network, ip, gateway, macAddress, mtu }: ContainerOptions): void {

@@ -13,8 +13,7 @@ import { type ContainerPaths, containerPaths } from '../state/paths.ts';
 import { readInRoot } from '../storage/resolve.ts';
 import { parseEnv, readEnvFile } from './env.ts';
 import type { Define } from './main.ts';
-
-const collect = (value: string, before: string[]) => [...before, value];
+import { repeatable } from './repeatable.ts';
 
 interface ExecOptions {
   readonly interactive?: boolean;
@@ -33,8 +32,8 @@ export const define: Define = (command, globals) => {
     .option('-i, --interactive', 'pass stdin on')
     .option('-t, --tty', 'needs a terminal')
     .option('-d, --detach', 'do not wait')
-    .option('-e, --env <K=V>', 'environment', collect, [])
-    .option('--env-file <file>', 'environment, a K=V a line', collect, [])
+    .addOption(repeatable('-e, --env <K=V>', 'environment'))
+    .addOption(repeatable('--env-file <file>', 'environment, a K=V a line'))
     .option('-u, --user <user[:group]>', 'user, resolved inside')
     .option('-w, --workdir <dir>', 'working directory, inside')
     .passThroughOptions()
