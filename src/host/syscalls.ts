@@ -10,6 +10,8 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 const CLOSE_RANGE_CLOEXEC = 4;
 const RLIMIT_NOFILE = 7;
+const AF_NETLINK = 16;
+const SOCK_RAW_CLOEXEC = 0o2000003;
 
 type Libc = ReturnType<typeof open>;
 
@@ -21,6 +23,9 @@ function open() {
     syscall: { args: ['i64', 'u64', 'u64', 'u64'], returns: 'i64' },
     isatty: { args: ['i32'], returns: 'i32' },
     if_nametoindex: { args: ['cstring'], returns: 'u32' },
+    socket: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
+    send: { args: ['i32', 'ptr', 'u64', 'i32'], returns: 'i64' },
+    recv: { args: ['i32', 'ptr', 'u64', 'i32'], returns: 'i64' },
   }).symbols;
 }
 
@@ -84,4 +89,28 @@ export function restoreForExec(softFileLimit: number): void {
   }
   // close_range(2) has the same number on x86-64 and arm64.
   c.syscall(436n, 3n, 0xffffffffn, BigInt(CLOSE_RANGE_CLOEXEC));
+}
+
+/** A netlink(7) socket. */
+export interface NetlinkSocket {
+  send(request: Buffer): boolean;
+  /** One packet, 64 KiB at most; undefined for an error. */
+  receive(): Buffer | undefined;
+  close(): void;
+}
+
+/** Undefined where the kernel does not speak `protocol`. */
+export function openNetlink(protocol: number): NetlinkSocket | undefined {
+  const c = symbols();
+  const fd = c.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol);
+  if (fd < 0) return undefined;
+  return {
+    send: (request) => c.send(fd, request, BigInt(request.length), 0) >= 0n,
+    receive: () => {
+      const packet = Buffer.alloc(65536);
+      const size = Number(c.recv(fd, packet, BigInt(packet.length), 0));
+      return size > 0 ? packet.subarray(0, size) : undefined;
+    },
+    close: () => closeSync(fd),
+  };
 }
