@@ -57,7 +57,7 @@ if [ -e "$0/cgroup.kill" ]; then
   echo 1 >"$0/cgroup.kill"
 else
   echo FROZEN >"$0/freezer.state"
-  for pid in $(pids); do kill -s KILL "$pid"; done
+  for pid in $(pids); do kill -s KILL "$pid" 2>/dev/null; done
   echo THAWED >"$0/freezer.state"
 fi
 while [ -n "$(pids)" ]; do sleep 0.01; done
