@@ -35,13 +35,15 @@ export async function startMain(
   const cgroups = cgroupOf(instance, spec.name);
   const program = enterArgv(placeOf(spec, paths), { argv: spec.command });
   const log = attachment === undefined ? openSync(paths.log, 'a', 0o600) : undefined;
+  // Before there is a program: it may be far before this process goes on.
+  let pid: number | undefined;
+  if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid);
   const child = Bun.spawn(supervisorArgv(cgroups, paths.exit, program), {
     stdio: [attachment?.stdin ? 'inherit' : 'ignore', log ?? 'inherit', log ?? 'inherit', lock.fd],
     env: programEnv(containerEnv(spec), { term: attachment?.terminal ? process.env.TERM : undefined }),
     detached: !attachment?.terminal,
   });
-  // At once: a signal may come as soon as the program is there.
-  if (attachment !== undefined) handOnSignals(child.pid, attachment.terminal);
+  pid = child.pid;
   if (log !== undefined) closeSync(log);
   const host = readCgroupHost();
   const hasBegun = () => isPopulated(host, cgroups.supervisor) || readExitStatus(paths.exit) !== undefined;

@@ -32,10 +32,10 @@ export function supervisorArgv(
 const HANDED_ON = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;
 
 /**
- * Signals to this process go to the supervisor's program; those that this process was told to ignore (nohup) do not. From
- * a terminal the program gets INT and QUIT itself.
+ * Signals to this process go to the supervisor's program, once there is one; those that this process was told to ignore
+ * (nohup) do not. From a terminal the program gets INT and QUIT itself.
  */
-export function handOnSignals(supervisorPid: number, terminal: boolean): void {
+export function handOnSignals(terminal: boolean, supervisorPid: () => number | undefined): void {
   const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
   const ignored = BigInt(`0x${mask}`);
   for (const [name, number] of Object.entries(HANDED_ON) as [keyof typeof HANDED_ON, number][]) {
@@ -49,12 +49,13 @@ export function handOnSignals(supervisorPid: number, terminal: boolean): void {
 
 const RETRY_MS = 5;
 
-/** The supervisor has one child, soon, and has not waited for it while it is listed. */
-function signalChild(pid: number, signal: NodeJS.Signals): void {
+/** The supervisor has one child, and has not waited for it while it is listed. */
+function signalChild(supervisorPid: () => number | undefined, signal: NodeJS.Signals): void {
+  const pid = supervisorPid();
   try {
-    const child = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'));
+    const child = pid === undefined ? 0 : Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'));
     if (child > 0) process.kill(child, signal);
-    else setTimeout(signalChild, RETRY_MS, pid, signal);
+    else setTimeout(signalChild, RETRY_MS, supervisorPid, signal).unref();
   } catch (error) {
     if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
