@@ -97,6 +97,30 @@ describe('what drops is warned of, and the rule of the warning helps', () => {
   });
 });
 
+test.each([
+  ['iptables-nft', 'iptables-nft -P FORWARD DROP'],
+  ['nft', nft('inet', 'own', 'forward', 'drop', [])],
+])('what drops traffic that leaves the network, by %s: doctor names the rules that help', (_, rules) => {
+  sh(`ip netns add far; ip link add far0 type veth peer name far1 netns far; ip addr add 10.99.0.1/24 dev far0
+    ip -n far addr add 10.99.0.2/24 dev far1; ip link set far0 up; ip -n far link set far1 up
+    ip -n far route add default via 10.99.0.1; sysctl -qw net.ipv4.ip_forward=1`);
+  const reaches = () => host.minict('exec', 'a1', 'ping', '-c1', '-W1', '10.99.0.2').status === 0;
+  const fixes = () => {
+    const checks = JSON.parse(host.minict('system', 'doctor', '--format', 'json').stdout);
+    return checks.flatMap((check: { name: string; fix?: string }) => (check.name === 'firewall' ? [check.fix] : []));
+  };
+  expect(reaches()).toBe(true);
+  expect(fixes()).toEqual([undefined]);
+  sh(`${rules}; ${unseen}`);
+  expect(reaches()).toBe(false);
+  const [fix, ...more] = fixes();
+  expect(more).toEqual([]);
+  sh(fix);
+  expect(reaches()).toBe(true);
+  expect(fixes()).toEqual([undefined]);
+  sh('ip link del far0; ip netns del far');
+});
+
 describe('what drops nothing is not warned of', () => {
   test.each([
     ['accept', nft('ip', 'filter', 'FORWARD', 'accept', [])],
