@@ -1,16 +1,23 @@
 #!/bin/sh
 # Prepares the host and the tree, then builds, tests, checks or installs minict.
-# Usage: prepare.sh build|test|check|setup      (test: more words go to vitest)
+# Usage: prepare.sh build|test|check|setup|need      (test: more words go to vitest; need: names of Debian packages)
 set -eu
 
 cd "$(dirname "$0")/.."
 
-if [ "$(id -u)" -eq 0 ]; then SUDO=; else SUDO=sudo; fi
+BUSYBOX=/usr/local/lib/minict/busybox
 
 say() { printf 'prepare: %s\n' "$*"; }
 die() {
   printf 'prepare: %s\n' "$*" >&2
   exit 1
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else
+    command -v sudo >/dev/null 2>&1 || die "not root, and sudo is not installed: cannot run $*"
+    sudo "$@"
+  fi
 }
 
 installed() {
@@ -27,11 +34,34 @@ need() {
     installed "$package" || missing="$missing $package"
   done
   [ -n "$missing" ] || return 0
-  command -v apt-get >/dev/null 2>&1 || die "apt-get not found; please install:$missing"
+  if ! command -v apt-get >/dev/null 2>&1; then
+    say "apt-get not found; if something is missing below, install what Debian calls$missing"
+    return 0
+  fi
   say "installing$missing"
-  $SUDO apt-get update
+  update_lists
   # shellcheck disable=SC2086 # one word for each package
-  $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends --no-remove $missing ||
+    die "cannot install$missing: apt-get failed, as shown above"
+}
+
+update_lists() { as_root apt-get update || say 'apt-get update failed; going on with the lists that are there'; }
+
+# The image `base` is made of a static busybox. Debian's package of it conflicts with its package `busybox`, which many
+# hosts have and which is not ours to remove: there the program is taken out of the package.
+need_busybox() {
+  if ! installed busybox; then
+    need busybox-static
+    return
+  fi
+  [ ! -e "$BUSYBOX" ] || return 0
+  say "taking $BUSYBOX out of the package busybox-static"
+  update_lists
+  scratch=$(mktemp -d)
+  (cd "$scratch" && apt-get download busybox-static && dpkg-deb -x busybox-static*.deb tree) ||
+    die 'cannot get busybox-static: apt-get failed, as shown above'
+  as_root install -D -m 755 "$(find "$scratch/tree" -type f -path '*/bin/busybox')" "$BUSYBOX"
+  rm -r "$scratch"
 }
 
 need_modules() {
@@ -61,10 +91,11 @@ build() {
 }
 
 run_tests() {
-  need iproute2 util-linux busybox-static xz-utils zstd shellcheck python3 curl strace procps nftables iptables
+  need_busybox
+  need iproute2 util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables
   build
   # The native config loader writes no temporary file into node_modules.
-  $SUDO "$bun" --bun node_modules/vitest/vitest.mjs run --configLoader native "$@"
+  as_root "$bun" --bun node_modules/vitest/vitest.mjs run --configLoader native "$@"
 }
 
 check() {
@@ -79,9 +110,10 @@ check() {
 }
 
 setup() {
+  need_busybox
   need iproute2 util-linux
   build
-  $SUDO install -m 755 dist/minict /usr/local/bin/minict
+  as_root install -m 755 dist/minict /usr/local/bin/minict
   say 'installed /usr/local/bin/minict'
 }
 
@@ -92,8 +124,9 @@ case $verb in
   test) run_tests "$@" ;;
   check) check ;;
   setup) setup ;;
+  need) need "$@" ;;
   *)
-    echo "usage: $0 build|test|check|setup" >&2
+    echo "usage: $0 build|test|check|setup|need" >&2
     exit 2
     ;;
 esac

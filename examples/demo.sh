@@ -6,6 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" -eq 0 ]; then SUDO=; else SUDO=sudo; fi
+state=/var/lib/minict
 cache=/var/cache/minict-demo
 key=$cache/id_ed25519
 minict=$PWD/dist/minict
@@ -20,8 +21,9 @@ minict() { $SUDO "$minict" "$@"; }
 has_image() { minict image ls -q | grep -qxF "$1"; }
 has_container() { minict inspect "$1" >/dev/null 2>&1; }
 
-# The demo removes only what it made itself; a file in the cache marks each.
+# The demo removes only what it made itself; a file in the cache marks each, before it is made, as a demo can be stopped.
 mark() { $SUDO touch "$cache/made-$1"; }
+unmark() { $SUDO rm -f "$cache/made-$1"; }
 marked() { $SUDO test -e "$cache/made-$1"; }
 
 clean() {
@@ -42,23 +44,12 @@ clean() {
     headline 'Removing the default network, unless a container is in it'
     minict system prune
   fi
+  if marked state && [ -z "$(minict ps -a -q; minict image ls -q)" ]; then
+    headline "Removing $state"
+    $SUDO rm -rf --one-file-system "$state"
+  fi
   headline "Removing $cache"
   $SUDO rm -rf "$cache"
-}
-
-need() {
-  missing=
-  for package in "$@"; do
-    case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
-      'install ok installed') ;;
-      *) missing="$missing $package" ;;
-    esac
-  done
-  [ -n "$missing" ] || return 0
-  headline "Installing$missing"
-  $SUDO apt-get update
-  # shellcheck disable=SC2086 # one word for each package
-  $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
 }
 
 # image SUITE: builds it unless minict has it already.
@@ -68,8 +59,10 @@ image() {
     return 0
   fi
   headline "Building image web-$1: Debian $1 with nginx and sshd"
-  minict image build images/web "web-$1" --suite "$1" || return 1
   mark "web-$1"
+  minict image build images/web "web-$1" --suite "$1" && return 0
+  unmark "web-$1"
+  return 1
 }
 
 # create NAME IMAGE IP
@@ -80,17 +73,13 @@ create() {
     return 0
   fi
   headline "Creating $1 from $2 at $3"
-  if ! refusal=$(minict create "$1" --image "$2" --ip "$3" 2>&1 >/dev/null); then
-    printf '%s\n' "$refusal" >&2
-    # The host may have this subnet already; anything else is no reason to try another address.
-    case $refusal in
-      *overlap* | *route*) ;;
-      *) die "$1 could not be created" ;;
-    esac
-    headline "Letting minict choose the address of $1"
-    minict create "$1" --image "$2"
-  fi
   mark "$1"
+  minict create "$1" --image "$2" --ip "$3" && return 0
+  # The host may have this subnet, or another container this address.
+  headline "Letting minict choose the address of $1"
+  minict create "$1" --image "$2" && return 0
+  unmark "$1"
+  die "$1 could not be created"
 }
 
 address() {
@@ -122,8 +111,9 @@ esac
 
 headline 'Building minict'
 sh bin/prepare.sh build
-need busybox-static curl debian-archive-keyring iproute2 mmdebstrap openssh-client procps python3 util-linux
+sh bin/prepare.sh need curl debian-archive-keyring iproute2 mmdebstrap openssh-client procps python3 util-linux
 $SUDO mkdir -p "$cache"
+[ -e "$state" ] || mark state
 
 image bookworm || die 'the bookworm image could not be made'
 second=web-trixie

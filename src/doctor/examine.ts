@@ -8,7 +8,7 @@ import { checkKernel, checkLink, checkNamespaces, checkOverlay } from './kernel.
 import { checkForwarding, checkNeighbours, checkRoutes } from './network.ts';
 import { checkRoot, checkSelinux } from './security.ts';
 import { checkNetnsMount, checkStateFolder } from './storage.ts';
-import { checkTools, TOOLS } from './tools.ts';
+import { checkBusybox, checkTools, TOOLS } from './tools.ts';
 
 type Checks = readonly (readonly [name: string, check: () => Check | Check[] | Promise<Check | Check[]>])[];
 
@@ -18,6 +18,7 @@ export async function examine(host: Examined): Promise<Check[]> {
     ['root', checkRoot],
     ['kernel', checkKernel],
     ...TOOLS.map((tools) => [tools.name, () => checkTools(tools)] as const),
+    ['busybox', checkBusybox],
     ['namespaces', checkNamespaces],
     ['overlayfs', checkOverlay],
     ['state folder', () => checkStateFolder(host)],

@@ -1,5 +1,7 @@
 /** The host's tools: whether they are there, and new enough. */
+import { HostError } from '../errors.ts';
 import { readToolOutput } from '../host/tool-output.ts';
+import { findBusybox } from '../image/base.ts';
 import { atLeast, type Check, fail, isRoot, pass, warn } from './check.ts';
 
 interface Tools {
@@ -31,7 +33,6 @@ export const TOOLS: readonly Tools[] = [
   { name: 'gzip', package: 'gzip', tools: ['gzip'], without: 'no .tar.gz images' },
   { name: 'xz', package: 'xz-utils', tools: ['xz'], without: 'no .tar.xz images' },
   { name: 'zstd', package: 'zstd', tools: ['zstd'], without: 'no .tar.zst images' },
-  { name: 'busybox', package: 'busybox-static', tools: ['busybox'], without: 'no image base' },
   {
     name: 'bootstrap',
     package: 'mmdebstrap',
@@ -66,4 +67,14 @@ export async function checkTools(wanted: Tools): Promise<Check> {
   return minimum === undefined || atLeast(version, minimum)
     ? pass(name, `${found.join(' ')} ${version}`)
     : bad(name, `${version} is older than ${minimum.join('.')}`, install);
+}
+
+/** Not by PATH: the image `base` is made of a static one. */
+export function checkBusybox(): Check {
+  try {
+    return pass('busybox', findBusybox());
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    return warn('busybox', error.message, error.hint);
+  }
 }

@@ -23,8 +23,12 @@ function isStatic(path: string): boolean {
   );
 }
 
-function findBusybox(): string {
-  const busybox = ['/bin/busybox', '/usr/bin/busybox'].find((path) => existsSync(path) && isStatic(path));
+/** `npm run setup` puts one beside minict where Debian's package of it cannot be installed. */
+const BUSYBOXES = ['/usr/local/lib/minict/busybox', '/bin/busybox', '/usr/bin/busybox'];
+
+/** Throws HostError where the host has no static busybox. */
+export function findBusybox(): string {
+  const busybox = BUSYBOXES.find((path) => existsSync(path) && isStatic(path));
   if (busybox === undefined) {
     throw new HostError('cannot make image base: no static busybox', { hint: 'apt-get install busybox-static' });
   }

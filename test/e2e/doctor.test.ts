@@ -112,13 +112,21 @@ describe('tools', () => {
   test('all of them: each line names a Debian package that has the tool', () => {
     const checks = examine(['env', `PATH=${host.root}/none`, MINICT, ...DOCTOR]);
     const missing = checks.filter(({ detail }) => / not found in PATH( \(|$)/.test(detail));
-    expect(missing.map(({ name }) => name)).toEqual(expect.arrayContaining(['util-linux', 'tar', 'xz', 'busybox']));
+    expect(missing.map(({ name }) => name)).toEqual(expect.arrayContaining(['util-linux', 'iproute2', 'tar', 'xz']));
     for (const { name, detail, fix = '' } of missing) {
       if (name === 'bootstrap') continue;
       const files = host.run(['dpkg', '-L', fix.replace('apt-get install ', '')]).stdout.split('\n');
       const wanted = detail.replace(/^not tried: | not found.*/g, '').split(', ');
       for (const tool of wanted) expect(files).toContainEqual(expect.stringMatching(RegExp(`bin/${tool}$`)));
     }
+  });
+
+  test('a busybox that is not static', () => {
+    const lines =
+      'for f in /bin/busybox /usr/local/lib/minict/busybox; do test ! -e $f || mount --bind /bin/sh $f; done; exec "$@"';
+    const checks = examine(['unshare', '--mount', 'sh', '-ec', lines, 'sh', MINICT, ...DOCTOR]);
+    expect(lineOf('busybox', checks)).toMatchObject({ state: 'warn', fix: 'apt-get install busybox-static' });
+    expect(lineOf('busybox').state).toBe('pass');
   });
 
   test('an old one, and one of busybox', () => {
