@@ -16,7 +16,14 @@ die() {
   printf 'demo: %s\n' "$*" >&2
   exit 1
 }
-minict() { $SUDO "$minict" "$@"; }
+
+# Ctrl-C can reach minict alone (sudo gives it a terminal of its own): then the demo stops, too.
+minict() {
+  $SUDO "$minict" "$@" && return 0
+  status=$?
+  [ "$status" -lt 128 ] || exit "$status"
+  return "$status"
+}
 
 has_image() { minict image ls -q | grep -qxF "$1"; }
 has_container() { minict inspect "$1" >/dev/null 2>&1; }
@@ -40,13 +47,13 @@ clean() {
       minict image rm "$image"
     fi
   done
-  if marked network; then
-    headline 'Removing the default network, unless a container is in it'
+  if marked network || marked state; then
+    headline 'Removing the default network, unless a container is in it, and what a stopped demo has left'
     minict system prune
   fi
   if marked state && [ -z "$(minict ps -a -q; minict image ls -q)" ]; then
     headline "Removing $state"
-    $SUDO rm -rf --one-file-system "$state"
+    $SUDO rm -rf --one-file-system "$state" /run/minict
   fi
   headline "Removing $cache"
   $SUDO rm -rf "$cache"
@@ -70,6 +77,7 @@ create() {
   if has_container "$1"; then
     marked "$1" || die "a container $1 exists that this demo did not make; remove or rename it first"
     headline "Container $1 is there already"
+    minict start "$1"
     return 0
   fi
   headline "Creating $1 from $2 at $3"
