@@ -1,10 +1,10 @@
 /** minict image import|build|ls|rm. Recipes are loaded with the verb that needs them, as every other verb is. */
-import { listImages, removeImage } from '../image/store.ts';
+import { findImage, type Image, imageNames, removeImage } from '../image/store.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { ensureState, getContainer, listContainers } from '../state/store.ts';
 import type { Define } from './main.ts';
 import { print, table } from './output.ts';
-import { eachName } from './report.ts';
+import { eachName, reportError } from './report.ts';
 
 export const define: Define = (command, globals) => {
   command
@@ -36,7 +36,16 @@ export const define: Define = (command, globals) => {
     .option('-q, --quiet', 'names only')
     .action(async (options: { quiet?: boolean }) => {
       requireRoot('image ls');
-      const images = await listImages(contextFrom(globals()).roots);
+      const { roots } = contextFrom(globals());
+      const images: Image[] = [];
+      for (const name of imageNames(roots)) {
+        try {
+          const image = await findImage(roots, name);
+          if (image !== undefined) images.push(image);
+        } catch (error) {
+          process.exitCode = reportError(error);
+        }
+      }
       if (options.quiet) print(images.map((image) => `${image.name}\n`).join(''));
       else print(table([['NAME', 'ROOTFS'], ...images.map((image) => [image.name, image.rootfs])]));
     });

@@ -27,12 +27,13 @@ export async function findImage(roots: Roots, name: string): Promise<Image | und
   return { name, rootfs: paths.rootfs };
 }
 
-export async function listImages(roots: Roots): Promise<Image[]> {
+/** Names of all images, in order; one may turn out to be damaged. */
+export function imageNames(roots: Roots): string[] {
   const dir = join(roots.root, 'images');
   if (!existsSync(dir)) return [];
-  const names = readdirSync(dir).filter((name) => !name.startsWith('.'));
-  const images = await Promise.all(names.sort().map((name) => findImage(roots, name)));
-  return images.filter((image) => image !== undefined);
+  return readdirSync(dir)
+    .filter((name) => !name.startsWith('.'))
+    .sort();
 }
 
 /** Throws NotFoundError, or ConflictError while containers use it. */

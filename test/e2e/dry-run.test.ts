@@ -1,7 +1,8 @@
 /** --dry-run: scripts that write nothing when they are printed, need no minict, and do to the kernel what it would. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { linksSettle } from '../helpers/expect.ts';
 import { eventually, Host, type Result } from '../helpers/host.ts';
 import { kernelView } from '../helpers/kernel-view.ts';
 
@@ -48,6 +49,9 @@ test('on a host that never saw minict, a script makes all that a container needs
   await host.linksGone(/v1-eth0/);
   expect(readdirSync(join(host.root, 'containers'))).toEqual([]);
   expect(host.snapshot().run.filter((path) => path.includes('v1'))).toEqual([]);
+  const group = /^mkdir -p (\S+minict-00000000)$/m.exec(script)?.[1] ?? '';
+  expect(readdirSync(group, { withFileTypes: true }).filter((entry) => entry.isDirectory())).toEqual([]);
+  rmdirSync(group);
   // The bridge of a script is nobody's, and minict refuses it.
   expect(host.minict('create', 'v1').stderr).toContain("not this minict's");
   host.run(['ip', 'link', 'del', 'minict0']);
@@ -57,6 +61,8 @@ describe('a script leaves the kernel as the verb does', () => {
   beforeAll(() => {
     expect(host.minict('create', 'other').stderr).toBe('');
   });
+
+  beforeEach(() => linksSettle(host));
 
   test.each([
     [[]],

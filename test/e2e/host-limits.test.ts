@@ -187,7 +187,7 @@ test.each<[string, string[][]]>([
     'images/base/image.json',
     [
       ['create', 'c2'],
-      ['image', 'ls'],
+      ['image', 'ls', '-q'],
       ['image', 'rm', 'base'],
     ],
   ],

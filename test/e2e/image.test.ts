@@ -33,6 +33,16 @@ describe('--image', () => {
     expect(images()).not.toContain('lab');
   });
 
+  test('ls names a damaged image, and lists the others', () => {
+    const folder = join(host.root, 'images', 'hurt');
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'image.json'), '{');
+    const { status, stdout, stderr } = host.minict('image', 'ls', '-q');
+    expect({ status, stdout }).toEqual({ status: 125, stdout: 'base\n' });
+    expect(stderr).toContain('cannot read image hurt');
+    host.run(['rm', '-r', folder]);
+  });
+
   test('a folder is used in place and stays as it is; base is a recipe, too', () => {
     const recipe = join(process.cwd(), 'images', 'base');
     expect(host.minict('image', 'build', recipe, 'built')).toEqual({ status: 0, stdout: 'built\n', stderr: '' });
