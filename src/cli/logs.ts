@@ -1,6 +1,6 @@
 /** minict logs: what services and the main command wrote; becomes the host's own tail. */
 import { existsSync } from 'node:fs';
-import { processesIn } from '../cgroup/cgroup.ts';
+import { processesIn } from '../cgroup/processes.ts';
 import { InvalidInputError } from '../errors.ts';
 import { restoreForExec } from '../host/syscalls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';

@@ -1,6 +1,7 @@
 /** minict wait: blocks until the main command ends; prints its exit status. */
 import { closeSync, openSync } from 'node:fs';
-import { isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
+import { readCgroupHost } from '../cgroup/cgroup.ts';
+import { isPopulated } from '../cgroup/processes.ts';
 import { ConflictError } from '../errors.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { cgroupOf } from '../lifecycle/status.ts';

@@ -8,7 +8,7 @@ import { atLeast, type Check, pass } from './check.ts';
 export function checkCgroup(): Check {
   const { version, mountPoint } = readCgroupHost();
   if (version === 1) return pass('cgroup', `v1 freezer at ${mountPoint}`);
-  const kill = hasKill(mountPoint) ? 'cgroup.kill' : 'no cgroup.kill: freeze and kill instead';
+  const kill = hasKill(mountPoint) ? 'cgroup.kill' : 'no cgroup.kill: each process is killed';
   return pass('cgroup', `v2 at ${mountPoint}, ${kill}`);
 }
 

@@ -20,7 +20,7 @@ function open() {
     flock: { args: ['i32', 'i32'], returns: 'i32' },
     signal: { args: ['i32', 'u64'], returns: 'u64' },
     prlimit: { args: ['i32', 'i32', 'ptr', 'ptr'], returns: 'i32' },
-    syscall: { args: ['i64', 'u64', 'u64', 'u64'], returns: 'i64' },
+    syscall: { args: ['i64', 'u64', 'u64', 'u64', 'u64'], returns: 'i64' },
     isatty: { args: ['i32'], returns: 'i32' },
     if_nametoindex: { args: ['cstring'], returns: 'u32' },
     socket: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
@@ -62,6 +62,31 @@ export function takeLock(path: string, mode: 'shared' | 'exclusive', wait = true
   }
 }
 
+/** Descriptors open at a time. */
+const PIDFDS = 256;
+
+/**
+ * Sends signals to those of the processes that are `members` (read again) once they are held by a pidfd: a number that
+ * was given to another process meanwhile is not in there. Processes that have ended are passed over.
+ */
+export function signalProcesses(
+  pids: readonly number[],
+  signals: readonly number[],
+  members: () => ReadonlySet<number>,
+): void {
+  const c = symbols();
+  for (let from = 0; from < pids.length; from += PIDFDS) {
+    // pidfd_open(2) and pidfd_send_signal(2) have the same numbers on x86-64 and arm64.
+    const held = pids.slice(from, from + PIDFDS).map((pid) => ({ pid, fd: c.syscall(434n, BigInt(pid), 0n, 0n, 0n) }));
+    const now = members();
+    for (const { pid, fd } of held) {
+      if (fd < 0) continue;
+      if (now.has(pid)) for (const signal of signals) c.syscall(424n, fd, BigInt(signal), 0n, 0n);
+      closeSync(Number(fd));
+    }
+  }
+}
+
 /** Whether a descriptor is a terminal; importing node:tty, or touching process.stdin, costs 1 to 3 ms. */
 export function isTerminal(fd: number): boolean {
   return symbols().isatty(fd) === 1;
@@ -88,7 +113,7 @@ export function restoreForExec(softFileLimit: number): void {
     c.prlimit(0, RLIMIT_NOFILE, limit as never, null);
   }
   // close_range(2) has the same number on x86-64 and arm64.
-  c.syscall(436n, 3n, 0xffffffffn, BigInt(CLOSE_RANGE_CLOEXEC));
+  c.syscall(436n, 3n, 0xffffffffn, BigInt(CLOSE_RANGE_CLOEXEC), 0n);
 }
 
 /** A netlink(7) socket. */

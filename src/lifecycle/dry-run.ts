@@ -24,7 +24,7 @@ import type { Context } from './context.ts';
 import { planCreate } from './create.ts';
 import { placeOf } from './place.ts';
 import { stepsInEffect } from './remove.ts';
-import { planRepair } from './start.ts';
+import { planRepair } from './repair.ts';
 import { cgroupOf, isRunning } from './status.ts';
 import { stepsThatStopUndoes } from './stop.ts';
 

@@ -1,6 +1,7 @@
 /** The main command of a container: under its supervisor, with its output in the log or at the caller's terminal. */
 import { closeSync, openSync } from 'node:fs';
-import { isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
+import { readCgroupHost } from '../cgroup/cgroup.ts';
+import { isPopulated } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
 import { handOnSignals, supervisorArgv } from '../process/supervisor.ts';

@@ -1,7 +1,7 @@
 /** system prune: finds what killed commands left, and only what is minict's own; without containers the network too. */
 import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { isUnused } from '../cgroup/cgroup.ts';
+import { isUnused } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
 import { removeStaleImages, removeTree } from '../image/store.ts';

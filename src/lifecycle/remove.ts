@@ -1,6 +1,7 @@
 /** rm, and what a killed create or rm left: everything of a container that no longer exists (no container.json). */
 import { existsSync, rmSync, unlinkSync } from 'node:fs';
-import { killAll, readCgroupHost } from '../cgroup/cgroup.ts';
+import { readCgroupHost } from '../cgroup/cgroup.ts';
+import { killAll } from '../cgroup/processes.ts';
 import { ConflictError, HostError, MinictError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { planBringUp, planFolder } from '../plan/container.ts';

@@ -1,5 +1,7 @@
 /** What a container is doing, from the kernel: its namespaces, links, mounts, cgroup. Reads only. */
-import { type CgroupPaths, cgroupPaths, isPopulated, readCgroupHost } from '../cgroup/cgroup.ts';
+import { existsSync } from 'node:fs';
+import { type CgroupPaths, cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
+import { isPopulated } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
 import type { HostLink } from '../host/links.ts';
@@ -82,6 +84,7 @@ export async function readStatus(
   if (underWay && !isLocked(context.roots, spec.name)) return broken('the end of a start that was interrupted');
   if (state === undefined || state.phase === undefined || state.phase === 'stopped')
     return { state: 'stopped', missing: [], exitCode };
+  if (!existsSync(paths.enter)) return broken('the end of a stop that was interrupted');
   const missing = [...(await findBroken(spec, state, links)).values()].flat();
   if (missing.length > 0) return broken(...missing);
   return { state: isRunning(instance, spec.name) ? 'running' : 'ready', missing, exitCode };

@@ -3,7 +3,8 @@
  * The namespaces stay, with their addresses, routes, tc and nft rules.
  */
 import { existsSync } from 'node:fs';
-import { type CgroupHost, killAll, readCgroupHost, signalAll, waitUntilEmpty } from '../cgroup/cgroup.ts';
+import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
+import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
@@ -32,7 +33,7 @@ export async function stopContainer(context: Context, instance: string, name: st
   const { payload, supervisor } = cgroupOf(instance, name);
   await getContainer(context.roots, name);
   if (existsSync(payload)) {
-    await signalAll(host, payload, ['SIGTERM', 'SIGCONT']);
+    signalAll(payload, ['SIGTERM', 'SIGCONT']);
     await waitUntilEmpty(host, payload, graceMs);
   }
   const lock = lockContainer(context.roots, name, 'exclusive');

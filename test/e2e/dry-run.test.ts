@@ -114,7 +114,7 @@ describe('a script leaves the kernel as the verb does', () => {
     const back = scriptOf('start', 's1', '--dry-run-undo');
     for (const script of [start, again]) {
       expect(runScript(script)).toEqual(done);
-      expect(await eventually(() => host.snapshot().cgroups.some((line) => line.endsWith('s1/payload/ 1')))).toBe(true);
+      expect(await eventually(() => host.snapshot().cgroups.some((line) => line.endsWith('s1/payload 1')))).toBe(true);
       expect(kernelView(host, 's1')).toEqual(ready);
       expect(runScript(back)).toEqual(done);
       expect(kernelView(host, 's1')).toEqual(stopped);
@@ -133,7 +133,7 @@ describe('a script leaves the kernel as the verb does', () => {
     expect(runScript(undo)).toEqual(done);
     await host.linksGone(/r1-eth0/);
     expect(runScript(scriptOf('run', '-d', 'r1', '--dry-run', '--', 'sleep', '1000'))).toEqual(done);
-    const busy = () => host.snapshot().cgroups.some((line) => /r1\/payload\/ 1$/.test(line));
+    const busy = () => host.snapshot().cgroups.some((line) => /r1\/payload 1$/.test(line));
     expect(await eventually(busy)).toBe(true);
     expect(runScript(undo)).toEqual(done);
     const hosts = join(host.root, 'networks/minict0.hosts');

@@ -14,6 +14,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   host.minict('rm', '-f', 'f1');
+  await host.linksGone(/f1-eth0/);
   host.minict('system', 'prune');
   clean = host.snapshot();
 });

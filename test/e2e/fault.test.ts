@@ -15,7 +15,10 @@ beforeAll(async () => {
 beforeEach(() => {
   clean = host.snapshot();
 });
-afterEach(() => void host.minict('rm', '-f', 'f1'));
+afterEach(async () => {
+  host.minict('rm', '-f', 'f1');
+  await host.linksGone(/f1-eth0/);
+});
 afterAll(() => host.destroy());
 
 describe.each(CHANGING_VERBS)('$title', (verb) => {

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { Host } from '../helpers/host.ts';
 import { killBetween } from '../helpers/recovery.ts';
 import type { Snapshot } from '../helpers/snapshot.ts';
-import { RM_FORCE, RUN_RM, START, STOP } from '../helpers/verbs.ts';
+import { RM_FORCE, RUN_RM, START, STOP, STOP_START } from '../helpers/verbs.ts';
 
 let host: Host;
 let clean: Snapshot;
@@ -14,9 +14,12 @@ beforeAll(async () => {
 beforeEach(() => {
   clean = host.snapshot();
 });
-afterEach(() => void host.minict('rm', '-f', 'f1'));
+afterEach(async () => {
+  host.minict('rm', '-f', 'f1');
+  await host.linksGone(/f1-eth0/);
+});
 afterAll(() => host.destroy());
 
-test.each([START, STOP, RM_FORCE, RUN_RM])('$title', async (verb) => {
+test.each([START, STOP, STOP_START, RM_FORCE, RUN_RM])('$title', async (verb) => {
   expect(await killBetween(host, verb, clean)).toBeGreaterThanOrEqual(verb.changes);
 });

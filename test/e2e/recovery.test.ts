@@ -1,23 +1,174 @@
-/** What somebody removed by hand, or a reboot took away: ps says so, start repairs, rm removes. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Host } from '../helpers/host.ts';
+/** What somebody removed by hand: ps says what is missing, start puts it back, rm removes the rest. */
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Host, MINICT } from '../helpers/host.ts';
+import type { Snapshot } from '../helpers/snapshot.ts';
 
-describe('removed by hand', () => {
-  let host: Host;
-  beforeAll(async () => {
-    host = await Host.create();
-    host.minict('create', 'keep');
-  });
-  afterAll(() => host.destroy());
+let host: Host;
+let clean: Snapshot;
+beforeAll(async () => {
+  host = await Host.create();
+  host.minict('run', '-d', 'keep', '--', 'sleep', '300');
+});
+beforeEach(() => {
+  clean = host.snapshot();
+});
+afterEach(async () => {
+  host.minict('rm', '-f', 'b1');
+  await host.linksGone(/b1-eth0/);
+});
+afterAll(() => host.destroy());
 
-  test('a veth or a namespace file removed by hand: ps says broken, start repairs', () => {
-    host.run(['ip', 'link', 'del', 'keep-eth0']);
-    expect(host.minict('ps').stdout).toMatch(/keep +broken .*keep-eth0/);
-    expect(host.minict('start', 'keep').status).toBe(0);
-    expect(host.minict('ps').stdout).toMatch(/keep +ready/);
-    host.run(['umount', '/run/utsns/keep']);
-    expect(host.minict('ps').stdout).toMatch(/keep +broken/);
-    expect(host.minict('start', 'keep').status).toBe(0);
-    expect(host.minict('exec', 'keep', 'hostname').stdout).toBe('keep\n');
+const rootfs = () => join(host.root, 'containers/b1/rootfs');
+const cgroup = () => host.snapshot().cgroups.flatMap((line) => /^(.*\/b1) /.exec(line)?.[1] ?? [])[0] as string;
+const inMounts = (mounts: string) => (mounts === 'host' ? [] : ['nsenter', '--mount=/run/mntns/b1']);
+
+const REMOVALS: { what: string; missing: RegExp; by: (mounts: string) => string[][] }[] = [
+  { what: 'its host end', missing: /link b1-eth0/, by: () => [['ip', 'link', 'del', 'b1-eth0']] },
+  {
+    what: 'its place in the bridge',
+    missing: /b1-eth0 in bridge/,
+    by: () => [['ip', 'link', 'set', 'b1-eth0', 'nomaster']],
+  },
+  { what: 'its network namespace', missing: /nsfile \/run\/netns\/b1/, by: () => [['ip', 'netns', 'del', 'b1']] },
+  {
+    what: 'what is mounted on its UTS namespace file',
+    missing: /nsfile \/run\/utsns\/b1/,
+    by: () => [['umount', '/run/utsns/b1']],
+  },
+  {
+    what: 'its UTS namespace file',
+    missing: /nsfile \/run\/utsns\/b1/,
+    by: () => [
+      ['umount', '/run/utsns/b1'],
+      ['rm', '/run/utsns/b1'],
+    ],
+  },
+  {
+    what: 'its /proc',
+    missing: /mount .*rootfs\/proc/,
+    by: (mounts) => [[...inMounts(mounts), 'umount', join(rootfs(), 'proc')]],
+  },
+  { what: 'its root', missing: /mount .*rootfs/, by: (mounts) => [[...inMounts(mounts), 'umount', '-R', rootfs()]] },
+  {
+    what: 'its cgroup',
+    missing: /cgroup .*payload/,
+    by: () => ['payload', 'supervisor', ''].map((group) => ['rmdir', join(cgroup(), group)]),
+  },
+];
+const OWN_MOUNTS = [
+  {
+    what: 'its mount namespace',
+    missing: /nsfile \/run\/mntns\/b1/,
+    by: () => [
+      ['umount', '/run/mntns/b1'],
+      ['rm', '/run/mntns/b1'],
+    ],
+  },
+];
+
+describe.each(['private', 'host'])('--mounts %s', (mounts) => {
+  test.each([...REMOVALS, ...(mounts === 'private' ? OWN_MOUNTS : [])])('$what', async ({ missing, by }) => {
+    const remove = () => {
+      for (const argv of by(mounts)) expect(host.run(argv), argv.join(' ')).toMatchObject({ status: 0, stderr: '' });
+    };
+    expect(host.minict('create', 'b1', '--mounts', mounts).stderr).toBe('');
+    const whole = host.snapshot().network;
+    const address = host.run(['ip', '-n', 'b1', '-j', 'addr']).stdout;
+    remove();
+    const row = host
+      .minict('ps')
+      .stdout.split('\n')
+      .find((line) => line.startsWith('b1'));
+    expect(row).toMatch(/^b1 +broken \(missing: /);
+    expect(row).toMatch(missing);
+    expect(host.minict('start', 'b1')).toEqual({ status: 0, stdout: 'b1\n', stderr: '' });
+    expect(host.minict('ps').stdout).toMatch(/^b1 +ready/m);
+    expect(host.snapshot().network).toEqual(whole);
+    const macs = (text: string) => (JSON.parse(text) as { address: string }[]).map((link) => link.address);
+    expect(macs(host.run(['ip', '-n', 'b1', '-j', 'addr']).stdout)).toEqual(macs(address));
+    const inside = host.minict(
+      'exec',
+      'b1',
+      'sh',
+      '-c',
+      'hostname && ping -c1 -W2 keep >/dev/null && test -d /proc/self',
+    );
+    expect(inside).toEqual({ status: 0, stdout: 'b1\n', stderr: '' });
+    remove();
+    expect(host.minict('rm', '-f', 'b1')).toEqual({ status: 0, stdout: 'b1\n', stderr: '' });
+    expect(await host.settled(clean)).toEqual(clean);
   });
+});
+
+test('the bridge: each start puts it back, and its container into it', () => {
+  host.minict('create', 'b1');
+  const { cgroups } = host.snapshot();
+  host.run(['ip', 'link', 'del', 'minict0']);
+  expect(host.minict('ps').stdout).toMatch(/^b1 +broken .*minict0/m);
+  expect(host.minict('start', 'b1', 'keep')).toMatchObject({ status: 0, stderr: '' });
+  // What runs in a container goes on, and is not started a second time.
+  expect(host.minict('start', 'keep')).toMatchObject({ status: 0, stderr: '' });
+  expect(host.snapshot().cgroups).toEqual(cgroups);
+  expect(host.minict('ps').stdout).toMatch(/^b1 +ready.*\nkeep +running/m);
+  expect(host.minict('exec', 'b1', 'ping', '-c1', '-W2', 'keep').status).toBe(0);
+});
+
+test('a process in what has to be made anew: start refuses, restart mends', () => {
+  host.minict('run', '-d', 'b1', '--', 'sleep', '300');
+  host.run(['nsenter', '--mount=/run/mntns/b1', 'umount', join(rootfs(), 'proc')]);
+  const refused = host.minict('start', 'b1');
+  expect(refused).toMatchObject({ status: 125, stdout: '' });
+  expect(refused.stderr).toMatch(
+    /^minict: cannot start b1: its mounts must be made anew.*\nhint: minict restart b1\n$/,
+  );
+  expect(host.minict('ps').stdout).toMatch(/^b1 +broken/m);
+  expect(host.minict('restart', '-t', '0', 'b1')).toMatchObject({ status: 0, stderr: '' });
+  expect(host.minict('ps').stdout).toMatch(/^b1 +running/m);
+});
+
+test('a journal with a torn last line is as good as one without it', async () => {
+  host.minict('create', 'b1');
+  host.run(['sh', '-c', 'printf \'{"undone":["neti\' >>/run/minict/b1/journal']);
+  expect(host.minict('ps').stdout).toMatch(/^b1 +ready/m);
+  expect(host.minict('stop', 'b1').stderr).toBe('');
+  expect(host.minict('start', 'b1').stderr).toBe('');
+  expect(host.minict('exec', 'b1', 'hostname').stdout).toBe('b1\n');
+  host.minict('rm', 'b1');
+  expect(await host.settled(clean)).toEqual(clean);
+});
+
+test.each(['private', 'host'])('a damaged journal with --mounts %s: said by all, rm -f removes', async (mounts) => {
+  for (const line of [1, 2, 4]) {
+    expect(host.minict('create', 'b1', '--mounts', mounts).stderr).toBe('');
+    host.run(['sed', '-i', `${line}s/.*/garbage/`, '/run/minict/b1/journal']);
+    expect(host.minict('ps').stdout).toMatch(/^b1 +broken .*journal/m);
+    for (const verb of ['start', 'stop', 'rm']) {
+      expect(host.minict(verb, 'b1').stderr).toMatch(/^minict: cannot read .*journal: damaged.*\nhint: minict rm -f/);
+    }
+    expect(host.minict('rm', '-f', 'b1')).toEqual({ status: 0, stdout: 'b1\n', stderr: '' });
+    expect(await host.settled(clean)).toEqual(clean);
+  }
+});
+
+test('create, start, stop, exec, rm of one name at once: whole or not there in the end', async () => {
+  for (let round = 0; round < 5; round += 1) {
+    const verbs = [['create'], ['rm', '-f'], ['exec'], ['stop', '-t', '0'], ['start'], ['create'], ['rm']];
+    const all = verbs.map(([verb = '', ...options]) =>
+      host.spawn([MINICT, verb, ...options, 'b1', ...(verb === 'exec' ? ['true'] : [])]),
+    );
+    for (const child of all) {
+      // A program in it may have been ended by a stop or an rm.
+      expect([0, 125, 137, 143]).toContain(await child.exited);
+      expect(await new Response(child.stderr).text()).not.toContain('internal error');
+    }
+    const state = host.minict('ps', '-a').stdout;
+    expect(state).not.toContain('broken');
+    if (state.includes('b1')) {
+      expect(host.minict('start', 'b1').stderr).toBe('');
+      expect(host.minict('exec', 'b1', 'hostname').stdout).toBe('b1\n');
+    }
+    host.minict('rm', '-f', 'b1');
+    expect(await host.settled(clean)).toEqual(clean);
+  }
 });

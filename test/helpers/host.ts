@@ -3,7 +3,7 @@
  * machine is touched, and test files run side by side. One CPU for each: mount-namespace ids are handed out per CPU, and
  * in a nested namespace `unshare --mount=FILE` fails by chance where they come out of order.
  */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { availableParallelism, constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Snapshot, takeSnapshot } from './snapshot.ts';
@@ -113,6 +113,20 @@ export class Host {
       now = this.snapshot();
     }
     return now;
+  }
+
+  /** What a reboot leaves is the state folder: processes, cgroups, /run, namespaces and interfaces are gone. */
+  async reboot(): Promise<void> {
+    const groups = this.snapshot().cgroups.map((line) => line.split(' ')[0] as string);
+    for (const group of groups.reverse()) {
+      const processes = () => readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean);
+      for (const pid of processes()) process.kill(Number(pid), 'SIGKILL');
+      await eventually(() => processes().length === 0);
+      rmdirSync(group);
+    }
+    this.anchor?.kill();
+    await this.anchor?.exited;
+    await this.boot();
   }
 
   async destroy(): Promise<void> {

@@ -19,10 +19,10 @@ async function expectNothingLeft(host: Host, verb: Verb, clean: Snapshot, point:
   expect(await host.settled(clean), point).toEqual(clean);
 }
 
-/** The way on for who finds that a verb was killed: ps, the same again, start or create, exec, rm. */
+/** The way on for who finds that a verb was killed: ps, the same again mostly, start or create, exec, rm. */
 async function expectRecovery(host: Host, verb: Verb, clean: Snapshot, point: string): Promise<void> {
   expect(host.minict('ps', '-a'), point).toMatchObject({ status: 0, stderr: '' });
-  const again = host.minict(...wordsFor(host, verb.words));
+  const again = host.minict(...wordsFor(host, verb.next ?? verb.words));
   if (again.status === 0) expect(again.stderr, point).toBe('');
   else expect(again.stderr, point).toMatch(NOTHING_TO_DO);
   const next = isThere(host) ? ['start', 'f1'] : ['create', 'f1', ...wordsFor(host, verb.options)];

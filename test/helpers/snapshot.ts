@@ -76,7 +76,7 @@ function cgroups(instance: string): string[] {
   return ['/sys/fs/cgroup', '/sys/fs/cgroup/freezer', '/sys/fs/cgroup/unified'].flatMap((hierarchy) => {
     const top = join(hierarchy, `minict-${instance}`);
     if (!existsSync(top)) return [];
-    return ['', ...walk(top, 9).filter((path) => path.endsWith('/'))].map((path) => {
+    return ['', ...walk(top, 9).flatMap((path) => (path.endsWith('/') ? path.slice(0, -1) : []))].map((path) => {
       const processes = readFileSync(join(top, path, 'cgroup.procs'), 'utf8')
         .split('\n')
         .filter(Boolean);

@@ -19,6 +19,8 @@ export interface Verb {
   /** How many host commands, and changes of its own, it has at least. */
   readonly commands: number;
   readonly changes: number;
+  /** What the user does after it was killed, where that is not the same again. */
+  readonly next?: readonly string[];
   /** What it takes, once there is no container, that nothing is left. */
   readonly after?: readonly (readonly string[])[];
 }
@@ -48,6 +50,7 @@ function ending(words: readonly string[], before: readonly string[], commands: n
 const CREATE = creating('create', [], 4);
 export const START = starting('start after stop', [], 4);
 export const STOP = ending(['stop', '-t', '0', 'f1'], RUNNING, 1, 8);
+export const STOP_START: Verb = { ...STOP, title: 'stop, then start', next: ['start', 'f1'] };
 export const RM_FORCE = ending(['rm', '-f', 'f1'], RUNNING, 2, 10);
 export const RUN_RM: Verb = {
   ...CREATE,

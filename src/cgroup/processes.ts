@@ -1,0 +1,81 @@
+/**
+ * The processes of a cgroup: whether there are any, signals for all, their end. Nothing is frozen meanwhile: a killed minict
+ * would leave a group in which the next program hangs.
+ */
+import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { HostError } from '../errors.ts';
+import { signalProcesses } from '../host/syscalls.ts';
+import type { CgroupHost } from './cgroup.ts';
+
+/** Below `path`, itself first; a container can make groups of its own. */
+function tree(path: string): string[] {
+  if (!existsSync(path)) return [];
+  const below = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return [path, ...below.flatMap((entry) => tree(join(path, entry.name)))];
+}
+
+export function processesIn(path: string): number[] {
+  return tree(path).flatMap((group) => {
+    const procs = join(group, 'cgroup.procs');
+    return existsSync(procs) ? readFileSync(procs, 'utf8').split('\n').filter(Boolean).map(Number) : [];
+  });
+}
+
+/** Whether the group is there with neither processes nor groups below it. */
+export function isUnused(path: string): boolean {
+  return tree(path).length === 1 && processesIn(path).length === 0;
+}
+
+/** Whether a live process is in the group or below it. */
+export function isPopulated(host: CgroupHost, path: string): boolean {
+  if (host.version === 1) return processesIn(path).length > 0;
+  const events = join(path, 'cgroup.events');
+  return existsSync(events) && readFileSync(events, 'utf8').includes('populated 1');
+}
+
+async function waitUntil(test: () => boolean, timeoutMs: number): Promise<boolean> {
+  const end = performance.now() + timeoutMs;
+  while (!test()) {
+    if (performance.now() > end) return false;
+    await Bun.sleep(1);
+  }
+  return true;
+}
+
+/** Signals every process that is in the group now. */
+export function signalAll(path: string, signals: readonly NodeJS.Signals[]): void {
+  const numbers = signals.map((name) => constants.signals[name]);
+  signalProcesses(processesIn(path), numbers, () => new Set(processesIn(path)));
+}
+
+/** Signals of v1 wait until the group is thawed, KILL too; somebody else may have frozen it. */
+function thaw(path: string): void {
+  for (const group of tree(path)) {
+    const state = join(group, 'freezer.state');
+    if (existsSync(state)) writeFileSync(state, 'THAWED');
+  }
+}
+
+/** Ends every process of the group, those too that are born meanwhile, and removes the groups below it. */
+export async function killAll(host: CgroupHost, path: string): Promise<void> {
+  if (!existsSync(path)) return;
+  const killFile = join(path, 'cgroup.kill');
+  const kill = () => {
+    if (existsSync(killFile)) writeFileSync(killFile, '1');
+    else signalAll(path, ['SIGKILL']);
+    return !isPopulated(host, path);
+  };
+  if (isPopulated(host, path)) {
+    thaw(path);
+    if (!(await waitUntil(kill, 10_000))) {
+      throw new HostError(`cannot end the processes of ${path}: still there 10 s after SIGKILL`);
+    }
+  }
+  for (const group of tree(path).slice(1).reverse()) rmdirSync(group);
+}
+
+export async function waitUntilEmpty(host: CgroupHost, path: string, timeoutMs: number): Promise<boolean> {
+  return waitUntil(() => !isPopulated(host, path), timeoutMs);
+}

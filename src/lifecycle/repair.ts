@@ -1,0 +1,81 @@
+/** Puts back what a stop, a reboot, a killed minict or somebody's hand took away of a container, part by part. */
+import { existsSync } from 'node:fs';
+import { ConflictError } from '../errors.ts';
+import { planBringUp } from '../plan/container.ts';
+import { applySteps } from '../runner/apply.ts';
+import type { Journal, JournalState } from '../runner/journal.ts';
+import type { ContainerSpec } from '../spec/container.ts';
+import type { NetworkRecord } from '../state/network.ts';
+import { containerPaths } from '../state/paths.ts';
+import type { Part, Step } from '../step.ts';
+import { readFacts } from './container-facts.ts';
+import { type Context, spawnContext } from './context.ts';
+import { markUp, prepareHost, refuseForeign, waitForHostLink } from './create.ts';
+import { findBroken, isRunning } from './status.ts';
+import { undoParts } from './stop.ts';
+
+export interface Repair {
+  /** Steps in effect that have to be undone first, as their part is made anew. */
+  readonly undo: readonly Step[];
+  readonly redo: readonly Step[];
+}
+
+export async function planRepair(
+  spec: ContainerSpec,
+  state: JournalState | undefined,
+  whole: readonly Step[],
+): Promise<Repair> {
+  if (state === undefined) return { undo: [], redo: whole };
+  const { readLinks } = await import('../host/links.ts');
+  const broken = await findBroken(spec, state, await readLinks());
+  const inEffect = new Set(state.steps.map((step) => step.id));
+  const isBroken = (part: Part | undefined): boolean =>
+    part !== undefined &&
+    (broken.has(part) ||
+      state.steps.some((step) => step.part === part && state.interrupted.has(step.id)) ||
+      (part === 'nic' && isBroken('namespaces')) ||
+      (part === 'port' && isBroken('nic')) ||
+      whole.some((step) => step.part === part && !inEffect.has(step.id)));
+  return {
+    undo: state.steps.filter((step) => isBroken(step.part)),
+    redo: whole.filter((step) => isBroken(step.part) || !inEffect.has(step.id)),
+  };
+}
+
+/** What a process is in: made anew around it, it would be left in the old one. */
+const AROUND_PROCESSES: readonly (Part | undefined)[] = ['namespaces', 'mounts', 'cgroup'];
+
+function refuseAroundProcesses(instance: string, name: string, undo: readonly Step[]): void {
+  const parts = new Set(undo.map((step) => step.part).filter((part) => AROUND_PROCESSES.includes(part)));
+  if (parts.size === 0 || !isRunning(instance, name)) return;
+  throw new ConflictError(
+    `cannot start ${name}: its ${[...parts].join(' and ')} must be made anew, with processes in it`,
+    {
+      hint: `minict restart ${name}`,
+    },
+  );
+}
+
+/** The caller holds the container's lock, and has put back its network. Throws; then what it did is undone. */
+export async function repair(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  network: NetworkRecord | undefined,
+  journal: Journal,
+  lockFd: number,
+): Promise<void> {
+  const paths = containerPaths(context.roots, spec.name);
+  const state = journal.read();
+  if (state === undefined) refuseForeign(paths, spec.name);
+  await prepareHost(context);
+  const facts = readFacts(context, instance, spec, network);
+  const { undo, redo } = await planRepair(spec, state, planBringUp(spec, paths, facts));
+  if (state !== undefined && undo.length > 0) {
+    refuseAroundProcesses(instance, spec.name, undo);
+    await undoParts(context, spec.name, state, undo, journal, lockFd);
+  }
+  if (redo.some((step) => step.part === 'nic' && step.claims !== undefined)) await waitForHostLink(spec);
+  if (redo.length > 0) await applySteps(`start ${spec.name}`, redo, journal, spawnContext(context, lockFd));
+  if (redo.length > 0 || !existsSync(paths.enter)) markUp(context, spec, facts, journal);
+}
