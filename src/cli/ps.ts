@@ -2,32 +2,72 @@
 import { InvalidInputError } from '../errors.ts';
 import { readLinks } from '../host/links.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { readStatus } from '../lifecycle/status.ts';
+import { readStatus, type Status } from '../lifecycle/status.ts';
 import { getContainer, listContainers, readInstance } from '../state/store.ts';
 import type { Define } from './main.ts';
 import { print, table } from './output.ts';
 import { reportError } from './report.ts';
+
+interface Row extends Status {
+  readonly name: string;
+  readonly image: string;
+  readonly address: string;
+}
+
+interface PsOptions {
+  readonly all?: boolean;
+  readonly quiet?: boolean;
+  readonly format: string;
+  readonly filter: string[];
+}
+
+const FILTERS: Readonly<Record<string, (row: Row) => string>> = {
+  name: (row) => row.name,
+  status: (row) => row.state,
+  image: (row) => row.image,
+};
+
+/** As docker has it: one of a key's values, for all of the keys. */
+function parseFilters(words: readonly string[]): (row: Row) => boolean {
+  const filters = words.map((word) => {
+    const [key = '', ...value] = word.split('=');
+    const of = Object.hasOwn(FILTERS, key) ? FILTERS[key] : undefined;
+    if (of === undefined || value.length === 0) {
+      const known = Object.keys(FILTERS).join(', ');
+      throw new InvalidInputError(`cannot use --filter '${word}': not K=V with K one of ${known}`);
+    }
+    return { of, value: value.join('=') };
+  });
+  const byKey = [...Map.groupBy(filters, ({ of }) => of)];
+  return (row) => byKey.every(([of, wanted]) => wanted.some(({ value }) => value === of(row)));
+}
+
+function statusCell({ state, missing, exitCode }: Row): string {
+  if (missing.length > 0) return `${state} (missing: ${missing.join(', ')})`;
+  return exitCode === undefined ? state : `${state} (exit ${exitCode})`;
+}
 
 export const define: Define = (command, globals) => {
   command
     .option('-a, --all', 'stopped ones too')
     .option('-q, --quiet', 'names only')
     .option('--format <format>', 'table or json', 'table')
-    .action(async (options: { all?: boolean; quiet?: boolean; format: string }) => {
+    .option('--filter <k=v>', 'by name, status or image', (value, before: string[]) => [...before, value], [])
+    .action(async (options: PsOptions) => {
       requireRoot('ps');
       if (!['table', 'json'].includes(options.format)) {
         throw new InvalidInputError(`cannot use --format ${options.format}: table or json`);
       }
+      const matches = parseFilters(options.filter);
       const context = contextFrom(globals());
       const instance = readInstance(context.roots) ?? '';
       const names = listContainers(context.roots);
       const links = names.length === 0 ? new Map() : await readLinks();
       const results = await Promise.allSettled(
-        names.map(async (name) => {
+        names.map(async (name): Promise<Row> => {
           const spec = await getContainer(context.roots, name);
-          const { state, missing, exitCode } = await readStatus(context, instance, spec, links);
-          const image = spec.image ?? spec.inPlace ?? '';
-          return { name, state, missing, exitCode, image, address: spec.nic?.address ?? '' };
+          const status = await readStatus(context, instance, spec, links);
+          return { name, ...status, image: spec.image ?? spec.inPlace ?? '', address: spec.nic?.address ?? '' };
         }),
       );
       const rows = results.flatMap((result) => {
@@ -35,16 +75,13 @@ export const define: Define = (command, globals) => {
         process.exitCode = reportError(result.reason);
         return [];
       });
-      const shown = rows.filter((row) => options.all || row.state !== 'stopped');
+      // Who asks for a status means those that are stopped, too.
+      const all = options.all || options.filter.some((word) => word.startsWith('status='));
+      const shown = rows.filter((row) => (all || row.state !== 'stopped') && matches(row));
       if (options.format === 'json') print(`${JSON.stringify(shown)}\n`);
       else if (options.quiet) print(shown.map((row) => `${row.name}\n`).join(''));
       else {
-        const body = shown.map((row) => [
-          row.name,
-          row.missing.length > 0 ? `${row.state} (missing: ${row.missing.join(', ')})` : row.state,
-          row.image,
-          row.address,
-        ]);
+        const body = shown.map((row) => [row.name, statusCell(row), row.image, row.address]);
         print(table([['NAME', 'STATUS', 'IMAGE', 'ADDRESS'], ...body]));
       }
     });

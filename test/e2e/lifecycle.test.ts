@@ -53,30 +53,3 @@ describe.each(['private', 'shared'] as const)('on a host whose / is %s', (propag
     expect(host.minict('rm', '-f', 'a1', 'a2').stdout).toBe('a1\na2\n');
   });
 });
-
-describe('processes', () => {
-  let host: Host;
-  beforeAll(async () => {
-    host = await Host.create();
-    host.minict('create', 'p1');
-  });
-  afterAll(() => host.destroy());
-
-  test('stop ends a process that ignores TERM, daemons that double-forked too', () => {
-    host.minict('exec', '-d', 'p1', 'sh', '-c', "trap '' TERM; (sleep 300 & ) ; while :; do sleep 1; done");
-    for (let i = 0; i < 100 && !host.minict('ps').stdout.includes('running'); i += 1) Bun.sleepSync(10);
-    expect(host.minict('ps').stdout).toContain('running');
-    expect(host.minict('stop', '-t', '0.3', 'p1')).toMatchObject({ status: 0, stdout: 'p1\n' });
-    expect(host.minict('ps', '-a').stdout).toContain('stopped');
-    expect(host.minict('exec', 'p1', 'true')).toMatchObject({ status: 125 });
-    expect(host.minict('start', 'p1').stdout).toBe('p1\n');
-    expect(host.minict('exec', 'p1', 'true').status).toBe(0);
-  });
-
-  test('services start in order', () => {
-    host.minict('create', 's1', '--service', 'echo 1 >>/tmp/order', '--service', 'echo 2 >>/tmp/order');
-    expect(host.minict('start', 's1').status).toBe(0);
-    expect(host.minict('exec', 's1', 'cat', '/tmp/order').stdout).toBe('1\n2\n');
-    host.minict('rm', 's1');
-  });
-});

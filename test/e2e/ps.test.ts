@@ -1,0 +1,116 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Host } from '../helpers/host.ts';
+
+let host: Host;
+beforeAll(async () => {
+  host = await Host.create();
+  host.minict('create', 'idle', '--ip', '192.168.0.5');
+  host.minict('run', '-d', 'busy', '--no-network', '--', 'sleep', '300');
+  host.minict('run', 'over', '--no-network', '--', 'sh', '-c', 'exit 3');
+  host.run(['cp', '-a', join(host.root, 'images/base/rootfs'), join(host.dir, 'tree')]);
+  host.minict('run', '-d', 'off', '--no-network', '--rootfs', join(host.dir, 'tree'), '--', 'sleep', '300');
+  host.minict('stop', 'off');
+});
+afterAll(() => host.destroy());
+
+const ps = (...words: string[]) => host.minict('ps', ...words).stdout;
+
+test('ps shows what is up, and how its main command ended; -a what is stopped, too', () => {
+  const cells = (text: string) =>
+    text
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(/ {2,}/));
+  const up = [
+    ['NAME', 'STATUS', 'IMAGE', 'ADDRESS'],
+    ['busy', 'running', 'base'],
+    ['idle', 'ready', 'base', '192.168.0.5'],
+  ];
+  const over = ['over', 'ready (exit 3)', 'base'];
+  expect(cells(ps())).toEqual([...up, over]);
+  expect(cells(ps('-a'))).toEqual([...up, ['off', 'stopped (exit 143)', join(host.dir, 'tree')], over]);
+});
+
+test('-q and --format json', () => {
+  expect(ps('-q')).toBe('busy\nidle\nover\n');
+  expect(ps('-aq')).toBe('busy\nidle\noff\nover\n');
+  const image = 'base';
+  expect(JSON.parse(ps('--format', 'json'))).toEqual([
+    { name: 'busy', state: 'running', missing: [], image, address: '' },
+    { name: 'idle', state: 'ready', missing: [], image, address: '192.168.0.5' },
+    { name: 'over', state: 'ready', missing: [], exitCode: 3, image, address: '' },
+  ]);
+});
+
+test.each([
+  [['name=idle'], 'idle'],
+  [['name=id'], ''],
+  [['name=idle', 'name=over'], 'idle over'],
+  [['name=idle', 'status=running'], ''],
+  [['status=ready'], 'idle over'],
+  [['status=stopped'], 'off'],
+  [['status=stopped', 'status=running'], 'busy off'],
+  [['image=base', 'status=ready', 'name=over'], 'over'],
+])('--filter %j', (filters, names) => {
+  const words = filters.flatMap((filter) => ['--filter', filter]);
+  expect(
+    ps('-q', ...words)
+      .split('\n')
+      .filter(Boolean)
+      .join(' '),
+  ).toBe(names);
+});
+
+test.each(['nope=x', 'name', '', 'toString=x'])('--filter %j is refused', (filter) => {
+  const result = host.minict('ps', '--filter', filter);
+  expect(result).toMatchObject({ status: 125, stdout: '' });
+  expect(result.stderr).toBe(`minict: cannot use --filter '${filter}': not K=V with K one of name, status, image\n`);
+});
+
+test('inspect is an array of all that is known, and its paths are the kernel’s', () => {
+  const [idle, over] = JSON.parse(host.minict('inspect', 'idle', 'over').stdout);
+  expect(idle).toEqual({
+    version: 1,
+    name: 'idle',
+    hostname: 'idle',
+    createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+    image: 'base',
+    lower: join(host.root, 'images/base/rootfs'),
+    mounts: 'private',
+    nic: {
+      network: 'minict0',
+      name: 'eth0',
+      hostLink: 'idle-eth0',
+      address: '192.168.0.5',
+      prefix: 24,
+      gateway: '192.168.0.1',
+      mac: expect.stringMatching(/^02(:[0-9a-f]{2}){5}$/),
+    },
+    services: [],
+    stopCommands: [],
+    command: [],
+    env: {},
+    address: '192.168.0.5',
+    status: { state: 'ready', missing: [] },
+    namespaces: { net: '/run/netns/idle', uts: '/run/utsns/idle', mount: '/run/mntns/idle' },
+    cgroup: expect.stringMatching(/^\/sys\/fs\/cgroup\/.*\/idle\/payload$/),
+    folder: join(host.root, 'containers/idle'),
+  });
+  expect(statSync(idle.cgroup).isDirectory()).toBe(true);
+  expect(readFileSync(join(idle.folder, 'hostname'), 'utf8')).toBe('idle\n');
+  expect(host.run(['nsenter', `--uts=${idle.namespaces.uts}`, 'hostname']).stdout).toBe('idle\n');
+  expect(over).toMatchObject({
+    name: 'over',
+    command: ['sh', '-c', 'exit 3'],
+    status: { state: 'ready', exitCode: 3 },
+  });
+});
+
+test('inspect goes on after a name that is not there', () => {
+  const result = host.minict('inspect', 'nope', 'idle');
+  expect(result.status).toBe(125);
+  expect(JSON.parse(result.stdout)).toHaveLength(1);
+  expect(result.stderr).toContain('cannot find container nope');
+});
