@@ -15,6 +15,7 @@ import { type Lock, lockNetworks } from '../state/locks.ts';
 import {
   allocateAddress,
   ensureHostsFile,
+  finishWriting,
   isHeld,
   type NetworkRecord,
   readNetwork,
@@ -160,8 +161,8 @@ export async function leaveNetwork(context: Context, names: readonly string[]): 
     if (record === undefined) return;
     const leases = Object.entries(record.leases);
     const others = leases.filter(([, lease]) => !names.includes(lease.name));
-    if (others.length === leases.length) return;
-    writeNetwork(context.roots, { ...record, leases: Object.fromEntries(others) });
+    if (others.length === leases.length) finishWriting(context.roots, record);
+    else writeNetwork(context.roots, { ...record, leases: Object.fromEntries(others) });
   } finally {
     lock.release();
   }

@@ -2,7 +2,7 @@
  * State files: JSON with a schema version, replaced whole (temp file + fsync + rename). Each carries a checksum: what is
  * byte for byte as this minict wrote it needs no second look; anything else is read through its zod schema.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import type { z } from 'zod/mini';
 import { HostError, StateError } from '../errors.ts';
 import type * as schemas from '../spec/schema.ts';
@@ -16,12 +16,21 @@ export function writeJson(path: string, value: object): void {
   stageJson(path, value)();
 }
 
+function temporaryOf(path: string): string {
+  return `${path}.tmp`;
+}
+
+/** Removes what a killed one staged and did not put into its place. */
+export function dropStaged(path: string): void {
+  rmSync(temporaryOf(path), { force: true });
+}
+
 /**
  * Writes the file under a temporary name, to the disk; the returned function puts it into its place. The name is always
  * the same, as whoever writes holds a lock: what a killed one left, the next one takes along.
  */
 export function stageJson(path: string, value: object): () => void {
-  const temporary = `${path}.tmp`;
+  const temporary = temporaryOf(path);
   const attempt = (action: () => void) => {
     try {
       action();

@@ -4,7 +4,7 @@ import type { z } from 'zod/mini';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { broadcastOf, contains, formatIpv4, parseSubnet } from '../spec/address.ts';
 import type { network } from '../spec/schema.ts';
-import { readJson, writeJson } from './json-file.ts';
+import { dropStaged, readJson, writeJson } from './json-file.ts';
 import { isLocked } from './locks.ts';
 import { containerPaths, networkPaths, type Roots } from './paths.ts';
 
@@ -14,19 +14,30 @@ export function readNetwork(roots: Roots, name: string): Promise<NetworkRecord |
   return readJson(networkPaths(roots, name).json, 'network', name);
 }
 
-/**
- * Writes the record and the hosts file that all members have bind-mounted over /etc/hosts; that one is written in place,
- * since a rename would leave the members with the old inode.
- */
 export function writeNetwork(roots: Roots, record: NetworkRecord): void {
   const paths = networkPaths(roots, record.name);
   writeJson(paths.json, record);
+  writeHosts(paths.hosts, record);
+}
+
+/** What who was killed left between the record and the hosts file. Writes nothing where nothing was left. */
+export function finishWriting(roots: Roots, record: NetworkRecord): void {
+  const paths = networkPaths(roots, record.name);
+  dropStaged(paths.json);
+  writeHosts(paths.hosts, record);
+}
+
+/**
+ * The hosts file, that all members have bind-mounted over /etc/hosts, is written in place: a rename would leave the
+ * members with the old inode.
+ */
+function writeHosts(path: string, record: NetworkRecord): void {
   const members = Object.entries(record.leases).map(([address, { name, hostname }]) =>
     hostname === name ? `${address}\t${name}\n` : `${address}\t${hostname} ${name}\n`,
   );
   const text = `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n${members.join('')}`;
-  if (existsSync(paths.hosts) && readFileSync(paths.hosts, 'utf8') === text) return;
-  const fd = openSync(paths.hosts, existsSync(paths.hosts) ? 'r+' : 'w', 0o644);
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
+  const fd = openSync(path, existsSync(path) ? 'r+' : 'w', 0o644);
   writeSync(fd, text, 0);
   ftruncateSync(fd, Buffer.byteLength(text));
   closeSync(fd);

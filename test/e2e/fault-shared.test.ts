@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { FAILURES, KILLS } from '../helpers/faults.ts';
 import { Host } from '../helpers/host.ts';
-import { failAtCommands, killAtCommands, killBetween } from '../helpers/recovery.ts';
+import { failAtCommands, killAtCommands, killBetween, MANY_POINTS } from '../helpers/recovery.ts';
 import type { Snapshot } from '../helpers/snapshot.ts';
 import { SHARED_VERBS } from '../helpers/verbs.ts';
 
@@ -21,15 +21,15 @@ beforeEach(async () => {
 afterAll(() => host.destroy());
 
 describe.each(SHARED_VERBS)('$title', (verb) => {
-  test.each(FAILURES)('a host command %s', async (fault) => {
+  test.each(FAILURES)('a host command %s', MANY_POINTS, async (fault) => {
     expect(await failAtCommands(host, verb, clean, fault)).toBeGreaterThanOrEqual(verb.commands);
   });
 
-  test.each(KILLS)('a host command %s', async (fault) => {
+  test.each(KILLS)('a host command %s', MANY_POINTS, async (fault) => {
     expect(await killAtCommands(host, verb, clean, fault)).toBeGreaterThanOrEqual(verb.commands);
   });
 
-  test('minict is killed before each change that it makes itself', async () => {
+  test('minict is killed before each change that it makes itself', MANY_POINTS, async () => {
     expect(await killBetween(host, verb, clean)).toBeGreaterThanOrEqual(verb.changes);
   });
 });

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { FAILURES } from '../helpers/faults.ts';
 import { Host } from '../helpers/host.ts';
-import { failAtCommands } from '../helpers/recovery.ts';
+import { failAtCommands, MANY_POINTS } from '../helpers/recovery.ts';
 import type { Snapshot } from '../helpers/snapshot.ts';
 import { CHANGING_VERBS } from '../helpers/verbs.ts';
 
@@ -22,7 +22,7 @@ afterEach(async () => {
 afterAll(() => host.destroy());
 
 describe.each(CHANGING_VERBS)('$title', (verb) => {
-  test.each(FAILURES)('a host command %s', async (fault) => {
+  test.each(FAILURES)('a host command %s', MANY_POINTS, async (fault) => {
     expect(await failAtCommands(host, verb, clean, fault)).toBeGreaterThanOrEqual(verb.commands);
   });
 });

@@ -21,6 +21,8 @@ export interface Verb {
   readonly changes: number;
   /** What the user does after it was killed, where that is not the same again. */
   readonly next?: readonly string[];
+  /** There is no container after `next`. */
+  readonly ends?: boolean;
   /** What it takes, once there is no container, that nothing is left. */
   readonly after?: readonly (readonly string[])[];
 }
@@ -51,7 +53,14 @@ const CREATE = creating('create', [], 4);
 export const START = starting('start after stop', [], 4);
 export const STOP = ending(['stop', '-t', '0', 'f1'], RUNNING, 1, 8);
 export const STOP_START: Verb = { ...STOP, title: 'stop, then start', next: ['start', 'f1'] };
-export const RM_FORCE = ending(['rm', '-f', 'f1'], RUNNING, 2, 10);
+/** No container is made after it, so nothing is written that would mend what was half written. */
+export const CREATE_RM: Verb = {
+  ...creating('create, then rm', [], 4),
+  next: ['rm', '-f', 'f1'],
+  ends: true,
+};
+const RM_FORCE = ending(['rm', '-f', 'f1'], RUNNING, 2, 10);
+export const RM_TWICE: Verb = { ...RM_FORCE, title: 'rm -f, then again', next: ['rm', '-f', 'f1'], ends: true };
 export const RUN_RM: Verb = {
   ...CREATE,
   title: 'run --rm',
