@@ -28,6 +28,15 @@ export interface MountPoint {
   readonly shared: boolean;
 }
 
+/**
+ * What is mounted in each of `dirs`: another's files, in a folder that is to be removed. rm(1) sees no border where both
+ * are on one disk.
+ */
+export function mountsIn(dirs: readonly string[]): Map<string, string[]> {
+  const targets = dirs.length === 0 ? [] : readMountPoints().map(({ target }) => target);
+  return new Map(dirs.map((dir) => [dir, targets.filter((target) => `${target}/`.startsWith(`${dir}/`))]));
+}
+
 /** Mount points that this process can reach. */
 export function readMountPoints(): MountPoint[] {
   return parseMountPoints(readFileSync('/proc/self/mountinfo', 'utf8'));

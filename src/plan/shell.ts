@@ -1,5 +1,5 @@
 /** A plan as a POSIX shell script that needs no minict. Pure. */
-import { commandArgv } from '../runner/batch.ts';
+import { commandArgv, octalEscaped } from '../runner/batch.ts';
 import type { Command, Step } from '../step.ts';
 
 export function quote(word: string): string {
@@ -20,13 +20,20 @@ export function commandLine(command: Command): string {
     case 'rmdir':
       return `rmdir ${quote(command.path)}`;
     case 'rmtree':
-      return `rm -rf --one-file-system -- ${quote(command.path)}`;
+      return rmtreeLines(command.path);
     default: {
       const line = commandArgv(command).map(quote).join(' ');
       const files = command.kind === 'umount' && command.unlink ? command.targets : [];
       return files.length === 0 ? line : `${line} && rm ${files.map(quote).join(' ')}`;
     }
   }
+}
+
+/** What is mounted in the folder is another's, and has no border that rm sees where both are on one disk. */
+function rmtreeLines(path: string): string {
+  const mounts = `cut -d ' ' -f 5 /proc/self/mountinfo | sed 's|$|/|' | grep -F ${quote(`${octalEscaped(path)}/`)}`;
+  const refuse = `echo 'not removed: mounted in it' >&2; false`;
+  return `if ${mounts} >&2; then ${refuse}\nelse rm -rf --one-file-system -- ${quote(path)}; fi`;
 }
 
 /** A command with its reason, as lines of a script. */

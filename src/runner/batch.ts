@@ -31,15 +31,15 @@ function unshareOf(command: Command): Unshare | undefined {
   return { options, hostname, mntns: options.find((word) => word.startsWith('--mount='))?.slice('--mount='.length) };
 }
 
-/** fstab(5) writes white space and backslashes in octal. */
-function fstabField(text: string): string {
+/** fstab(5) and mountinfo write white space and backslashes in octal. */
+export function octalEscaped(text: string): string {
   return text.replace(/[\s\\#]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`);
 }
 
 function fstab(steps: readonly Step[]): string {
   return steps
     .map(({ run: m }) =>
-      m.kind === 'mount' ? `${[m.source, m.target, m.fstype, m.options].map(fstabField).join(' ')} 0 0\n` : '',
+      m.kind === 'mount' ? `${[m.source, m.target, m.fstype, m.options].map(octalEscaped).join(' ')} 0 0\n` : '',
     )
     .join('');
 }

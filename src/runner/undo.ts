@@ -5,6 +5,7 @@
 import { statSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { firstLine } from '../errors.ts';
+import { mountsIn } from '../host/facts.ts';
 import type { Claim, Command, Step } from '../step.ts';
 import { commandArgv } from './batch.ts';
 import { identityOf } from './identity.ts';
@@ -110,6 +111,9 @@ export async function undoAll(
       const failure = await undoOne(step, undo, identities, context);
       if (failure !== undefined) failures[index]?.push(failure);
     }
+  }
+  for (const [path, mounts] of mountsIn([...trees.keys()])) {
+    if (mounts.length > 0) failures[trees.get(path) as number]?.push(`mounted in it: ${mounts.join(' ')}`);
   }
   const undone = [...failures.keys()].filter((index) => failures[index]?.length === 0);
   const removable = [...trees].filter(([, index]) => undone.includes(index)).map(([path]) => path);
