@@ -6,7 +6,7 @@ import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
 import { type Assignment, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
-import { type ResolveImage, resolveRoot } from '../lifecycle/root.ts';
+import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
@@ -78,7 +78,7 @@ export async function specFrom(
     stopCommands: [...opts.stopCmd],
     command: [...command],
     env: parseEnv(opts.env),
-    ...(await resolveRoot(context, name, opts, resolve)),
+    ...(await resolveRoot(context, opts, resolve)),
   };
 }
 
@@ -123,21 +123,37 @@ export async function makeContainer(
     }
     refuseForeign(containerPaths(context.roots, rawName), rawName);
     const spec = await specFrom(context, rawName, opts, command);
-    if (!opts.network) {
-      await createContainer(context, instance, spec, undefined, lock.fd);
-      return { spec, instance };
-    }
-    const request = { name: spec.name, hostname: spec.hostname, ip: opts.ip, gateway: opts.gateway };
-    const reservation = await reserveAddress(context, instance, request);
+    const rootLock = lockRoot(context, spec);
     try {
-      const full = withNic(spec, opts, instance, reservation);
-      const drops = await createContainer(context, instance, full, reservation, lock.fd);
-      for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
-      return { spec: full, instance };
+      await refuseUsedRoot(context, spec);
+      return { spec: await createFrom(context, instance, spec, opts, lock.fd), instance };
     } finally {
-      reservation.release();
+      rootLock.release();
     }
   } finally {
     releaseContainer(context.roots, rawName, lock);
+  }
+}
+
+async function createFrom(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  opts: ContainerOptions,
+  lockFd: number,
+): Promise<ContainerSpec> {
+  if (!opts.network) {
+    await createContainer(context, instance, spec, undefined, lockFd);
+    return spec;
+  }
+  const request = { name: spec.name, hostname: spec.hostname, ip: opts.ip, gateway: opts.gateway };
+  const reservation = await reserveAddress(context, instance, request);
+  try {
+    const full = withNic(spec, opts, instance, reservation);
+    const drops = await createContainer(context, instance, full, reservation, lockFd);
+    for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
+    return full;
+  } finally {
+    reservation.release();
   }
 }

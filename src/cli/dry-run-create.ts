@@ -8,6 +8,7 @@ import type { Context } from '../lifecycle/context.ts';
 import { refuseForeign } from '../lifecycle/create.ts';
 import { createLines, instanceForScripts, programLines, uncreateLines } from '../lifecycle/dry-run.ts';
 import { chooseAddress } from '../lifecycle/network.ts';
+import { refuseUsedRoot } from '../lifecycle/root.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import { findContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
@@ -47,6 +48,7 @@ export async function planScripts(
     return { name: 'base', rootfs };
   };
   let spec = await specFrom(context, name, opts, command, resolve);
+  await refuseUsedRoot(context, spec);
   const request = { name, hostname: spec.hostname, ip: opts.ip, gateway: opts.gateway };
   const network = opts.network ? await chooseAddress(context, instance, request) : undefined;
   if (network !== undefined) spec = withNic(spec, opts, instance, network);

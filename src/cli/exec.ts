@@ -1,5 +1,5 @@
 /** minict exec: becomes the program. Loads neither zod, the planner nor execa: every import is time. */
-import { existsSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { ConflictError, HostError, InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
 import { isTerminal, restoreForExec } from '../host/syscalls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
@@ -8,8 +8,8 @@ import { enterArgv, programEnv } from '../process/enter.ts';
 import { resolveUser, type User } from '../process/user.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
-import { type Lock, lockContainer } from '../state/locks.ts';
-import { type ContainerPaths, containerPaths } from '../state/paths.ts';
+import { forgetLock, type Lock, lockContainer } from '../state/locks.ts';
+import { containerPaths, type Roots } from '../state/paths.ts';
 import { readInRoot } from '../storage/resolve.ts';
 import { parseEnv, readEnvFile } from './env.ts';
 import type { Define } from './main.ts';
@@ -50,7 +50,7 @@ export const define: Define = (command, globals) => {
       const lock = lockContainer(roots, name, 'shared');
       const paths = containerPaths(roots, name);
       const record = readEnterRecord(paths);
-      if (record === undefined) throw notUp(paths, name, lock);
+      if (record === undefined) throw notUp(roots, name, lock);
       const gone = missingNamespace(record.place);
       if (gone !== undefined) {
         throw new ConflictError(`cannot exec in ${name}: its namespace ${gone} is gone`, {
@@ -74,13 +74,13 @@ export const define: Define = (command, globals) => {
     });
 };
 
-/** Why there is nothing to enter. A name that nobody has keeps no lock file either. */
-function notUp(paths: ContainerPaths, name: string, lock: Lock): MinictError {
-  if (existsSync(paths.json)) {
+/** Why there is nothing to enter. */
+function notUp(roots: Roots, name: string, lock: Lock): MinictError {
+  if (existsSync(containerPaths(roots, name).json)) {
     return new ConflictError(`cannot exec in ${name}: it is stopped`, { hint: `minict start ${name}` });
   }
-  unlinkSync(paths.lock);
   lock.release();
+  forgetLock(roots, name);
   return new NotFoundError(`cannot find container ${name}: no such container`, { hint: 'minict ps -a' });
 }
 

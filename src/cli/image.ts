@@ -1,6 +1,7 @@
 /** minict image import|build|ls|rm. Recipes are loaded with the verb that needs them, as every other verb is. */
-import { findImage, type Image, imageNames, removeImage } from '../image/store.ts';
-import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { findImage, type Image, imageNames, removeTree, retireImage } from '../image/store.ts';
+import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { lockImages } from '../state/locks.ts';
 import { ensureState, getContainer, listContainers } from '../state/store.ts';
 import type { Define } from './main.ts';
 import { print, table } from './output.ts';
@@ -56,12 +57,20 @@ export const define: Define = (command, globals) => {
       requireRoot('image rm');
       const context = contextFrom(globals());
       await eachName(names, async (name) => {
-        const containers = await Promise.all(
-          listContainers(context.roots).map((user) => getContainer(context.roots, user)),
-        );
-        const users = containers.filter((spec) => spec.image === name).map((spec) => spec.name);
-        await removeImage(context.roots, name, users);
+        removeTree(await retire(context, name));
         return name;
       });
     });
 };
+
+/** No create takes it between the look at who uses it and its end. */
+async function retire({ roots }: Context, name: string): Promise<string> {
+  const lock = lockImages(roots, 'exclusive');
+  try {
+    const containers = await Promise.all(listContainers(roots).map((user) => getContainer(roots, user)));
+    const users = containers.filter((spec) => spec.image === name).map((spec) => spec.name);
+    return await retireImage(roots, name, users);
+  } finally {
+    lock.release();
+  }
+}

@@ -60,9 +60,11 @@ function misuse(error: CommanderError, verb: string | undefined): InvalidInputEr
 }
 
 export async function main(argv: string[]): Promise<void> {
+  // What it makes is for a container's users, too; its own folders have modes of their own.
+  process.umask(0o022);
   const debug = argv.slice(2).includes('--debug');
   const wanted = verbOf(argv) ?? '';
-  const known = VERBS[wanted];
+  const known = Object.hasOwn(VERBS, wanted) ? VERBS[wanted] : undefined;
   try {
     const program = new Command('minict');
     program

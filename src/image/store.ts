@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { ConflictError, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
+import { mountsIn } from '../host/facts.ts';
 import { takeLock } from '../host/syscalls.ts';
 import { statUserPath } from '../host/user-path.ts';
 import { readJson } from '../state/json-file.ts';
@@ -36,8 +37,11 @@ export function imageNames(roots: Roots): string[] {
     .sort();
 }
 
-/** Throws NotFoundError, or ConflictError while containers use it. */
-export async function removeImage(roots: Roots, name: string, inUseBy: readonly string[]): Promise<void> {
+/**
+ * From here on there is no such image; returns the folder that its files are in, to be removed. Throws NotFoundError, or
+ * ConflictError while containers use it.
+ */
+export async function retireImage(roots: Roots, name: string, inUseBy: readonly string[]): Promise<string> {
   if ((await findImage(roots, name)) === undefined) {
     throw new NotFoundError(`cannot remove image ${name}: no such image`, { hint: 'minict image ls' });
   }
@@ -49,10 +53,13 @@ export async function removeImage(roots: Roots, name: string, inUseBy: readonly 
   const trash = join(roots.root, '.trash', `image-${process.pid}-${Date.now()}`);
   mkdirSync(join(roots.root, '.trash'), { recursive: true, mode: 0o700 });
   renameSync(imagePaths(roots, name).dir, trash);
-  removeTree(trash);
+  return trash;
 }
 
+/** Throws ConflictError while something is mounted in it, HostError. */
 export function removeTree(dir: string): void {
+  const mounts = mountsIn([dir]).get(dir)?.join(' ');
+  if (mounts) throw new ConflictError(`cannot remove ${dir}: mounted in it: ${mounts}`, { hint: `umount ${mounts}` });
   const { exitCode, stderr } = Bun.spawnSync(['rm', '-rf', '--one-file-system', '--', dir]);
   if (exitCode !== 0) throw new HostError(`cannot remove ${dir}: ${stderr.toString().trim()}`);
 }

@@ -8,6 +8,7 @@ import { ConflictError, InvalidInputError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
 import { type Image, resolveImage } from '../image/store.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { type Lock, lockImages } from '../state/locks.ts';
 import { type Roots, stateFolders } from '../state/paths.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Context } from './context.ts';
@@ -24,19 +25,13 @@ export type ResolveImage = (roots: Roots, ref: string) => Promise<Image>;
 /** `resolve` makes an image out of `--image`. Throws InvalidInputError, NotFoundError, ConflictError. */
 export async function resolveRoot(
   context: Context,
-  name: string,
   options: RootOptions,
   resolve: ResolveImage = resolveImage,
 ): Promise<RootSource> {
   const { rootfs } = options;
   if (rootfs === undefined) {
     const image = await resolve(context.roots, options.image ?? 'base');
-    // A named image is minict's own: nobody has it in place.
-    if (image.name === image.rootfs) {
-      const what = `image ${options.image}`;
-      refuseOwn(context, image.rootfs, what);
-      await refuseUsed(context, name, image.rootfs, what, (other) => other.inPlace);
-    }
+    if (image.name === image.rootfs) refuseOwn(context, image.rootfs, `image ${options.image}`);
     return { image: image.name, lower: image.rootfs };
   }
   if (options.image !== undefined) {
@@ -52,7 +47,6 @@ export async function resolveRoot(
     });
   }
   refuseOwn(context, inPlace, `rootfs ${rootfs}`);
-  await refuseUsed(context, name, inPlace, `rootfs ${rootfs}`, (other) => other.inPlace ?? other.lower);
   return { inPlace };
 }
 
@@ -64,16 +58,21 @@ function refuseOwn(context: Context, dir: string, what: string): void {
   });
 }
 
-async function refuseUsed(
-  context: Context,
-  name: string,
-  dir: string,
-  what: string,
-  dirOf: (other: ContainerSpec) => string | undefined,
-): Promise<void> {
+/** From the look at the image until the container is there: nobody removes it, or writes into a directory that has it. */
+export function lockRoot(context: Context, { inPlace }: RootSource): Lock {
+  return lockImages(context.roots, inPlace === undefined ? 'shared' : 'exclusive');
+}
+
+/** Throws ConflictError where another container writes into its directory, or has it as an image and this one would. */
+export async function refuseUsedRoot(context: Context, { name, image, lower, inPlace }: ContainerSpec): Promise<void> {
+  // A named image is minict's own: nobody has it in place.
+  if (inPlace === undefined && image !== lower) return;
+  const what = inPlace === undefined ? `image ${lower}` : `rootfs ${inPlace}`;
   for (const user of listContainers(context.roots)) {
     const other = user === name ? undefined : await findContainer(context.roots, user);
-    if (other === undefined || dirOf(other) !== dir) continue;
+    if (other === undefined) continue;
+    const used = inPlace === undefined ? other.inPlace : (other.inPlace ?? other.lower);
+    if (used !== (inPlace ?? lower)) continue;
     throw new ConflictError(`cannot use ${what}: container ${user} has it`, {
       hint: `minict rm ${user}, or a copy of the directory`,
     });

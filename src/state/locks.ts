@@ -1,7 +1,7 @@
-/** flock(2) on files under the run dir: they die with their holders. Containers in name order, then the networks, then the host. */
+/** flock(2) on files under the run dir: they die with their holders. Containers in name order, then images, networks, the host. */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { type Lock, takeLock } from '../host/syscalls.ts';
-import { containerPaths, hostJournalPath, networkPaths, type Roots } from './paths.ts';
+import { containerPaths, hostJournalPath, imagesLockPath, networkPaths, type Roots } from './paths.ts';
 
 export type { Lock } from '../host/syscalls.ts';
 
@@ -33,9 +33,20 @@ export function lockNetworks(roots: Roots): Lock {
   return lock(roots, networkPaths(roots, '').lock, 'exclusive');
 }
 
+/** For what root file systems are made of; exclusive for who removes an image, or is to write into a directory in place. */
+export function lockImages(roots: Roots, mode: 'shared' | 'exclusive'): Lock {
+  return lock(roots, imagesLockPath(roots), mode);
+}
+
 /** For what is made once a boot. */
 export function lockHost(roots: Roots): Lock {
   return lock(roots, hostJournalPath(roots), 'exclusive');
+}
+
+/** Leaves no lock file of a name that nobody has. Only who holds it alone may unlink it: others wait on that very file. */
+export function forgetLock(roots: Roots, name: string): void {
+  const lock = takeLock(containerPaths(roots, name).lock, 'exclusive', false);
+  if (lock !== undefined) releaseContainer(roots, name, lock);
 }
 
 /**

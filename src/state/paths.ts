@@ -16,6 +16,10 @@ export function hostJournalPath(roots: Roots): string {
   return join(roots.runDir, '.host');
 }
 
+export function imagesLockPath(roots: Roots): string {
+  return join(roots.runDir, '.images');
+}
+
 /** The id that tells two roots on one machine apart, and in the run dir whose that is. */
 export function instancePaths(roots: Roots): { instance: string; marker: string } {
   return { instance: join(roots.root, 'instance'), marker: join(roots.runDir, '.instance') };

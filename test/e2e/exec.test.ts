@@ -1,4 +1,4 @@
-import { existsSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
@@ -102,6 +102,21 @@ test.each([
 ])("-u %s is resolved by the container's own files", (user, wanted) => {
   const script = 'echo $(id -u) $(id -g) $(id -G) $HOME';
   expect(host.minict('exec', '-u', user, 'p1', 'sh', '-c', script).stdout).toBe(`${wanted}\n`);
+});
+
+test("what create makes is for a container's users too, whatever the caller's umask", () => {
+  const create = 'umask 077; MINICT_ROOT=$1 MINICT_RUN_DIR=/run/strict exec "$0" create p2 --no-network';
+  const root = join(host.dir, 'strict');
+  expect(host.run(['sh', '-c', create, MINICT, root])).toMatchObject({ status: 0, stderr: '' });
+  const strict = { MINICT_ROOT: root, MINICT_RUN_DIR: '/run/strict' };
+  const read = host.run([MINICT, 'exec', '-u', 'nobody', 'p2', 'cat', '/etc/hostname', '/etc/passwd'], strict);
+  expect(read).toMatchObject({ status: 0, stdout: expect.stringMatching(/^p2\nroot:/) });
+  expect(statSync(root).mode & 0o777).toBe(0o700);
+  for (const words of [
+    ['rm', 'p2'],
+    ['system', 'prune'],
+  ])
+    expect(host.run([MINICT, ...words], strict).status).toBe(0);
 });
 
 test('an unknown user or group is refused, also where the host has it', () => {

@@ -49,6 +49,7 @@ test.each<[string[], RegExp]>([
   [['image', 'import', '/etc', '../x'], /not a valid name/],
   [['image', 'nope'], /cannot image: unknown command 'nope'\nhint: minict image --help/],
   [['creat', 'b'], /cannot run minict: unknown command 'creat'\nhint: .*Did you mean create\?.* minict --help/],
+  [['constructor'], /cannot run minict: unknown command 'constructor'/],
   [['--nope', 'ps'], /cannot ps: unknown option '--nope'/],
   [['--root', '', 'ps'], /cannot use --root '': no path/],
 ])('%j is refused', async (words, message) => {

@@ -103,8 +103,8 @@ export function takeSnapshot(pid: number, root: string, ip: (what: string) => st
   const run = `/proc/${pid}/root/run`;
   const instance = join(root, 'instance');
   const leases = join(root, 'networks');
-  // The lock of what containers share is made at first use, and stays.
-  const isLock = (path: string) => path === 'minict/.networks';
+  // The locks of what containers share are made at first use, and stay.
+  const isLock = (path: string) => path === 'minict/.networks' || path === 'minict/.images';
   return {
     network: network(JSON.parse(ip('address')), JSON.parse(ip('route'))).sort(),
     mounts: mountLines(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')).sort(),
