@@ -115,8 +115,8 @@ export class Host {
     return now;
   }
 
-  /** What a reboot leaves is the state folder: processes, cgroups, /run, namespaces and interfaces are gone. */
-  async reboot(): Promise<void> {
+  /** The cgroups are the machine's, and outlast the throwaway host: what scripts or an earlier boot had there. */
+  private async removeCgroups(): Promise<void> {
     const groups = this.snapshot().cgroups.map((line) => line.split(' ')[0] as string);
     for (const group of groups.reverse()) {
       const processes = () => readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean);
@@ -124,6 +124,11 @@ export class Host {
       await eventually(() => processes().length === 0);
       rmdirSync(group);
     }
+  }
+
+  /** What a reboot leaves is the state folder: processes, cgroups, /run, namespaces and interfaces are gone. */
+  async reboot(): Promise<void> {
+    await this.removeCgroups();
     this.anchor?.kill();
     await this.anchor?.exited;
     await this.boot();
@@ -133,6 +138,7 @@ export class Host {
     const names = this.minict('ps', '-a', '-q').stdout.split('\n').filter(Boolean);
     if (names.length > 0) this.minict('rm', '-f', ...names);
     this.minict('system', 'prune');
+    await this.removeCgroups();
     this.anchor?.kill();
     await this.anchor?.exited;
     rmSync(this.dir, { recursive: true, force: true });
