@@ -69,8 +69,8 @@ need_modules() {
   if [ ! -e "$lock" ] || [ -n "$(find package-lock.json -newer "$lock")" ]; then
     command -v npm >/dev/null 2>&1 || need nodejs npm
     say 'installing node_modules'
-    # Error level: the packages that want a newer Node run under Bun, so its warnings about engines mislead.
-    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+    NODE_OPTIONS="${NODE_OPTIONS-} --require=./bin/npm-engine.cjs" \
+      npm ci --ignore-scripts --no-audit --no-fund
     touch "$lock"
   fi
 }
