@@ -194,7 +194,7 @@ test('directories that are the host’s, minict’s or another container’s are
   const rootfs = tree('mine');
   const refused = (words: string[], message: RegExp) => expectRefusedThere(host, ['create', 'c2', ...words], message);
   await refused(['--rootfs', '/'], /the host's own root\nhint: /);
-  await refused(['--image', '/'], /image \/: minict's state folder .* is in it\nhint: .*--root/);
+  await refused(['--image', dirname(host.root)], /image \/\S+: minict's state folder .* is in it\nhint: .*--root/);
   await refused(['--rootfs', '/srv/../proc'], /its \/proc is no directory/);
   for (const own of ['images/base/rootfs', 'containers', 'containers/first/rootfs', 'networks', '']) {
     await refused(['--rootfs', join(host.root, own)], /it is in minict's state folder\nhint: /);
