@@ -16,6 +16,7 @@ die() {
   printf 'demo: %s\n' "$*" >&2
   exit 1
 }
+[ -z "$SUDO" ] || command -v sudo >/dev/null 2>&1 || die 'not root, and sudo is not installed'
 
 # Ctrl-C can reach minict alone (sudo gives it a terminal of its own): then the demo stops, too.
 minict() {

@@ -28,6 +28,8 @@ function writeTools(dir: string): void {
     // Made exclusively, so that two at once have different numbers; `command`, or a failure would end the shell.
     const script = `#!/bin/sh
 REAL=${Bun.which(tool) ?? '/bin/false'}
+# A container's program has its own environment: what it runs is no host command of the verb's.
+[ -n "$CALLS" ] || exec "$REAL" "$@"
 k=1
 set -C
 until command : >"$CALLS/$k"; do k=$((k + 1)); done 2>/dev/null
