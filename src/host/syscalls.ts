@@ -39,6 +39,8 @@ function symbols(): Libc {
 /** A held flock(2): it dies with its holders, and children that carry out steps hold it too (they inherit `fd`). */
 export interface Lock {
   readonly fd: number;
+  /** Makes it a shared one. Not in one step: another's exclusive one may have been in between. */
+  share(): void;
   release(): void;
 }
 
@@ -56,7 +58,7 @@ export function takeLock(path: string, mode: 'shared' | 'exclusive', wait = true
       throw new HostError(`cannot lock ${path}: flock failed`);
     }
     if (statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) {
-      return { fd, release: () => closeSync(fd) };
+      return { fd, share: () => void symbols().flock(fd, LOCK_SH), release: () => closeSync(fd) };
     }
     closeSync(fd);
   }

@@ -8,7 +8,7 @@ import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { undoAll } from '../runner/undo.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { lockContainer, releaseContainer } from '../state/locks.ts';
+import { type Lock, lockContainer, releaseContainer, tryLockContainer } from '../state/locks.ts';
 import { readNetwork } from '../state/network.ts';
 import { type ContainerPaths, containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
@@ -87,6 +87,14 @@ export interface Removal {
   readonly errors: readonly unknown[];
 }
 
+/** A start has the lock until its services end: with `force` they end now. */
+async function lockToRemove(context: Context, instance: string, name: string, force: boolean): Promise<Lock> {
+  const free = force ? tryLockContainer(context.roots, name) : undefined;
+  if (free !== undefined) return free;
+  if (force) await endProcesses(instance, name);
+  return lockContainer(context.roots, name, 'exclusive');
+}
+
 /** Removes every trace. A container ceases to exist with its container.json, first; the rest can be redone. */
 export async function removeContainers(
   context: Context,
@@ -100,7 +108,8 @@ export async function removeContainers(
   const errors: unknown[] = [];
   const removed: string[] = [];
   const sorted = [...new Set(names)].sort();
-  const locks = sorted.map((name) => lockContainer(context.roots, name, 'exclusive'));
+  const locks: Lock[] = [];
+  for (const name of sorted) locks.push(await lockToRemove(context, instance, name, force));
   const lockFds = locks.map((lock) => lock.fd);
   try {
     const ended: string[] = [];

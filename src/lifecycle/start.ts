@@ -1,7 +1,9 @@
 /** start: brings back whatever is missing, then runs the services in order, or the main command under its supervisor. */
-
+import { existsSync } from 'node:fs';
+import { ConflictError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal } from '../runner/journal.ts';
+import type { ContainerSpec } from '../spec/container.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
@@ -43,7 +45,11 @@ export async function startContainer(
       journal.phase('started');
       return undefined;
     }
-    await runServices(context, instance, spec, lock);
+    if (spec.services.length > 0) {
+      lock.share();
+      await requireUp(context, spec);
+      await runServices(context, instance, spec, lock);
+    }
     const hasMain = spec.command.length > 0;
     const attend = hasMain ? await startMain(context, instance, spec, lock, attachment) : undefined;
     journal.phase('started');
@@ -51,4 +57,11 @@ export async function startContainer(
   } finally {
     releaseContainer(context.roots, name, lock);
   }
+}
+
+/** Services may take their time: exec, and whoever looks after them, is not kept waiting. */
+async function requireUp(context: Context, { name }: ContainerSpec): Promise<void> {
+  await getContainer(context.roots, name);
+  if (existsSync(containerPaths(context.roots, name).enter)) return;
+  throw new ConflictError(`cannot start ${name}: it was stopped meanwhile`, { hint: `minict start ${name}` });
 }

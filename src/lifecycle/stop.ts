@@ -35,6 +35,8 @@ export async function stopContainer(context: Context, instance: string, name: st
   if (existsSync(payload)) {
     signalAll(payload, ['SIGTERM', 'SIGCONT']);
     await waitUntilEmpty(host, payload, graceMs);
+    // Before the lock: a start has it until its services end.
+    await killAll(host, payload);
   }
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {

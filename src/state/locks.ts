@@ -5,18 +5,27 @@ import { containerPaths, hostJournalPath, imagesLockPath, networkPaths, type Roo
 
 export type { Lock } from '../host/syscalls.ts';
 
-function lock(roots: Roots, path: string, mode: 'shared' | 'exclusive'): Lock {
+function tryLock(roots: Roots, path: string, mode: 'shared' | 'exclusive', wait: boolean): Lock | undefined {
   try {
-    return takeLock(path, mode) as Lock;
+    return takeLock(path, mode, wait);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     mkdirSync(roots.runDir, { recursive: true, mode: 0o700 });
-    return takeLock(path, mode) as Lock;
+    return takeLock(path, mode, wait);
   }
+}
+
+function lock(roots: Roots, path: string, mode: 'shared' | 'exclusive'): Lock {
+  return tryLock(roots, path, mode, true) as Lock;
 }
 
 export function lockContainer(roots: Roots, name: string, mode: 'shared' | 'exclusive'): Lock {
   return lock(roots, containerPaths(roots, name).lock, mode);
+}
+
+/** The exclusive lock; undefined where somebody else has any. */
+export function tryLockContainer(roots: Roots, name: string): Lock | undefined {
+  return tryLock(roots, containerPaths(roots, name).lock, 'exclusive', false);
 }
 
 /** Whether somebody is at work on the container. */

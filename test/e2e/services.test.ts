@@ -44,6 +44,21 @@ test('a service that fails stops the start and shows why; its output is in the l
   expect(host.minict('ps').stdout).toMatch(/s1 +ready/);
 });
 
+test.each([
+  ['stop', '-t', '0'],
+  ['rm', '-f'],
+])('a service that does not end keeps neither exec waiting nor %s %s', async (...words) => {
+  host.minict('create', 's1', ...services('sleep 300'));
+  const start = host.spawn([MINICT, 'start', 's1']);
+  expect(await eventually(() => programsOf(host, 's1').length === 1)).toBe(true);
+  expect(inside('s1', 'hostname')).toBe('s1\n');
+  expect(host.minict(...words, 's1')).toEqual({ status: 0, stdout: 's1\n', stderr: '' });
+  expect(await start.exited).toBe(125);
+  expect(await new Response(start.stderr).text()).toMatch(
+    /^minict: cannot start s1: service 'sleep 300' ended with 1(37|43)\n/,
+  );
+});
+
 test('a daemon stays in the container, without descriptors of the caller or a lock', () => {
   // Where it kept the caller's pipe, this would not return.
   host.minict('create', 's1', ...services("(setsid sh -c 'exec sleep 300' &) ; exit 0"));
