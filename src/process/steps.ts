@@ -52,15 +52,11 @@ while [ -n "$(pids)" ] && [ "$tenths" -gt 0 ]; do sleep 0.1; tenths=$((tenths - 
 `;
 const KILL = `
 ${PIDS}
-[ -d "$0" ] || exit 0
-if [ -e "$0/cgroup.kill" ]; then
-  echo 1 >"$0/cgroup.kill"
-else
-  echo FROZEN >"$0/freezer.state"
-  for pid in $(pids); do kill -s KILL "$pid" 2>/dev/null; done
-  echo THAWED >"$0/freezer.state"
-fi
-while [ -n "$(pids)" ]; do sleep 0.01; done
+[ ! -e "$0/cgroup.kill" ] || echo 1 >"$0/cgroup.kill"
+while [ -n "$(pids)" ]; do
+  for pid in $(pids); do kill -s KILL "$pid"; done 2>/dev/null
+  sleep 0.01
+done
 `;
 
 /** TERM to every process, and a wait of `graceMs` at most. */
