@@ -1,7 +1,7 @@
 /** create: from a spec to a container that `exec` works in; all of it or nothing. */
 import { statSync } from 'node:fs';
 import { ConflictError } from '../errors.ts';
-import { readMountPoints } from '../host/facts.ts';
+import { isMountPoint, readMountPoints } from '../host/facts.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { isEmpty, readHooks } from '../host/firewall/hooks.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
@@ -13,7 +13,15 @@ import { Journal } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { writeEnterRecord } from '../state/enter-record.ts';
 import { lockHost } from '../state/locks.ts';
-import { type ContainerPaths, containerPaths, hostJournalPath, skeletonPath } from '../state/paths.ts';
+import {
+  type ContainerPaths,
+  containerPaths,
+  hostJournalPath,
+  MNTNS_DIR,
+  NETNS_DIR,
+  skeletonPath,
+  UTSNS_DIR,
+} from '../state/paths.ts';
 import { stageContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { checkOverlay, planSkeleton } from '../storage/rootfs.ts';
@@ -34,13 +42,14 @@ export function refuseForeign(paths: ContainerPaths, name: string): void {
   }
 }
 
-/** Once a boot: the folders of persisted namespaces. */
+/** Once a boot: the folders of persisted namespaces; again where another root's prune, or somebody, unmounted them. */
 export async function prepareHost(context: Context): Promise<void> {
   const journal = new Journal(hostJournalPath(context.roots));
-  if (journal.salvage()?.phase === 'up') return;
+  const isReady = () => journal.salvage()?.phase === 'up' && [NETNS_DIR, UTSNS_DIR, MNTNS_DIR].every(isMountPoint);
+  if (isReady()) return;
   const lock = lockHost(context.roots);
   try {
-    if (journal.salvage()?.phase === 'up') return;
+    if (isReady()) return;
     const steps = planHost(readMountPoints());
     await applySteps('prepare the host', steps, journal, spawnContext(context, lock.fd));
     journal.phase('up');

@@ -78,8 +78,8 @@ function emptyTrash(context: Context, dryRun: boolean): string[] {
 async function pruneHost(context: Context, instance: string, dryRun: boolean): Promise<string[]> {
   const lock = dryRun ? undefined : lockHost(context.roots);
   try {
-    // A create waits for this lock, or has its own and is past it.
-    if (listContainers(context.roots).length > 0 || unfinishedNames(context).some(isBusy(context))) return [];
+    const isInUse = () => listContainers(context.roots).length > 0 || unfinishedNames(context).some(isBusy(context));
+    if (isInUse()) return [];
     const journal = new Journal(hostJournalPath(context.roots));
     const bound = new Set(journal.salvage()?.steps.map((step) => step.id));
     const mounted = new Set(readMountPoints().map((mount) => mount.target));
@@ -89,6 +89,9 @@ async function pruneHost(context: Context, instance: string, dryRun: boolean): P
     const { instance: group } = cgroupOf(instance, '');
     const groups = isUnused(group) ? [group] : [];
     if (lock !== undefined) {
+      // From here on a create waits for this lock; one that was quicker has its own by now.
+      journal.phase('stopped');
+      if (isInUse()) return [];
       for (const path of groups) rmdirSync(path);
       await unmount(context, empty, lock.fd);
       rmSync(journal.path, { force: true });

@@ -1,9 +1,9 @@
 /** system prune finds and removes what is this minict's own, and leaves all else; so do two roots with each other. */
-import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { runWithFault } from '../helpers/faults.ts';
-import { Host, MINICT } from '../helpers/host.ts';
+import { eventually, Host, MINICT } from '../helpers/host.ts';
 
 let host: Host;
 beforeAll(async () => {
@@ -106,4 +106,34 @@ test('two roots: a name is refused while the other has it, and prune stays with 
   const after = host.snapshot();
   expect(after.mounts).toEqual(before.mounts);
   expect(after.cgroups).toEqual(before.cgroups);
+});
+
+test.each(['/run/mntns', '/run/utsns', '/run/netns'])('%s, unmounted by another: the next create mounts it', (dir) => {
+  for (const name of ['before', 'after']) {
+    expect(host.minict('create', name, '--no-network')).toEqual({ status: 0, stdout: `${name}\n`, stderr: '' });
+    expect(host.minict('rm', name).status).toBe(0);
+    if (name === 'before') expect(host.run(['umount', dir]).status).toBe(0);
+  }
+});
+
+test('a create that comes while prune unmounts waits for its end', async () => {
+  host.minict('create', 'before');
+  host.minict('rm', 'before');
+  const [tools, reached, go] = ['slow', 'reached', 'go'].map((name) => join(host.dir, name)) as [
+    string,
+    string,
+    string,
+  ];
+  mkdirSync(tools);
+  const umount = `#!/bin/sh\n: >${reached}\nuntil [ -e ${go} ]; do sleep 0.01; done\nexec ${Bun.which('umount')} "$@"\n`;
+  writeFileSync(join(tools, 'umount'), umount, { mode: 0o755 });
+  const prune = host.spawn(['env', `PATH=${tools}:${process.env.PATH}`, MINICT, 'system', 'prune']);
+  expect(await eventually(() => existsSync(reached))).toBe(true);
+  const create = host.spawn([MINICT, 'create', 'after']);
+  // proc_locks(5): who waits stands behind an arrow.
+  const waits = () => new RegExp(`-> FLOCK .* ${create.pid} `).test(readFileSync('/proc/locks', 'utf8'));
+  expect(await eventually(() => waits() || create.exitCode !== null)).toBe(true);
+  writeFileSync(go, '');
+  expect([await prune.exited, await create.exited]).toEqual([0, 0]);
+  expect(host.minict('exec', 'after', 'hostname').stdout).toBe('after\n');
 });
