@@ -3,10 +3,12 @@ import { existsSync, rmSync, unlinkSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { killAll } from '../cgroup/processes.ts';
 import { ConflictError, HostError, MinictError } from '../errors.ts';
+import { networkNamespacesInUse } from '../host/namespace-users.ts';
 import { requireTools } from '../host/tool.ts';
 import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import { undoAll } from '../runner/undo.ts';
+import type { SpawnContext } from '../runner/spawn.ts';
+import { type Undoing, undoAll, undoSteps } from '../runner/undo.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { type Lock, lockContainer, releaseContainer, tryLockContainer } from '../state/locks.ts';
 import { readNetwork } from '../state/network.ts';
@@ -61,11 +63,16 @@ export async function removeTraces(
     const state = new Journal(paths.journal).salvage();
     return { steps: stepsInEffect(paths, state), identities: state?.identities ?? new Map() };
   });
-  const leave = (undone: readonly number[]) =>
-    leaveNetwork(
+  const leave = async (undone: readonly number[]) => {
+    await undoHeldLinks(
+      undone.map((index) => objects[index] as Undoing),
+      spawnContext(context, ...lockFds),
+    );
+    await leaveNetwork(
       context,
       undone.map((index) => names[index] as string),
     );
+  };
   const failures = await undoAll(objects, spawnContext(context, ...lockFds), leave);
   const left = new Map<string, string>();
   for (const [index, name] of names.entries()) {
@@ -74,6 +81,21 @@ export async function removeTraces(
     else rmSync(containerPaths(context.roots, name).runDir, { recursive: true, force: true });
   }
   return left;
+}
+
+/**
+ * A process of the host in a network namespace (`ip netns exec NAME tcpdump`) keeps it alive, and with it the NIC, which
+ * would still have the address when another container gets it.
+ */
+async function undoHeldLinks(objects: readonly Undoing[], spawning: SpawnContext): Promise<void> {
+  const inUse = networkNamespacesInUse();
+  const isHeld = ({ identities }: Undoing) =>
+    Object.values(identities.get('netns') ?? {}).some((identity) => inUse.has(identity.split(':')[1] as string));
+  for (const { steps, identities } of objects.filter(isHeld)) {
+    const links = steps.filter((step) => step.claims?.some(({ kind }) => kind === 'link'));
+    const left = await undoSteps({ steps: links, identities }, spawning);
+    if (left.length > 0) throw new HostError(`cannot remove a network interface: ${left.join('; ')}`);
+  }
 }
 
 function refuseRunning(instance: string, spec: ContainerSpec): void {

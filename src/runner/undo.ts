@@ -113,7 +113,8 @@ export async function undoAll(
     }
   }
   for (const [path, mounts] of mountsIn([...trees.keys()])) {
-    if (mounts.length > 0) failures[trees.get(path) as number]?.push(`mounted in it: ${mounts.join(' ')}`);
+    const known = failures[trees.get(path) as number];
+    if (mounts.length > 0 && known?.length === 0) known.push(`mounted in it: ${mounts.join(' ')}`);
   }
   const undone = [...failures.keys()].filter((index) => failures[index]?.length === 0);
   const removable = [...trees].filter(([, index]) => undone.includes(index)).map(([path]) => path);

@@ -104,6 +104,21 @@ describe('on the default network', () => {
     host.minict('rm', 'heir');
   });
 
+  test('an address that is free again is nowhere, even where a process of the host keeps the namespace', async () => {
+    create('watched', '--ip', '192.168.0.51');
+    const watcher = host.spawn(['ip', 'netns', 'exec', 'watched', 'sh', '-c', 'echo ready; exec sleep 1000']);
+    try {
+      await (watcher.stdout as ReadableStream<Uint8Array>).getReader().read();
+      expect(host.minict('rm', 'watched')).toEqual({ status: 0, stdout: 'watched\n', stderr: '' });
+      const links = host.run(['nsenter', `--net=/proc/${watcher.pid}/ns/net`, 'ip', '-o', 'link']).stdout;
+      expect(links).toMatch(/^1: lo: [^\n]*\n$/);
+      expect(watcher.exitCode).toBe(null);
+    } finally {
+      watcher.kill();
+      await watcher.exited;
+    }
+  });
+
   test('who talked to an address before reaches the next container that has it', () => {
     for (const name of ['one', 'two']) {
       create(name, '--ip', '192.168.0.60');
