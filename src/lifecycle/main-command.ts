@@ -21,7 +21,7 @@ export interface Attachment {
 }
 
 /**
- * Starts it, under the container's lock; returns once the supervisor is where stop and wait see it. What is returned
+ * Starts it, under the container's lock; returns once the program is where a stop sees it and asks it to end. What is returned
  * waits for the exit status; signals are handed on until then, for who is attached.
  */
 export async function startMain(
@@ -47,7 +47,7 @@ export async function startMain(
   pid = child.pid;
   if (log !== undefined) closeSync(log);
   const host = readCgroupHost();
-  const hasBegun = () => isPopulated(host, cgroups.supervisor) || readExitStatus(paths.exit) !== undefined;
+  const hasBegun = () => isPopulated(host, cgroups.payload) || readExitStatus(paths.exit) !== undefined;
   while (!hasBegun() && child.exitCode === null && child.signalCode === null) await Bun.sleep(1);
   if (!hasBegun()) {
     throw new HostError(`cannot start ${spec.name}: its supervisor ended`, { hint: `minict logs ${spec.name}` });

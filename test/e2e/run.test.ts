@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
@@ -180,4 +180,14 @@ test('run whose service fails shows why; with --rm nothing stays, without it the
   expect(host.minict('run', '-d', ...words)).toMatchObject({ status: 125, stdout: '' });
   expect(inspect(host, 'r1').status).toEqual({ state: 'ready', missing: [] });
   expect(existsSync(join(host.root, 'containers/r1/exit'))).toBe(false);
+});
+
+test('a stop right after run -d asks the program to end, however long that takes to begin', () => {
+  const tools = join(host.dir, 'slow');
+  mkdirSync(tools);
+  writeFileSync(join(tools, 'sh'), '#!/bin/sh\nsleep 0.3\nexec /bin/sh "$@"\n', { mode: 0o755 });
+  const run = [MINICT, 'run', '-d', 'r1', '--no-network', '--', 'sleep', '300'];
+  expect(host.run(run, { PATH: `${tools}:${process.env.PATH}` })).toMatchObject({ status: 0, stderr: '' });
+  expect(host.minict('stop', 'r1')).toMatchObject({ status: 0, stderr: '' });
+  expect(inspect(host, 'r1').status).toMatchObject({ state: 'stopped', exitCode: 143 });
 });
