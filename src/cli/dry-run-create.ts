@@ -14,25 +14,22 @@ import { findContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type ContainerOptions, specFrom, withNic } from './container-options.ts';
 
-interface Planned {
-  readonly run: string;
-  readonly undo: string;
-}
-
 /** `main`: what becomes of the main command; undefined for create, which does not run it. */
-export async function planScripts(
+export async function planScript(
+  wanted: 'run' | 'undo',
   context: Context,
   name: string,
   opts: ContainerOptions,
   command: readonly string[],
   main: 'attached' | 'detached' | undefined,
-): Promise<Planned> {
+): Promise<string> {
   const instance = instanceForScripts(context);
   const paths = containerPaths(context.roots, name);
   if ((await findContainer(context.roots, name)) !== undefined) {
     throw new ConflictError(`cannot create ${name}: a container of that name is there`, { hint: `minict rm ${name}` });
   }
-  refuseForeign(paths, name);
+  // The way back may be wanted when the script has run.
+  if (wanted === 'run') refuseForeign(paths, name);
   let image: Step[] = [];
   const resolve = async (roots: Roots, ref: string): Promise<Image> => {
     const found = await lookUpImage(roots, ref);
@@ -53,9 +50,7 @@ export async function planScripts(
   const network = opts.network ? await chooseAddress(context, instance, request) : undefined;
   if (network !== undefined) spec = withNic(spec, opts, instance, network);
   const facts = readFacts(context, instance, spec, network?.record, { imageToCome: image.length > 0 });
+  if (wanted === 'undo') return uncreateLines(context, spec, facts);
   const programs = main === undefined ? '' : programLines(context, spec, main);
-  return {
-    run: (await createLines(context, spec, network?.record, facts, image)) + programs,
-    undo: uncreateLines(context, spec, facts),
-  };
+  return (await createLines(context, spec, network?.record, facts, image)) + programs;
 }

@@ -33,13 +33,13 @@ export function creation(
   command: readonly string[],
   main: 'attached' | 'detached' | undefined,
 ): Scripts {
-  const plan = async (context: Context, name: string) =>
-    (await import('./dry-run-create.ts')).planScripts(context, name, options, command, main);
+  const plan = (wanted: 'run' | 'undo') => async (_: Lines, context: Context, name: string) =>
+    (await import('./dry-run-create.ts')).planScript(wanted, context, name, options, command, main);
   return {
     does: 'makes container',
-    run: async (_, context, name) => (await plan(context, name)).run,
+    run: plan('run'),
     undoes: 'removes container',
-    undo: async (_, context, name) => (await plan(context, name)).undo,
+    undo: plan('undo'),
   };
 }
 

@@ -73,6 +73,7 @@ describe('a script leaves the kernel as the verb does', () => {
     const before = host.snapshot();
     const undo = scriptOf('create', 'd1', ...options, '--dry-run-undo');
     expect(runScript(scriptOf('create', 'd1', ...options, '--dry-run'))).toEqual(done);
+    expect(scriptOf('create', 'd1', ...options, '--dry-run-undo')).toBe(undo);
     const made = kernelView(host, 'd1');
     expect(runScript(undo)).toEqual(done);
     const hosts = join(host.root, 'networks/minict0.hosts');
