@@ -10,7 +10,7 @@ let host: Host;
 let dir: string;
 beforeAll(async () => {
   host = await Host.create();
-  dir = join(host.root, 'work', 'here');
+  dir = join(host.root, 'data', 'here');
   mkdirSync(dir, { recursive: true });
 });
 afterAll(() => host.destroy());
@@ -39,10 +39,10 @@ test.each<[string, () => Member[], RegExp]>([
     () => [{ name: 'd', flag: '2', target: dir }, { name: 'e', flag: '1', target: 'd' }, { name: 'e/evil' }],
     /member e\/evil .*symlink/,
   ],
-  ['hard link by dots', () => [{ name: 'l', flag: '1', target: '../../work/here/victim' }], /member l is a hard link/],
+  ['hard link by dots', () => [{ name: 'l', flag: '1', target: '../../data/here/victim' }], /member l is a hard link/],
   [
     'hard link by pax',
-    () => [pax('linkpath', '../../work/here/victim'), { name: 'l', flag: '1', target: 'ok' }],
+    () => [pax('linkpath', '../../data/here/victim'), { name: 'l', flag: '1', target: 'ok' }],
     /member l is a hard/,
   ],
   [

@@ -9,7 +9,7 @@ let host: Host;
 let dir: string;
 beforeAll(async () => {
   host = await Host.create();
-  dir = join(host.root, 'work', 'here');
+  dir = join(host.root, 'data', 'here');
   mkdirSync(dir, { recursive: true });
 });
 afterAll(() => host.destroy());
