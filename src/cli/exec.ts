@@ -1,5 +1,5 @@
 /** minict exec: becomes the program. Loads neither zod, the planner nor execa: every import is time. */
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync, writeSync } from 'node:fs';
 import { ConflictError, HostError, InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
 import { isTerminal, restoreForExec } from '../host/syscalls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
@@ -40,7 +40,7 @@ export const define: Define = (command, globals) => {
     .action((rawName: string, cmd: string[], options: ExecOptions) => {
       requireRoot('exec');
       const name = parseContainerName(rawName);
-      const { roots } = contextFrom(globals());
+      const { roots, verbose } = contextFrom(globals());
       const terminal = isTerminal(0);
       if (options.tty && !terminal) {
         throw new InvalidInputError('cannot use -t: stdin is no terminal', { hint: 'leave out -t' });
@@ -59,6 +59,7 @@ export const define: Define = (command, globals) => {
       }
       const user = options.user === undefined ? undefined : userInside(options.user, record.place.layers);
       const argv = enterArgv(record.place, { argv: cmd, user, workdir: options.workdir });
+      if (verbose) writeSync(2, `+ ${argv.join(' ')}\n`);
       const term = terminal ? process.env.TERM : undefined;
       const env = programEnv({ ...record.env, ...given }, { home: user?.home, term });
       try {

@@ -7,7 +7,7 @@ import type { Step } from '../step.ts';
 import { inCgroupArgv } from './enter.ts';
 
 /** `argv` with just this environment. */
-export function cleanEnvArgv(env: Readonly<Record<string, string>>, argv: readonly string[]): string[] {
+function cleanEnvArgv(env: Readonly<Record<string, string>>, argv: readonly string[]): string[] {
   return ['env', '-i', ...Object.entries(env).map(([key, value]) => `${key}=${value}`), ...argv];
 }
 

@@ -182,3 +182,9 @@ test('a namespace that somebody took away is named', () => {
   );
   host.minict('rm', 'torn');
 });
+
+test('--verbose prints how it gets inside', () => {
+  const { status, stdout, stderr } = host.minict('--verbose', 'exec', 'p1', 'hostname');
+  expect({ status, stdout }).toEqual({ status: 0, stdout: 'p1\n' });
+  expect(stderr).toMatch(/^\+ \S*nsenter --mount=\S+ --net=\S+ --uts=\S+ \S*chroot \S+ hostname\n$/);
+});
