@@ -2,8 +2,8 @@
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { addContainerOptions, type ContainerOptions, makeContainer } from './container-options.ts';
 import { addDryRun, creation, type DryRunOptions, dryRun } from './dry-run.ts';
-import type { Define } from './main.ts';
 import { print } from './output.ts';
+import type { Define } from './program.ts';
 
 export const define: Define = (command, globals) => {
   addDryRun(addContainerOptions(command))

@@ -1,28 +1,13 @@
-/** minict exec: becomes the program. Loads neither zod, the planner nor execa: every import is time. */
-import { existsSync, writeFileSync, writeSync } from 'node:fs';
-import { ConflictError, HostError, InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
-import { isTerminal, restoreForExec } from '../host/syscalls.ts';
+/** minict exec, with its options; one without any never comes here (see main.ts). */
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { becomeProgram, missingNamespace } from '../process/become.ts';
-import { enterArgv, programEnv } from '../process/enter.ts';
-import { resolveUser, type User } from '../process/user.ts';
-import { parseContainerName } from '../spec/name.ts';
-import { readEnterRecord } from '../state/enter-record.ts';
-import { forgetLock, type Lock, lockContainer } from '../state/locks.ts';
-import { containerPaths, type Roots } from '../state/paths.ts';
-import { readInRoot } from '../storage/resolve.ts';
+import { type ExecOptions, execProgram } from '../lifecycle/exec.ts';
 import { parseEnv, readEnvFile } from './env.ts';
-import type { Define } from './main.ts';
+import type { Define } from './program.ts';
 import { repeatable } from './repeatable.ts';
 
-interface ExecOptions {
-  readonly interactive?: boolean;
-  readonly tty?: boolean;
-  readonly detach?: boolean;
+interface Options extends Omit<ExecOptions, 'env'> {
   readonly env: string[];
   readonly envFile: string[];
-  readonly user?: string;
-  readonly workdir?: string;
 }
 
 export const define: Define = (command, globals) => {
@@ -37,55 +22,9 @@ export const define: Define = (command, globals) => {
     .option('-u, --user <user[:group]>', 'user, resolved inside')
     .option('-w, --workdir <dir>', 'working directory, inside')
     .passThroughOptions()
-    .action((rawName: string, cmd: string[], options: ExecOptions) => {
+    .action((name: string, cmd: string[], options: Options) => {
       requireRoot('exec');
-      const name = parseContainerName(rawName);
-      const { roots, verbose } = contextFrom(globals());
-      const terminal = isTerminal(0);
-      if (options.tty && !terminal) {
-        throw new InvalidInputError('cannot use -t: stdin is no terminal', { hint: 'leave out -t' });
-      }
-      const given = Object.assign({}, ...options.envFile.map(readEnvFile), parseEnv(options.env));
-      // Shared until this process is in the cgroup, so that no rm can miss it; it ends with the exec.
-      const lock = lockContainer(roots, name, 'shared');
-      const paths = containerPaths(roots, name);
-      const record = readEnterRecord(paths);
-      if (record === undefined) throw notUp(roots, name, lock);
-      const gone = missingNamespace(record.place);
-      if (gone !== undefined) {
-        throw new ConflictError(`cannot exec in ${name}: its namespace ${gone} is gone`, {
-          hint: `minict start ${name}`,
-        });
-      }
-      const user = options.user === undefined ? undefined : userInside(options.user, record.place.layers);
-      const argv = enterArgv(record.place, { argv: cmd, user, workdir: options.workdir });
-      if (verbose) writeSync(2, `+ ${argv.join(' ')}\n`);
-      const term = terminal ? process.env.TERM : undefined;
-      const env = programEnv({ ...record.env, ...given }, { home: user?.home, term });
-      try {
-        // No O_CREAT: where the container is stopped, its cgroup is gone.
-        writeFileSync(record.enterPayload, '0', { flag: 'r+' });
-      } catch (error) {
-        throw new HostError(`cannot enter the cgroup of ${name}: ${(error as Error).message}`, {
-          hint: `minict start ${name}`,
-        });
-      }
-      if (options.detach) becomeProgram(['setsid', '--fork', ...argv], env, [0, 1, 2], restoreForExec);
-      becomeProgram(argv, env, options.interactive || terminal ? [] : [0], restoreForExec);
+      const env = Object.assign({}, ...options.envFile.map(readEnvFile), parseEnv(options.env));
+      execProgram(contextFrom(globals()), name, cmd, { ...options, env });
     });
 };
-
-/** Why there is nothing to enter. */
-function notUp(roots: Roots, name: string, lock: Lock): MinictError {
-  if (existsSync(containerPaths(roots, name).json)) {
-    return new ConflictError(`cannot exec in ${name}: it is stopped`, { hint: `minict start ${name}` });
-  }
-  lock.release();
-  forgetLock(roots, name);
-  return new NotFoundError(`cannot find container ${name}: no such container`, { hint: 'minict ps -a' });
-}
-
-function userInside(wanted: string, layers: readonly string[]): User {
-  const [passwd = '', group = ''] = ['/etc/passwd', '/etc/group'].map((path) => readInRoot(layers, path));
-  return resolveUser(wanted, passwd, group);
-}

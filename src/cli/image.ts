@@ -3,8 +3,8 @@ import { findImage, type Image, imageNames, removeTree, retireImage } from '../i
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { lockImages } from '../state/locks.ts';
 import { ensureState, getContainer, listContainers } from '../state/store.ts';
-import type { Define } from './main.ts';
 import { print, table } from './output.ts';
+import type { Define } from './program.ts';
 import { eachName, reportError } from './report.ts';
 
 export const define: Define = (command, globals) => {

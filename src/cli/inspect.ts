@@ -5,8 +5,8 @@ import { cgroupOf, readStatus } from '../lifecycle/status.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
-import type { Define } from './main.ts';
 import { print } from './output.ts';
+import type { Define } from './program.ts';
 import { reportError } from './report.ts';
 
 export const define: Define = (command, globals) => {

@@ -9,7 +9,7 @@ import { becomeProgram } from '../process/become.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, getContainer } from '../state/store.ts';
-import type { Define } from './main.ts';
+import type { Define } from './program.ts';
 
 export const define: Define = (command, globals) => {
   command

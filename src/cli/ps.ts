@@ -4,8 +4,8 @@ import { readLinks } from '../host/links.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readStatus, type Status } from '../lifecycle/status.ts';
 import { getContainer, listContainers, readInstance } from '../state/store.ts';
-import type { Define } from './main.ts';
 import { print, table } from './output.ts';
+import type { Define } from './program.ts';
 import { reportError } from './report.ts';
 
 interface Row extends Status {

@@ -2,7 +2,7 @@
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { startContainer } from '../lifecycle/start.ts';
 import { ensureState } from '../state/store.ts';
-import type { Define } from './main.ts';
+import type { Define } from './program.ts';
 import { eachName } from './report.ts';
 import { parseGrace, stopByName } from './stop.ts';
 

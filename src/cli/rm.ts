@@ -4,8 +4,8 @@ import { removeContainers } from '../lifecycle/remove.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
-import type { Define } from './main.ts';
 import { print } from './output.ts';
+import type { Define } from './program.ts';
 import { reportError } from './report.ts';
 
 function removal(force: boolean): Scripts {

@@ -6,8 +6,8 @@ import { removeContainers } from '../lifecycle/remove.ts';
 import { startContainer } from '../lifecycle/start.ts';
 import { addContainerOptions, type ContainerOptions, makeContainer } from './container-options.ts';
 import { addDryRun, creation, type DryRunOptions, dryRun } from './dry-run.ts';
-import type { Define } from './main.ts';
 import { print } from './output.ts';
+import type { Define } from './program.ts';
 import { reportError } from './report.ts';
 
 interface RunOptions extends ContainerOptions, DryRunOptions {

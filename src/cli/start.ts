@@ -4,7 +4,7 @@ import { startContainer } from '../lifecycle/start.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
-import type { Define } from './main.ts';
+import type { Define } from './program.ts';
 import { eachName } from './report.ts';
 
 const START: Scripts = {

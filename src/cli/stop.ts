@@ -7,7 +7,7 @@ import { stopContainer } from '../lifecycle/stop.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
-import type { Define } from './main.ts';
+import type { Define } from './program.ts';
 import { eachName, reportFailure } from './report.ts';
 
 export function parseGrace(text: string): number {

@@ -2,8 +2,8 @@
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { prune } from '../lifecycle/prune.ts';
 import { ensureState } from '../state/store.ts';
-import type { Define } from './main.ts';
 import { print } from './output.ts';
+import type { Define } from './program.ts';
 import { reportError } from './report.ts';
 
 export const define: Define = (command, globals) => {

@@ -9,7 +9,7 @@ import { parseContainerName } from '../spec/name.ts';
 import { readExitStatus } from '../state/exit-status.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, getContainer } from '../state/store.ts';
-import type { Define } from './main.ts';
+import type { Define } from './program.ts';
 import { eachName } from './report.ts';
 
 const POLL_MS = 20;
