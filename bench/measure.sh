@@ -90,18 +90,13 @@ clean_up() {
 # ---- the throwaway host
 PEERS='crun'
 LEFT_OUT=
-if [ -S /run/docker.sock ] && command -v docker >/dev/null && docker info >/dev/null 2>&1; then
-  PEERS="$PEERS docker"
-  mkdir -p "$WORK/docker"
-  : >"$WORK/docker/sock"
-  mount --bind /run/docker.sock "$WORK/docker/sock"
-  export DOCKER_HOST=unix://$WORK/docker/sock
-elif command -v docker >/dev/null; then
-  LEFT_OUT="$LEFT_OUT docker (no daemon answers),"
-else
-  LEFT_OUT="$LEFT_OUT docker (not installed),"
-fi
-if command -v podman >/dev/null; then PEERS="$PEERS podman"; else LEFT_OUT="$LEFT_OUT podman (not installed),"; fi
+for peer in docker podman; do
+  if command -v "$peer" >/dev/null && { [ "$peer" = podman ] || command -v dockerd >/dev/null; }; then
+    PEERS="$PEERS $peer"
+  else
+    LEFT_OUT="$LEFT_OUT $peer (not installed),"
+  fi
+done
 mount -t tmpfs -o mode=755 run /run
 mkdir -p /run/lock /run/netns /run/bench-podman-networks
 ip link set lo up
@@ -161,15 +156,21 @@ step "start-up and exec, $ROUNDS rounds"
 quiet "$MINICT" create up
 rootfs=$MINICT_ROOT/containers/up/rootfs
 spaces='--net=/run/netns/up --uts=/run/utsns/up'
+DAEMONS=
+for peer in $PEERS; do case $peer in podman | docker) DAEMONS="$DAEMONS $peer" ;; esac; done
+for peer in $DAEMONS; do quiet "${peer}_up"; done
 for ((round = 1; round <= ROUNDS; round++)); do
   quiet hyperfine --shell=none --warmup 1 --runs 4 --export-json "$WORK/hyperfine.json" \
     --command-name minict:version "$MINICT --version" \
+    --command-name runtime:exec "$WORK/becomes" \
     --command-name minict:exec "$MINICT exec up /bin/true" \
     --command-name bare:exec "nsenter $spaces chroot $IMAGE /bin/true" \
     --command-name bare-mount:exec "nsenter --mount=/run/mntns/up $spaces chroot $rootfs /bin/true"
+  for peer in $DAEMONS; do timed "$peer:exec" "${peer}_exec"; done
   jq -r '.results[] | .command as $name | .times[] | "\($name)\t\(. * 1e6 | round)"' "$WORK/hyperfine.json" >>"$TIMES"
 done
 quiet "$MINICT" rm -f up
+for peer in $DAEMONS; do quiet "${peer}_down"; done
 settle
 
 # ---- one container at a time, all peers in every round, each round beginning with another

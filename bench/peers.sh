@@ -62,6 +62,8 @@ crun_run() {
   crun_clean "$1"
 }
 
+# The hard limits of whoever calls: without them podman asks for more than it may have.
+ULIMITS=(--ulimit "nofile=1024:$(ulimit -Hn)" --ulimit nproc=4096:4096)
 PODMAN=(podman --root "$WORK/podman" --runroot /run/bench-podman --tmpdir /run/bench-libpod --cgroup-manager=cgroupfs
   --events-backend=file --storage-driver overlay --network-config-dir /run/bench-podman-networks)
 
@@ -69,15 +71,49 @@ podman_setup() {
   tar -C "$IMAGE" -c . | "${PODMAN[@]}" import - minict-bench:1
   "${PODMAN[@]}" network create --subnet 10.89.0.0/16 --disable-dns bench
 }
-podman_run() {
-  "${PODMAN[@]}" run --rm --name "$1" --network bench --ulimit "nofile=1024:$(ulimit -Hn)" minict-bench:1 /bin/true
-}
+podman_up() { "${PODMAN[@]}" run -d --name up --network bench "${ULIMITS[@]}" minict-bench:1 /bin/sleep 1000; }
+podman_down() { "${PODMAN[@]}" rm -f -t 0 up; }
+podman_run() { "${PODMAN[@]}" run --rm --name "$1" --network bench "${ULIMITS[@]}" minict-bench:1 /bin/true; }
+podman_exec() { "${PODMAN[@]}" exec up /bin/true; }
 podman_teardown() {
   "${PODMAN[@]}" rm -f -t 0 -a || :
   umount -R "$WORK/podman/overlay" 2>/dev/null || :
 }
 
-# The machine's own daemon, which is not in the throwaway host.
-docker_setup() { tar -C "$IMAGE" -c . | docker import - minict-bench:1; }
+# answers COMMAND...: waits until it works, 20 seconds at most.
+answers() {
+  local tries
+  for ((tries = 0; tries < 200; tries++)); do
+    "$@" >/dev/null 2>&1 && return
+    sleep 0.1
+  done
+  return 1
+}
+
+# A daemon of the bench's own, in the throwaway host.
+export DOCKER_HOST=unix:///run/bench-docker.sock
+docker_setup() {
+  mkdir -p "$WORK/containerd" "$WORK/docker"
+  containerd --root "$WORK/containerd" --state /run/bench-containerd --address /run/bench-containerd/sock >"$WORK/containerd.log" 2>&1 &
+  CONTAINERD=$!
+  answers test -S /run/bench-containerd/sock
+  dockerd --data-root "$WORK/docker" --exec-root /run/bench-docker -H "$DOCKER_HOST" -p /run/bench-docker.pid \
+    --containerd /run/bench-containerd/sock --storage-driver overlay2 --cgroup-parent /minict-bench \
+    --exec-opt native.cgroupdriver=cgroupfs --bip 10.77.0.1/24 --userland-proxy=false >"$WORK/dockerd.log" 2>&1 &
+  DOCKERD=$!
+  answers docker info
+  tar -C "$IMAGE" -c . | docker import - minict-bench:1
+}
+docker_up() { docker run -d --name up minict-bench:1 /bin/sleep 1000; }
+docker_down() { docker rm -f up; }
 docker_run() { docker run --rm --name "$1" minict-bench:1 /bin/true; }
-docker_teardown() { docker rmi -f minict-bench:1 || :; }
+docker_exec() { docker exec up /bin/true; }
+docker_teardown() {
+  docker ps -aq | xargs -r docker rm -f
+  # dockerd first: it puts away what containerd has.
+  kill "$DOCKERD"
+  wait "$DOCKERD" || :
+  kill "$CONTAINERD"
+  wait "$CONTAINERD" || :
+  umount -R "$WORK/docker/overlay2" 2>/dev/null || :
+}

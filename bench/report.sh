@@ -63,6 +63,9 @@ all peers take turns. Machines differ and are noisy: only the **ratios** of one 
 | \`exec NAME /bin/true\` | $exec_ms | nsenter (net, uts), chroot | $bare_ms | **$exec_ratio ×** | ≤ + 6 ms (+ $exec_extra) | $(verdict "$exec_extra" 6) |
 X
 row "the same" minict:exec 'nsenter (mount, net, uts), chroot' bare-mount:exec -
+row "the same" minict:exec 'an empty program of the runtime that becomes /bin/true' runtime:exec -
+row "the same" minict:exec docker docker:exec 0.2
+row "the same" minict:exec podman podman:exec 0.1
 row "\`create\`" minict:create script seed:create 0.35
 row "\`create\`" minict:create crun crun:create 0.8
 row "\`rm -f\`, one process in it" minict:rm crun crun:rm 1

@@ -46,6 +46,10 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT TERM
 # A copy: a build meanwhile must not change what is measured.
 cp dist/minict "$work/minict"
+# What the runtime alone costs: a program that does nothing but become /bin/true.
+echo "process.execve('/bin/true', ['true'], {});" >"$work/becomes.ts"
+bun=$(sh bin/prepare.sh bun)
+"$bun" build --compile --bytecode --minify --format=esm "$work/becomes.ts" --outfile "$work/becomes" >/dev/null
 
 # Mount-namespace ids are handed out per CPU, and `unshare --mount=FILE` fails where the new id is below that of the
 # namespace it is called in: so a throwaway host is made on the CPU whose ids are behind, found by trial.

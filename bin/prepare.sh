@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prepares the host and the tree, then builds, tests, checks or installs minict.
-# Usage: prepare.sh build|test|check|setup|need      (test: more words go to vitest; need: names of Debian packages)
+# Usage: prepare.sh build|test|check|setup|need|bun      (test: more words go to vitest; need: names of Debian packages)
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -125,8 +125,9 @@ case $verb in
   check) check ;;
   setup) setup ;;
   need) need "$@" ;;
+  bun) find_bun && echo "$bun" ;;
   *)
-    echo "usage: $0 build|test|check|setup|need" >&2
+    echo "usage: $0 build|test|check|setup|need|bun" >&2
     exit 2
     ;;
 esac
