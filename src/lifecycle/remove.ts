@@ -52,16 +52,25 @@ export function stepsInEffect(paths: ContainerPaths, state: JournalState | undef
   return [...planFolder(paths), ...(state?.steps ?? []).filter((step) => step.id !== 'folder')];
 }
 
-/** Undoes everything of containers that no longer exist, many in one go. What could not be undone, by container. */
+/**
+ * Undoes everything of containers that no longer exist, many in one go. What could not be undone, by container. `ending`
+ * has those whose processes are about to end.
+ */
 export async function removeTraces(
   context: Context,
   names: readonly string[],
   lockFds: readonly number[],
+  ending: ReadonlyMap<string, Promise<string | undefined>> = new Map(),
 ): Promise<Map<string, string>> {
   const objects = names.map((name) => {
     const paths = containerPaths(context.roots, name);
     const state = new Journal(paths.journal).salvage();
-    return { steps: stepsInEffect(paths, state), identities: state?.identities ?? new Map() };
+    const ends = ending.get(name);
+    return {
+      steps: stepsInEffect(paths, state),
+      identities: state?.identities ?? new Map(),
+      ...(ends === undefined ? {} : { ending: ends }),
+    };
   });
   const leave = async (undone: readonly number[]) => {
     await undoHeldLinks(
@@ -134,25 +143,26 @@ export async function removeContainers(
   for (const name of sorted) locks.push(await lockToRemove(context, instance, name, force));
   const lockFds = locks.map((lock) => lock.fd);
   try {
-    const ended: string[] = [];
+    const ceased = new Map<string, Promise<string | undefined>>();
     for (const [index, name] of sorted.entries()) {
       try {
         // What an interrupted rm left is removed by the next one.
         if (await recover(context, instance, name, lockFds[index] as number)) removed.push(name);
         else {
           await cease(context, instance, name, force);
-          ended.push(name);
+          ceased.set(name, endingOf(instance, name));
         }
       } catch (error) {
         errors.push(error);
       }
     }
-    if (ended.length > 0) {
-      const left = await removeTraces(context, ended, lockFds);
+    if (ceased.size > 0) {
+      const names = [...ceased.keys()];
+      const left = await removeTraces(context, names, lockFds, ceased);
       for (const [name, cause] of left) {
         errors.push(new HostError(`cannot remove ${name}: ${cause}`, { hint: `minict rm ${name} removes the rest` }));
       }
-      for (const name of ended.filter((name) => !left.has(name))) {
+      for (const name of names.filter((name) => !left.has(name))) {
         removed.push(name);
         errors.push(...foreignNamespaces(containerPaths(context.roots, name)));
       }
@@ -172,7 +182,7 @@ function foreignNamespaces(paths: ContainerPaths): ConflictError[] {
     );
 }
 
-/** From here on there is no container of that name, and none of its processes. */
+/** From here on there is no container of that name. */
 async function cease(context: Context, instance: string, name: string, force: boolean): Promise<void> {
   const spec = await getContainer(context.roots, name);
   if (force) await mendJournal(context, instance, spec);
@@ -181,7 +191,14 @@ async function cease(context: Context, instance: string, name: string, force: bo
     refuseRunning(instance, spec);
   }
   unlinkSync(containerPaths(context.roots, name).json);
-  await endProcesses(instance, name);
+}
+
+/** Its processes get their KILL at once; why they did not end, if so, comes later. */
+function endingOf(instance: string, name: string): Promise<string | undefined> {
+  return endProcesses(instance, name).then(
+    () => undefined,
+    (error: unknown) => (error as Error).message,
+  );
 }
 
 /** In place of a damaged journal: what it still says, and what else a container of that spec is made of. */

@@ -17,6 +17,8 @@ import { runTool, type SpawnContext } from './spawn.ts';
 export interface Undoing {
   readonly steps: readonly Step[];
   readonly identities: Identities;
+  /** What still goes on in it (processes that end), and why that failed: waited for when the mounts are gone. */
+  readonly ending?: Promise<string | undefined>;
 }
 
 /** Of the step's claims those that are there and not known to be another's. */
@@ -97,6 +99,11 @@ export async function undoAll(
   for (const { undo } of work.flatMap(({ unmounting }) => unmounting)) {
     if (undo?.kind !== 'umount' || !undo.unlink) continue;
     for (const path of undo.targets.filter(isEmptyFile)) unlinkSync(path);
+  }
+
+  for (const [index, { ending }] of objects.entries()) {
+    const failure = await ending;
+    if (failure !== undefined) failures[index]?.push(failure);
   }
 
   const trees = new Map<string, number>();
