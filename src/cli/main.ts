@@ -2,7 +2,7 @@
  * The entry's first decision. `exec NAME CMD…`, the most frequent of all, has nothing to parse: whatever follows NAME is the
  * program's. It is done here at once, without commander (4 ms of its 14); everything else is a command line for program.ts.
  */
-import { contextFrom } from '../lifecycle/context.ts';
+import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { execProgram } from '../lifecycle/exec.ts';
 import { reportError } from './report.ts';
 
@@ -15,6 +15,7 @@ export async function main(argv: string[]): Promise<void> {
     return;
   }
   try {
+    requireRoot('exec');
     execProgram(contextFrom({}), name, program, {});
   } catch (error) {
     process.exitCode = reportError(error);

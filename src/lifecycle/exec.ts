@@ -10,7 +10,7 @@ import { readEnterRecord } from '../state/enter-record.ts';
 import { forgetLock, type Lock, lockContainer } from '../state/locks.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import { readInRoot } from '../storage/resolve.ts';
-import { type Context, requireRoot } from './context.ts';
+import type { Context } from './context.ts';
 
 export interface ExecOptions {
   /** stdin is passed on, as it is from a terminal. */
@@ -32,7 +32,6 @@ export function execProgram(
   program: readonly string[],
   options: ExecOptions,
 ): never {
-  requireRoot('exec');
   const name = parseContainerName(rawName);
   const terminal = isTerminal(0);
   if (options.tty && !terminal) {
