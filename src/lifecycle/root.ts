@@ -32,7 +32,7 @@ export async function resolveRoot(
   if (rootfs === undefined) {
     const image = await resolve(context.roots, options.image ?? 'base');
     if (image.name === image.rootfs) refuseOwn(context, image.rootfs, `image ${options.image}`);
-    return { image: image.name, lower: image.rootfs };
+    return { image: image.name, lower: [image.rootfs] };
   }
   if (options.image !== undefined) {
     throw new InvalidInputError('cannot use --image and --rootfs together', { hint: 'take one of them' });
@@ -66,13 +66,14 @@ export function lockRoot(context: Context, { inPlace }: RootSource): Lock {
 /** Throws ConflictError where another container writes into its directory, or has it as an image and this one would. */
 export async function refuseUsedRoot(context: Context, { name, image, lower, inPlace }: ContainerSpec): Promise<void> {
   // A named image is minict's own: nobody has it in place.
-  if (inPlace === undefined && image !== lower) return;
-  const what = inPlace === undefined ? `image ${lower}` : `rootfs ${inPlace}`;
+  const dir = inPlace ?? image;
+  if (dir === undefined || (inPlace === undefined && lower?.[0] !== image)) return;
+  const what = inPlace === undefined ? `image ${dir}` : `rootfs ${dir}`;
   for (const user of listContainers(context.roots)) {
     const other = user === name ? undefined : await findContainer(context.roots, user);
     if (other === undefined) continue;
-    const used = inPlace === undefined ? other.inPlace : (other.inPlace ?? other.lower);
-    if (used !== (inPlace ?? lower)) continue;
+    const has = other.inPlace === dir || (inPlace !== undefined && other.lower?.includes(dir));
+    if (!has) continue;
     throw new ConflictError(`cannot use ${what}: container ${user} has it`, {
       hint: `minict rm ${user}, or a copy of the directory`,
     });

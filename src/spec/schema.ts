@@ -9,8 +9,8 @@ export const container = z.object({
   createdAt: z.string(),
   /** Name of the image, or the real path of a directory used as one. */
   image: z.optional(z.string()),
-  /** Read-only lower directory of the overlay; absent with `inPlace`. */
-  lower: z.optional(z.string()),
+  /** Read-only lower directories of the overlay, the top one first; absent with `inPlace`. */
+  lower: z.optional(z.array(z.string()).check(z.minLength(1))),
   /** A directory that is written in place (`--rootfs`). */
   inPlace: z.optional(z.string()),
   mounts: z.enum(['private', 'host']),
