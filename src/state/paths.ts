@@ -126,11 +126,6 @@ export function imagePaths(roots: Roots): {
   };
 }
 
-/** What is renamed into there is to be removed. */
-export function trashPath(roots: Roots, name: string): string {
-  return join(roots.root, '.trash', name);
-}
-
 /** Bottom layer of all overlays: the mount points that an image may lack. */
 export function skeletonPath(roots: Roots): string {
   return join(roots.root, 'skeleton');
