@@ -1,4 +1,5 @@
 /** minict image: the store's verbs. What only one of them needs is loaded with it. */
+import { type Command, Option } from 'commander';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
@@ -31,23 +32,15 @@ export const define: Define = (command, globals) => {
       await buildImage(roots, dir, name, { ...options, progress: process.stderr.isTTY });
       print(`${name}\n`);
     });
-  command
-    .command('pull <source> [name]')
+  addTransferOptions(command.command('pull <source> [name]'))
     .description('from where skopeo reads: docker://HOST/NAME:TAG, docker-archive:, oci:, oci-archive:, dir:, …')
-    .option('--authfile <file>', "skopeo's, in place of containers-auth.json(5)'s")
-    .option('--tls-verify <bool>', 'false for a registry without a certificate of its name')
-    .option('-q, --quiet', 'no progress')
     .action(async (source: string, name: string | undefined, options: TransferFlags) => {
       const { roots } = store('pull');
       const { pullImage } = await import('../image/transfer.ts');
       print(`${await pullImage(roots, source, name, transferOptions(options))}\n`);
     });
-  command
-    .command('push <image> <destination>')
+  addTransferOptions(command.command('push <image> <destination>'))
     .description('to where skopeo writes')
-    .option('--authfile <file>', "skopeo's, in place of containers-auth.json(5)'s")
-    .option('--tls-verify <bool>', 'false for a registry without a certificate of its name')
-    .option('-q, --quiet', 'no progress')
     .action(async (ref: string, destination: string, options: TransferFlags) => {
       const { roots } = store('push');
       await (await import('../image/transfer.ts')).pushImage(roots, ref, destination, transferOptions(options));
@@ -129,10 +122,26 @@ export const define: Define = (command, globals) => {
 
 interface TransferFlags {
   readonly authfile?: string;
-  readonly tlsVerify?: string;
+  readonly tlsVerify?: 'true' | 'false';
   readonly quiet?: boolean;
 }
 
+function addTransferOptions(command: Command): Command {
+  return command
+    .option('--authfile <file>', "skopeo's, in place of containers-auth.json(5)'s")
+    .addOption(
+      new Option(
+        '--tls-verify <bool>',
+        'whether a registry needs a certificate (default: unless it is on this machine)',
+      ).choices(['true', 'false']),
+    )
+    .option('-q, --quiet', 'no progress');
+}
+
 function transferOptions({ authfile, tlsVerify, quiet }: TransferFlags) {
-  return { authfile, tlsVerify: tlsVerify !== 'false', progress: process.stderr.isTTY && quiet !== true };
+  return {
+    authfile,
+    tlsVerify: tlsVerify && tlsVerify === 'true',
+    progress: process.stderr.isTTY && quiet !== true,
+  };
 }

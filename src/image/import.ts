@@ -1,19 +1,17 @@
 /** Import of a directory or a tarball, as an image of one layer. */
-import { closeSync, mkdirSync, openSync, readdirSync, readSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
 import type { Roots } from '../state/paths.ts';
 import { BlobWriter } from './blobs.ts';
 import { composeImage, type Layer, nameImage } from './compose.ts';
-import { adoptLayer } from './layers.ts';
 import { layerType } from './media-types.ts';
 import { packedPiecesOf } from './pack.ts';
 import { parseImageName } from './reference.ts';
 import { type Staging, withStaging } from './staging.ts';
 import { requireNewName } from './store.ts';
-import { compressionOf, inflatedPiecesOf, piecesOf, unpackPieces } from './unpack.ts';
-import { unpackBlob } from './unpack-layer.ts';
+import { compressionOf, inflatedPiecesOf, piecesOf } from './unpack.ts';
+import { adoptOnlyLayer, unpackBlob, unpackTree } from './unpack-layer.ts';
 
 /** Stands for standard input. */
 const STDIN = '-';
@@ -38,11 +36,9 @@ function readHead(fd: number): Buffer {
 /** The blob is the tar itself, hashed and written while it is unpacked. */
 async function layerOfPieces(staging: Staging, pieces: AsyncIterable<Buffer>, source: string): Promise<Layer> {
   const writer = new BlobWriter(staging);
-  const tree = join(staging.dir, 'tree');
-  mkdirSync(tree, { mode: 0o755 });
-  await unpackPieces(pieces, source, tree, staging.lockFd, (piece) => writer.write(piece));
+  const unpacked = await unpackTree(staging, pieces, source, (piece) => writer.write(piece));
   const blob = writer.publish(layerType(undefined));
-  adoptLayer(staging.roots, blob.digest, tree);
+  adoptOnlyLayer(staging.roots, blob.digest, unpacked);
   return { blob, diffId: blob.digest, createdBy: `minict image import ${source}` };
 }
 
@@ -63,11 +59,9 @@ async function layerOfTarball(staging: Staging, fd: number, source: string): Pro
       closeSync(file);
     }
   }
-  const tree = join(staging.dir, 'tree');
-  mkdirSync(tree, { mode: 0o755 });
-  const diffId = await unpackBlob(writer.path, compression, tree, staging.lockFd, source);
+  const { diffId, ...unpacked } = await unpackBlob(staging, writer.path, compression, source);
   const blob = writer.publish(layerType(compression.name));
-  adoptLayer(staging.roots, diffId, tree);
+  adoptOnlyLayer(staging.roots, diffId, unpacked);
   return { blob, diffId, createdBy: `minict image import ${source}` };
 }
 

@@ -48,10 +48,15 @@ function shown(name: string): string {
   return /^[\p{L}\p{N}\p{P}\p{S} ]+$/u.test(text) && !text.includes('"') ? text : JSON.stringify(text);
 }
 
-/** The path, in its plainest form, of a member that is named like a whiteout (image-spec, layer.md). */
+/** The path, in its plainest form, of a member that is named like a whiteout, or is in one (image-spec, layer.md). */
 function whiteoutOf(name: string): string | undefined {
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');
-  return parts.at(-1)?.startsWith('.wh.') ? parts.join('/') : undefined;
+  return parts.some((part) => part.startsWith('.wh.')) ? parts.join('/') : undefined;
+}
+
+/** Of a file, with something to take away. */
+function isWhiteout(path: string): boolean {
+  return /^(?:(?!\.wh\.)[^/]+\/)*\.wh\.(?!\.{0,2}$)[^/]+$/.test(path);
 }
 
 /** Takes the stream in pieces; `push` throws before bytes of a bad member's header may be handed on. */
@@ -67,6 +72,11 @@ export class TarMembers {
   private members = 0;
   /** Paths of files that stand for what a layer takes away; byte strings, without a leading slash or dots. */
   readonly whiteouts: string[] = [];
+
+  /** Folders without a member of their own, an outer one before those in it; byte strings. */
+  get impliedFolders(): string[] {
+    return this.tree.impliedFolders;
+  }
 
   /** `archive` is the file's name, for messages. */
   constructor(archive: string) {
@@ -243,7 +253,7 @@ export class TarMembers {
     if (cause !== undefined) throw refuse(`member ${shown(name)} ${cause.replace('%', () => shown(target))}`);
     const whiteout = whiteoutOf(name);
     if (whiteout !== undefined) {
-      if (isDirectory || /\/\.wh\.\.{0,2}$/.test(`/${whiteout}`)) {
+      if (isDirectory || !isWhiteout(whiteout)) {
         throw refuse(`member ${shown(name)} is a whiteout of nothing that a layer can have`);
       }
       this.whiteouts.push(whiteout);

@@ -120,8 +120,8 @@ class Unpacking {
     if (taken > 0 && !this.tarEnded) await this.feed(piece.subarray(0, taken));
   }
 
-  /** Throws InvalidInputError where the archive stops early, or tar failed. */
-  async finish(): Promise<void> {
+  /** Returns the folders without a member. Throws InvalidInputError where the archive stops early, or tar failed. */
+  async finish(): Promise<readonly string[]> {
     if (!this.tarEnded) {
       this.members.finish();
       await this.feed(new Uint8Array(BLOCK));
@@ -131,6 +131,7 @@ class Unpacking {
       throw new InvalidInputError(`cannot import ${this.archive}: ${causeOf(await this.complaints) || 'tar failed'}`);
     }
     for (const path of this.members.whiteouts) whiteOut(this.dir, path);
+    return this.members.impliedFolders;
   }
 
   /** Nothing writes into the folder any more when it has returned; after `finish` it does nothing. */
@@ -140,21 +141,21 @@ class Unpacking {
   }
 }
 
-/** Unpacks all of `pieces`; `tap` gets each as it comes. */
+/** Unpacks all of `pieces`; `tap` gets each as it comes. Returns the folders without a member, as byte strings. */
 export async function unpackPieces(
   pieces: AsyncIterable<Buffer>,
   archive: string,
   dir: string,
   lockFd: number,
   tap: (piece: Buffer) => void,
-): Promise<void> {
+): Promise<readonly string[]> {
   const unpacking = new Unpacking(archive, dir, lockFd);
   try {
     for await (const piece of pieces) {
       tap(piece);
       await unpacking.push(piece);
     }
-    await unpacking.finish();
+    return await unpacking.finish();
   } finally {
     await unpacking.abandon();
   }
