@@ -1,6 +1,7 @@
 /** minict image: the store's verbs. What only one of them needs is loaded with it. */
 import { type Command, Option } from 'commander';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import type { Roots } from '../state/paths.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
@@ -14,12 +15,17 @@ export const define: Define = (command, globals) => {
     ensureState(context.roots);
     return context;
   };
+  /** Of one that adds images: a failed one leaves none, and no part of one. */
+  const adding = async <T>(verb: string, add: (roots: Roots) => Promise<T>): Promise<T> => {
+    const context = store(verb);
+    return (await import('../lifecycle/images.ts')).addImages(context, () => add(context.roots));
+  };
   command
     .command('import <source> <name>')
     .description('a directory or a tarball (plain, gzip, xz, zstd), - for standard input')
     .action(async (source: string, name: string) => {
-      const { roots } = store('import');
-      await (await import('../image/import.ts')).importImage(roots, source, name);
+      const { importImage } = await import('../image/import.ts');
+      await adding('import', (roots) => importImage(roots, source, name));
       print(`${name}\n`);
     });
   command
@@ -35,9 +41,8 @@ export const define: Define = (command, globals) => {
   addTransferOptions(command.command('pull <source> [name]'))
     .description('from where skopeo reads: docker://HOST/NAME:TAG, docker-archive:, oci:, oci-archive:, dir:, …')
     .action(async (source: string, name: string | undefined, options: TransferFlags) => {
-      const { roots } = store('pull');
       const { pullImage } = await import('../image/transfer.ts');
-      print(`${await pullImage(roots, source, name, transferOptions(options))}\n`);
+      print(`${await adding('pull', (roots) => pullImage(roots, source, name, transferOptions(options)))}\n`);
     });
   addTransferOptions(command.command('push <image> <destination>'))
     .description('to where skopeo writes')
@@ -60,9 +65,9 @@ export const define: Define = (command, globals) => {
     .description('what docker save, podman save or image save made')
     .option('-i, --input <file>', 'in place of standard input')
     .action(async (options: { input?: string }) => {
-      const { roots } = store('load');
-      for (const name of await (await import('../image/archive.ts')).loadImages(roots, options.input))
-        print(`${name}\n`);
+      const { loadImages } = await import('../image/archive.ts');
+      const names = await adding('load', (roots) => loadImages(roots, options.input));
+      print(names.map((name) => `${name}\n`).join(''));
     });
   command
     .command('ls')

@@ -8,10 +8,10 @@ import type { Roots } from '../state/paths.ts';
 import { nameOf, readCatalog } from './catalog.ts';
 import { nameImage } from './compose.ts';
 import { takeImage } from './incoming.ts';
-import { parseIndex, parseJson } from './oci.ts';
+import { type Descriptor, parseIndex, parseJson } from './oci.ts';
 import { shownName } from './reference.ts';
 import { sendImage } from './skopeo.ts';
-import { type Staging, withStaging } from './staging.ts';
+import { withStaging } from './staging.ts';
 import { getEntry } from './store.ts';
 import { nameFrom } from './transfer.ts';
 
@@ -146,13 +146,10 @@ async function membersOf(archive: string, what: string): Promise<Member[]> {
   }));
 }
 
-async function loadMember(staging: Staging, { reference, names }: Member, what: string): Promise<string[]> {
-  const verb = `load ${what}`;
-  const own =
-    names.length === 0 ? [nameFrom(`docker-archive:${what}`)] : names.map((name) => nameFrom(`docker://${name}`));
-  const manifest = await takeImage(staging, verb, reference, what, {});
-  for (const name of own) await nameImage(staging.roots, name, manifest, verb, { move: true });
-  return own.map(shownName);
+/** What it is to be called here. Throws InvalidInputError where no name can be made of it. */
+function ownNames({ names }: Member, what: string): string[] {
+  if (names.length === 0) return [nameFrom(`docker-archive:${what}`)];
+  return names.map((name) => nameFrom(`docker://${name}`));
 }
 
 /** From a file, or standard input. Returns the images' names. Throws NotFoundError, InvalidInputError, HostError. */
@@ -161,13 +158,20 @@ export async function loadImages(roots: Roots, input: string | undefined): Promi
   if (input !== undefined && !statUserPath(input, `load ${input}`).isFile()) {
     throw new InvalidInputError(`cannot load ${input}: not a file`);
   }
-  const names: string[] = [];
-  await withStaging(roots, `load ${what}`, async (staging) => {
+  const verb = `load ${what}`;
+  return withStaging(roots, verb, async (staging) => {
     const archive = join(staging.dir, 'archive.tar');
     // skopeo splits its arguments at colons, which a user's path may have.
-    if (input === undefined) await copyFile(`load ${what}`, '-', archive, staging.lockFd);
+    if (input === undefined) await copyFile(verb, '-', archive, staging.lockFd);
     else symlinkSync(realpathSync(input), archive);
-    for (const member of await membersOf(archive, what)) names.push(...(await loadMember(staging, member, what)));
+    const found: { names: string[]; manifest: Descriptor }[] = [];
+    for (const member of await membersOf(archive, what)) {
+      const names = ownNames(member, what);
+      found.push({ names, manifest: await takeImage(staging, verb, member.reference, what, {}) });
+    }
+    for (const { names, manifest } of found) {
+      for (const name of names) await nameImage(roots, name, manifest, verb, { move: true });
+    }
+    return found.flatMap(({ names }) => names.map(shownName));
   });
-  return names;
 }

@@ -10,7 +10,14 @@ import { completeFolders } from './folders.ts';
 import { adoptTree, type LayerPlace, layerLockPath, layerPlaces, overlayDirs, unpackedDir } from './layers.ts';
 import type { Descriptor } from './oci.ts';
 import { type Staging, withStaging } from './staging.ts';
-import { type Compression, compressionNamed, inflatedPiecesOf, piecesOf, unpackPieces } from './unpack.ts';
+import {
+  type Compression,
+  compressionNamed,
+  inflatedPiecesOf,
+  piecesOf,
+  type UnpackOptions,
+  unpackPieces,
+} from './unpack.ts';
 
 /** A layer that lies in the staging folder. */
 interface UnpackedTree {
@@ -21,17 +28,16 @@ interface UnpackedTree {
 
 let treesMade = 0;
 
-/** Throws InvalidInputError, HostError. `what` is for messages; `tap` gets each piece as it comes. */
+/** Throws InvalidInputError, HostError. */
 export async function unpackTree(
   staging: Staging,
   pieces: AsyncIterable<Buffer>,
-  what: string,
-  tap: (piece: Buffer) => void,
+  options: Pick<UnpackOptions, 'verb' | 'isLayer' | 'tap'>,
 ): Promise<UnpackedTree> {
   treesMade += 1;
   const tree = join(staging.dir, `tree-${treesMade}`);
   mkdirSync(tree, { mode: 0o755 });
-  return { tree, impliedFolders: await unpackPieces(pieces, what, tree, staging.lockFd, tap) };
+  return { tree, impliedFolders: await unpackPieces(pieces, { ...options, dir: tree, lockFd: staging.lockFd }) };
 }
 
 /** The same of a blob, with the digest of its content. */
@@ -39,13 +45,13 @@ export async function unpackBlob(
   staging: Staging,
   path: string,
   compression: Compression | undefined,
-  what: string,
+  options: Pick<UnpackOptions, 'verb' | 'isLayer'>,
 ): Promise<UnpackedTree & { readonly diffId: string }> {
   const fd = openSync(path, 'r');
   const hasher = new Bun.CryptoHasher('sha256');
   try {
-    const pieces = compression ? inflatedPiecesOf(fd, compression, what) : piecesOf(fd);
-    const unpacked = await unpackTree(staging, pieces, what, (piece) => void hasher.update(piece));
+    const pieces = compression ? inflatedPiecesOf(fd, compression, options.verb) : piecesOf(fd);
+    const unpacked = await unpackTree(staging, pieces, { ...options, tap: (piece) => void hasher.update(piece) });
     return { ...unpacked, diffId: `sha256:${hasher.digest('hex')}` };
   } finally {
     closeSync(fd);
@@ -69,9 +75,12 @@ interface Layer {
 async function unpack(staging: Staging, { blob, path, place: { diffId } }: Layer): Promise<UnpackedTree> {
   // `…tar+gzip`, `…tar+zstd`, and docker's `…tar.gzip`
   const compression = compressionNamed(/[+.](gzip|zstd)$/.exec(blob.mediaType)?.[1] ?? '');
-  const unpacked = await unpackBlob(staging, path, compression, `layer ${blob.digest}`);
+  const unpacked = await unpackBlob(staging, path, compression, {
+    verb: `unpack layer ${blob.digest}`,
+    isLayer: true,
+  });
   if (unpacked.diffId === diffId) return unpacked;
-  throw new InvalidInputError(`cannot use layer ${blob.digest}: its content is ${unpacked.diffId}, not ${diffId}`, {
+  throw new InvalidInputError(`cannot unpack layer ${blob.digest}: its content is ${unpacked.diffId}, not ${diffId}`, {
     hint: 'pull or import it again',
   });
 }

@@ -13,8 +13,11 @@ const TYPES = {
 export interface LayerFixture {
   readonly tar: Buffer;
   readonly compression?: 'gzip' | 'zstd';
+  /** The tar packed in another way. */
+  readonly packed?: Buffer;
   /** Lies, each in place of what is true. */
   readonly blob?: Buffer;
+  readonly size?: number;
   readonly mediaType?: string;
   readonly diffId?: string;
 }
@@ -61,10 +64,11 @@ export class Layout {
     return { mediaType, digest, size: Buffer.byteLength(claimed) };
   }
 
-  private layer({ tar, compression, blob, mediaType }: LayerFixture): Descriptor {
-    const packed = compression === 'gzip' ? gzipSync(tar, { level: 1 }) : compression ? zstdCompressSync(tar) : tar;
+  private layer({ tar, compression, blob, mediaType, size, ...rest }: LayerFixture): Descriptor {
+    const packed = rest.packed ?? (compression === 'gzip' ? gzipSync(tar) : compression ? zstdCompressSync(tar) : tar);
     const type = mediaType ?? `${TYPES.layer}${compression === undefined ? '' : `+${compression}`}`;
-    return this.blob(type, blob ?? Buffer.from(packed), Buffer.from(packed));
+    const descriptor = this.blob(type, blob ?? packed, packed);
+    return { ...descriptor, size: size ?? descriptor.size };
   }
 
   /** Its manifest, or the index that names it. */
