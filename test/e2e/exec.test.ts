@@ -172,6 +172,44 @@ test('-d says nothing, returns, and leaves a program of the container, in a sess
   expect(host.minict('ps').stdout).toMatch(/p1 +running/);
 });
 
+test.each([
+  [['nope'], 127, /^minict: cannot run nope in p1: no such program\n$/],
+  [['/etc/hosts'], 126, /^minict: cannot run \/etc\/hosts in p1: not executable\n$/],
+  [['/srv/no-interpreter'], 127, /no such program/],
+  [['-w', '/nope', 'true'], 126, /no directory \/nope\n$/],
+  [['-w', '/srv', 'nope'], 127, /no such program/],
+])('-d %j, which cannot be run, ends with %i', (words, status, message) => {
+  host.minict('exec', 'p1', 'sh', '-c', 'echo "#!/nope" >/srv/no-interpreter; chmod +x /srv/no-interpreter');
+  const options = words.slice(0, words.length - 1);
+  const result = host.minict('exec', '-d', ...options, 'p1', words.at(-1) as string);
+  expect(result).toEqual({ status, stdout: '', stderr: expect.stringMatching(message) });
+});
+
+test.each([
+  [['sh', '-c', 'exit 127']],
+  [['sh', '-c', 'exit 126']],
+  [['true']],
+  [['/srv/script', 'a b']],
+  [['sh', '-c', 'kill -9 $$']],
+])('-d %j, which runs and ends, is none of its failures', (argv) => {
+  const script = 'printf "#!/bin/sh\nexit 127\n" >/srv/script; chmod +x /srv/script';
+  host.minict('exec', 'p1', 'sh', '-c', script);
+  for (let round = 0; round < 10; round += 1) {
+    expect(host.minict('exec', '-d', 'p1', ...argv)).toEqual({ status: 0, stdout: '', stderr: '' });
+  }
+});
+
+test('-d of a program that is in none of the layers, but on a mount made inside', () => {
+  const mounts = ['nsenter', '--mount=/run/mntns/p1'];
+  const rootfs = join(host.root, 'containers/p1/rootfs');
+  host.minict('exec', 'p1', 'mkdir', '/opt');
+  expect(host.run([...mounts, 'mount', '-t', 'tmpfs', 'tmpfs', join(rootfs, 'opt')]).status).toBe(0);
+  host.minict('exec', 'p1', 'cp', '/bin/busybox', '/opt/touch');
+  expect(host.minict('exec', '-d', 'p1', '/opt/touch', '/srv/touched').status).toBe(0);
+  expect(existsSync(join(host.root, 'containers/p1/upper/opt/touch'))).toBe(false);
+  expect(host.run([...mounts, 'umount', join(rootfs, 'opt')]).status).toBe(0);
+});
+
 test('a namespace that somebody took away is named', () => {
   host.minict('create', 'torn');
   host.run(['umount', '/run/utsns/torn']);
