@@ -1,5 +1,5 @@
 /** minict image import|build|ls|rm. Recipes are loaded with the verb that needs them, as every other verb is. */
-import { findImage, type Image, imageNames, removeTree, retireImage } from '../image/store.ts';
+import { findImage, type Image, imageNames, imageToRemove, removeTree, retireImage } from '../image/store.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { lockImages } from '../state/locks.ts';
 import { ensureState, getContainer, listContainers } from '../state/store.ts';
@@ -53,23 +53,29 @@ export const define: Define = (command, globals) => {
   command
     .command('rm <name...>')
     .description('remove images that no container uses')
-    .action(async (names: string[]) => {
+    .option('--dry-run', 'only say which folders it would remove')
+    .action(async (names: string[], options: { dryRun?: boolean }) => {
       requireRoot('image rm');
       const context = contextFrom(globals());
       await eachName(names, async (name) => {
+        if (options.dryRun) return imageToRemove(context.roots, name, await usersOf(context, name));
         removeTree(await retire(context, name));
         return name;
       });
     });
 };
 
+/** Names of the containers that are made of the image. */
+async function usersOf({ roots }: Context, name: string): Promise<string[]> {
+  const containers = await Promise.all(listContainers(roots).map((user) => getContainer(roots, user)));
+  return containers.filter((spec) => spec.image === name).map((spec) => spec.name);
+}
+
 /** No create takes it between the look at who uses it and its end. */
-async function retire({ roots }: Context, name: string): Promise<string> {
-  const lock = lockImages(roots, 'exclusive');
+async function retire(context: Context, name: string): Promise<string> {
+  const lock = lockImages(context.roots, 'exclusive');
   try {
-    const containers = await Promise.all(listContainers(roots).map((user) => getContainer(roots, user)));
-    const users = containers.filter((spec) => spec.image === name).map((spec) => spec.name);
-    return await retireImage(roots, name, users);
+    return await retireImage(context.roots, name, await usersOf(context, name));
   } finally {
     lock.release();
   }

@@ -37,11 +37,8 @@ export function imageNames(roots: Roots): string[] {
     .sort();
 }
 
-/**
- * From here on there is no such image; returns the folder that its files are in, to be removed. Throws NotFoundError, or
- * ConflictError while containers use it.
- */
-export async function retireImage(roots: Roots, name: string, inUseBy: readonly string[]): Promise<string> {
+/** The folder of an image that can be removed. Throws NotFoundError, or ConflictError while containers use it. */
+export async function imageToRemove(roots: Roots, name: string, inUseBy: readonly string[]): Promise<string> {
   if ((await findImage(roots, name)) === undefined) {
     throw new NotFoundError(`cannot remove image ${name}: no such image`, { hint: 'minict image ls' });
   }
@@ -50,9 +47,18 @@ export async function retireImage(roots: Roots, name: string, inUseBy: readonly 
       hint: `minict rm ${inUseBy.join(' ')}`,
     });
   }
+  return imagePaths(roots, name).dir;
+}
+
+/**
+ * From here on there is no such image; returns the folder that its files are in, to be removed. Throws NotFoundError, or
+ * ConflictError while containers use it.
+ */
+export async function retireImage(roots: Roots, name: string, inUseBy: readonly string[]): Promise<string> {
+  const dir = await imageToRemove(roots, name, inUseBy);
   const trash = join(roots.root, '.trash', `image-${process.pid}-${Date.now()}`);
   mkdirSync(join(roots.root, '.trash'), { recursive: true, mode: 0o700 });
-  renameSync(imagePaths(roots, name).dir, trash);
+  renameSync(dir, trash);
   return trash;
 }
 

@@ -45,9 +45,13 @@ export async function findBroken(
     }
   }
   const { nic } = spec;
-  if (nic !== undefined && !broken.has('nic') && links.get(nic.hostLink)?.master !== nic.network) {
+  const link = nic && links.get(nic.hostLink);
+  if (nic !== undefined && !broken.has('nic') && link?.master !== nic.network) {
     report('nic', `${nic.hostLink} in bridge ${nic.network}`);
   }
+  // Of one that is stopped it is down.
+  const isUp = state.steps.some(({ part }) => part === 'port');
+  if (nic !== undefined && !broken.has('nic') && isUp && !link?.isUp) report('port', `${nic.hostLink} up`);
   if (!broken.has('mounts')) for (const target of await missingMounts(state)) report('mounts', `mount ${target}`);
   return broken;
 }

@@ -55,6 +55,11 @@ export function undoLines(steps: readonly Step[]): string {
     .join('');
 }
 
+/** Lines that go on after a failure, in a script that otherwise stops. */
+export function goingOn(lines: string): string {
+  return `set +e\n${lines}set -e\n`;
+}
+
 /** `onFailure`: a way back goes on, as an undo does. The umask is minict's own. */
 export function script(title: string, onFailure: 'stop' | 'go on', lines: string): string {
   // What an inner sh is to expand stands in single quotes, as it should.

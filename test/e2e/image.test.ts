@@ -26,9 +26,15 @@ describe('--image', () => {
       expect(result).toEqual({ status: 0, stdout: `${name}\n`, stderr: '' });
     }
     expect(images().filter((name) => name.startsWith('lab'))).toEqual(['lab']);
-    expectRefused(host.minict('image', 'rm', 'lab'), /image lab: used by one, two/);
+    for (const option of [[], ['--dry-run']]) {
+      expectRefused(host.minict('image', 'rm', ...option, 'lab'), /image lab: used by one, two/);
+    }
     expect(host.minict('exec', 'one', 'sh', '-c', 'ping -c1 -W2 two >/dev/null && echo yes').stdout).toBe('yes\n');
     expect(host.minict('rm', '-f', 'one', 'two', 'based').status).toBe(0);
+    const before = images();
+    const folder = join(host.root, 'images/lab');
+    expect(host.minict('image', 'rm', '--dry-run', 'lab')).toEqual({ status: 0, stdout: `${folder}\n`, stderr: '' });
+    expect(images()).toEqual(before);
     expect(host.minict('image', 'rm', 'lab').stdout).toBe('lab\n');
     expect(images()).not.toContain('lab');
   });
