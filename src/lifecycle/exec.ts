@@ -1,7 +1,8 @@
 /** exec: becomes a program in a container. Loads neither zod, the planner nor execa: every import is time. */
-import { existsSync, writeFileSync, writeSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { ConflictError, HostError, InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
 import { isTerminal, restoreForExec } from '../host/syscalls.ts';
+import { sayCommand } from '../host/verbose.ts';
 import { becomeProgram, missingNamespace, SOFT_FILE_LIMIT } from '../process/become.ts';
 import type { Detached } from '../process/detach.ts';
 import { enterArgv, programEnv } from '../process/enter.ts';
@@ -49,7 +50,7 @@ export function execProgram(
   }
   const user = options.user === undefined ? undefined : userInside(options.user, record.place.layers);
   const argv = enterArgv(record.place, { argv: program, user, workdir: options.workdir });
-  if (verbose) writeSync(2, `+ ${argv.join(' ')}\n`);
+  if (verbose) sayCommand(argv);
   const term = terminal ? process.env.TERM : undefined;
   const env = programEnv({ ...record.env, ...options.env }, { home: user?.home, term });
   try {

@@ -3,6 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
+import { sayCommand } from '../host/verbose.ts';
 import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
 import { handOnSignals, supervisorArgv } from '../process/supervisor.ts';
 import type { ContainerSpec } from '../spec/container.ts';
@@ -39,7 +40,9 @@ export async function startMain(
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;
   if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid);
-  const child = Bun.spawn(supervisorArgv(cgroups, paths.exit, program), {
+  const argv = supervisorArgv(cgroups, paths.exit, program);
+  if (context.verbose) sayCommand(argv);
+  const child = Bun.spawn(argv, {
     stdio: [attachment?.stdin ? 'inherit' : 'ignore', log ?? 'inherit', log ?? 'inherit', lock.fd],
     env: programEnv(containerEnv(spec), { term: attachment?.terminal ? process.env.TERM : undefined }),
     detached: !attachment?.terminal,

@@ -1,9 +1,10 @@
 /** The plan of a container, and how its steps become few processes: data in, data out. */
 import { describe, expect, test } from 'vitest';
 import { type ContainerFacts, planBringUp } from '../../src/plan/container.ts';
-import { quote, runLines, undoLines } from '../../src/plan/shell.ts';
+import { runLines, undoLines } from '../../src/plan/shell.ts';
 import { failingStep, nextBatch } from '../../src/runner/batch.ts';
 import type { ContainerSpec } from '../../src/spec/container.ts';
+import { quote } from '../../src/spec/shell-words.ts';
 import { containerPaths } from '../../src/state/paths.ts';
 import type { Step } from '../../src/step.ts';
 
