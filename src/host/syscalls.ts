@@ -21,6 +21,7 @@ function open() {
     signal: { args: ['i32', 'u64'], returns: 'u64' },
     prlimit: { args: ['i32', 'i32', 'ptr', 'ptr'], returns: 'i32' },
     syscall: { args: ['i64', 'u64', 'u64', 'u64', 'u64'], returns: 'i64' },
+    lgetxattr: { args: ['cstring', 'cstring', 'ptr', 'u64'], returns: 'i64' },
     isatty: { args: ['i32'], returns: 'i32' },
     if_nametoindex: { args: ['cstring'], returns: 'u32' },
     socket: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
@@ -97,6 +98,17 @@ export function isTerminal(fd: number): boolean {
 /** Index of an interface in this process's network namespace, 0 where there is none. */
 export function interfaceIndex(name: string): number {
   return symbols().if_nametoindex(Buffer.from(`${name}\0`) as never);
+}
+
+/** The largest value of an extended attribute, from linux/limits.h. */
+const XATTR_SIZE_MAX = 65536;
+
+/** Value of an extended attribute of `path` itself, no symlink followed; undefined where it has none of that name. */
+export function readXattr(path: string, name: string): Buffer | undefined {
+  const value = Buffer.allocUnsafeSlow(XATTR_SIZE_MAX);
+  const words = [path, name].map((word) => Buffer.from(`${word}\0`) as never) as [never, never];
+  const size = Number(symbols().lgetxattr(...words, value as never, BigInt(value.length)));
+  return size < 0 ? undefined : value.subarray(0, size);
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
+import { readXattr } from '../host/syscalls.ts';
 
 const MAX_LINKS = 40;
 
@@ -14,11 +15,16 @@ interface Found {
   readonly merged: readonly string[];
 }
 
+/** A directory that was made where another had been removed: nothing of those below it shows. */
+function isOpaque(path: string): boolean {
+  return readXattr(path, 'trusted.overlay.opaque')?.toString() === 'y';
+}
+
 /** A directory is merged with those below it; anything else, whiteouts (0:0 devices) too, hides what is below. */
 function lookup(layers: readonly string[], path: string): Found | undefined {
   const merged: string[] = [];
   let top: Stats | undefined;
-  for (const layer of layers) {
+  for (const [index, layer] of layers.entries()) {
     const stat = lstatSync(join(layer, path), { throwIfNoEntry: false });
     if (stat === undefined) continue;
     if (!stat.isDirectory()) {
@@ -28,6 +34,7 @@ function lookup(layers: readonly string[], path: string): Found | undefined {
     }
     top ??= stat;
     merged.push(layer);
+    if (index + 1 < layers.length && isOpaque(join(layer, path))) break;
   }
   return top && { stat: top, layer: merged[0] as string, merged };
 }
@@ -76,6 +83,7 @@ export function showsFromBelow(layers: readonly string[], path: string): boolean
     here = join(here, part);
     const stats = merged.map((layer) => lstatSync(join(layer, here), { throwIfNoEntry: false }));
     if (stats.some((stat) => stat !== undefined && !stat.isDirectory())) return false;
+    if (merged.some((layer, index) => stats[index] !== undefined && isOpaque(join(layer, here)))) return false;
     merged = merged.filter((_, index) => stats[index] !== undefined);
   }
   return true;

@@ -137,6 +137,20 @@ test("a passwd that links to the host's is read inside", () => {
   host.minict('rm', 'linked');
 });
 
+test("a passwd in a directory that was made anew is the container's own, not the image's", () => {
+  const image = join(host.dir, 'opaque');
+  host.run(['cp', '-a', join(host.root, 'images/base/rootfs'), image]);
+  const move = 'mkdir -p data/deep && mv etc/passwd data/deep/passwd && ln -s /data/deep/passwd etc/passwd';
+  host.run(['sh', '-c', `cd "$0" && ${move}`, image]);
+  host.minict('create', 'anew', '--image', image);
+  expect(host.minict('exec', '-u', 'nobody', 'anew', 'id', '-u').stdout).toBe('65534\n');
+  host.minict('exec', 'anew', 'sh', '-c', 'rm -r /data && mkdir -p /data/deep');
+  expect(host.minict('exec', '-u', 'nobody', 'anew', 'id').stderr).toContain('no user nobody in the container');
+  host.minict('exec', 'anew', 'sh', '-c', 'echo me:x:7:8::/me: >/data/deep/passwd');
+  expect(host.minict('exec', '-u', 'me', 'anew', 'id', '-u').stdout).toBe('7\n');
+  host.minict('rm', 'anew');
+});
+
 test('-w is entered inside, as the user', () => {
   expect(host.minict('exec', '-w', '/link', 'p1', 'sh', '-c', 'pwd -P').stdout).toBe('/srv/data\n');
   expect(host.minict('exec', '-w', '/srv/data', '-u', 'alice', 'p1', 'sh', '-c', 'pwd; id -u').stdout).toBe(
