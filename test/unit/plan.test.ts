@@ -129,9 +129,9 @@ describe('the plan of a container', () => {
   test('the way back unmounts the namespaces and removes their files, in that order', () => {
     const lines = undoLines(plan).split('\n');
     const at = (text: string) => lines.findIndex((line) => line.includes(text));
-    expect(at('umount /run/utsns/web1')).toBeLessThan(at('rm /run/utsns/web1'));
+    expect(at('umount --lazy /run/utsns/web1')).toBeLessThan(at('rm /run/utsns/web1'));
     expect(at('umount /run/mntns/web1')).toBeLessThan(at('rm /run/mntns/web1'));
-    expect(lines).toContain('umount /run/netns/web1 && rm /run/netns/web1');
+    expect(lines).toContain('umount --lazy /run/netns/web1 && rm /run/netns/web1');
     expect(at('ip link del')).toBe(-1);
   });
 });
