@@ -6,6 +6,7 @@ import { readStatus, type Status } from '../lifecycle/status.ts';
 import { getContainer, listContainers, readInstance } from '../state/store.ts';
 import { print, table } from './output.ts';
 import type { Define } from './program.ts';
+import { repeatable } from './repeatable.ts';
 import { reportError } from './report.ts';
 
 interface Row extends Status {
@@ -52,7 +53,7 @@ export const define: Define = (command, globals) => {
     .option('-a, --all', 'stopped ones too')
     .option('-q, --quiet', 'names only')
     .option('--format <format>', 'table or json', 'table')
-    .option('--filter <k=v>', 'by name, status or image', (value, before: string[]) => [...before, value], [])
+    .addOption(repeatable('-f, --filter <K=V>', 'those of that name, status or image'))
     .action(async (options: PsOptions) => {
       requireRoot('ps');
       if (!['table', 'json'].includes(options.format)) {

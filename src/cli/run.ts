@@ -24,7 +24,7 @@ export const define: Define = (command, globals) => {
     .option('--rm', 'remove it when the program ends')
     .option('-i, --interactive', 'pass stdin on')
     .option('-t, --tty', 'needs a terminal')
-    .option('-d, --detach', 'leave it running')
+    .option('-d, --detach', 'leave it running; its output goes to the logs')
     .action(async (name: string, words: string[], options: RunOptions) => {
       requireRoot('run');
       if (options.tty && !isTerminal(0)) {

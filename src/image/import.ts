@@ -2,7 +2,7 @@
  * Import of a directory or a tarball. Tarballs are untrusted: a member's header is read and checked before its bytes
  * go on to GNU tar, so the archive is read once, whatever its size, and tar never sees a member that leads out.
  */
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, realpathSync } from 'node:fs';
 import { firstLine, HostError, InvalidInputError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
 import type { Roots } from '../state/paths.ts';
@@ -143,7 +143,7 @@ export async function importImage(roots: Roots, source: string, name: string): P
     throw new InvalidInputError(`cannot import ${source}: neither file nor directory`);
   }
   if (stat.isFile() && stat.size === 0) throw new InvalidInputError(`cannot import ${source}: the file is empty`);
-  return publishImage(roots, name, source, `import ${source}`, (rootfs, lockFd) =>
+  return publishImage(roots, name, realpathSync(source), `import ${source}`, (rootfs, lockFd) =>
     stat.isFile() ? unpack(source, rootfs, lockFd) : copyTree(source, rootfs, lockFd),
   );
 }

@@ -1,5 +1,5 @@
 /** Images: a read-only root file system in a folder of its own, published by rename. */
-import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, type Stats } from 'node:fs';
 import { basename, join } from 'node:path';
 import { ConflictError, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { mountsIn } from '../host/facts.ts';
@@ -123,7 +123,8 @@ export async function lookUpImage(roots: Roots, ref: string): Promise<Image | Im
     const image = await findImage(roots, ref);
     if (image !== undefined) return image;
     if (ref === 'base') return { name: 'base', make: async () => (await import('./base.ts')).makeBase(roots) };
-    throw new NotFoundError(`cannot use image ${ref}: no such image`, { hint: 'minict image ls' });
+    const hint = existsSync(ref) ? `--image ./${ref} is the file of that name` : 'minict image ls';
+    throw new NotFoundError(`cannot use image ${ref}: no such image`, { hint });
   }
   const stat = statUserPath(ref, `use image ${ref}`);
   const path = realpathSync(ref);
@@ -136,7 +137,23 @@ export async function lookUpImage(roots: Roots, ref: string): Promise<Image | Im
   const name = basename(path)
     .replace(/\.(tar(\.(gz|xz|zst|zstd))?|tgz|txz)$/, '')
     .replace(/[^A-Za-z0-9_.:-]/g, '-');
-  return (await findImage(roots, name)) ?? { name, make: () => importOnce(roots, path, name) };
+  const image = await findImage(roots, name);
+  if (image === undefined) return { name, make: () => importOnce(roots, path, name) };
+  await requireMadeOf(roots, name, path, ref, stat);
+  return image;
+}
+
+/** Throws ConflictError where the image of a tarball's name is of something else, or of what the tarball was before. */
+async function requireMadeOf(roots: Roots, name: string, path: string, ref: string, stat: Stats): Promise<void> {
+  const record = await readJson(imagePaths(roots, name).json, 'image', name);
+  const isOthers = record !== undefined && record.source !== path;
+  const madeMs = Date.parse(record?.createdAt ?? '');
+  const isStale = stat.mtimeMs > madeMs && stat.mtimeMs <= Date.now();
+  if (!isOthers && !isStale) return;
+  const cause = isOthers ? `image ${name} is of ${record.source}` : `it has changed since image ${name} was made of it`;
+  throw new ConflictError(`cannot use image ${ref}: ${cause}`, {
+    hint: `--image ${name} takes that one; minict image import ${ref} NAME makes another`,
+  });
 }
 
 /** Two creates from the same tarball at a time: the other one's image is as good. */

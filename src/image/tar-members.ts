@@ -7,6 +7,7 @@
 import { InvalidInputError } from '../errors.ts';
 import { TreeCheck } from './tar-tree.ts';
 
+const NO_TAR = 'no tar archive, or a damaged one';
 const BLOCK = 512;
 /** A path is 4,096 bytes at most and all xattrs of a file 64 KiB per name: a longer text is an attack on memory. */
 const MAX_TEXT_BYTES = 8 << 20;
@@ -125,7 +126,7 @@ export class TarMembers {
       for (let i = start + 1; i < start + length; i += 1) value = value * 256 + (block[i] as number);
     } else {
       const digits = /^ *([0-7]*)[ \0]*$/.exec(block.toString('latin1', start, start + length))?.[1];
-      if (digits === undefined) throw this.damaged('it is damaged (a number in a header is none)');
+      if (digits === undefined) throw this.damaged(this.members === 0 ? NO_TAR : 'it is damaged (a header)');
       value = digits === '' ? 0 : Number.parseInt(digits, 8);
     }
     if (value > MAX_SIZE_BYTES) throw this.damaged('it is damaged (a size beyond any disk)');
@@ -143,7 +144,7 @@ export class TarMembers {
     }
     const sum = this.number(block, 148, 8);
     if (sum !== unsigned && sum !== signed) {
-      throw this.damaged(this.members === 0 ? 'no tar archive, or a damaged one' : 'it is damaged (header checksum)');
+      throw this.damaged(this.members === 0 ? NO_TAR : 'it is damaged (header checksum)');
     }
   }
 

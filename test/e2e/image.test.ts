@@ -1,6 +1,6 @@
 /** How images are used and built: by name, tarball, folder, recipe. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
@@ -39,12 +39,34 @@ describe('--image', () => {
     expect(images()).not.toContain('lab');
   });
 
+  test("a tarball of another's name, or one that has changed since, is not taken for its image", () => {
+    host.minict('create', 'based');
+    const base = join(host.root, 'images', 'base', 'rootfs');
+    const [one, two] = ['one', 'two'].map((folder) => join(dir, folder, 'same.tar')) as [string, string];
+    for (const tarball of [one, two]) {
+      mkdirSync(dirname(tarball));
+      host.run(['tar', '-cf', tarball, '-C', base, '.']);
+    }
+    expect(host.minict('create', 'c1', '--image', one)).toMatchObject({ status: 0, stderr: '' });
+    expectRefused(
+      host.minict('create', 'c2', '--image', two),
+      /image same is of .*one\/same\.tar\nhint: .*image import/,
+    );
+    expect(host.minict('create', 'c2', '--image', one)).toMatchObject({ status: 0, stderr: '' });
+    host.run(['tar', '-rf', one, '-C', '/etc', 'passwd']);
+    expectRefused(host.minict('create', 'c3', '--image', one), /it has changed since image same was made of it/);
+    expect(host.minict('create', 'c3', '--image', 'same')).toMatchObject({ status: 0, stderr: '' });
+    expect(host.minict('rm', 'c1', 'c2', 'c3', 'based').status).toBe(0);
+    const inFolder = ['sh', '-c', 'cd "$0" && exec "$1" create c4 --image same.tar', dirname(one), MINICT];
+    expectRefused(host.run(inFolder), /no such image\nhint: --image \.\/same\.tar is the file/);
+  });
+
   test('ls names a damaged image, and lists the others', () => {
     const folder = join(host.root, 'images', 'hurt');
     mkdirSync(folder);
     writeFileSync(join(folder, 'image.json'), '{');
     const { status, stdout, stderr } = host.minict('image', 'ls', '-q');
-    expect({ status, stdout }).toEqual({ status: 125, stdout: 'base\n' });
+    expect({ status, stdout }).toEqual({ status: 125, stdout: 'base\nsame\n' });
     expect(stderr).toContain('cannot read image hurt');
     host.run(['rm', '-r', folder]);
   });
