@@ -2,7 +2,7 @@
 import { findImage, type Image, imageNames, imageToRemove, removeTree, retireImage } from '../image/store.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { lockImages } from '../state/locks.ts';
-import { ensureState, getContainer, listContainers } from '../state/store.ts';
+import { ensureState, findContainer, listContainers } from '../state/store.ts';
 import { print, table } from './output.ts';
 import type { Define } from './program.ts';
 import { eachName, reportError } from './report.ts';
@@ -67,8 +67,8 @@ export const define: Define = (command, globals) => {
 
 /** Names of the containers that are made of the image. */
 async function usersOf({ roots }: Context, name: string): Promise<string[]> {
-  const containers = await Promise.all(listContainers(roots).map((user) => getContainer(roots, user)));
-  return containers.filter((spec) => spec.image === name).map((spec) => spec.name);
+  const containers = await Promise.all(listContainers(roots).map((user) => findContainer(roots, user)));
+  return containers.flatMap((spec) => (spec?.image === name ? spec.name : []));
 }
 
 /** No create takes it between the look at who uses it and its end. */

@@ -16,7 +16,7 @@ import { runServices } from './services.ts';
 import { isRunning } from './status.ts';
 
 export interface StartOptions {
-  /** It was made a moment ago, and needs no look at what is missing. */
+  /** It was made a moment ago, and needs no look at what is missing, unless somebody stopped it meanwhile. */
   readonly fresh?: boolean;
   /** The caller stays with the main command. */
   readonly attachment?: Attachment;
@@ -36,7 +36,7 @@ export async function startContainer(
     const spec = await getContainer(context.roots, name);
     const journal = new Journal(containerPaths(context.roots, name).journal);
     const before = journal.read();
-    if (!fresh) {
+    if (!fresh || before?.phase !== 'up') {
       const network = spec.nic && (await repairNetwork(context, instance, spec.nic.network));
       await repair(context, instance, spec, network, journal, lock.fd);
     }

@@ -67,3 +67,23 @@ test('exec in what is not there: nobody unlinks a lock that another one waits fo
   expect(host.minict('exec', 'nobody', 'true').status).toBe(125);
   expect(host.run(['ls', '-A', '/run/minict']).stdout).not.toContain('.lock-nobody');
 });
+
+test('ps, while containers come and go: none is broken, and none that is gone is an error', async () => {
+  const loops = [
+    'm create "$1" && m stop "$1" && m start "$1" && m restart -t 0 "$1" && m rm -f "$1"',
+    'm run -d "$1" -- sleep 100 && m stop -t 0 "$1" && m start "$1" && m rm -f "$1"',
+  ].map((life, index) => {
+    const script = `m() { "$0" "$@"; }; for i in 1 2 3 4 5 6 7 8; do ${life} || exit; done`;
+    return host.spawn(['sh', '-c', script, MINICT, `l${index}`]);
+  });
+  const seen: string[] = [];
+  while (loops.some(({ exitCode }) => exitCode === null)) {
+    const { status, stdout, stderr } = host.minict('ps', '-a');
+    seen.push(stdout);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).not.toContain('broken');
+    await Bun.sleep(1);
+  }
+  expect(await Promise.all(loops.map((loop) => loop.exited))).toEqual([0, 0]);
+  expect(seen.join('')).toMatch(/^l0 /m);
+});
