@@ -19,6 +19,8 @@ export type Command =
       readonly target: string;
       readonly fstype: string;
       readonly options: string;
+      /** What relative paths in the options begin with. */
+      readonly cwd?: string;
       /** File of a persisted mount namespace; absent: the host's own table. */
       readonly mntns?: string;
     }

@@ -8,12 +8,12 @@ import type { Define } from './program.ts';
 export const define: Define = (command, globals) => {
   addDryRun(addContainerOptions(command))
     .argument('<name>')
-    .argument('[cmd...]', 'main command, after --')
+    .argument('[cmd...]', 'main command, with its options')
     .action(async (name: string, cmd: string[], options: ContainerOptions & DryRunOptions) => {
       requireRoot('create');
       const context = contextFrom(globals());
-      if (await dryRun(context, options, [name], creation(options, cmd, undefined))) return;
-      const { spec } = await makeContainer(context, name, options, cmd);
+      if (await dryRun(context, options, [name], creation(options, { words: cmd, fallback: [] }, undefined))) return;
+      const { spec } = await makeContainer(context, name, options, { words: cmd, fallback: [] });
       print(`${spec.name}\n`);
     });
 };

@@ -40,10 +40,8 @@ function hintOf(program: Command, verb: readonly string[], error: CommanderError
   if (error.code === 'commander.unknownOption' && verb.length > 0) {
     if (program.options.some(({ long }) => long === word))
       return `it stands before the verb: minict ${word} ${verb[0]} …`;
-    if (['create', 'run'].includes(verb[0] as string)) {
-      if (word === '--name') return `the name is an argument: minict ${verb[0]} NAME`;
-      const own = `${help}; a command with options of its own stands after --`;
-      return suggestion === undefined ? own : `${suggestion.replace(/^\((.*)\)$/, '$1')} ${own}`;
+    if (['create', 'run'].includes(verb[0] as string) && word === '--name') {
+      return `the name is an argument: minict ${verb[0]} NAME`;
     }
   }
   return suggestion === undefined ? help : `${suggestion.replace(/^\((.*)\)$/, '$1')} ${help}`;

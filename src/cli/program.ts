@@ -1,10 +1,11 @@
 /**
- * The verbs, as a commander program. They load in two chunks behind literal import()s, since each chunk of the executable
+ * The verbs, as a commander program. They load in three chunks behind literal import()s, since each chunk of the executable
  * costs its loader 0.1 ms and more (one chunk a verb, and those they shared: 1.4 ms).
  */
 import { Command, CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { GlobalOptions } from '../lifecycle/context.ts';
+import { endOptionsAtCommand } from './command-words.ts';
 import { print } from './output.ts';
 import { reportError } from './report.ts';
 
@@ -13,14 +14,17 @@ export type Define = (command: Command, globals: () => GlobalOptions) => void;
 interface Verb {
   readonly summary: string;
   readonly load: () => Promise<{ define: Define }>;
+  /** Its operands are NAME and CMD. */
+  readonly takesCommand?: true;
 }
 
+const files = () => import('./file-verbs.ts');
 const lifecycle = () => import('./lifecycle-verbs.ts');
 const others = () => import('./other-verbs.ts');
 
 const VERBS: Readonly<Record<string, Verb>> = {
-  create: { summary: 'make a container', load: async () => (await lifecycle()).create },
-  run: { summary: 'create, start and attach', load: async () => (await lifecycle()).run },
+  create: { summary: 'make a container', load: async () => (await lifecycle()).create, takesCommand: true },
+  run: { summary: 'create, start and attach', load: async () => (await lifecycle()).run, takesCommand: true },
   exec: { summary: 'run a program in a container', load: async () => (await lifecycle()).exec },
   start: {
     summary: 'bring up what is missing, start services or the main command',
@@ -36,7 +40,14 @@ const VERBS: Readonly<Record<string, Verb>> = {
     load: async () => (await others()).logs,
   },
   wait: { summary: 'wait for the main command and print its exit status', load: async () => (await others()).wait },
-  image: { summary: 'images: import, build, ls, rm', load: async () => (await others()).image },
+  commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
+  snapshot: {
+    summary: "a container's files at some time: create, ls, rollback, rm",
+    load: async () => (await files()).snapshot,
+  },
+  clone: { summary: 'another container with the same files and settings', load: async () => (await files()).clone },
+  rebase: { summary: 'another image under a container', load: async () => (await files()).rebase },
+  image: { summary: 'images: import, build, pull, push, ls, rm, …', load: async () => (await others()).image },
   system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
 };
 
@@ -51,9 +62,9 @@ function verbIndex(argv: readonly string[]): number {
 }
 
 /** `help VERB…` is `VERB… --help`; of what is no verb, the complaint says so. */
-function withoutHelpVerb(argv: string[]): string[] {
+function withoutHelpVerb(argv: readonly string[]): string[] {
   const at = verbIndex(argv);
-  if (argv[at] !== 'help') return argv;
+  if (argv[at] !== 'help') return [...argv];
   const asked = argv.slice(at + 1).filter((word) => word !== 'help');
   const help = asked.length === 0 || Object.hasOwn(VERBS, asked[0] as string) ? ['--help'] : [];
   return [...argv.slice(0, at), ...asked, ...help];
@@ -63,7 +74,8 @@ function withoutHelpVerb(argv: string[]): string[] {
 export async function run(words: string[]): Promise<void> {
   const argv = withoutHelpVerb(words);
   const debug = argv.slice(2).includes('--debug');
-  const wanted = argv[verbIndex(argv)] ?? '';
+  const at = verbIndex(argv);
+  const wanted = argv[at] ?? '';
   const known = Object.hasOwn(VERBS, wanted) ? VERBS[wanted] : undefined;
   const program = new Command('minict');
   try {
@@ -85,7 +97,9 @@ export async function run(words: string[]): Promise<void> {
         .description(verb.summary)
         .exitOverride()
         .configureOutput({ writeOut: print, outputError: () => {} });
-      if (verb === known) (await verb.load()).define(command, () => program.opts());
+      if (verb !== known) continue;
+      (await verb.load()).define(command, () => program.opts());
+      if (verb.takesCommand) argv.splice(at + 1, argv.length, ...endOptionsAtCommand(command, argv.slice(at + 1)));
     }
     await program.parseAsync(argv);
   } catch (error) {

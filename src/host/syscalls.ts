@@ -21,12 +21,15 @@ function open() {
     signal: { args: ['i32', 'u64'], returns: 'u64' },
     prlimit: { args: ['i32', 'i32', 'ptr', 'ptr'], returns: 'i32' },
     syscall: { args: ['i64', 'u64', 'u64', 'u64', 'u64'], returns: 'i64' },
-    lgetxattr: { args: ['cstring', 'cstring', 'ptr', 'u64'], returns: 'i64' },
     isatty: { args: ['i32'], returns: 'i32' },
     if_nametoindex: { args: ['cstring'], returns: 'u32' },
     socket: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
     send: { args: ['i32', 'ptr', 'u64', 'i32'], returns: 'i64' },
     recv: { args: ['i32', 'ptr', 'u64', 'i32'], returns: 'i64' },
+    utimensat: { args: ['i32', 'ptr', 'ptr', 'i32'], returns: 'i32' },
+    mknod: { args: ['ptr', 'u32', 'u64'], returns: 'i32' },
+    lgetxattr: { args: ['ptr', 'ptr', 'ptr', 'u64'], returns: 'i64' },
+    lsetxattr: { args: ['ptr', 'ptr', 'ptr', 'u64', 'i32'], returns: 'i32' },
   }).symbols;
 }
 
@@ -100,17 +103,6 @@ export function interfaceIndex(name: string): number {
   return symbols().if_nametoindex(Buffer.from(`${name}\0`) as never);
 }
 
-/** The largest value of an extended attribute, from linux/limits.h. */
-const XATTR_SIZE_MAX = 65536;
-
-/** Value of an extended attribute of `path` itself, no symlink followed; undefined where it has none of that name. */
-export function readXattr(path: string, name: string): Buffer | undefined {
-  const value = Buffer.allocUnsafeSlow(XATTR_SIZE_MAX);
-  const words = [path, name].map((word) => Buffer.from(`${word}\0`) as never) as [never, never];
-  const size = Number(symbols().lgetxattr(...words, value as never, BigInt(value.length)));
-  return size < 0 ? undefined : value.subarray(0, size);
-}
-
 /**
  * Makes this process ready to become another program: Bun ignores SIGPIPE and SIGXFSZ and raises the file limit, and
  * execve(2) would hand both on; descriptors above 2 are closed at the exec.
@@ -128,6 +120,41 @@ export function restoreForExec(softFileLimit: number): void {
   }
   // close_range(2) has the same number on x86-64 and arm64.
   c.syscall(436n, 3n, 0xffffffffn, BigInt(CLOSE_RANGE_CLOEXEC), 0n);
+}
+
+/** NUL-terminated, for C; a path may have bytes that are no UTF-8. */
+function cString(text: string | Buffer): Buffer {
+  return Buffer.concat([Buffer.from(text as string), Buffer.alloc(1)]);
+}
+
+/** Undefined where the file does not have it. A symlink's own, and of 64 KiB at most (xattr(7)). */
+export function readXattr(path: string | Buffer, name: string): Buffer | undefined {
+  const value = Buffer.alloc(65536);
+  const size = Number(symbols().lgetxattr(cString(path), cString(name), value, BigInt(value.length)));
+  return size < 0 ? undefined : value.subarray(0, size);
+}
+
+/** Throws HostError. */
+export function writeXattr(path: string | Buffer, name: string, value: string): void {
+  const bytes = Buffer.from(value);
+  if (symbols().lsetxattr(cString(path), cString(name), bytes, BigInt(bytes.length), 0) === 0) return;
+  throw new HostError(`cannot set ${name} of ${path}: the file system refuses it`);
+}
+
+/** Times to the nanosecond, which node:fs does not take. Throws HostError. */
+export function setTimes(path: string | Buffer, { atimeNs, mtimeNs }: { atimeNs: bigint; mtimeNs: bigint }): void {
+  const AT_FDCWD = -100;
+  const second = 1_000_000_000n;
+  const times = new BigInt64Array([atimeNs / second, atimeNs % second, mtimeNs / second, mtimeNs % second]);
+  if (symbols().utimensat(AT_FDCWD, cString(path), times as never, 0) !== 0) {
+    throw new HostError(`cannot set the times of ${path}`);
+  }
+}
+
+/** overlayfs's mark that a lower layer's file is gone: a character device 0:0. Throws HostError. */
+export function makeWhiteout(path: string | Buffer): void {
+  const S_IFCHR = 0o020000;
+  if (symbols().mknod(cString(path), S_IFCHR, 0n) !== 0) throw new HostError(`cannot make a whiteout ${path}`);
 }
 
 /** A netlink(7) socket. */

@@ -20,13 +20,14 @@ export function readFacts(
 ): ContainerFacts {
   const paths = containerPaths(context.roots, spec.name);
   const skeleton = skeletonPath(context.roots);
-  const source = spec.lower ?? rootfsOf(spec, paths.rootfs);
+  const sources = spec.lower ?? [rootfsOf(spec, paths.rootfs)];
   const what = spec.inPlace ?? `image ${spec.image}`;
-  if (!imageToCome && !existsSync(source)) {
-    throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${source} back` });
+  const gone = imageToCome ? undefined : sources.find((path) => !existsSync(path));
+  if (gone !== undefined) {
+    throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${gone} back` });
   }
   const overlay = spec.lower !== undefined;
-  const layers = overlay ? [paths.upper, source, skeleton].filter(existsSync) : [source];
+  const layers = overlay ? [paths.upper, ...sources, skeleton].filter(existsSync) : sources;
   return {
     instance,
     cgroup: cgroupPaths(readCgroupHost(), instance, spec.name),

@@ -13,7 +13,7 @@ import { type Roots, stateFolders } from '../state/paths.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Context } from './context.ts';
 
-export type RootSource = Pick<ContainerSpec, 'image' | 'lower' | 'inPlace'>;
+export type RootSource = Pick<ContainerSpec, 'image' | 'imageId' | 'lower' | 'inPlace'>;
 
 export interface RootOptions {
   readonly image?: string;
@@ -27,12 +27,13 @@ export async function resolveRoot(
   context: Context,
   options: RootOptions,
   resolve: ResolveImage = resolveImage,
-): Promise<RootSource> {
+): Promise<{ source: RootSource; settings: Image['settings'] }> {
   const { rootfs } = options;
   if (rootfs === undefined) {
     const image = await resolve(context.roots, options.image ?? 'base');
-    if (image.name === image.rootfs) refuseOwn(context, image.rootfs, `image ${options.image}`);
-    return { image: image.name, lower: image.rootfs };
+    const { name, id, layers, settings } = image;
+    if (name === layers[0]) refuseOwn(context, name, `image ${options.image}`);
+    return { source: { image: name, ...(id === undefined ? {} : { imageId: id }), lower: [...layers] }, settings };
   }
   if (options.image !== undefined) {
     throw new InvalidInputError('cannot use --image and --rootfs together', { hint: 'take one of them' });
@@ -47,7 +48,7 @@ export async function resolveRoot(
     });
   }
   refuseOwn(context, inPlace, `rootfs ${rootfs}`);
-  return { inPlace };
+  return { source: { inPlace }, settings: {} };
 }
 
 function refuseOwn(context: Context, dir: string, what: string): void {
@@ -66,13 +67,14 @@ export function lockRoot(context: Context, { inPlace }: RootSource): Lock {
 /** Throws ConflictError where another container writes into its directory, or has it as an image and this one would. */
 export async function refuseUsedRoot(context: Context, { name, image, lower, inPlace }: ContainerSpec): Promise<void> {
   // A named image is minict's own: nobody has it in place.
-  if (inPlace === undefined && image !== lower) return;
-  const what = inPlace === undefined ? `image ${lower}` : `rootfs ${inPlace}`;
+  const dir = inPlace ?? image;
+  if (dir === undefined || (inPlace === undefined && lower?.[0] !== image)) return;
+  const what = inPlace === undefined ? `image ${dir}` : `rootfs ${dir}`;
   for (const user of listContainers(context.roots)) {
     const other = user === name ? undefined : await findContainer(context.roots, user);
     if (other === undefined) continue;
-    const used = inPlace === undefined ? other.inPlace : (other.inPlace ?? other.lower);
-    if (used !== (inPlace ?? lower)) continue;
+    const has = other.inPlace === dir || (inPlace !== undefined && other.lower?.includes(dir));
+    if (!has) continue;
     throw new ConflictError(`cannot use ${what}: container ${user} has it`, {
       hint: `minict rm ${user}, or a copy of the directory`,
     });

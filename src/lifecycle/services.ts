@@ -30,7 +30,7 @@ async function runInside(
   lock: Lock,
 ): Promise<Outcome> {
   const paths = containerPaths(context.roots, spec.name);
-  const inside = enterArgv(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line] });
+  const inside = enterArgv(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line], env: containerEnv(spec) });
   const argv = inCgroupArgv(cgroupOf(instance, spec.name).enterPayload, inside);
   if (context.verbose) sayCommand(argv);
   const log = openSync(paths.log, 'a+', 0o600);

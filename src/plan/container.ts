@@ -135,9 +135,9 @@ function planNics({ nic, name }: ContainerSpec, { bridge, instance }: ContainerF
   return planNic(nic, { container: name, bridge, hostMac, alias: `minict:${instance}:${name}:${nic.name}` });
 }
 
-/** The image, and below it the mount points that it may lack. */
-function lowerLayers(image: string, paths: ContainerPaths, { rootfs, skeleton }: ContainerFacts): string[] {
-  return rootfs.absent.length === 0 ? [image, skeleton] : [image, paths.mountPoints, skeleton];
+/** The image's, and below them the mount points that it may lack. */
+function lowerLayers(image: readonly string[], paths: ContainerPaths, { rootfs, skeleton }: ContainerFacts): string[] {
+  return rootfs.absent.length === 0 ? [...image, skeleton] : [...image, paths.mountPoints, skeleton];
 }
 
 function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {

@@ -3,6 +3,7 @@
  * told. By what /proc says: a pipe that closes on exec would close at nsenter's, another one would be the program's.
  */
 import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { HostError, NotFoundError } from '../errors.ts';
 
 export interface Detached {
@@ -41,10 +42,11 @@ function failure({ container, program, workdir }: Detached, tool: string, status
 
 /** Returns once the program has begun. Throws NotFoundError (127), HostError (126: not executable). */
 export async function startDetached(detached: Detached): Promise<void> {
-  const { argv, env, workdir } = detached;
+  const { argv, env, program } = detached;
   // In a session of its own.
   const child = Bun.spawn([...argv], { stdio: ['ignore', 'ignore', 'ignore'], env: { ...env }, detached: true });
-  const tools = ['nsenter', 'chroot', ...(workdir === undefined ? [] : ['sh'])];
+  const way = argv.slice(0, argv.length - program.length).map((word) => basename(word));
+  const tools = ['nsenter', 'chroot', 'sh', 'env'].filter((tool) => way.includes(tool));
   for (;;) {
     // Nothing is awaited meanwhile: so Bun does not take the process away when it has ended, and its name with it.
     const { comm, state } = readStat(child.pid);

@@ -48,6 +48,9 @@ function umountWords(command: Command & { kind: 'umount' }): string[] {
   return [...(command.lazy ? ['--lazy'] : []), ...command.targets];
 }
 
+/** nsenter(1) begins in the namespace's root. */
+const IN_CWD = 'cd "$0" && exec "$@"';
+
 /** A command as one argv, namespaces entered by the host's own tools. */
 export function commandArgv(command: Command & { kind: 'run' | 'mount' | 'umount' }): string[] {
   switch (command.kind) {
@@ -62,7 +65,8 @@ export function commandArgv(command: Command & { kind: 'run' | 'mount' | 'umount
     case 'mount': {
       const type = command.fstype === 'none' ? [] : ['-t', command.fstype];
       const enter = command.mntns === undefined ? [] : ['nsenter', `--mount=${command.mntns}`];
-      return [...enter, 'mount', ...type, '-o', command.options, command.source, command.target];
+      const mount = ['mount', ...type, '-o', command.options, command.source, command.target];
+      return [...enter, ...(command.cwd === undefined ? mount : ['sh', '-c', IN_CWD, command.cwd, ...mount])];
     }
     case 'umount': {
       const enter = command.mntns === undefined ? [] : ['nsenter', `--mount=${command.mntns}`];
@@ -72,15 +76,33 @@ export function commandArgv(command: Command & { kind: 'run' | 'mount' | 'umount
 }
 
 /** Sets the host name as hostname(1) does, and mounts what stdin says, while what is not wanted is unmounted. */
-function insideArgv(hostname: string | undefined, trim: (Command & { kind: 'umount' }) | undefined): string[] {
+function insideArgv(
+  hostname: string | undefined,
+  cwd: string | undefined,
+  trim: (Command & { kind: 'umount' }) | undefined,
+): string[] {
   const mount = ['mount', '--fstab', '/dev/stdin', '--all'];
-  if (hostname === undefined && trim === undefined) return mount;
+  if (hostname === undefined && cwd === undefined && trim === undefined) return mount;
   const script = [
     'set -e',
+    ...(cwd === undefined ? [] : ['cd "$1"', 'shift']),
     ...(hostname === undefined ? [] : ['echo "$1" >/proc/sys/kernel/hostname', 'shift']),
     ...(trim === undefined ? [`exec ${mount.join(' ')}`] : [`umount "$@" & ${mount.join(' ')}`, 'wait "$!"']),
   ].join('; ');
-  return ['sh', '-c', script, 'sh', ...(hostname === undefined ? [] : [hostname]), ...(trim ? umountWords(trim) : [])];
+  return [
+    'sh',
+    '-c',
+    script,
+    'sh',
+    ...(cwd === undefined ? [] : [cwd]),
+    ...(hostname === undefined ? [] : [hostname]),
+    ...(trim ? umountWords(trim) : []),
+  ];
+}
+
+/** One folder serves them all: just the overlay has relative paths. */
+function cwdOf(steps: readonly Step[]): string | undefined {
+  return steps.map(({ run }) => (run.kind === 'mount' ? run.cwd : undefined)).find((cwd) => cwd !== undefined);
 }
 
 /** Splits off the longest run of steps, from the front, that one process can carry out. */
@@ -112,7 +134,11 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
     const trim = unmounts?.kind === 'umount' && unmounts.mntns === mntns ? unmounts : undefined;
     if (mounts > 1) {
       const { taken, rest } = take(trim === undefined ? mounts : mounts + 1);
-      const argv = ['unshare', ...all.flatMap(({ options }) => options), ...insideArgv(made.hostname, trim)];
+      const argv = [
+        'unshare',
+        ...all.flatMap(({ options }) => options),
+        ...insideArgv(made.hostname, cwdOf(taken), trim),
+      ];
       return { batch: { steps: taken, argv, stdin: fstab(taken.slice(all.length)) }, rest };
     }
   }

@@ -1,6 +1,6 @@
 /** Steps that put a container's root file system together: overlay (or a directory in place), proc, sys, dev, /etc files. */
 import { statfsSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { HostError, InvalidInputError } from '../errors.ts';
 import type { Command, Step } from '../step.ts';
 import { resolveInRoot, showsFromBelow } from './resolve.ts';
@@ -87,17 +87,18 @@ export function checkUpper(dir: string): void {
   }
 }
 
-/** Throws InvalidInputError or HostError where no overlay can be made of `lower` and an upper directory in `dir`. */
-export function checkOverlay(lower: string, dir: string): void {
+/** Throws InvalidInputError or HostError where no overlay can be made of `lowers` and an upper directory in `dir`. */
+export function checkOverlay(lowers: readonly string[], dir: string): void {
   checkUpper(dir);
-  for (const path of [lower, dir]) {
+  for (const path of [...lowers, dir]) {
     if (!path.includes('"')) continue;
     throw new InvalidInputError(`cannot make an overlay of ${path}: mount(8) takes no double quote in a path`, {
       hint: 'rename it',
     });
   }
-  if (isWithin(dir, lower === '/' ? '' : lower) && statSync(lower).dev === statSync(dir).dev) {
-    throw new InvalidInputError(`cannot use image ${lower}: minict's state folder ${dir} is in it`, {
+  const around = lowers.find((lower) => isWithin(dir, lower === '/' ? '' : lower));
+  if (around !== undefined && statSync(around).dev === statSync(dir).dev) {
+    throw new InvalidInputError(`cannot use image ${around}: minict's state folder ${dir} is in it`, {
       hint: 'name a folder on another file system with --root DIR',
     });
   }
@@ -115,11 +116,17 @@ export function planMountPoints(layer: string, { absent }: RootfsFacts, chain: s
   ];
 }
 
+interface Overlay {
+  readonly lower: readonly string[];
+  readonly upper: string;
+  readonly work: string;
+}
+
 export interface RootfsPlan {
   readonly name: string;
   /** Where the root is seen: the overlay's mount point, or the directory that is used in place. */
   readonly rootfs: string;
-  readonly overlay: { readonly lower: readonly string[]; readonly upper: string; readonly work: string } | undefined;
+  readonly overlay: Overlay | undefined;
   readonly files: Readonly<Record<string, string>>;
   readonly mntns: string | undefined;
 }
@@ -129,12 +136,48 @@ function overlayPath(path: string): string {
   return path.replace(/[\\:,]/g, '\\$&');
 }
 
+/** mount(2) takes a page of options. */
+const MAX_OPTIONS_BYTES = 4095;
+
+/**
+ * Images of many layers have them in one folder, so that names relative to it are short enough. Throws InvalidInputError
+ * where even these are too many.
+ */
+function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
+  const optionsOf = (lowers: readonly string[]) =>
+    [
+      `lowerdir=${lowers.map(overlayPath).join(':')}`,
+      `upperdir=${overlayPath(upper)}`,
+      `workdir=${overlayPath(work)}`,
+      'index=off',
+      'metacopy=off',
+      'redirect_dir=off',
+    ].join(',');
+  const options = optionsOf(lower);
+  if (Buffer.byteLength(options) <= MAX_OPTIONS_BYTES) return { options };
+  const byFolder = [...Map.groupBy(lower, (dir) => dirname(dir))].toSorted(([, a], [, b]) => b.length - a.length);
+  const cwd = byFolder[0]?.[0] as string;
+  const short = optionsOf(lower.map((dir) => (dirname(dir) === cwd ? basename(dir) : dir)));
+  if (Buffer.byteLength(short) <= MAX_OPTIONS_BYTES) return { options: short, cwd };
+  throw new InvalidInputError(`cannot mount ${lower.length} layers: their names do not fit into a page`, {
+    hint: 'commit the container, or name a state folder with a shorter path',
+  });
+}
+
 export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
   const { name, mntns, overlay, rootfs } = plan;
   const chain = `mounts ${name}`;
   const place = mntns === undefined ? {} : { mntns };
   const steps: Step[] = [];
-  const mount = (id: string, why: string, source: string, target: string, fstype: string, options: string) => {
+  const mount = (
+    id: string,
+    why: string,
+    source: string,
+    target: string,
+    fstype: string,
+    options: string,
+    cwd?: string,
+  ) => {
     const shared: Pick<Step, 'undo' | 'claims'> =
       mntns === undefined
         ? {
@@ -147,7 +190,7 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
       id: `mount ${id}`,
       why,
       chain,
-      run: { kind: 'mount', source, target, fstype, options, ...place },
+      run: { kind: 'mount', source, target, fstype, options, ...place, ...(cwd === undefined ? {} : { cwd }) },
       ...shared,
       ...(mntns === undefined ? {} : { endsWith: 'mntns' }),
     });
@@ -163,15 +206,8 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
     });
   }
   if (overlay !== undefined) {
-    const options = [
-      `lowerdir=${overlay.lower.map(overlayPath).join(':')}`,
-      `upperdir=${overlayPath(overlay.upper)}`,
-      `workdir=${overlayPath(overlay.work)}`,
-      'index=off',
-      'metacopy=off',
-      'redirect_dir=off',
-    ].join(',');
-    mount('rootfs', 'the image, read-only, under a layer of its own', 'overlay', rootfs, 'overlay', options);
+    const { options, cwd } = overlayOptions(overlay);
+    mount('rootfs', 'the image, read-only, under a layer of its own', 'overlay', rootfs, 'overlay', options, cwd);
   }
   const at = (path: string) => join(rootfs, facts.targets[path] ?? path);
   mount('proc', 'processes, as the host sees them', 'proc', at('/proc'), 'proc', 'defaults');

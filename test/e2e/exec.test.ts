@@ -2,6 +2,7 @@ import { existsSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
+import { imageTree } from '../helpers/images.ts';
 
 let host: Host;
 beforeAll(async () => {
@@ -139,7 +140,7 @@ test("a passwd that links to the host's is read inside", () => {
 
 test("a passwd in a directory that was made anew is the container's own, not the image's", () => {
   const image = join(host.dir, 'opaque');
-  host.run(['cp', '-a', join(host.root, 'images/base/rootfs'), image]);
+  host.run(['cp', '-a', imageTree(host, 'base'), image]);
   const move = 'mkdir -p data/deep && mv etc/passwd data/deep/passwd && ln -s /data/deep/passwd etc/passwd';
   host.run(['sh', '-c', `cd "$0" && ${move}`, image]);
   host.minict('create', 'anew', '--image', image);
@@ -192,6 +193,7 @@ test.each([
   [['/srv/no-interpreter'], 127, /no such program/],
   [['-w', '/nope', 'true'], 126, /no directory \/nope\n$/],
   [['-w', '/srv', 'nope'], 127, /no such program/],
+  [['-e', 'LD_DEBUG=', 'nope'], 127, /no such program/],
 ])('-d %j, which cannot be run, ends with %i', (words, status, message) => {
   host.minict('exec', 'p1', 'sh', '-c', 'echo "#!/nope" >/srv/no-interpreter; chmod +x /srv/no-interpreter');
   const options = words.slice(0, words.length - 1);

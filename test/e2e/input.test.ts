@@ -55,7 +55,6 @@ test.each<[string[], RegExp]>([
     ['image', 'import', 'x.tar'],
     /cannot image import: missing required argument 'name'\nhint: minict image import --help/,
   ],
-  [['run', 'b', 'ls', '-l'], /unknown option '-l'\nhint: .*a command with options of its own stands after --/],
   [['create', '--name', 'b'], /unknown option '--name'\nhint: .*minict create NAME/],
   [['create', '--verbose', 'b'], /unknown option '--verbose'\nhint: .*minict --verbose create/],
   [['constructor'], /cannot run minict: unknown command 'constructor'/],

@@ -62,6 +62,16 @@ test.each([
   expect(inspect(host, 'r1').status).toMatchObject({ state: 'ready', exitCode: status });
 });
 
+test.each([
+  [['--rm', 'r1', 'echo', '-e', '--rm', '-i', '-x'], '--rm -i -x\n'],
+  [['r1', '--rm', 'echo', '--', '-d'], '-- -d\n'],
+  [['--rm', 'r1', '--', 'echo', '--', '-d'], '-- -d\n'],
+  [['-ie', 'A=b', '--rm', 'r1', '-eC=d', 'sh', '-c', 'echo $A $C $0', '-e'], 'b d -e\n'],
+  [['r1', '--env=A=b', '--rm', '--hostname', 'its', 'sh', '-c', 'echo $A $(hostname)'], 'b its\n'],
+])('run %j: from the first word of the command on, all is its own', (words, wanted) => {
+  expect(host.minict('run', ...words)).toEqual({ status: 0, stdout: wanted, stderr: '' });
+});
+
 test('stdin goes in only with -i, byte for byte', () => {
   expect(host.run([MINICT, 'run', '--rm', 'r1', '--', 'cat'], {}, 'x').stdout).toBe('');
   expect(host.run([MINICT, 'run', '--rm', '-i', 'r1', '--', 'cat'], {}, 'x\0y\r\n').stdout).toBe('x\0y\r\n');

@@ -16,7 +16,7 @@ const spec: ContainerSpec = {
   hostname: 'web1.lab',
   createdAt: '2020-01-01T00:00:00.000Z',
   image: 'base',
-  lower: '/lib/images/base/rootfs',
+  lower: ['/lib/images/base/rootfs'],
   mounts: 'private',
   nic: {
     network: 'minict0',

@@ -1,0 +1,80 @@
+/** Images and who uses them: what may be removed, and what is left over then. */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConflictError } from '../errors.ts';
+import { changeCatalog, type Entry, nameOf, readCatalog } from '../image/catalog.ts';
+import { collectGarbage } from '../image/collect.ts';
+import { shownName } from '../image/reference.ts';
+import { getEntry } from '../image/store.ts';
+import { type ContainerSpec, imagesOf, layersOf } from '../spec/container.ts';
+import { lockImages } from '../state/locks.ts';
+import { ownLayersPath } from '../state/paths.ts';
+import { findContainer, listContainers } from '../state/store.ts';
+import { moveToTrash, removeTree } from '../state/trash.ts';
+import type { Context } from './context.ts';
+
+/** Throws StateError for a damaged container.json: nobody can tell what it uses. */
+async function allContainers({ roots }: Context): Promise<ContainerSpec[]> {
+  // Undefined is one that was removed a moment ago.
+  const specs = await Promise.all(listContainers(roots).map((name) => findContainer(roots, name)));
+  return specs.filter((spec) => spec !== undefined);
+}
+
+function usersOf(entry: Entry, containers: readonly ContainerSpec[]): string[] {
+  return containers.filter((spec) => imagesOf(spec).includes(entry.digest)).map(({ name }) => name);
+}
+
+/** The entries without the one that `ref` names. Throws NotFoundError, ConflictError while containers use it. */
+async function withoutImage(context: Context, entries: readonly Entry[], ref: string): Promise<Entry[]> {
+  const entry = getEntry(entries, ref, `remove image ${ref}`);
+  const others = entries.filter((other) => other !== entry);
+  const users = usersOf(entry, await allContainers(context));
+  if (users.length > 0 && !others.some(({ digest }) => digest === entry.digest)) {
+    throw new ConflictError(`cannot remove image ${ref}: used by ${users.join(', ')}`, {
+      hint: `minict rm ${users.join(' ')}`,
+    });
+  }
+  return others;
+}
+
+/** Changes nothing; throws as removeImage does. */
+export async function checkRemoval(context: Context, ref: string): Promise<void> {
+  await withoutImage(context, await readCatalog(context.roots), ref);
+}
+
+/** Takes the name away, and what no other image has. Throws NotFoundError, ConflictError while containers use it. */
+export async function removeImage(context: Context, ref: string): Promise<void> {
+  await changeCatalog(context.roots, (entries) => withoutImage(context, entries, ref));
+  await removeUnused(context);
+}
+
+/** Blobs and layers without an image, and containers' own without a container. Returns their paths. */
+export async function removeUnused(context: Context, dryRun = false): Promise<string[]> {
+  // No create is between its look at an image and its container.json.
+  const lock = lockImages(context.roots, 'exclusive');
+  try {
+    const inUse = new Set((await allContainers(context)).flatMap(layersOf));
+    const own = ownLayersPath(context.roots);
+    const entries = existsSync(own) ? readdirSync(own).map((name) => join(own, name)) : [];
+    const unused = entries.filter((path) => !inUse.has(path));
+    if (!dryRun) for (const path of unused) removeTree(moveToTrash(context.roots, path, 'layer'));
+    return [...(await collectGarbage(context.roots, inUse, dryRun)), ...unused];
+  } finally {
+    lock.release();
+  }
+}
+
+/** Images without a name, or with `all` every one, that no container uses. Returns their names or digests. */
+export async function pruneImages(context: Context, all: boolean, dryRun: boolean): Promise<string[]> {
+  const containers = await allContainers(context);
+  const isUnused = (entry: Entry) => (all || nameOf(entry) === undefined) && usersOf(entry, containers).length === 0;
+  const unused = (await readCatalog(context.roots)).filter(isUnused);
+  if (!dryRun && unused.length > 0) {
+    await changeCatalog(context.roots, async (entries) => {
+      const now = await allContainers(context);
+      return entries.filter((entry) => !isUnused(entry) || usersOf(entry, now).length > 0);
+    });
+    await removeUnused(context);
+  }
+  return unused.map((entry) => shownName(nameOf(entry) ?? entry.digest));
+}
