@@ -8,6 +8,7 @@ const OTHERS_WORDS: Readonly<Record<string, string>> = {
   build: 'image build',
   delete: 'rm',
   doctor: 'system doctor',
+  history: 'image history',
   images: 'image ls',
   import: 'image import',
   info: 'system doctor',
@@ -16,9 +17,13 @@ const OTHERS_WORDS: Readonly<Record<string, string>> = {
   load: 'image import',
   ls: 'ps -a',
   prune: 'system prune',
+  pull: 'image pull',
+  push: 'image push',
   remove: 'rm',
   rmi: 'image rm',
+  save: 'image save',
   shell: 'exec -it NAME sh',
+  tag: 'image tag',
   version: '--version',
 };
 
