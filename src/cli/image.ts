@@ -105,11 +105,12 @@ export const define: Define = (command, globals) => {
   command
     .command('rm <image...>')
     .description('remove images that no container uses')
-    .action(async (refs: string[]) => {
+    .option('--dry-run', 'only say which ones, and whether they can be')
+    .action(async (refs: string[], options: { dryRun?: boolean }) => {
       const context = store('rm');
-      const { removeImage } = await import('../lifecycle/images.ts');
+      const { checkRemoval, removeImage } = await import('../lifecycle/images.ts');
       await eachName(refs, async (ref) => {
-        await removeImage(context, ref);
+        await (options.dryRun ? checkRemoval : removeImage)(context, ref);
         return ref;
       });
     });

@@ -1,5 +1,5 @@
 /** Import of a directory or a tarball, as an image of one layer. */
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, realpathSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
 import type { Roots } from '../state/paths.ts';
@@ -9,7 +9,7 @@ import { layerType } from './media-types.ts';
 import { packedPiecesOf } from './pack.ts';
 import { parseImageName } from './reference.ts';
 import { type Staging, withStaging } from './staging.ts';
-import { requireNewName } from './store.ts';
+import { importedFrom, requireNewName } from './store.ts';
 import { compressionOf, inflatedPiecesOf, piecesOf } from './unpack.ts';
 import { adoptOnlyLayer, unpackBlob, unpackTree } from './unpack-layer.ts';
 
@@ -35,27 +35,31 @@ function readHead(fd: number): Buffer {
 
 /** What is imported, and how messages and the history call it. */
 interface Source {
-  readonly name: string;
   readonly verb: string;
+  readonly createdBy: string;
 }
 
 function sourceOf(path: string): Source {
   const name = path === STDIN ? 'standard input' : path;
-  return { name, verb: `import ${name}` };
+  return { verb: `import ${name}`, createdBy: importedFrom(path === STDIN ? name : realpathSync(path)) };
 }
 
 /** The blob is the tar itself, hashed and written while it is unpacked. */
-async function layerOfPieces(staging: Staging, pieces: AsyncIterable<Buffer>, { name, verb }: Source): Promise<Layer> {
+async function layerOfPieces(
+  staging: Staging,
+  pieces: AsyncIterable<Buffer>,
+  { verb, createdBy }: Source,
+): Promise<Layer> {
   const writer = new BlobWriter(staging);
   const unpacked = await unpackTree(staging, pieces, { verb, isLayer: false, tap: (piece) => writer.write(piece) });
   const blob = writer.publish(layerType(undefined));
   adoptOnlyLayer(staging.roots, blob.digest, unpacked);
-  return { blob, diffId: blob.digest, createdBy: `minict image import ${name}` };
+  return { blob, diffId: blob.digest, createdBy };
 }
 
 /** What the OCI format knows stays compressed; of the rest the blob is what is in it. */
 async function layerOfTarball(staging: Staging, fd: number, source: Source): Promise<Layer> {
-  const { name, verb } = source;
+  const { verb, createdBy } = source;
   const head = readHead(fd);
   if (head.length === 0) throw new InvalidInputError(`cannot ${verb}: the file is empty`);
   const compression = compressionOf(head);
@@ -74,7 +78,7 @@ async function layerOfTarball(staging: Staging, fd: number, source: Source): Pro
   const { diffId, ...unpacked } = await unpackBlob(staging, writer.path, compression, { verb, isLayer: false });
   const blob = writer.publish(layerType(compression.name));
   adoptOnlyLayer(staging.roots, diffId, unpacked);
-  return { blob, diffId, createdBy: `minict image import ${name}` };
+  return { blob, diffId, createdBy };
 }
 
 async function layerOf(staging: Staging, path: string): Promise<Layer> {
