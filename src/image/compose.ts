@@ -2,10 +2,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Roots } from '../state/paths.ts';
-import { BlobWriter, writeBlob } from './blobs.ts';
+import { BlobWriter, writeBlob, writeManifest } from './blobs.ts';
 import { changeCatalog, nameOf, withName } from './catalog.ts';
 import { adoptTree, ownDir } from './layers.ts';
-import { CONFIG, layerType, MANIFEST } from './media-types.ts';
+import { CONFIG, layerType } from './media-types.ts';
 import type { Config, Descriptor } from './oci.ts';
 import { type PackOptions, packedPiecesOf } from './pack.ts';
 import { parseImageName } from './reference.ts';
@@ -42,13 +42,8 @@ export function composeImage(
     },
     history: [...(base?.config.history ?? []), ...layers.map(({ createdBy }) => ({ created, created_by: createdBy }))],
   };
-  const manifest = {
-    schemaVersion: 2,
-    mediaType: MANIFEST,
-    config: writeBlob(staging, CONFIG, JSON.stringify(config)),
-    layers: [...(base?.layers ?? []), ...layers.map(({ blob }) => blob)],
-  };
-  return writeBlob(staging, MANIFEST, JSON.stringify(manifest));
+  const all = [...(base?.layers ?? []), ...layers.map(({ blob }) => blob)];
+  return writeManifest(staging, writeBlob(staging, CONFIG, JSON.stringify(config)), all);
 }
 
 /** A layer with what is in a tree, which stays as it is. `what` is for messages. Throws HostError. */
