@@ -5,7 +5,7 @@ import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
 import type { Roots } from '../state/paths.ts';
 import { type Entry, nameOf, readCatalog, readDocuments } from './catalog.ts';
-import { layerDir } from './layers.ts';
+import { overlayDirs } from './layers.ts';
 import type { Config } from './oci.ts';
 import { digestPrefix, parseImageName, shownName } from './reference.ts';
 
@@ -26,7 +26,7 @@ export function imageOf(roots: Roots, entry: Entry): Image {
   return {
     name: name === undefined ? entry.digest : shownName(name),
     id: entry.digest,
-    layers: config.rootfs.diff_ids.map((diffId) => layerDir(roots, diffId)).reverse(),
+    layers: overlayDirs(roots, config.rootfs.diff_ids),
     settings: config.config ?? {},
   };
 }
@@ -82,10 +82,9 @@ export interface ImageToMake {
 export async function resolveImage(roots: Roots, ref: string): Promise<Image> {
   const found = await lookUpImage(roots, ref);
   const image = 'make' in found ? await found.make() : found;
-  if (image.id !== undefined && image.layers.some((dir) => !existsSync(dir))) {
-    await (await import('./unpack-layer.ts')).unpackImage(roots, image.name, image.id);
-  }
-  return image;
+  if (image.id === undefined || image.layers.every((dir) => existsSync(dir))) return image;
+  const { unpackImage } = await import('./unpack-layer.ts');
+  return { ...image, layers: await unpackImage(roots, image.name, image.id) };
 }
 
 /** As resolveImage, but makes and writes nothing. */

@@ -64,6 +64,17 @@ export async function removeUnused(context: Context, dryRun = false): Promise<st
   }
 }
 
+/** Adds images by `add`; of what it made when it failed, nothing is left that no image has. */
+export async function addImages<T>(context: Context, add: () => Promise<T>): Promise<T> {
+  try {
+    return await add();
+  } catch (error) {
+    // Where that fails as well, or somebody else adds images, it is for the next prune.
+    await removeUnused(context).catch(() => []);
+    throw error;
+  }
+}
+
 /** Images without a name, or with `all` every one, that no container uses. Returns their names or digests. */
 export async function pruneImages(context: Context, all: boolean, dryRun: boolean): Promise<string[]> {
   const containers = await allContainers(context);
