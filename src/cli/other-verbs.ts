@@ -1,4 +1,5 @@
-/** The verbs that look, and those of images and of the host, as one chunk; what is heavy in them loads when it is used. */
+/** The verbs that look, and those of files, of images and of the host, as one chunk; what is heavy in them loads when it is used. */
+export * as cp from './cp.ts';
 export * as image from './image.ts';
 export * as inspect from './inspect.ts';
 export * as logs from './logs.ts';

@@ -34,6 +34,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   inspect: { summary: 'all that is known of a container, as JSON', load: async () => (await others()).inspect },
   logs: { summary: "output of a container's main command", load: async () => (await others()).logs },
   wait: { summary: 'wait for the main command and print its exit status', load: async () => (await others()).wait },
+  cp: { summary: 'copy files into a container, or out of it', load: async () => (await others()).cp },
   image: { summary: 'images: import, build, ls, rm', load: async () => (await others()).image },
   system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
 };

@@ -48,9 +48,13 @@ function shown(name: string): string {
   return /^[\p{L}\p{N}\p{P}\p{S} ]+$/u.test(text) && !text.includes('"') ? text : JSON.stringify(text);
 }
 
+/** What else is wrong with a member: a phrase that follows its name. The name is a byte string (latin1). */
+export type MemberCheck = (name: string, isDirectory: boolean) => string | undefined;
+
 /** Takes the stream in pieces; `push` throws before bytes of a bad member's header may be handed on. */
 export class TarMembers {
-  private readonly archive: string;
+  private readonly verb: string;
+  private readonly check: MemberCheck | undefined;
   private readonly tree = new TreeCheck();
   private state: State = { want: 'header' };
   /** Bytes of the block or text that is not there in full yet. */
@@ -60,9 +64,10 @@ export class TarMembers {
   private extension: Extension = {};
   private members = 0;
 
-  /** `archive` is the file's name, for messages. */
-  constructor(archive: string) {
-    this.archive = archive;
+  /** `verb` is for messages: `import web.tar`. */
+  constructor(verb: string, check?: MemberCheck) {
+    this.verb = verb;
+    this.check = check;
   }
 
   /** Returns how many of these bytes belong to the archive: less than all once its end has come. */
@@ -94,11 +99,11 @@ export class TarMembers {
   /** To be called when the stream is over. Throws for an archive that stops early or holds nothing. */
   finish(): void {
     if (this.state.want !== 'nothing') throw this.damaged('it is truncated');
-    if (this.members === 0) throw new InvalidInputError(`cannot import ${this.archive}: the archive is empty`);
+    if (this.members === 0) throw new InvalidInputError(`cannot ${this.verb}: the archive is empty`);
   }
 
   private damaged(cause: string): InvalidInputError {
-    return new InvalidInputError(`cannot import ${this.archive}: ${cause}`);
+    return new InvalidInputError(`cannot ${this.verb}: ${cause}`);
   }
 
   private take(block: Buffer): void {
@@ -218,7 +223,7 @@ export class TarMembers {
     const ownName = cString(block, 0, 100);
     const name = sparsePath ?? path ?? (prefix === '' ? ownName : `${prefix}/${ownName}`);
     const target = linkPath ?? cString(block, 157, 100);
-    const refuse = (cause: string) => new InvalidInputError(`cannot import ${this.archive}: ${cause}`);
+    const refuse = (cause: string) => new InvalidInputError(`cannot ${this.verb}: ${cause}`);
     const isFile = flag === '0' || flag === '\0' || flag === '7' || flag === 'S';
     // A file by its flag with a slash at its end is a folder: so did archives before 1988 say it.
     const isDirectory = flag === '5' || (isFile && name.endsWith('/'));
@@ -227,11 +232,12 @@ export class TarMembers {
     if (!isFile && !'123456'.includes(flag))
       throw refuse(`member ${shown(name)} is of an unknown kind (${shown(flag)})`);
     if ((!isFile || isDirectory) && size !== 0) throw refuse(`member ${shown(name)} has content, but is no file`);
-    const cause = isDirectory
+    const broken = isDirectory
       ? this.tree.directory(name)
       : flag === '1'
         ? this.tree.hardLink(name, target)
         : this.tree.other(name, flag === '2');
+    const cause = broken ?? this.check?.(name, isDirectory);
     if (cause !== undefined) throw refuse(`member ${shown(name)} ${cause.replace('%', () => shown(target))}`);
     this.members += 1;
     if (flag === 'S') {

@@ -6,7 +6,7 @@ import type { Command, Step } from '../step.ts';
 import { resolveInRoot, showsFromBelow } from './resolve.ts';
 
 /** f_type of statfs(2), from linux/magic.h. */
-const OVERLAYFS = 0x794c7630;
+export const OVERLAYFS = 0x794c7630;
 const NFS = 0x6969;
 
 export interface RootfsFacts {
@@ -116,10 +116,11 @@ export function planMountPoints(layer: string, { absent }: RootfsFacts, chain: s
   ];
 }
 
-interface Overlay {
+export interface Overlay {
   readonly lower: readonly string[];
   readonly upper: string;
-  readonly work: string;
+  /** Absent to read it only: then the upper is one more of the lower ones, and nothing is written into any. */
+  readonly work: string | undefined;
 }
 
 export interface RootfsPlan {
@@ -143,12 +144,11 @@ const MAX_OPTIONS_BYTES = 4095;
  * Images of many layers have them in one folder, so that names relative to it are short enough. Throws InvalidInputError
  * where even these are too many.
  */
-function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
+export function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
   const optionsOf = (lowers: readonly string[]) =>
     [
-      `lowerdir=${lowers.map(overlayPath).join(':')}`,
-      `upperdir=${overlayPath(upper)}`,
-      `workdir=${overlayPath(work)}`,
+      `lowerdir=${(work === undefined ? [upper, ...lowers] : lowers).map(overlayPath).join(':')}`,
+      ...(work === undefined ? [] : [`upperdir=${overlayPath(upper)}`, `workdir=${overlayPath(work)}`]),
       'index=off',
       'metacopy=off',
       'redirect_dir=off',
