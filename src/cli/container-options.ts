@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
+import { combineSettings } from '../image/settings.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
 import { type Assignment, reserveAddress } from '../lifecycle/network.ts';
@@ -13,7 +14,7 @@ import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac }
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
-import { parseEnv } from './env.ts';
+import { parseEnv, parseLabels, readEnvFile } from './env.ts';
 import { repeatable } from './repeatable.ts';
 import { reportWarning } from './report.ts';
 
@@ -31,6 +32,12 @@ export interface ContainerOptions {
   readonly service: readonly string[];
   readonly stopCmd: readonly string[];
   readonly env: readonly string[];
+  readonly envFile: readonly string[];
+  readonly entrypoint?: string;
+  readonly user?: string;
+  readonly workdir?: string;
+  readonly stopSignal?: string;
+  readonly label: readonly string[];
 }
 
 export function addContainerOptions(command: Command): Command {
@@ -46,7 +53,13 @@ export function addContainerOptions(command: Command): Command {
     .addOption(new Option('--mounts <where>', 'where the mounts are').choices(['private', 'host']).default('private'))
     .addOption(repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c'))
     .addOption(repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c'))
-    .addOption(repeatable('-e, --env <K=V>', 'environment'));
+    .addOption(repeatable('-e, --env <K=V>', 'environment'))
+    .addOption(repeatable('--env-file <file>', 'environment, a K=V a line'))
+    .option('--entrypoint <program>', "in place of the image's")
+    .option('-u, --user <user[:group]>', 'of the main command and of exec, resolved inside')
+    .option('-w, --workdir <dir>', 'of the main command and of exec, inside')
+    .option('--stop-signal <signal>', 'what stop sends (default: TERM)')
+    .addOption(repeatable('-l, --label <K=V>', 'label'));
 }
 
 function requireNetworkFor({ network, ip, gateway, macAddress, mtu }: ContainerOptions): void {
@@ -56,18 +69,36 @@ function requireNetworkFor({ network, ip, gateway, macAddress, mtu }: ContainerO
   throw new InvalidInputError(`cannot use ${option} and --no-network together`, { hint: 'take one of them' });
 }
 
+/** What to run, from the command line: the words after `--`, or what stands in for them. */
+export interface Words {
+  readonly words: readonly string[];
+  /** Where neither the user nor the image says what. */
+  readonly fallback: readonly string[];
+}
+
 /** The spec without its NIC, which needs an address. */
 export async function specFrom(
   context: Context,
   rawName: string,
   opts: ContainerOptions,
-  command: readonly string[],
+  command: Words,
   resolve?: ResolveImage,
 ): Promise<ContainerSpec> {
   const name = parseContainerName(rawName);
   requireNetworkFor(opts);
   if (opts.ip !== undefined) parseAddress(opts.ip);
   if (opts.gateway !== undefined) parseIpv4(opts.gateway);
+  const { source, settings } = await resolveRoot(context, opts, resolve);
+  const given = {
+    ...command,
+    entrypoint: opts.entrypoint,
+    env: Object.assign({}, ...opts.envFile.map(readEnvFile), parseEnv(opts.env)),
+    user: opts.user,
+    workdir: opts.workdir,
+    stopSignal: opts.stopSignal,
+    labels: parseLabels(opts.label),
+    hasServices: opts.service.length > 0,
+  };
   return {
     version: 1,
     name,
@@ -76,9 +107,8 @@ export async function specFrom(
     mounts: opts.mounts,
     services: [...opts.service],
     stopCommands: [...opts.stopCmd],
-    command: [...command],
-    env: parseEnv(opts.env),
-    ...(await resolveRoot(context, opts, resolve)),
+    ...combineSettings(settings, given),
+    ...source,
   };
 }
 
@@ -108,7 +138,7 @@ export async function makeContainer(
   context: Context,
   rawName: string,
   opts: ContainerOptions,
-  command: readonly string[],
+  command: Words,
 ): Promise<{ spec: ContainerSpec; instance: string }> {
   parseContainerName(rawName);
   requireTools();

@@ -12,7 +12,7 @@ import { refuseUsedRoot } from '../lifecycle/root.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import { findContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
-import { type ContainerOptions, specFrom, withNic } from './container-options.ts';
+import { type ContainerOptions, specFrom, type Words, withNic } from './container-options.ts';
 
 /** `main`: what becomes of the main command; undefined for create, which does not run it. */
 export async function planScript(
@@ -20,7 +20,7 @@ export async function planScript(
   context: Context,
   name: string,
   opts: ContainerOptions,
-  command: readonly string[],
+  command: Words,
   main: 'attached' | 'detached' | undefined,
 ): Promise<string> {
   const instance = instanceForScripts(context);
@@ -42,7 +42,7 @@ export async function planScript(
     // In the container's own folder: a script makes no image that minict would know.
     const rootfs = join(paths.dir, 'base');
     image = planBase(rootfs);
-    return { name: 'base', rootfs };
+    return { name: 'base', layers: [rootfs], settings: {} };
   };
   let spec = await specFrom(context, name, opts, command, resolve);
   await refuseUsedRoot(context, spec);

@@ -13,6 +13,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   sh: 'dash',
   tail: 'coreutils',
   tar: 'tar',
+  skopeo: 'skopeo',
 };
 
 const PLAN_TOOLS = ['ip', 'unshare', 'nsenter', 'mount', 'umount', 'chroot', 'rm', 'sh'];

@@ -48,8 +48,10 @@ function shown(name: string): string {
   return /^[\p{L}\p{N}\p{P}\p{S} ]+$/u.test(text) && !text.includes('"') ? text : JSON.stringify(text);
 }
 
-/** What else is wrong with a member: a phrase that follows its name. The name is a byte string (latin1). */
-export type MemberCheck = (name: string, isDirectory: boolean) => string | undefined;
+export type MemberKind = 'directory' | 'device' | 'other';
+
+/** What else is wrong with a member, as a phrase that follows its name; the name is a byte string (latin1). */
+export type MemberCheck = (name: string, kind: MemberKind) => string | undefined;
 
 /** Takes the stream in pieces; `push` throws before bytes of a bad member's header may be handed on. */
 export class TarMembers {
@@ -232,12 +234,13 @@ export class TarMembers {
     if (!isFile && !'123456'.includes(flag))
       throw refuse(`member ${shown(name)} is of an unknown kind (${shown(flag)})`);
     if ((!isFile || isDirectory) && size !== 0) throw refuse(`member ${shown(name)} has content, but is no file`);
-    const broken = isDirectory
+    const misplaced = isDirectory
       ? this.tree.directory(name)
       : flag === '1'
         ? this.tree.hardLink(name, target)
         : this.tree.other(name, flag === '2');
-    const cause = broken ?? this.check?.(name, isDirectory);
+    const kind = isDirectory ? 'directory' : '34'.includes(flag) ? 'device' : 'other';
+    const cause = misplaced ?? this.check?.(name, kind);
     if (cause !== undefined) throw refuse(`member ${shown(name)} ${cause.replace('%', () => shown(target))}`);
     this.members += 1;
     if (flag === 'S') {

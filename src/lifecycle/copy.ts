@@ -5,10 +5,20 @@
 import { mkdirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
-import { plainPieces } from '../image/compression.ts';
+import { piecesOf, plainPiecesOf } from '../image/unpack.ts';
 import { type Entry, fromBytes, pathAt, Tree, toBytes } from '../storage/tree.ts';
 import type { Context } from './context.ts';
-import { move, type Packing, packTo, type Transfer, type Unpacking, unpack } from './transfer.ts';
+import {
+  ALL,
+  type Destination,
+  move,
+  NOT_THE_HOSTS,
+  OWNERLESS,
+  type Packing,
+  packTo,
+  type Transfer,
+  unpack,
+} from './transfer.ts';
 import { HOST_FOLDERS, isWithin, openView, type View } from './view.ts';
 
 /** One of cp's two words. */
@@ -73,8 +83,7 @@ class Copying {
       if (!target.stat?.isDirectory()) throw this.badTarget('not a directory');
       const directory = this.treeOf(this.to).enter(target);
       await this.view.seal();
-      const pieces = plainPieces(Bun.stdin.stream() as unknown as AsyncIterable<Uint8Array>, this.transfer.verb);
-      await unpack(this.transfer, pieces, this.unpacking(directory, true));
+      await unpack(this.transfer, plainPiecesOf(piecesOf(0), this.transfer.verb), this.destination(directory, true));
       return [];
     }
     const source = this.findSource();
@@ -85,8 +94,8 @@ class Copying {
     }
     const target = this.findTarget();
     await this.view.seal();
-    const [packing, unpacking] = isDirectory ? this.planDirectory(source, target) : this.planFile(source, target);
-    return move(this.transfer, packing, unpacking);
+    const [packing, destination] = isDirectory ? this.planDirectory(source, target) : this.planFile(source, target);
+    return move(this.transfer, packing, destination);
   }
 
   close(): void {
@@ -97,17 +106,19 @@ class Copying {
     return container === undefined ? this.host : this.view.tree;
   }
 
-  private unpacking(directory: number, keepTop: boolean): Unpacking {
-    return { directory, keepOwners: this.options.archive ?? false, keepTop };
+  private destination(directory: number, keepTop: boolean): Destination {
+    const keepOwners = this.options.archive ?? false;
+    return { directory, keepOwners, devices: keepOwners || this.to.container !== undefined, keepTop };
   }
 
-  private packing(source: Source, as: string): Packing {
-    if (source.isDirectory) {
-      const directory = this.treeOf(this.from).enter(source.entry);
-      return { directory, name: '.', ...(as === '.' ? {} : { as }) };
-    }
-    const { parent, name } = source.entry;
-    return { directory: parent, name, ...(as === name ? {} : { as }) };
+  private packing({ entry, isDirectory }: Source, as: string): Packing {
+    const tree = this.treeOf(this.from);
+    // Of an untrusted image no program becomes root's on the host, to be run by anybody.
+    const isForeign = this.from.container !== undefined && !isStream(this.to) && !this.options.archive;
+    const metadata = isForeign ? OWNERLESS : ALL;
+    const words = this.from.container !== undefined && tree.isRoot(entry) ? [...metadata, ...NOT_THE_HOSTS] : metadata;
+    if (!isDirectory) return { directory: entry.parent, name: entry.name, words, ...(as === entry.name ? {} : { as }) };
+    return { directory: tree.enter(entry), name: '.', words, ...(as === '.' ? {} : { as }) };
   }
 
   private badSource(cause: string): InvalidInputError {
@@ -169,28 +180,28 @@ class Copying {
     return { ...entry, mustBeDirectory: directory };
   }
 
-  private planDirectory(source: Source, target: Target): [Packing, Unpacking] {
+  private planDirectory(source: Source, target: Target): [Packing, Destination] {
     const tree = this.treeOf(this.to);
     const packing = this.packing(source, '.');
     if (target.stat !== undefined && !target.stat.isDirectory()) {
       throw this.badTarget('a file is there, and a directory cannot become one');
     }
-    if (target.stat === undefined) return [packing, this.unpacking(this.make(target), false)];
+    if (target.stat === undefined) return [packing, this.destination(this.make(target), false)];
     const directory = tree.enter(target);
-    if (source.name === '.') return [packing, this.unpacking(directory, true)];
+    if (source.name === '.') return [packing, this.destination(directory, true)];
     const under = tree.entry(directory, source.name);
-    if (under.stat === undefined) return [packing, this.unpacking(this.make(under), false)];
-    if (under.stat.isDirectory()) return [packing, this.unpacking(tree.enter(under), false)];
+    if (under.stat === undefined) return [packing, this.destination(this.make(under), false)];
+    if (under.stat.isDirectory()) return [packing, this.destination(tree.enter(under), false)];
     throw this.badTarget(`${fromBytes(source.name)} is no directory there`);
   }
 
-  private planFile(source: Source, target: Target): [Packing, Unpacking] {
+  private planFile(source: Source, target: Target): [Packing, Destination] {
     if (target.stat?.isDirectory()) {
       const directory = this.treeOf(this.to).enter(target);
-      return [this.packing(source, source.name), this.unpacking(directory, true)];
+      return [this.packing(source, source.name), this.destination(directory, true)];
     }
     if (target.mustBeDirectory) throw this.badTarget('there is no such directory');
-    return [this.packing(source, target.name), this.unpacking(target.parent, true)];
+    return [this.packing(source, target.name), this.destination(target.parent, true)];
   }
 
   /** Nobody is let in before its mode comes with the stream. Returns its descriptor. */

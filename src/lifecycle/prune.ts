@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { isUnused } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
-import { removeStaleImages, removeTree } from '../image/store.ts';
+import { removeStaleStagings } from '../image/staging.ts';
+import { removeTree } from '../image/tree.ts';
 import { bindId } from '../plan/container.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
@@ -12,6 +13,7 @@ import { isLocked, lockContainer, lockHost, releaseContainer } from '../state/lo
 import { containerPaths, hostJournalPath, LOCK_PREFIX, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
 import { type Context, spawnContext } from './context.ts';
+import { removeUnused } from './images.ts';
 import { DEFAULT_NETWORK, pruneNetwork } from './network.ts';
 import { isLeftover, recover } from './remove.ts';
 import { cgroupOf } from './status.ts';
@@ -34,7 +36,8 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
     }
   };
   for (const name of unfinishedNames(context)) await attempt(() => pruneContainer(context, instance, name, dryRun));
-  await attempt(async () => removeStaleImages(context.roots, dryRun).map((path) => `image folder ${path}`));
+  await attempt(async () => removeStaleStagings(context.roots, dryRun).map((path) => `image folder ${path}`));
+  await attempt(async () => (await removeUnused(context, dryRun)).map((path) => `image file ${path}`));
   await attempt(async () => emptyTrash(context, dryRun));
   await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
   await attempt(() => pruneHost(context, instance, dryRun));

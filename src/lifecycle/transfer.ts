@@ -1,8 +1,8 @@
 /** Files on their way as a tar stream: GNU tar at both ends, each working relative to a descriptor that it inherits. */
-import { HostError, InvalidInputError, type MinictError } from '../errors.ts';
+import { HostError, type MinictError } from '../errors.ts';
 import { toolPath } from '../host/tool.ts';
-import { TarMembers } from '../image/tar-members.ts';
-import { causeOf, feedTar } from '../image/unpack.ts';
+import type { MemberKind } from '../image/tar-members.ts';
+import { causeOf, Unpacking } from '../image/unpack.ts';
 import { Overwriting } from '../storage/overwrite.ts';
 import { fromBytes } from '../storage/tree.ts';
 import type { Context } from './context.ts';
@@ -15,15 +15,17 @@ export interface Packing {
   readonly name: string;
   /** What it is called in the stream. */
   readonly as?: string;
-  /** More words for tar. */
-  readonly words?: readonly string[];
+  /** What of its metadata, and what not: words for tar. */
+  readonly words: readonly string[];
 }
 
 /** Where it is unpacked. */
-export interface Unpacking {
+export interface Destination {
   readonly directory: number;
   /** Files keep their owners, and belong to root otherwise. */
   readonly keepOwners: boolean;
+  /** Devices are made: on the host, whoever may open one is at the machine's. */
+  readonly devices: boolean;
   /** The directory's own mode and times are not the stream's to set. */
   readonly keepTop: boolean;
 }
@@ -39,7 +41,15 @@ export interface Transfer {
 /** Where the inherited descriptor is in tar. */
 const DIRECTORY = '/proc/self/fd/3';
 const METADATA = ['--numeric-owner', '--acls', '--xattrs', '--xattrs-include=user.*'];
-const COPIED = [...METADATA, '--xattrs-include=security.capability'];
+const CAPABILITIES = '--xattrs-include=security.capability';
+
+export const ALL = [...METADATA, CAPABILITIES];
+/** Without what a file has for its owner: they are to be another's. */
+export const OWNERLESS = [...METADATA, '--mode=ug-s'];
+/** Of a whole root: what is in these folders is the host's where the container is up. */
+export const NOT_THE_HOSTS = ['--anchored', ...['proc', 'sys', 'dev'].map((name) => `--exclude=./${name}/*`)];
+
+const NO_DEVICE = 'is a device, which is copied with --archive only';
 
 /** In the replacement of a sed expression. */
 function replacement(name: string): string {
@@ -48,7 +58,7 @@ function replacement(name: string): string {
     .replace(/\n/g, '\\n');
 }
 
-function packArgv({ name, as, words = COPIED }: Packing): string[] {
+function packArgv({ name, as, words }: Packing): string[] {
   // Names of members and of hard links to them, not those that symlinks lead to.
   const rename = `--transform=flags=rSh;s,^${name === '.' ? '\\.' : '.*'},${replacement(as ?? '')},`;
   return [
@@ -67,9 +77,9 @@ function packArgv({ name, as, words = COPIED }: Packing): string[] {
   ];
 }
 
-function unpackArgv({ keepOwners, keepTop }: Unpacking): string[] {
+function unpackArgv({ keepOwners, keepTop }: Destination): string[] {
   return [
-    ...[toolPath('tar'), '--extract', '--file=-', `--directory=${DIRECTORY}`, '--preserve-permissions', ...COPIED],
+    ...[toolPath('tar'), '--extract', '--file=-', `--directory=${DIRECTORY}`, '--preserve-permissions', ...ALL],
     ...[keepOwners ? '--same-owner' : '--no-same-owner', '--delay-directory-restore'],
     ...(keepTop ? ['--no-recursion', '--anchored', '--no-wildcards', '--exclude=.'] : []),
   ];
@@ -135,30 +145,38 @@ export async function packTo(transfer: Transfer, packing: Packing, output: numbe
   return judgePacking(transfer, exitCode, complaints);
 }
 
-/** Throws InvalidInputError for a stream that is refused, HostError. */
-export async function unpack(transfer: Transfer, pieces: AsyncIterable<Buffer>, unpacking: Unpacking): Promise<void> {
-  const argv = unpackArgv(unpacking);
+/** Throws InvalidInputError for a stream that is refused, and for what tar cannot write. */
+export async function unpack(
+  transfer: Transfer,
+  pieces: AsyncIterable<Buffer>,
+  destination: Destination,
+): Promise<void> {
+  const argv = unpackArgv(target);
   say(transfer, argv);
-  const tar = Bun.spawn(argv, {
-    stdio: ['pipe', 'ignore', 'pipe', unpacking.directory, transfer.lockFd],
-    env: env(),
-  });
-  const overwriting = new Overwriting(unpacking.directory);
-  const members = new TarMembers(transfer.verb, (name, isDirectory) => overwriting.refusal(name, isDirectory));
-  const cause = await feedTar(tar as never, pieces, members);
-  if (cause === undefined) return;
-  throw new (/space left/.test(cause) ? HostError : InvalidInputError)(`cannot ${transfer.verb}: ${cause}`);
+  const overwriting = new Overwriting(destination.directory);
+  const check = (name: string, kind: MemberKind) =>
+    kind === 'device' && !destination.devices ? NO_DEVICE : overwriting.refusal(name, kind === 'directory');
+  const unpacking = new Unpacking(transfer.verb, argv, [destination.directory, transfer.lockFd], check);
+  try {
+    for await (const piece of pieces) {
+      await unpacking.push(piece);
+      if (unpacking.hasEnded) break;
+    }
+    await unpacking.finish();
+  } finally {
+    await unpacking.abandon();
+  }
 }
 
 /** From tree to tree; returns what went not quite as it should. */
 export async function move(
   transfer: Transfer,
   packing: Packing,
-  unpacking: Unpacking,
+  destination: Destination,
 ): Promise<readonly MinictError[]> {
   const packer = startPacking(transfer, packing);
   try {
-    await unpack(transfer, packer.pieces, unpacking);
+    await unpack(transfer, packer.pieces, destination);
     return await packer.judge();
   } catch (error) {
     // A stream that was cut short has its cause at its beginning.

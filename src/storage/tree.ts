@@ -3,7 +3,7 @@
  * it are held by descriptors: a symlink that comes in between changes nothing of where they are. Names and paths are byte
  * strings (latin1), as a file's name need not be UTF-8.
  */
-import { closeSync, constants, lstatSync, openSync, readlinkSync, type Stats } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, type Stats } from 'node:fs';
 import { O_PATH, openInRoot } from '../host/syscalls.ts';
 
 /** As many as the kernel follows; path_resolution(7). */
@@ -70,6 +70,11 @@ export class Tree {
       at = target.startsWith('/') ? target : `${directory}${target}`;
     }
     throw Object.assign(new Error('too many symbolic links'), { code: 'ELOOP' });
+  }
+
+  isRoot({ stat }: Entry): boolean {
+    const root = fstatSync(this.root);
+    return stat?.ino === root.ino && stat.dev === root.dev;
   }
 
   /** By name, in a directory. */
