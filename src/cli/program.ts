@@ -35,6 +35,8 @@ const VERBS: Readonly<Record<string, Verb>> = {
   logs: { summary: "output of a container's main command", load: async () => (await others()).logs },
   wait: { summary: 'wait for the main command and print its exit status', load: async () => (await others()).wait },
   cp: { summary: 'copy files into a container, or out of it', load: async () => (await others()).cp },
+  diff: { summary: 'what a container changed of its image', load: async () => (await others()).diff },
+  export: { summary: "a container's root file system as a tar", load: async () => (await others()).exportRoot },
   image: { summary: 'images: import, build, ls, rm', load: async () => (await others()).image },
   system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
 };

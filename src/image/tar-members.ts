@@ -13,6 +13,8 @@ const MAX_TEXT_BYTES = 8 << 20;
 /** Bytes beyond these are only on a hostile tape; sums of them stay exact as a double. */
 const MAX_SIZE_BYTES = 2 ** 48;
 
+const NO_TAR = 'no tar archive, or a damaged one';
+
 const GNU_MAGIC = 'ustar  \0';
 const POSIX_MAGIC = 'ustar\0';
 
@@ -100,7 +102,8 @@ export class TarMembers {
 
   /** To be called when the stream is over. Throws for an archive that stops early or holds nothing. */
   finish(): void {
-    if (this.state.want !== 'nothing') throw this.damaged('it is truncated');
+    const isUntouched = this.members === 0 && this.heldBytes === 0 && Object.keys(this.extension).length === 0;
+    if (this.state.want !== 'nothing') throw this.damaged(isUntouched ? 'nothing came' : 'it is truncated');
     if (this.members === 0) throw new InvalidInputError(`cannot ${this.verb}: the archive is empty`);
   }
 
@@ -132,7 +135,8 @@ export class TarMembers {
       for (let i = start + 1; i < start + length; i += 1) value = value * 256 + (block[i] as number);
     } else {
       const digits = /^ *([0-7]*)[ \0]*$/.exec(block.toString('latin1', start, start + length))?.[1];
-      if (digits === undefined) throw this.damaged('it is damaged (a number in a header is none)');
+      if (digits === undefined)
+        throw this.damaged(this.members === 0 ? NO_TAR : 'it is damaged (a number in a header is none)');
       value = digits === '' ? 0 : Number.parseInt(digits, 8);
     }
     if (value > MAX_SIZE_BYTES) throw this.damaged('it is damaged (a size beyond any disk)');
@@ -150,7 +154,7 @@ export class TarMembers {
     }
     const sum = this.number(block, 148, 8);
     if (sum !== unsigned && sum !== signed) {
-      throw this.damaged(this.members === 0 ? 'no tar archive, or a damaged one' : 'it is damaged (header checksum)');
+      throw this.damaged(this.members === 0 ? NO_TAR : 'it is damaged (header checksum)');
     }
   }
 

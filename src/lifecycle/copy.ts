@@ -166,9 +166,9 @@ class Copying {
     try {
       entry = this.find(this.to, path, true);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
+      const { code, path: missing = '' } = error as NodeJS.ErrnoException;
       if (code !== 'ENOENT') throw asSentence(error, (cause) => this.badTarget(cause));
-      const parent = fromBytes(posix.dirname(path));
+      const parent = fromBytes(missing).replace(/(.)\/+$/, '$1');
       const inside = this.to.container === undefined ? '' : `minict exec ${this.to.container} `;
       throw this.badTarget(`there is no directory ${parent}`, `${inside}mkdir -p ${parent}`);
     }

@@ -1,4 +1,5 @@
 /** Files on their way as a tar stream: GNU tar at both ends, each working relative to a descriptor that it inherits. */
+import { fstatSync } from 'node:fs';
 import { HostError, type MinictError } from '../errors.ts';
 import { toolPath } from '../host/tool.ts';
 import type { MemberKind } from '../image/tar-members.ts';
@@ -140,8 +141,11 @@ export async function packTo(transfer: Transfer, packing: Packing, output: numbe
   });
   const complaints = await new Response(tar.stderr as ReadableStream).text();
   const exitCode = await tar.exited;
-  const closed = tar.signalCode === 'SIGPIPE' || /Broken pipe/.test(complaints);
-  if (closed) throw new HostError(`cannot ${transfer.verb}: the reader of stdout has gone`);
+  // Written in part to a file means a full disk; to a pipe, that nobody is at its other end.
+  const cutShort = tar.signalCode === 'SIGPIPE' || /Broken pipe|: Wrote only/.test(complaints);
+  if (cutShort && !fstatSync(output).isFile()) {
+    throw new HostError(`cannot ${transfer.verb}: whoever read it from stdout has gone`);
+  }
   return judgePacking(transfer, exitCode, complaints);
 }
 
@@ -151,7 +155,7 @@ export async function unpack(
   pieces: AsyncIterable<Buffer>,
   destination: Destination,
 ): Promise<void> {
-  const argv = unpackArgv(target);
+  const argv = unpackArgv(destination);
   say(transfer, argv);
   const overwriting = new Overwriting(destination.directory);
   const check = (name: string, kind: MemberKind) =>

@@ -48,16 +48,20 @@ export class Tree {
     return descriptor;
   }
 
-  /** Follows symlinks. Throws what node:fs throws. */
+  /** Follows symlinks. Throws an error with a code, and with this `path`. */
   private openDirectory(path: string): number {
     const name = Buffer.from(path, 'latin1');
     const flags = O_PATH | O_DIRECTORY;
-    return this.keep(this.confined ? openInRoot(this.root, name, flags) : openSync(name, flags));
+    try {
+      return this.keep(this.confined ? openInRoot(this.root, name, flags) : openSync(name, flags));
+    } catch (error) {
+      throw Object.assign(error as Error, { path });
+    }
   }
 
   /**
    * Where an absolute path leads; a symlink at its end is followed with `follow`, also to where nothing is yet. Throws an
-   * error with a code: ENOENT, ENOTDIR and so on for the directory that it would be in.
+   * error with a code, ENOENT, ENOTDIR and so on, and with the `path` of the directory that it would be in.
    */
   locate(path: string, follow: boolean): Entry {
     let at = path;
