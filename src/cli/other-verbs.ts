@@ -1,7 +1,4 @@
-/** The verbs that look, and those of files, of images and of the host, as one chunk; what is heavy in them loads when it is used. */
-export * as cp from './cp.ts';
-export * as diff from './diff.ts';
-export * as exportRoot from './export.ts';
+/** The verbs that look, and those of images and of the host, as one chunk; what is heavy in them loads when it is used. */
 export * as image from './image.ts';
 export * as inspect from './inspect.ts';
 export * as logs from './logs.ts';

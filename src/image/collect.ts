@@ -1,12 +1,12 @@
 /** Removes blobs and layers that no image has any more. */
-import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { tryLockImageFiles } from '../state/locks.ts';
-import { imagePaths, type Roots, trashPath } from '../state/paths.ts';
+import { imagePaths, type Roots } from '../state/paths.ts';
+import { moveToTrash, removeTree } from '../state/trash.ts';
 import { blobPath } from './blobs.ts';
 import { readCatalog, readDocuments } from './catalog.ts';
 import { layerDir, layerDirs } from './layers.ts';
-import { removeTree } from './tree.ts';
 
 /** Paths of what images are made of. Throws StateError for a damaged one: then nobody can tell. */
 async function pathsInUse(roots: Roots): Promise<Set<string>> {
@@ -40,12 +40,8 @@ export async function collectGarbage(
     const trees = layerDirs(roots).filter((path) => !inUse.has(path) && !layersInUse.has(path));
     if (!dryRun) {
       for (const path of files) rmSync(path);
-      for (const path of trees) {
-        // Out of sight at once: half a layer must not be taken for a whole one.
-        const trash = trashPath(roots, `layer-${basename(path)}-${process.pid}-${Date.now()}`);
-        renameSync(path, trash);
-        removeTree(trash);
-      }
+      // Out of sight at once: half a layer must not be taken for a whole one.
+      for (const path of trees) removeTree(moveToTrash(roots, path, 'layer'));
     }
     return [...files, ...trees];
   } finally {

@@ -1,31 +1,25 @@
-/** diff: what a container changed of its image. */
+/** diff: what a container changed of its image, whatever snapshots it has. */
 import { existsSync } from 'node:fs';
-import { InvalidInputError, NotFoundError } from '../errors.ts';
-import { forgetLock, lockContainer } from '../state/locks.ts';
+import { NotFoundError } from '../errors.ts';
 import { containerPaths } from '../state/paths.ts';
-import { getContainer } from '../state/store.ts';
-import { type Change, changesIn } from '../storage/changes.ts';
+import { type Change, changesBetween } from '../storage/changes.ts';
 import type { Context } from './context.ts';
+import { holdContainer } from './hold.ts';
+import { ownLayersOf, requireLayers } from './own-layers.ts';
 
-/** Throws NotFoundError, InvalidInputError (it has no layers). */
-export async function diffContainer({ roots }: Context, name: string): Promise<Change[]> {
-  const lock = lockContainer(roots, name, 'shared');
-  let found = false;
+/** Throws NotFoundError, ConflictError (it has no layers). */
+export async function diffContainer(context: Context, name: string): Promise<Change[]> {
+  const { spec, lock } = await holdContainer(context, name);
   try {
-    const { lower, inPlace } = await getContainer(roots, name);
-    found = true;
-    if (lower === undefined) {
-      throw new InvalidInputError(`cannot diff ${name}: it has no layers, but ${inPlace} in place`, {
-        hint: 'a container of an image has: minict create --image',
-      });
-    }
+    const lower = requireLayers(spec, 'diff');
     const gone = lower.find((path) => !existsSync(path));
     if (gone !== undefined) {
       throw new NotFoundError(`cannot diff ${name}: ${gone} is not there any more`, { hint: `put ${gone} back` });
     }
-    return changesIn(containerPaths(roots, name).upper, lower);
+    const own = new Set(ownLayersOf(context.roots, spec));
+    const ofImage = lower.filter((dir) => !own.has(dir));
+    return changesBetween(containerPaths(context.roots, name).upper, lower, ofImage);
   } finally {
     lock.release();
-    if (!found) forgetLock(roots, name);
   }
 }

@@ -1,17 +1,25 @@
 /** system prune: finds what killed commands left, and only what is minict's own; without containers the network too. */
 import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { isUnused } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
-import { removeStaleStagings } from '../image/staging.ts';
-import { removeTree } from '../image/tree.ts';
 import { bindId } from '../plan/container.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
 import { isLocked, lockContainer, lockHost, releaseContainer } from '../state/locks.ts';
-import { containerPaths, hostJournalPath, LOCK_PREFIX, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
+import {
+  containerPaths,
+  hostJournalPath,
+  imagePaths,
+  LOCK_PREFIX,
+  MNTNS_DIR,
+  NETNS_DIR,
+  type Roots,
+  UTSNS_DIR,
+} from '../state/paths.ts';
+import { removeStaleFolders } from '../state/staging.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
+import { removeTree, trashedFolders } from '../state/trash.ts';
 import { type Context, spawnContext } from './context.ts';
 import { removeUnused } from './images.ts';
 import { DEFAULT_NETWORK, pruneNetwork } from './network.ts';
@@ -36,9 +44,11 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
     }
   };
   for (const name of unfinishedNames(context)) await attempt(() => pruneContainer(context, instance, name, dryRun));
-  await attempt(async () => removeStaleStagings(context.roots, dryRun).map((path) => `image folder ${path}`));
+  await attempt(async () =>
+    removeStaleFolders(imagePaths(context.roots).dir, dryRun).map((path) => `image folder ${path}`),
+  );
   await attempt(async () => (await removeUnused(context, dryRun)).map((path) => `image file ${path}`));
-  await attempt(async () => emptyTrash(context, dryRun));
+  await attempt(async () => emptyTrash(context.roots, dryRun));
   await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
   await attempt(() => pruneHost(context, instance, dryRun));
   return { found, errors };
@@ -69,10 +79,8 @@ async function pruneContainer(context: Context, instance: string, name: string, 
   }
 }
 
-/** What is in there was renamed into it to be removed. */
-function emptyTrash(context: Context, dryRun: boolean): string[] {
-  const trash = join(context.roots.root, '.trash');
-  const paths = existsSync(trash) ? readdirSync(trash).map((entry) => join(trash, entry)) : [];
+function emptyTrash(roots: Roots, dryRun: boolean): string[] {
+  const paths = trashedFolders(roots);
   if (!dryRun) for (const path of paths) removeTree(path);
   return paths.map((path) => `trash ${path}`);
 }

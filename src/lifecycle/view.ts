@@ -8,13 +8,12 @@ import { missingNamespace } from '../process/become.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
-import { forgetLock, type Lock, lockContainer, tryLockContainer } from '../state/locks.ts';
 import { type ContainerPaths, containerPaths, skeletonPath } from '../state/paths.ts';
-import { getContainer } from '../state/store.ts';
 import { OVERLAYFS } from '../storage/rootfs.ts';
 import { type Entry, pathOf, Tree, toBytes } from '../storage/tree.ts';
 import { isSealed, sealArgv, type ViewPlan, viewArgv } from '../storage/view.ts';
 import { type Context, spawnContext } from './context.ts';
+import { type Held, holdAlone, holdContainer } from './hold.ts';
 import { placeOf } from './place.ts';
 
 /** The host's, in every container that is up. */
@@ -45,7 +44,7 @@ export interface View {
 
 /** Throws NotFoundError, ConflictError (not whole, in use), StateError, HostError. */
 export async function openView(context: Context, name: string, options: ViewOptions): Promise<View> {
-  const { spec, lock, up } = await holdContainer(context, name, options);
+  const { spec, lock, up } = await holdFiles(context, name, options);
   let eye: Eye | undefined;
   try {
     const { plan, hosts } = planView(context, spec, up, options);
@@ -74,48 +73,28 @@ export async function openView(context: Context, name: string, options: ViewOpti
   }
 }
 
-interface Held {
-  readonly spec: ContainerSpec;
-  readonly lock: Lock;
-  readonly up: boolean;
-}
-
 /**
  * No verb changes its mounts meanwhile. Alone where its overlay is to be mounted for writing: two on one upper directory
  * would damage it.
  */
-async function holdContainer(context: Context, name: string, options: ViewOptions): Promise<Held> {
-  const lock = lockContainer(context.roots, name, 'shared');
-  const held = await look(context, name, lock);
-  if (held.up || !options.write || held.spec.lower === undefined) return held;
-  lock.release();
-  const alone = options.hurried ? await lockSoon(context, name) : lockContainer(context.roots, name, 'exclusive');
-  const now = await look(context, name, alone);
-  if (now.up) alone.share();
-  return now;
+async function holdFiles(context: Context, name: string, options: ViewOptions): Promise<Held & { up: boolean }> {
+  const shared = judge(context, await holdContainer(context, name));
+  if (shared.up || !options.write || shared.spec.lower === undefined) return shared;
+  shared.lock.release();
+  const alone = judge(context, await holdAlone(context, name, options.hurried ?? false));
+  if (!alone.up) return alone;
+  // Started meanwhile: others may read it, too.
+  alone.lock.release();
+  return holdFiles(context, name, options);
 }
 
-async function look(context: Context, name: string, lock: Lock): Promise<Held> {
+function judge(context: Context, held: Held): Held & { up: boolean } {
   try {
-    const spec = await getContainer(context.roots, name);
-    return { spec, lock, up: isUp(spec, containerPaths(context.roots, name)) };
+    return { ...held, up: isUp(held.spec, containerPaths(context.roots, held.spec.name)) };
   } catch (error) {
-    lock.release();
-    if (error instanceof NotFoundError) forgetLock(context.roots, name);
+    held.lock.release();
     throw error;
   }
-}
-
-const SOON_MS = 2000;
-
-async function lockSoon(context: Context, name: string): Promise<Lock> {
-  for (const end = performance.now() + SOON_MS; performance.now() < end; await Bun.sleep(10)) {
-    const lock = tryLockContainer(context.roots, name);
-    if (lock !== undefined) return lock;
-  }
-  throw new ConflictError(`cannot write files of ${name}: it is stopped, and another minict is at work on it`, {
-    hint: `minict start ${name}, or take a file in between`,
-  });
 }
 
 function notWhole(name: string, cause: string): ConflictError {
@@ -132,12 +111,10 @@ function isUp(spec: ContainerSpec, paths: ContainerPaths): boolean {
   }
   const stopped = state === undefined || (state.phase === 'stopped' && state.interrupted.size === 0);
   if (!stopped) throw notWhole(spec.name, 'a start or stop of it was interrupted');
-  const mounted = [paths.mntns, paths.rootfs].find(
-    (path, index) => existsSync(path) && (index === 0 || isMountPoint(path)),
-  );
-  if (spec.lower !== undefined && mounted !== undefined) {
-    throw new ConflictError(`cannot open the files of ${spec.name}: ${mounted} is mounted, and minict did not do it`, {
-      hint: `minict start ${spec.name} --dry-run-undo prints what takes it down`,
+  // A script may have brought it up.
+  if (spec.lower !== undefined && (existsSync(paths.mntns) || isMountPoint(paths.rootfs))) {
+    throw new ConflictError(`cannot open the files of ${spec.name}: they are mounted, and minict did not do it`, {
+      hint: `minict start --dry-run-undo ${spec.name} prints what takes it down`,
     });
   }
   return false;

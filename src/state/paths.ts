@@ -44,7 +44,7 @@ export function rootsFrom(options: { root?: string; runDir?: string }, env: Node
 
 /** What minict itself makes in the state folder. */
 export function stateFolders(roots: Roots): string[] {
-  return ['containers', 'images', 'networks', '.trash', 'skeleton'].map((folder) => join(roots.root, folder));
+  return ['containers', 'images', 'layers', 'networks', '.trash', 'skeleton'].map((folder) => join(roots.root, folder));
 }
 
 export const LOCK_PREFIX = '.lock-';
@@ -126,9 +126,9 @@ export function imagePaths(roots: Roots): {
   };
 }
 
-/** What is renamed into there is to be removed. */
-export function trashPath(roots: Roots, name: string): string {
-  return join(roots.root, '.trash', name);
+/** What containers wrote until a snapshot or a clone: layers of their own, which may be several ones'. */
+export function ownLayersPath(roots: Roots): string {
+  return join(roots.root, 'layers');
 }
 
 /** Bottom layer of all overlays: the mount points that an image may lack. */
