@@ -122,7 +122,7 @@ export async function* plainPiecesOf(pieces: AsyncIterable<Buffer>, verb: string
 
 /** What tar said, without the lines that only sum up. A full disk comes first: the rest follows from it. */
 export function causeOf(complaints: string): string {
-  const lines = complaints.split('\n').map((line) => line.replace(/^tar: /, ''));
+  const lines = complaints.split('\n').map((line) => line.replace(/^\S*tar: /, ''));
   // A write that the disk takes only in part is the same, said in tar's words.
   const full = lines.some((line) => /No space left on device|: Wrote only \d+ of/.test(line));
   return full ? 'No space left on device' : (lines[0] ?? '');

@@ -63,14 +63,9 @@ function packArgv({ name, as, words }: Packing): string[] {
   // Names of members and of hard links to them, not those that symlinks lead to.
   const rename = `--transform=flags=rSh;s,^${name === '.' ? '\\.' : '.*'},${replacement(as ?? '')},`;
   return [
-    ...[
-      toolPath('tar'),
-      '--create',
-      '--file=-',
-      '--format=posix',
-      '--pax-option=delete=atime,delete=ctime',
-      '--sparse',
-    ],
+    ...[toolPath('tar'), '--create', '--file=-', '--format=posix', '--sparse'],
+    // The same files make the same stream.
+    '--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime',
     ...words,
     ...(as === undefined ? [] : [rename]),
     // Otherwise backslashes in names would be taken for escapes.

@@ -48,7 +48,7 @@ export async function openView(context: Context, name: string, options: ViewOpti
   let eye: Eye | undefined;
   try {
     const { plan, hosts } = planView(context, spec, up, options);
-    eye = await openEye(name, plan, context, lock.fd);
+    eye = await openEye(name, plan, context, lock.fd, up);
     const { pid } = eye;
     const root = openSync(`/proc/${pid}/root${plan.rootfs}`, O_PATH | constants.O_DIRECTORY);
     const tree = new Tree(root);
@@ -155,7 +155,7 @@ interface Eye {
   close(): Promise<void>;
 }
 
-async function openEye(name: string, plan: ViewPlan, context: Context, lockFd: number): Promise<Eye> {
+async function openEye(name: string, plan: ViewPlan, context: Context, lockFd: number, up: boolean): Promise<Eye> {
   const [tool = '', ...words] = viewArgv(plan);
   if (context.verbose) process.stderr.write(`+ ${[tool, ...words].join(' ')}\n`);
   const child = Bun.spawn([toolPath(tool), ...words], {
@@ -176,6 +176,8 @@ async function openEye(name: string, plan: ViewPlan, context: Context, lockFd: n
   const { done } = await child.stdout.getReader().read();
   if (!done) return { pid: child.pid, close };
   await close();
+  // Something that it had is not mounted any more.
+  if (up) throw notWhole(name, firstLine(await complaints));
   throw new HostError(`cannot open the files of ${name}: ${firstLine(await complaints)}`);
 }
 
