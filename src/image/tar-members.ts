@@ -13,8 +13,6 @@ const MAX_TEXT_BYTES = 8 << 20;
 /** Bytes beyond these are only on a hostile tape; sums of them stay exact as a double. */
 const MAX_SIZE_BYTES = 2 ** 48;
 
-const NO_TAR = 'no tar archive, or a damaged one';
-
 const GNU_MAGIC = 'ustar  \0';
 const POSIX_MAGIC = 'ustar\0';
 
@@ -50,6 +48,17 @@ function shown(name: string): string {
   return /^[\p{L}\p{N}\p{P}\p{S} ]+$/u.test(text) && !text.includes('"') ? text : JSON.stringify(text);
 }
 
+/** The path, in its plainest form, of a member that is named like a whiteout, or is in one (image-spec, layer.md). */
+function whiteoutOf(name: string): string | undefined {
+  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
+  return parts.some((part) => part.startsWith('.wh.')) ? parts.join('/') : undefined;
+}
+
+/** Of a file, with something to take away. */
+function isWhiteout(path: string): boolean {
+  return /^(?:(?!\.wh\.)[^/]+\/)*\.wh\.(?!\.{0,2}$)[^/]+$/.test(path);
+}
+
 export type MemberKind = 'directory' | 'device' | 'other';
 
 /** What else is wrong with a member, as a phrase that follows its name; the name is a byte string (latin1). */
@@ -58,6 +67,7 @@ export type MemberCheck = (name: string, kind: MemberKind) => string | undefined
 /** Takes the stream in pieces; `push` throws before bytes of a bad member's header may be handed on. */
 export class TarMembers {
   private readonly verb: string;
+  private readonly isLayer: boolean;
   private readonly check: MemberCheck | undefined;
   private readonly tree = new TreeCheck();
   private state: State = { want: 'header' };
@@ -67,10 +77,21 @@ export class TarMembers {
   private skipBytes = 0;
   private extension: Extension = {};
   private members = 0;
+  /** Paths of files that stand for what a layer takes away; byte strings, without a leading slash or dots. */
+  readonly whiteouts: string[] = [];
 
-  /** `verb` is for messages: `import web.tar`. */
-  constructor(verb: string, check?: MemberCheck) {
+  /** Folders without a member of their own, an outer one before those in it; byte strings. */
+  get impliedFolders(): string[] {
+    return this.tree.impliedFolders;
+  }
+
+  /**
+   * `verb` is for messages (`import web.tar`). A layer may be empty, and need not say where it ends: its digest tells
+   * whether all of it is there. What has a `check` is no image's: no name in it is a whiteout.
+   */
+  constructor(verb: string, isLayer: boolean, check?: MemberCheck) {
     this.verb = verb;
+    this.isLayer = isLayer;
     this.check = check;
   }
 
@@ -102,13 +123,24 @@ export class TarMembers {
 
   /** To be called when the stream is over. Throws for an archive that stops early or holds nothing. */
   finish(): void {
-    const isUntouched = this.members === 0 && this.heldBytes === 0 && Object.keys(this.extension).length === 0;
-    if (this.state.want !== 'nothing') throw this.damaged(isUntouched ? 'nothing came' : 'it is truncated');
-    if (this.members === 0) throw new InvalidInputError(`cannot ${this.verb}: the archive is empty`);
+    const isBetween = this.state.want === 'header' && this.heldBytes === 0 && this.skipBytes === 0;
+    const isAtEnd = this.state.want === 'nothing' || (this.isLayer && isBetween && !this.isExtended);
+    const isUntouched = this.members === 0 && isBetween && !this.isExtended;
+    if (!isAtEnd) throw this.refused(isUntouched ? 'nothing came' : 'it is truncated');
+    if (this.members === 0 && !this.isLayer) throw this.refused('the archive is empty');
+  }
+
+  /** Headers that belong to the next member have come. */
+  private get isExtended(): boolean {
+    return Object.keys(this.extension).length > 0;
+  }
+
+  private refused(cause: string): InvalidInputError {
+    return new InvalidInputError(`cannot ${this.verb}: ${cause}`);
   }
 
   private damaged(cause: string): InvalidInputError {
-    return new InvalidInputError(`cannot ${this.verb}: ${cause}`);
+    return this.refused(this.members === 0 ? 'no tar archive, or a damaged one' : `it is damaged (${cause})`);
   }
 
   private take(block: Buffer): void {
@@ -135,11 +167,10 @@ export class TarMembers {
       for (let i = start + 1; i < start + length; i += 1) value = value * 256 + (block[i] as number);
     } else {
       const digits = /^ *([0-7]*)[ \0]*$/.exec(block.toString('latin1', start, start + length))?.[1];
-      if (digits === undefined)
-        throw this.damaged(this.members === 0 ? NO_TAR : 'it is damaged (a number in a header is none)');
+      if (digits === undefined) throw this.damaged('a number in a header is none');
       value = digits === '' ? 0 : Number.parseInt(digits, 8);
     }
-    if (value > MAX_SIZE_BYTES) throw this.damaged('it is damaged (a size beyond any disk)');
+    if (value > MAX_SIZE_BYTES) throw this.damaged('a size beyond any disk');
     return value;
   }
 
@@ -153,15 +184,13 @@ export class TarMembers {
       signed += byte > 127 ? byte - 256 : byte;
     }
     const sum = this.number(block, 148, 8);
-    if (sum !== unsigned && sum !== signed) {
-      throw this.damaged(this.members === 0 ? NO_TAR : 'it is damaged (header checksum)');
-    }
+    if (sum !== unsigned && sum !== signed) throw this.damaged('header checksum');
   }
 
   private takeHeader(block: Buffer): void {
     if (block.every((byte) => byte === 0)) {
       // One is enough for GNU tar to stop, too; two are the rule.
-      if (Object.keys(this.extension).length > 0) throw this.damaged('it is truncated');
+      if (this.isExtended) throw this.refused('it is truncated');
       this.state = { want: 'nothing' };
       return;
     }
@@ -169,8 +198,8 @@ export class TarMembers {
     const flag = String.fromCharCode(block[156] as number);
     const size = this.number(block, 124, 12);
     if ('LKxXg'.includes(flag)) {
-      if (size > MAX_TEXT_BYTES) throw this.damaged('it is damaged (a name beyond any limit)');
-      if (size === 0) throw this.damaged('it is damaged (an empty extension header)');
+      if (size > MAX_TEXT_BYTES) throw this.damaged('a name beyond any limit');
+      if (size === 0) throw this.damaged('an empty extension header');
       this.state = { want: 'text', flag, size };
       return;
     }
@@ -184,12 +213,12 @@ export class TarMembers {
       extension[flag === 'L' ? 'path' : 'linkPath'] = cString(text, 0, text.length);
     } else {
       // GNU tar takes the second alone, others merge the two.
-      if (flag !== 'g' && extension.fromPax) throw this.damaged('it is damaged (two pax headers for one member)');
+      if (flag !== 'g' && extension.fromPax) throw this.damaged('two pax headers for one member');
       if (flag !== 'g') extension.fromPax = true;
       this.takePax(text, flag === 'g');
     }
     if (extension.fromGnu && extension.fromPax) {
-      throw this.damaged(`member ${shown(extension.path ?? '')} is named twice, by GNU tar's rules and by pax's`);
+      throw this.refused(`member ${shown(extension.path ?? '')} is named twice, by GNU tar's rules and by pax's`);
     }
   }
 
@@ -199,7 +228,7 @@ export class TarMembers {
       const head = /^([1-9]\d{0,7}) ([^=\n]+)=/.exec(text.toString('latin1', at, at + 512));
       const end = at + Number(head?.[1] ?? 0);
       if (head === null || end > text.length || text[end - 1] !== 10 || end - 1 < at + head[0].length) {
-        throw this.damaged('it is damaged (pax header)');
+        throw this.damaged('pax header');
       }
       const value = text.toString('latin1', at + head[0].length, end - 1);
       this.takeRecord(head[2] as string, value, global);
@@ -215,11 +244,11 @@ export class TarMembers {
       | undefined;
     if (field === undefined && key !== 'size') return;
     // One name for all members: nobody means that, and readers differ in what they make of it.
-    if (global) throw this.damaged(`its global pax header sets ${key} (${shown(value)}) for all members`);
-    if (value.includes('\0')) throw this.damaged(`member ${shown(value)} has a NUL in its name`);
+    if (global) throw this.refused(`its global pax header sets ${key} (${shown(value)}) for all members`);
+    if (value.includes('\0')) throw this.refused(`member ${shown(value)} has a NUL in its name`);
     if (field !== undefined) this.extension[field] = value;
     else if (/^\d{1,15}$/.test(value) && Number(value) <= MAX_SIZE_BYTES) this.extension.size = Number(value);
-    else throw this.damaged('it is damaged (a size in a pax header)');
+    else throw this.damaged('a size in a pax header');
   }
 
   private takeMember(block: Buffer, flag: string, headerSize: number): void {
@@ -229,15 +258,14 @@ export class TarMembers {
     const ownName = cString(block, 0, 100);
     const name = sparsePath ?? path ?? (prefix === '' ? ownName : `${prefix}/${ownName}`);
     const target = linkPath ?? cString(block, 157, 100);
-    const refuse = (cause: string) => new InvalidInputError(`cannot ${this.verb}: ${cause}`);
     const isFile = flag === '0' || flag === '\0' || flag === '7' || flag === 'S';
     // A file by its flag with a slash at its end is a folder: so did archives before 1988 say it.
     const isDirectory = flag === '5' || (isFile && name.endsWith('/'));
     // GNU tar takes a hard link's size for zero, whatever stands there.
     const size = flag === '1' ? 0 : (paxSize ?? headerSize);
     if (!isFile && !'123456'.includes(flag))
-      throw refuse(`member ${shown(name)} is of an unknown kind (${shown(flag)})`);
-    if ((!isFile || isDirectory) && size !== 0) throw refuse(`member ${shown(name)} has content, but is no file`);
+      throw this.refused(`member ${shown(name)} is of an unknown kind (${shown(flag)})`);
+    if ((!isFile || isDirectory) && size !== 0) throw this.refused(`member ${shown(name)} has content, but is no file`);
     const misplaced = isDirectory
       ? this.tree.directory(name)
       : flag === '1'
@@ -245,11 +273,18 @@ export class TarMembers {
         : this.tree.other(name, flag === '2');
     const kind = isDirectory ? 'directory' : '34'.includes(flag) ? 'device' : 'other';
     const cause = misplaced ?? this.check?.(name, kind);
-    if (cause !== undefined) throw refuse(`member ${shown(name)} ${cause.replace('%', () => shown(target))}`);
+    if (cause !== undefined) throw this.refused(`member ${shown(name)} ${cause.replace('%', () => shown(target))}`);
+    const whiteout = this.check === undefined ? whiteoutOf(name) : undefined;
+    if (whiteout !== undefined) {
+      if (isDirectory || !isWhiteout(whiteout)) {
+        throw this.refused(`member ${shown(name)} is a whiteout of nothing that a layer can have`);
+      }
+      this.whiteouts.push(whiteout);
+    }
     this.members += 1;
     if (flag === 'S') {
       if (block.toString('latin1', 257, 265) !== GNU_MAGIC)
-        throw refuse(`member ${shown(name)} is a foreign sparse file`);
+        throw this.refused(`member ${shown(name)} is a foreign sparse file`);
       if (block[482] !== 0) {
         this.state = { want: 'sparse-map', dataBytes: size };
         return;

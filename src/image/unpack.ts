@@ -6,9 +6,9 @@
 import { lstatSync, readSync, unlinkSync } from 'node:fs';
 import { firstLine, HostError, InvalidInputError } from '../errors.ts';
 import { makeWhiteout, setTimes, writeXattr } from '../host/syscalls.ts';
-import { type MemberCheck, type MemberKind, TarMembers } from './tar-members.ts';
+import { TarMembers } from './tar-members.ts';
+import { TarSink } from './tar-sink.ts';
 
-const BLOCK = 512;
 const CHUNK_BYTES = 256 << 10;
 /** Enough to know a compression by. */
 const HEAD_BYTES = 8;
@@ -61,8 +61,8 @@ function readNow(fd: number, buffer: Buffer): number | undefined {
 }
 
 /**
- * Pieces of what is in a compressed file, or in compressed pieces. `verb` is for messages: `import web.tar`. Throws where
- * the tool finds it damaged.
+ * Pieces of what is in a compressed file, or in compressed pieces. Throws where the tool finds it damaged. `verb` is for
+ * messages.
  */
 export async function* inflatedPiecesOf(
   input: number | AsyncIterable<Buffer>,
@@ -71,7 +71,9 @@ export async function* inflatedPiecesOf(
 ): AsyncGenerator<Buffer> {
   const name = compression.argv[0] as string;
   if (Bun.which(name) === null) {
-    throw new HostError(`cannot ${verb}: ${name} not found`, { hint: `apt-get install ${compression.package}` });
+    throw new HostError(`cannot ${verb}: ${name} not found`, {
+      hint: `apt-get install ${compression.package}`,
+    });
   }
   const stdin = typeof input === 'number' ? input : 'pipe';
   const child = Bun.spawn([...compression.argv], { stdio: [stdin, 'pipe', 'pipe'], env: env() });
@@ -120,69 +122,17 @@ export async function* plainPiecesOf(pieces: AsyncIterable<Buffer>, verb: string
   yield* compression === undefined ? whole() : inflatedPiecesOf(whole(), compression, verb);
 }
 
-/** What tar said, without the lines that only sum up. A full disk comes first: the rest follows from it. */
-export function causeOf(complaints: string): string {
-  const lines = complaints.split('\n').map((line) => line.replace(/^\S*tar: /, ''));
-  // A write that the disk takes only in part is the same, said in tar's words.
-  const full = lines.some((line) => /No space left on device|: Wrote only \d+ of/.test(line));
-  return full ? 'No space left on device' : (lines[0] ?? '');
-}
-
-/** A running GNU tar that unpacks what it is fed. */
-export class Unpacking {
-  private readonly verb: string;
-  private readonly members: TarMembers;
-  private readonly tar;
-  private readonly complaints: Promise<string>;
-  private tarEnded = false;
-
-  /** `argv` extracts from stdin; `inherited` are its descriptors from 3 on. */
-  constructor(verb: string, argv: readonly string[], inherited: readonly number[], check: MemberCheck) {
-    this.verb = verb;
-    this.members = new TarMembers(verb, check);
-    this.tar = Bun.spawn([...argv], { stdio: ['pipe', 'ignore', 'pipe', ...inherited], env: env() });
-    this.complaints = new Response(this.tar.stderr as ReadableStream).text();
-  }
-
-  private async feed(bytes: Uint8Array): Promise<void> {
-    const sink = this.tar.stdin as Bun.FileSink;
-    try {
-      sink.write(bytes);
-      await sink.flush();
-    } catch {
-      // It closed its stdin: its exit status and its words tell why.
-      this.tarEnded = true;
-    }
-  }
-
-  /** It takes no more; `finish` throws why. */
-  get hasEnded(): boolean {
-    return this.tarEnded;
-  }
-
-  /** Throws InvalidInputError for a bad member; then `abandon` is to follow. */
-  async push(piece: Buffer): Promise<void> {
-    const taken = this.members.push(piece);
-    if (taken > 0 && !this.tarEnded) await this.feed(piece.subarray(0, taken));
-  }
-
-  /** Throws InvalidInputError where the archive stops early, or tar failed. */
-  async finish(): Promise<void> {
-    if (!this.tarEnded) {
-      this.members.finish();
-      await this.feed(new Uint8Array(BLOCK));
-    }
-    await Promise.resolve((this.tar.stdin as Bun.FileSink).end()).catch(() => {});
-    if ((await this.tar.exited) !== 0) {
-      throw new InvalidInputError(`cannot ${this.verb}: ${causeOf(await this.complaints) || 'tar failed'}`);
-    }
-  }
-
-  /** Nothing writes into the folder any more when it has returned; after `finish` it does nothing. */
-  async abandon(): Promise<void> {
-    this.tar.kill('SIGKILL');
-    await this.tar.exited;
-  }
+export interface UnpackOptions {
+  /** For messages: `import web.tar`. */
+  readonly verb: string;
+  /** An empty directory. */
+  readonly dir: string;
+  /** Descriptor of a lock that tar holds as long as it writes. */
+  readonly lockFd: number;
+  /** A layer may be empty. */
+  readonly isLayer: boolean;
+  /** Gets each piece as it comes. */
+  readonly tap: (piece: Buffer) => void;
 }
 
 const TAR = [
@@ -192,45 +142,26 @@ const TAR = [
   '--xattrs-exclude=trusted.overlay.*',
 ];
 
-/** Unpacks all of `pieces` as a layer; `tap` gets each as it comes. */
-export async function unpackPieces(
-  pieces: AsyncIterable<Buffer>,
-  archive: string,
-  dir: string,
-  lockFd: number,
-  tap: (piece: Buffer) => void,
-): Promise<void> {
-  const whiteouts: string[] = [];
-  const check = (name: string, kind: MemberKind) => takeWhiteout(whiteouts, name, kind);
-  const unpacking = new Unpacking(`import ${archive}`, [...TAR, '--directory', dir], [lockFd], check);
+/** Unpacks all of `pieces`. Returns the folders without a member, as byte strings. Throws InvalidInputError, HostError. */
+export async function unpackPieces(pieces: AsyncIterable<Buffer>, options: UnpackOptions): Promise<readonly string[]> {
+  const { verb, dir, lockFd, isLayer, tap } = options;
+  const members = new TarMembers(verb, isLayer);
+  const tar = new TarSink(verb, members, [...TAR, '--directory', dir], [lockFd]);
   try {
     for await (const piece of pieces) {
       tap(piece);
-      await unpacking.push(piece);
+      await tar.push(piece);
     }
-    await unpacking.finish();
-    for (const path of whiteouts) whiteOut(dir, path);
+    await tar.finish();
+    for (const path of members.whiteouts) whiteOut(dir, path);
+    return members.impliedFolders;
   } finally {
-    await unpacking.abandon();
+    await tar.abandon();
   }
 }
 
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
-
-/**
- * Takes down the path, in its plainest form, of a member that stands for what the layer takes away (image-spec, layer.md).
- * Returns what is wrong with it.
- */
-function takeWhiteout(whiteouts: string[], name: string, kind: MemberKind): string | undefined {
-  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
-  const path = parts.join('/');
-  if (!parts.at(-1)?.startsWith(WHITEOUT)) return undefined;
-  if (kind === 'directory' || /\/\.wh\.\.{0,2}$/.test(`/${path}`))
-    return 'is a whiteout of nothing that a layer can have';
-  whiteouts.push(path);
-  return undefined;
-}
 
 /**
  * Makes of the file at `path` (bytes as latin1, its folders checked to be folders) what overlayfs does the same with: it

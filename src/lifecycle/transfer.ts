@@ -2,8 +2,8 @@
 import { fstatSync } from 'node:fs';
 import { HostError, type MinictError } from '../errors.ts';
 import { toolPath } from '../host/tool.ts';
-import type { MemberKind } from '../image/tar-members.ts';
-import { causeOf, Unpacking } from '../image/unpack.ts';
+import { type MemberKind, TarMembers } from '../image/tar-members.ts';
+import { causeOf, TarSink } from '../image/tar-sink.ts';
 import { Overwriting } from '../storage/overwrite.ts';
 import { fromBytes } from '../storage/tree.ts';
 import type { Context } from './context.ts';
@@ -155,15 +155,16 @@ export async function unpack(
   const overwriting = new Overwriting(destination.directory);
   const check = (name: string, kind: MemberKind) =>
     kind === 'device' && !destination.devices ? NO_DEVICE : overwriting.refusal(name, kind === 'directory');
-  const unpacking = new Unpacking(transfer.verb, argv, [destination.directory, transfer.lockFd], check);
+  const members = new TarMembers(transfer.verb, false, check);
+  const tar = new TarSink(transfer.verb, members, argv, [destination.directory, transfer.lockFd]);
   try {
     for await (const piece of pieces) {
-      await unpacking.push(piece);
-      if (unpacking.hasEnded) break;
+      await tar.push(piece);
+      if (tar.hasEnded) break;
     }
-    await unpacking.finish();
+    await tar.finish();
   } finally {
-    await unpacking.abandon();
+    await tar.abandon();
   }
 }
 
