@@ -13,6 +13,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   sh: 'dash',
   tail: 'coreutils',
   skopeo: 'skopeo',
+  buildah: 'buildah',
+  setpriv: 'util-linux',
 };
 
 const PLAN_TOOLS = ['ip', 'unshare', 'nsenter', 'mount', 'umount', 'chroot', 'rm', 'sh'];
