@@ -9,7 +9,7 @@ import { takeLock } from '../host/syscalls.ts';
 import { buildCachePaths, type Roots } from '../state/paths.ts';
 import { blobPath, digestOf } from './blobs.ts';
 import type { Layer } from './compose.ts';
-import { layerDir } from './layers.ts';
+import { ownDir } from './layers.ts';
 import { descriptor, digest } from './oci.ts';
 import type { Staging } from './staging.ts';
 
@@ -57,8 +57,7 @@ export async function cachedLayer(
   const lock = takeLock(lockPath, 'exclusive');
   try {
     const entry = fresh ? undefined : readEntry(path);
-    const isWhole =
-      entry && existsSync(layerDir(roots, entry.diffId)) && existsSync(blobPath(roots, entry.blob.digest));
+    const isWhole = entry && existsSync(ownDir(roots, entry.diffId)) && existsSync(blobPath(roots, entry.blob.digest));
     if (isWhole) return { layer: entry, reused: true };
     const layer: Entry = { version: 1, ...(await make()), created: new Date().toISOString() };
     const temporary = join(staging.dir, 'entry');
@@ -81,7 +80,7 @@ function entries(roots: Roots): { path: string; layer: Entry | undefined }[] {
 /** Blobs and layers that entries keep. */
 export function pathsInCache(roots: Roots): string[] {
   return entries(roots).flatMap(({ layer }) =>
-    layer === undefined ? [] : [blobPath(roots, layer.blob.digest), layerDir(roots, layer.diffId)],
+    layer === undefined ? [] : [blobPath(roots, layer.blob.digest), ownDir(roots, layer.diffId)],
   );
 }
 

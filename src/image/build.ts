@@ -14,7 +14,7 @@ import { makeTree, runInTree, withTree } from './build-tree.ts';
 import { readCatalog, readDocuments } from './catalog.ts';
 import { composeImage, type Layer, layerOfTree, nameImage } from './compose.ts';
 import { fillDebian } from './debian.ts';
-import { layerDir } from './layers.ts';
+import { overlayDirs } from './layers.ts';
 import type { Config, Manifest } from './oci.ts';
 import { isSuite, RECIPE, type Recipe, type RecipeStep, readRecipe } from './recipe.ts';
 import { parseImageName } from './reference.ts';
@@ -127,11 +127,11 @@ async function addStep(build: Build, dir: string, step: RecipeStep, index: numbe
   const { staging, options } = build;
   const { words, verb } = describe(step, index, build.verb);
   const title = `step ${index + 1}/${count}: ${words}`;
-  const below = () => diffIdsOf(build).map((diffId) => layerDir(staging.roots, diffId));
+  const below = () => overlayDirs(staging.roots, diffIdsOf(build));
   if ('run' in step) {
     const env = build.settings.Env ?? [];
     await addLayer(build, title, ['run', step.run, env], async () => {
-      const tree = makeTree(staging, below().reverse());
+      const tree = makeTree(staging, below());
       await runInTree(staging, tree, verb, step.run, { progress: options.say !== undefined, env });
       return layerOfTree(staging, tree.upper, `run ${step.run}`, verb);
     });
@@ -140,7 +140,7 @@ async function addStep(build: Build, dir: string, step: RecipeStep, index: numbe
   const sources = findSources(dir, step, verb);
   const before = fingerprint(sources, verb);
   await addLayer(build, title, ['copy', step, before], async () => {
-    const tree = makeTree(staging, below().reverse());
+    const tree = makeTree(staging, below());
     const copied = await withTree(staging, tree, verb, (root) => copySources(sources, root, step, verb));
     if (copied !== before) {
       throw new InvalidInputError(`cannot ${verb}: files have changed meanwhile`, { hint: 'build it again' });

@@ -3,7 +3,7 @@
  * made of is buildah's business: its storage is kept for the next build, until prune removes it.
  */
 import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join, relative } from 'node:path';
 import { HostError, InvalidInputError } from '../errors.ts';
 import { takeLock } from '../host/syscalls.ts';
 import { missingTool } from '../host/tool.ts';
@@ -13,10 +13,10 @@ import type { BuildOptions } from './build.ts';
 import { runBuildTool } from './build-tool.ts';
 import { nameOf, readCatalog } from './catalog.ts';
 import { nameImage } from './compose.ts';
+import { takeLayout } from './incoming.ts';
 import { shownName } from './reference.ts';
 import { type Staging, withStaging } from './staging.ts';
 import { resolveImage } from './store.ts';
-import { adoptImage } from './transfer.ts';
 
 /** The names that it takes files from, but for its own stages'. */
 function basesIn(text: string): string[] {
@@ -106,13 +106,14 @@ export async function buildDockerfile(
         ...(await contextsOf(roots, dockerfile)),
         ...['--file', realpathSync(dockerfile), '--', realpathSync(dir)],
       );
-      const layout = join(staging.dir, 'built');
-      mkdirSync(layout);
-      // What the store has already is not written again.
-      symlinkSync(join(imagePaths(roots).dir, 'blobs'), join(layout, 'blobs'));
       const id = readFileSync(idFile, 'utf8').trim();
-      await buildah({ ...tool, progress: false }, 'push', '--quiet', id, `oci:${basename(layout)}:built`);
-      await nameImage(roots, name, await adoptImage(staging, layout, dir), verb, { move: true });
+      const manifest = await takeLayout(staging, dir, async ({ layout, blobs }) => {
+        mkdirSync(layout);
+        symlinkSync(blobs, join(layout, 'blobs'));
+        const destination = `oci:${relative(staging.dir, layout)}:built`;
+        await buildah({ ...tool, progress: false }, 'push', '--quiet', id, destination);
+      });
+      await nameImage(roots, name, manifest, verb, { move: true });
     } finally {
       lock?.release();
     }

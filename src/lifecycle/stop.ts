@@ -14,7 +14,7 @@ import { parseSignal } from '../spec/signal.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
-import { getContainer } from '../state/store.ts';
+import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { cgroupOf } from './status.ts';
@@ -26,6 +26,11 @@ const POLL_MS = 10;
 /** The steps that a stop undoes: mounts, cgroups, and the host end's being up. */
 export function stepsThatStopUndoes(steps: readonly Step[]): Step[] {
   return steps.filter(({ part }) => part === 'mounts' || part === 'cgroup' || part === 'port');
+}
+
+/** Whether a stop has come to its end, and no start has begun since. */
+export function isDown({ phase, interrupted }: JournalState): boolean {
+  return phase === 'stopped' && interrupted.size === 0;
 }
 
 /** TERM, or what the container has instead, and CONT, up to `graceMs` without a lock, then KILL. */
@@ -42,12 +47,13 @@ export async function stopContainer(context: Context, instance: string, name: st
   }
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
-    await getContainer(context.roots, name);
+    // `run --rm` removes it as soon as its program has ended.
+    if ((await findContainer(context.roots, name)) === undefined) return;
     await endMain(host, payload, supervisor);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     const state = journal.read();
-    if (state === undefined || state.phase === 'stopped') return;
+    if (state === undefined || isDown(state)) return;
     removeEnterRecord(paths);
     await undoParts(context, name, state, stepsThatStopUndoes(state.steps), journal, lock.fd);
     journal.phase('stopped');
