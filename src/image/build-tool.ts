@@ -2,6 +2,7 @@
  * Programs that a build runs: each alone with what it starts and mounts, so that all of it ends with minict, whatever ends
  * that. Nothing is left in the host's process or mount table.
  */
+import { execa } from 'execa';
 import { HostError } from '../errors.ts';
 import { missingTool } from '../host/tool.ts';
 
@@ -20,7 +21,7 @@ export interface ToolOptions {
   /** All it says goes to stderr, as it says it. */
   readonly progress: boolean;
   readonly cwd?: string;
-  /** In place of minict's own. */
+  /** Besides minict's own. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
@@ -43,18 +44,24 @@ function causeOf(lines: readonly string[]): string | undefined {
 
 /** Runs it to its end. Throws HostError with its last lines. */
 export async function runBuildTool(verb: string, argv: readonly string[], options: ToolOptions): Promise<void> {
-  const { lockFd, progress, cwd, env = process.env } = options;
+  const { lockFd, progress, cwd, env } = options;
   const missing = ['setpriv', 'unshare'].find((tool) => Bun.which(tool) === null);
   if (missing !== undefined) throw missingTool(missing);
-  const child = Bun.spawn(['sh', '-c', 'exec "$@" 2>&1', 'sh', ...ALONE, ...argv], {
-    stdio: ['ignore', progress ? 2 : 'pipe', 'ignore', lockFd],
+  const [file = '', ...words] = [...ALONE, ...argv];
+  const output = progress ? 2 : 'pipe';
+  const child = execa(file, words, {
+    // execa's types know descriptors up to 9; it hands on any.
+    stdio: ['ignore', output, output, lockFd as 3],
+    all: true,
+    buffer: false,
+    reject: false,
     // Packages' scripts ask nothing.
     env: { ...env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
     ...(cwd === undefined ? {} : { cwd }),
   });
-  const lines = progress ? [] : await tailOf(child.stdout as unknown as AsyncIterable<Uint8Array>);
-  const status = await child.exited;
-  if (status === 0) return;
-  const cause = causeOf(lines) ?? `exit status ${status}`;
+  const lines = child.all === undefined ? [] : await tailOf(child.all);
+  const { failed, exitCode, signal } = await child;
+  if (!failed) return;
+  const cause = causeOf(lines) ?? (signal === undefined ? `exit status ${exitCode}` : `ended by ${signal}`);
   throw new HostError(`cannot ${verb}: ${cause}${progress ? ', see above' : ''}`, { details: lines.join('\n') });
 }

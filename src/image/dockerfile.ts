@@ -57,7 +57,7 @@ async function buildah({ staging, verb, progress }: Buildah, ...words: readonly 
     ...['--root', buildCachePaths(roots).buildah, '--runroot', join(dir, 'buildah-run')],
     ...['--storage-driver', 'overlay'],
   ];
-  const env = { ...process.env, TMPDIR: dir };
+  const env = { TMPDIR: dir };
   try {
     await runBuildTool(verb, ['buildah', ...storage, ...words], { lockFd, progress, cwd: dir, env });
   } catch (error) {
