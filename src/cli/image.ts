@@ -125,7 +125,7 @@ export const define: Define = (command, globals) => {
     });
   command
     .command('prune')
-    .description('remove images without a name that no container uses')
+    .description('remove images without a name that no container uses, and what builds keep besides')
     .option('-a, --all', 'those with a name, too')
     .option('--dry-run', 'only list them')
     .action(async (options: { all?: boolean; dryRun?: boolean }) => {
