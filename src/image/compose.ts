@@ -18,6 +18,8 @@ export interface Layer {
   readonly diffId: string;
   /** For the history. */
   readonly createdBy: string;
+  /** When it was made, where that is not now; ISO 8601. */
+  readonly created?: string;
 }
 
 /** The name of this machine's kind as Go has it, which images use. */
@@ -29,8 +31,8 @@ export function composeImage(
   layers: readonly Layer[],
   settings: Config['config'],
   base?: { readonly layers: readonly Descriptor[]; readonly config: Config },
+  created = new Date().toISOString(),
 ): Descriptor {
-  const created = new Date().toISOString();
   const config: Config = {
     architecture: base?.config.architecture ?? ARCHITECTURE,
     os: 'linux',
@@ -40,7 +42,10 @@ export function composeImage(
       type: 'layers',
       diff_ids: [...(base?.config.rootfs.diff_ids ?? []), ...layers.map(({ diffId }) => diffId)],
     },
-    history: [...(base?.config.history ?? []), ...layers.map(({ createdBy }) => ({ created, created_by: createdBy }))],
+    history: [
+      ...(base?.config.history ?? []),
+      ...layers.map((layer) => ({ created: layer.created ?? created, created_by: layer.createdBy })),
+    ],
   };
   const all = [...(base?.layers ?? []), ...layers.map(({ blob }) => blob)];
   return writeManifest(staging, writeBlob(staging, CONFIG, JSON.stringify(config)), all);

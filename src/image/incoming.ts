@@ -134,31 +134,35 @@ function trueLayers(incoming: Incoming, { layers }: Manifest, what: string): Des
   });
 }
 
+/** Where an image is to be put: an OCI layout, whose blobs lie beside it. */
+export interface TransferPlace {
+  readonly layout: string;
+  readonly blobs: string;
+}
+
 /**
- * Fetches an image from where skopeo reads. When it returns, all that the image is made of is in the store, but no name.
- * Throws HostError with skopeo's cause, InvalidInputError for a hostile or damaged image. `what` is for messages.
+ * Takes over the image that `fetch` puts into a layout. When it returns, all that the image is made of is in the store, but
+ * no name. Throws what `fetch` throws, InvalidInputError for a hostile or damaged image. `what` is for messages.
  */
-export async function takeImage(
+export async function takeLayout(
   staging: Staging,
-  verb: string,
-  source: string,
   what: string,
-  options: TransferOptions,
+  fetch: (place: TransferPlace) => Promise<void>,
 ): Promise<Descriptor> {
   const { roots } = staging;
   const dir = mkdtempSync(join(staging.dir, 'fetched-'));
   const layout = join(dir, 'layout');
   const incoming = new Incoming(dir);
   incoming.link(roots, await knownLayers(roots));
-  const fetch = async () => {
-    await fetchImage(staging, verb, source, { layout, blobs: incoming.blobs }, options);
+  const read = async () => {
+    await fetch({ layout, blobs: incoming.blobs });
     return readIncoming(incoming, layout, what);
   };
-  let documents = await fetch();
+  let documents = await read();
   const layersOf = ({ manifest }: Documents) => manifest.layers.map(({ digest }) => digest);
   if (await incoming.dropDamaged(layersOf(documents))) {
     rmSync(layout, { recursive: true });
-    documents = await fetch();
+    documents = await read();
   }
   const { top, manifest, config } = documents;
   checkSizes(incoming, manifest, what);
@@ -170,4 +174,15 @@ export async function takeImage(
   incoming.publish(roots, top.digest);
   const { mediaType, digest, size } = top;
   return { mediaType, digest, size };
+}
+
+/** The same of an image that skopeo fetches from where it reads. Throws HostError with skopeo's cause, too. */
+export async function takeImage(
+  staging: Staging,
+  verb: string,
+  source: string,
+  what: string,
+  options: TransferOptions,
+): Promise<Descriptor> {
+  return takeLayout(staging, what, (place) => fetchImage(staging, verb, source, place, options));
 }

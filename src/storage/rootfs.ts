@@ -6,7 +6,7 @@ import type { Command, Step } from '../step.ts';
 import { resolveInRoot, showsFromBelow } from './resolve.ts';
 
 /** f_type of statfs(2), from linux/magic.h. */
-const OVERLAYFS = 0x794c7630;
+export const OVERLAYFS = 0x794c7630;
 const NFS = 0x6969;
 
 export interface RootfsFacts {
@@ -116,10 +116,11 @@ export function planMountPoints(layer: string, { absent }: RootfsFacts, chain: s
   ];
 }
 
-interface Overlay {
+export interface Overlay {
   readonly lower: readonly string[];
   readonly upper: string;
-  readonly work: string;
+  /** Absent to read it only: then the upper is one more of the lower ones, and nothing is written into any. */
+  readonly work: string | undefined;
 }
 
 export interface RootfsPlan {
@@ -143,12 +144,11 @@ const MAX_OPTIONS_BYTES = 4095;
  * Where a page is too short for whole paths, they are told from the folder that most layers are in. Throws
  * InvalidInputError where even these are too many.
  */
-function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
+export function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
   const optionsOf = (shown: (path: string) => string) =>
     [
-      `lowerdir=${lower.map(shown).map(overlayPath).join(':')}`,
-      `upperdir=${overlayPath(shown(upper))}`,
-      `workdir=${overlayPath(shown(work))}`,
+      `lowerdir=${(work === undefined ? [upper, ...lower] : lower).map(shown).map(overlayPath).join(':')}`,
+      ...(work === undefined ? [] : [`upperdir=${overlayPath(shown(upper))}`, `workdir=${overlayPath(shown(work))}`]),
       'index=off',
       'metacopy=off',
       'redirect_dir=off',
