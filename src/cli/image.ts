@@ -60,14 +60,14 @@ export const define: Define = (command, globals) => {
     .option('--format <format>', 'docker-archive or oci-archive', 'docker-archive')
     .action(async (ref: string, options: { output?: string; format: string }) => {
       const { roots } = store('save');
-      await (await import('../image/archive.ts')).saveImage(roots, ref, options.output, options.format);
+      await (await import('../image/save.ts')).saveImage(roots, ref, options.output, options.format);
     });
   command
     .command('load')
     .description('what docker save, podman save or image save made')
     .option('-i, --input <file>', 'in place of standard input')
     .action(async (options: { input?: string }) => {
-      const { loadImages } = await import('../image/archive.ts');
+      const { loadImages } = await import('../image/load.ts');
       const names = await adding('load', (roots) => loadImages(roots, options.input));
       print(names.map((name) => `${name}\n`).join(''));
     });
