@@ -14,6 +14,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   tail: 'coreutils',
   tar: 'tar',
   skopeo: 'skopeo',
+  buildah: 'buildah',
+  setpriv: 'util-linux',
 };
 
 const PLAN_TOOLS = ['ip', 'unshare', 'nsenter', 'mount', 'umount', 'chroot', 'rm', 'sh'];

@@ -3,7 +3,7 @@
  * written to meanwhile is held by descriptors: a program in the container can put a symlink anywhere in it at any time.
  */
 import { closeSync, constants, lstatSync, openSync, readdirSync, type Stats } from 'node:fs';
-import { isOpaque } from '../host/layered.ts';
+import { isOpaque } from '../host/syscalls.ts';
 import { toBytes } from './tree.ts';
 
 /** docker's letters: added, changed, deleted. */
