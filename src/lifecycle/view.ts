@@ -4,6 +4,7 @@ import { ConflictError, firstLine, HostError, NotFoundError } from '../errors.ts
 import { isMountPoint, parseMountPoints } from '../host/facts.ts';
 import { O_PATH } from '../host/syscalls.ts';
 import { toolPath } from '../host/tool.ts';
+import { sayCommand } from '../host/verbose.ts';
 import { missingNamespace } from '../process/become.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
@@ -142,8 +143,10 @@ function planView(
     run.kind === 'mount' && HOST_FOLDERS.some((path) => id === `mount ${path.slice(1)}`) ? [run.target] : [],
   );
   const lower = [...(spec.lower ?? []), paths.mountPoints, skeletonPath(context.roots)].filter(existsSync);
-  const overlay =
-    up || spec.lower === undefined ? undefined : { lower, upper: paths.upper, work: write ? paths.work : undefined };
+  // Read only, its upper layer is one more of the lower ones: nothing is written into any.
+  const { upper, work } = paths;
+  const whole = write ? { lower, upper, work } : { lower: [upper, ...lower] };
+  const overlay = up || spec.lower === undefined ? undefined : whole;
   const mntns = up && spec.mounts === 'private' ? paths.mntns : undefined;
   const hosts = [...HOST_FOLDERS.map((path) => `${rootfs}${path}`), ...without];
   return { plan: { rootfs, mntns, overlay, bare, without }, hosts };
@@ -157,7 +160,7 @@ interface Eye {
 
 async function openEye(name: string, plan: ViewPlan, context: Context, lockFd: number, up: boolean): Promise<Eye> {
   const [tool = '', ...words] = viewArgv(plan);
-  if (context.verbose) process.stderr.write(`+ ${[tool, ...words].join(' ')}\n`);
+  if (context.verbose) sayCommand([tool, ...words]);
   const child = Bun.spawn([toolPath(tool), ...words], {
     stdio: ['pipe', 'pipe', 'pipe', lockFd],
     env: { ...process.env, LC_ALL: 'C' },

@@ -118,9 +118,9 @@ export function planMountPoints(layer: string, { absent }: RootfsFacts, chain: s
 
 export interface Overlay {
   readonly lower: readonly string[];
-  readonly upper: string;
-  /** Absent to read it only: then the upper is one more of the lower ones, and nothing is written into any. */
-  readonly work: string | undefined;
+  /** Absent where it is only looked at. */
+  readonly upper?: string;
+  readonly work?: string;
 }
 
 export interface RootfsPlan {
@@ -147,8 +147,9 @@ const MAX_OPTIONS_BYTES = 4095;
 export function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
   const optionsOf = (shown: (path: string) => string) =>
     [
-      `lowerdir=${(work === undefined ? [upper, ...lower] : lower).map(shown).map(overlayPath).join(':')}`,
-      ...(work === undefined ? [] : [`upperdir=${overlayPath(shown(upper))}`, `workdir=${overlayPath(shown(work))}`]),
+      `lowerdir=${lower.map(shown).map(overlayPath).join(':')}`,
+      ...(upper === undefined ? [] : [`upperdir=${overlayPath(shown(upper))}`]),
+      ...(work === undefined ? [] : [`workdir=${overlayPath(shown(work))}`]),
       'index=off',
       'metacopy=off',
       'redirect_dir=off',
