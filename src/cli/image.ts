@@ -1,8 +1,9 @@
 /** minict image import|build|ls|rm. Recipes are loaded with the verb that needs them, as every other verb is. */
-import { findImage, type Image, imageNames, removeTree, retireImage } from '../image/store.ts';
+import { findImage, type Image, imageNames, retireImage } from '../image/store.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { lockImages } from '../state/locks.ts';
 import { ensureState, getContainer, listContainers } from '../state/store.ts';
+import { removeTree } from '../state/trash.ts';
 import { print, table } from './output.ts';
 import type { Define } from './program.ts';
 import { eachName, reportError } from './report.ts';

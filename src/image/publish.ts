@@ -1,16 +1,11 @@
-/**
- * How an image comes into being: in a private folder `images/.new-ID`, published by one rename. A lock file beside the
- * folder is held as long as anything writes into it, the tools that unpack included, so that what a killed minict left
- * can be told from what is being made, and reclaimed.
- */
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+/** How an image comes into being: all or nothing, in a private folder in `images/` (see state/staging.ts). */
+import { mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError, HostError, MinictError } from '../errors.ts';
-import { takeLock } from '../host/syscalls.ts';
 import { writeJson } from '../state/json-file.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
-import { findImage, type Image, NEW_LOCK_SUFFIX, NEW_PREFIX, parseImageName, removeTree } from './store.ts';
+import { inNewFolder } from '../state/staging.ts';
+import { findImage, type Image, parseImageName } from './store.ts';
 
 /** What fills a new image: gets the empty root folder and the lock's descriptor, which its child processes inherit. */
 export type Fill = (rootfs: string, lockFd: number) => Promise<void>;
@@ -51,26 +46,16 @@ export async function publishImage(
 ): Promise<Image> {
   const paths = imagePaths(roots, parseImageName(name));
   await requireNewName(roots, name, verb);
-  const temporary = join(roots.root, 'images', `${NEW_PREFIX}${randomBytes(6).toString('hex')}`);
-  const lockPath = `${temporary}${NEW_LOCK_SUFFIX}`;
   try {
-    const lock = takeLock(lockPath, 'exclusive');
-    if (lock === undefined) throw new HostError(`cannot ${verb}: ${lockPath} is locked`);
-    try {
-      mkdirSync(join(temporary, 'rootfs'), { recursive: true, mode: 0o755 });
-      await fill(join(temporary, 'rootfs'), lock.fd);
-      writeJson(join(temporary, 'image.json'), { version: 1, name, source, createdAt: new Date().toISOString() });
-      renameSync(temporary, paths.dir);
-    } catch (error) {
-      if (existsSync(temporary)) removeTree(temporary);
-      // rename(2) does not replace a folder that has something in it: another one was quicker.
-      if (['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw taken(name, verb);
-      throw error;
-    } finally {
-      rmSync(lockPath, { force: true });
-      lock.release();
-    }
+    await inNewFolder(join(roots.root, 'images'), async (folder, lockFd) => {
+      mkdirSync(join(folder, 'rootfs'), { mode: 0o755 });
+      await fill(join(folder, 'rootfs'), lockFd);
+      writeJson(join(folder, 'image.json'), { version: 1, name, source, createdAt: new Date().toISOString() });
+      renameSync(folder, paths.dir);
+    });
   } catch (error) {
+    // rename(2) does not replace a folder that has something in it: another one was quicker.
+    if (['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw taken(name, verb);
     throw asKnown(error, verb, roots);
   }
   return { name, rootfs: paths.rootfs };

@@ -1,16 +1,11 @@
 /** Images: a read-only root file system in a folder of its own, published by rename. */
-import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { ConflictError, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
-import { mountsIn } from '../host/facts.ts';
-import { takeLock } from '../host/syscalls.ts';
+import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
 import { readJson } from '../state/json-file.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
-
-/** A folder in `images/` that is to become an image, and the lock file beside it (see publish.ts). */
-export const NEW_PREFIX = '.new-';
-export const NEW_LOCK_SUFFIX = '.lock';
+import { moveToTrash } from '../state/trash.ts';
 
 export interface Image {
   readonly name: string;
@@ -50,50 +45,7 @@ export async function retireImage(roots: Roots, name: string, inUseBy: readonly 
       hint: `minict rm ${inUseBy.join(' ')}`,
     });
   }
-  const trash = join(roots.root, '.trash', `image-${process.pid}-${Date.now()}`);
-  mkdirSync(join(roots.root, '.trash'), { recursive: true, mode: 0o700 });
-  renameSync(imagePaths(roots, name).dir, trash);
-  return trash;
-}
-
-/** Throws ConflictError while something is mounted in it, HostError. */
-export function removeTree(dir: string): void {
-  const mounts = mountsIn([dir]).get(dir)?.join(' ');
-  if (mounts) throw new ConflictError(`cannot remove ${dir}: mounted in it: ${mounts}`, { hint: `umount ${mounts}` });
-  const { exitCode, stderr } = Bun.spawnSync(['rm', '-rf', '--one-file-system', '--', dir]);
-  if (exitCode !== 0) throw new HostError(`cannot remove ${dir}: ${stderr.toString().trim()}`);
-}
-
-/**
- * Removes what killed imports and builds left in `images/`, and returns the folders' paths; with `dryRun` it only
- * lists them. One that is being made is left alone: its lock is held.
- */
-export function removeStaleImages(roots: Roots, dryRun = false): string[] {
-  const images = join(roots.root, 'images');
-  if (!existsSync(images)) return [];
-  const entries = readdirSync(images).filter((entry) => entry.startsWith(NEW_PREFIX));
-  const ids = new Set(
-    entries.map((entry) => (entry.endsWith(NEW_LOCK_SUFFIX) ? entry.slice(0, -NEW_LOCK_SUFFIX.length) : entry)),
-  );
-  const stale: string[] = [];
-  for (const id of [...ids].sort()) {
-    const dir = join(images, id);
-    const lockPath = `${dir}${NEW_LOCK_SUFFIX}`;
-    const orphan = !existsSync(lockPath);
-    // A dry run makes no lock file; without one, nobody is at work in the folder.
-    const lock = dryRun && orphan ? undefined : takeLock(lockPath, 'exclusive', false);
-    if (lock === undefined && !(dryRun && orphan)) continue;
-    try {
-      if (existsSync(dir)) {
-        if (!dryRun) removeTree(dir);
-        stale.push(dir);
-      }
-      if (!dryRun) rmSync(lockPath, { force: true });
-    } finally {
-      lock?.release();
-    }
-  }
-  return stale;
+  return moveToTrash(roots, imagePaths(roots, name).dir, 'image');
 }
 
 /** An image that is made at first use. */

@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import { isUnused } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
-import { removeStaleImages, removeTree } from '../image/store.ts';
 import { bindId } from '../plan/container.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
 import { isLocked, lockContainer, lockHost, releaseContainer } from '../state/locks.ts';
 import { containerPaths, hostJournalPath, LOCK_PREFIX, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
+import { removeStaleFolders } from '../state/staging.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
+import { removeTree, trashedFolders } from '../state/trash.ts';
 import { type Context, spawnContext } from './context.ts';
 import { DEFAULT_NETWORK, pruneNetwork } from './network.ts';
 import { isLeftover, recover } from './remove.ts';
@@ -34,7 +35,8 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
     }
   };
   for (const name of unfinishedNames(context)) await attempt(() => pruneContainer(context, instance, name, dryRun));
-  await attempt(async () => removeStaleImages(context.roots, dryRun).map((path) => `image folder ${path}`));
+  const stale = (folder: string) => removeStaleFolders(join(context.roots.root, folder), dryRun);
+  await attempt(async () => stale('images').map((path) => `image folder ${path}`));
   await attempt(async () => emptyTrash(context, dryRun));
   await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
   await attempt(() => pruneHost(context, instance, dryRun));
@@ -66,10 +68,8 @@ async function pruneContainer(context: Context, instance: string, name: string, 
   }
 }
 
-/** What is in there was renamed into it to be removed. */
 function emptyTrash(context: Context, dryRun: boolean): string[] {
-  const trash = join(context.roots.root, '.trash');
-  const paths = existsSync(trash) ? readdirSync(trash).map((entry) => join(trash, entry)) : [];
+  const paths = trashedFolders(context.roots);
   if (!dryRun) for (const path of paths) removeTree(path);
   return paths.map((path) => `trash ${path}`);
 }
