@@ -1,7 +1,7 @@
 /**
  * The only use of bun:ffi: system calls that Node's standard modules lack. Never to re-implement a host tool.
  */
-import { dlopen } from 'bun:ffi';
+import { dlopen, ptr } from 'bun:ffi';
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 
@@ -11,6 +11,8 @@ const LOCK_NB = 4;
 const CLOSE_RANGE_CLOEXEC = 4;
 const RLIMIT_NOFILE = 7;
 const AF_NETLINK = 16;
+/** lgetxattr(2). */
+const LGETXATTR = process.arch === 'arm64' ? 9n : 192n;
 const SOCK_RAW_CLOEXEC = 0o2000003;
 
 type Libc = ReturnType<typeof open>;
@@ -92,6 +94,15 @@ export function signalProcesses(
 /** Whether a descriptor is a terminal; importing node:tty, or touching process.stdin, costs 1 to 3 ms. */
 export function isTerminal(fd: number): boolean {
   return symbols().isatty(fd) === 1;
+}
+
+/** Whether a file, no symlink followed, has an extended attribute of that value. */
+export function hasXattr(path: string, name: string, value: string): boolean {
+  const [file, attribute] = [path, name].map((text) => Buffer.from(`${text}\0`)) as [Buffer, Buffer];
+  const read = Buffer.alloc(value.length + 1);
+  const [to, size] = [BigInt(ptr(read)), BigInt(read.length)];
+  const length = symbols().syscall(LGETXATTR, BigInt(ptr(file)), BigInt(ptr(attribute)), to, size);
+  return Number(length) === value.length && read.toString('latin1', 0, value.length) === value;
 }
 
 /** Index of an interface in this process's network namespace, 0 where there is none. */
