@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
+import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
 import { type Assignment, reserveAddress } from '../lifecycle/network.ts';
@@ -27,6 +28,9 @@ export interface ContainerOptions {
   readonly mtu?: number;
   readonly hostname?: string;
   readonly network: boolean;
+  readonly volume: readonly string[];
+  readonly tmpfs: readonly string[];
+  readonly readOnly?: boolean;
   readonly mounts: ContainerSpec['mounts'];
   readonly service: readonly string[];
   readonly stopCmd: readonly string[];
@@ -43,6 +47,11 @@ export function addContainerOptions(command: Command): Command {
     .option('--mtu <bytes>', 'MTU', parseMtuBytes)
     .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .option('--no-network', 'only a loopback')
+    .addOption(
+      repeatable('-v, --volume <src:dst[:ro]>', 'a volume, or with a / in SRC a file or directory of the host'),
+    )
+    .addOption(repeatable('--tmpfs <dst[:options]>', 'files in memory: size, mode, uid, gid, exec, …'))
+    .option('--read-only', 'nothing is written but into volumes, binds and tmpfs')
     .addOption(new Option('--mounts <where>', 'where the mounts are').choices(['private', 'host']).default('private'))
     .addOption(repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c'))
     .addOption(repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c'))
@@ -68,6 +77,7 @@ export async function specFrom(
   requireNetworkFor(opts);
   if (opts.ip !== undefined) parseAddress(opts.ip);
   if (opts.gateway !== undefined) parseIpv4(opts.gateway);
+  const volumes = resolveVolumes(opts.volume, opts.tmpfs);
   return {
     version: 1,
     name,
@@ -78,6 +88,8 @@ export async function specFrom(
     stopCommands: [...opts.stopCmd],
     command: [...command],
     env: parseEnv(opts.env),
+    ...(opts.readOnly ? { readOnly: true } : {}),
+    ...(volumes.length === 0 ? {} : { volumes }),
     ...(await resolveRoot(context, opts, resolve)),
   };
 }
@@ -126,7 +138,13 @@ export async function makeContainer(
     const rootLock = lockRoot(context, spec);
     try {
       await refuseUsedRoot(context, spec);
-      return { spec: await createFrom(context, instance, spec, opts, lock.fd), instance };
+      const make = () => createFrom(context, instance, spec, opts, lock.fd);
+      const isPlain = !spec.volumes?.some((volume) => volume.type === 'volume' && volume.name !== undefined);
+      // Loaded where there are any.
+      const full = isPlain
+        ? await make()
+        : await (await import('../lifecycle/volumes.ts')).withVolumes(context, spec, make);
+      return { spec: full, instance };
     } finally {
       rootLock.release();
     }

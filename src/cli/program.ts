@@ -35,6 +35,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   logs: { summary: "output of a container's main command", load: async () => (await others()).logs },
   wait: { summary: 'wait for the main command and print its exit status', load: async () => (await others()).wait },
   image: { summary: 'images: import, build, ls, rm', load: async () => (await others()).image },
+  volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: async () => (await others()).volume },
   system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
 };
 

@@ -25,6 +25,7 @@ import {
 import { stageContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { checkOverlay, planSkeleton } from '../storage/rootfs.ts';
+import { mountedOf } from './attachments.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import type { Reservation } from './network.ts';
@@ -117,9 +118,10 @@ async function findDrops(bridge: string): Promise<readonly ForeignDrop[]> {
 /** From here on `exec` finds the container. */
 export function markUp(context: Context, spec: ContainerSpec, facts: ContainerFacts, journal: Journal): void {
   const paths = containerPaths(context.roots, spec.name);
+  const { volumes } = facts.rootfs;
   writeEnterRecord(paths, {
     version: 1,
-    place: placeOf(spec, paths),
+    place: { ...placeOf(spec, paths), ...(volumes.length === 0 ? {} : { mounted: mountedOf(volumes) }) },
     env: containerEnv(spec),
     enterPayload: facts.cgroup.enterPayload,
   });

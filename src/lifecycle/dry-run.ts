@@ -62,19 +62,19 @@ function planHostsEntry(context: Context, spec: ContainerSpec): Step[] {
   return [step('hosts entry', 'its name, for all', { kind: 'run', argv: ['sh', '-c', append, hosts, entry] })];
 }
 
-/** `facts` are those of the image, where there is one already; `image` makes it first. */
+/** `facts` are those of the image, where there is one already; `first` makes what is not there yet. */
 export async function createLines(
   context: Context,
   spec: ContainerSpec,
   network: NetworkRecord | undefined,
   facts: ContainerFacts,
-  image: readonly Step[] = [],
+  first: readonly Step[] = [],
 ): Promise<string> {
   const [folder, ...rest] = planCreate(context, spec, facts);
   return runLines([
     ...(await planSurroundings(context, network)),
     ...(folder === undefined ? [] : [folder]),
-    ...image,
+    ...first,
     ...planHostsEntry(context, spec),
     ...rest,
   ]);

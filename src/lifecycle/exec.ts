@@ -6,6 +6,7 @@ import { becomeProgram, missingNamespace } from '../process/become.ts';
 import { enterArgv, programEnv } from '../process/enter.ts';
 import { resolveUser, type User } from '../process/user.ts';
 import { parseContainerName } from '../spec/name.ts';
+import type { Place } from '../spec/place.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { forgetLock, type Lock, lockContainer } from '../state/locks.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
@@ -45,7 +46,7 @@ export function execProgram(
   if (gone !== undefined) {
     throw new ConflictError(`cannot exec in ${name}: its namespace ${gone} is gone`, { hint: `minict start ${name}` });
   }
-  const user = options.user === undefined ? undefined : userInside(options.user, record.place.layers);
+  const user = options.user === undefined ? undefined : userInside(options.user, record.place);
   const argv = enterArgv(record.place, { argv: program, user, workdir: options.workdir });
   if (verbose) writeSync(2, `+ ${argv.join(' ')}\n`);
   const term = terminal ? process.env.TERM : undefined;
@@ -72,7 +73,7 @@ function notUp(roots: Roots, name: string, lock: Lock): MinictError {
   return new NotFoundError(`cannot find container ${name}: no such container`, { hint: 'minict ps -a' });
 }
 
-function userInside(wanted: string, layers: readonly string[]): User {
-  const [passwd = '', group = ''] = ['/etc/passwd', '/etc/group'].map((path) => readInRoot(layers, path));
+function userInside(wanted: string, { layers, mounted }: Place): User {
+  const [passwd = '', group = ''] = ['/etc/passwd', '/etc/group'].map((path) => readInRoot(layers, path, mounted));
   return resolveUser(wanted, passwd, group);
 }

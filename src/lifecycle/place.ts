@@ -7,7 +7,7 @@ import type { ContainerPaths } from '../state/paths.ts';
 export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
   return {
     rootfs: rootfsOf(spec, paths.rootfs),
-    layers: spec.lower === undefined ? [rootfsOf(spec, paths.rootfs)] : [paths.upper, ...spec.lower],
+    layers: spec.lower === undefined ? [spec.inPlace as string] : [paths.upper, ...spec.lower],
     netns: paths.netns,
     utsns: paths.utsns,
     mntns: spec.mounts === 'private' ? paths.mntns : undefined,

@@ -37,6 +37,7 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
   for (const name of unfinishedNames(context)) await attempt(() => pruneContainer(context, instance, name, dryRun));
   const stale = (folder: string) => removeStaleFolders(join(context.roots.root, folder), dryRun);
   await attempt(async () => stale('images').map((path) => `image folder ${path}`));
+  await attempt(async () => stale('volumes').map((path) => `volume folder ${path}`));
   await attempt(async () => emptyTrash(context, dryRun));
   await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
   await attempt(() => pruneHost(context, instance, dryRun));

@@ -5,7 +5,7 @@ import type { container } from './schema.ts';
 export type ContainerSpec = z.infer<typeof container>;
 export type NicSpec = NonNullable<ContainerSpec['nic']>;
 
-/** The root file system's directory as exec, chroot and the mounts see it. */
-export function rootfsOf(spec: ContainerSpec, overlayTarget: string): string {
-  return spec.inPlace ?? overlayTarget;
+/** The root file system's directory as exec, chroot and the mounts see it: what is in place is read-only elsewhere. */
+export function rootfsOf({ inPlace, readOnly }: ContainerSpec, mountTarget: string): string {
+  return inPlace === undefined || readOnly ? mountTarget : inPlace;
 }

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 
 export interface Roots {
-  /** What outlasts a reboot: containers, images, networks. Default /var/lib/minict, mode 0700. */
+  /** What outlasts a reboot: containers, images, networks, volumes. Default /var/lib/minict, mode 0700. */
   readonly root: string;
   /** What a reboot must forget: journals, locks. Default /run/minict. */
   readonly runDir: string;
@@ -18,6 +18,10 @@ export function hostJournalPath(roots: Roots): string {
 
 export function imagesLockPath(roots: Roots): string {
   return join(roots.runDir, '.images');
+}
+
+export function volumesLockPath(roots: Roots): string {
+  return join(roots.runDir, '.volumes');
 }
 
 /** The id that tells two roots on one machine apart, and in the run dir whose that is. */
@@ -39,7 +43,9 @@ export function rootsFrom(options: { root?: string; runDir?: string }, env: Node
 
 /** What minict itself makes in the state folder. */
 export function stateFolders(roots: Roots): string[] {
-  return ['containers', 'images', 'networks', '.trash', 'skeleton'].map((folder) => join(roots.root, folder));
+  return ['containers', 'images', 'networks', 'volumes', '.trash', 'skeleton'].map((folder) =>
+    join(roots.root, folder),
+  );
 }
 
 export const LOCK_PREFIX = '.lock-';
@@ -52,6 +58,8 @@ export interface ContainerPaths {
   readonly rootfs: string;
   /** A layer with the mount points that only this container's image lacks. */
   readonly mountPoints: string;
+  /** Folder of the volumes that go with it. */
+  readonly volumes: string;
   readonly hosts: string;
   readonly hostname: string;
   readonly resolvConf: string;
@@ -76,6 +84,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     work: join(dir, 'work'),
     rootfs: join(dir, 'rootfs'),
     mountPoints: join(dir, 'mountpoints'),
+    volumes: join(dir, 'volumes'),
     hosts: join(dir, 'hosts'),
     hostname: join(dir, 'hostname'),
     resolvConf: join(dir, 'resolv.conf'),
@@ -106,6 +115,16 @@ export function networkPaths(
 export function imagePaths(roots: Roots, name: string): { dir: string; json: string; rootfs: string } {
   const dir = join(roots.root, 'images', name);
   return { dir, json: join(dir, 'image.json'), rootfs: join(dir, 'rootfs') };
+}
+
+export function volumesDir(roots: Roots): string {
+  return join(roots.root, 'volumes');
+}
+
+/** `data` has its files. */
+export function volumePaths(roots: Roots, name: string): { dir: string; json: string; data: string } {
+  const dir = join(volumesDir(roots), name);
+  return { dir, json: join(dir, 'volume.json'), data: join(dir, 'data') };
 }
 
 /** Bottom layer of all overlays: the mount points that an image may lack. */

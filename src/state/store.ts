@@ -40,7 +40,7 @@ export function ensureState(roots: Roots): string {
   const known = readInstance(roots);
   if (known !== undefined && readId(paths.marker) === known) return known;
   attempt(`use state folder ${roots.root}`, roots.root, '--root DIR or MINICT_ROOT names another folder', () => {
-    for (const dir of ['', 'containers', 'images', 'networks', '.trash']) {
+    for (const dir of ['', 'containers', 'images', 'networks', 'volumes', '.trash']) {
       mkdirSync(join(roots.root, dir), { recursive: true, mode: 0o700 });
     }
     if (known === undefined) writeOnce(paths.instance, `${newInstance()}\n`);

@@ -1,0 +1,109 @@
+/** Named volumes on the disk: a folder with `volume.json` and the files in `data`, published by rename. */
+import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConflictError, NotFoundError, StateError } from '../errors.ts';
+import { readJson, writeJson } from '../state/json-file.ts';
+import { type Roots, volumePaths, volumesDir } from '../state/paths.ts';
+import { moveToTrash, refuseMounted } from '../state/trash.ts';
+
+export interface Volume {
+  readonly name: string;
+  readonly createdAt: string;
+  /** Folder of its files. */
+  readonly data: string;
+}
+
+/** Throws StateError where it is damaged. */
+export async function findVolume(roots: Roots, name: string): Promise<Volume | undefined> {
+  const { json, data } = volumePaths(roots, name);
+  const record = await readJson(json, 'volume', name);
+  if (record === undefined) return undefined;
+  if (!existsSync(data)) {
+    throw new StateError(`cannot use volume ${name}: its folder ${data} is gone`, {
+      hint: `minict volume rm ${name}; or mkdir ${data}`,
+    });
+  }
+  return { name, createdAt: record.createdAt, data };
+}
+
+/** Throws NotFoundError, StateError. */
+export async function getVolume(roots: Roots, name: string): Promise<Volume> {
+  const volume = await findVolume(roots, name);
+  if (volume === undefined) {
+    throw new NotFoundError(`cannot find volume ${name}: no such volume`, { hint: 'minict volume ls' });
+  }
+  return volume;
+}
+
+/** Names of all volumes, in order; one may turn out to be damaged. */
+export function volumeNames(roots: Roots): string[] {
+  const dir = volumesDir(roots);
+  if (!existsSync(dir)) return [];
+  return readdirSync(dir)
+    .filter((name) => !name.startsWith('.') && existsSync(volumePaths(roots, name).json))
+    .sort();
+}
+
+/** What a new volume is made in; `folder` is to be published, or thrown away. Returns where its files go. */
+export function stageVolume(folder: string, name: string): string {
+  const data = join(folder, 'data');
+  mkdirSync(data, { mode: 0o755 });
+  writeJson(join(folder, 'volume.json'), { version: 1, name, createdAt: new Date().toISOString() });
+  return data;
+}
+
+/** False where another one was quicker. Throws ConflictError where something else is in its place. */
+export function publishVolume(roots: Roots, name: string, folder: string): boolean {
+  const { dir, json } = volumePaths(roots, name);
+  try {
+    renameSync(folder, dir);
+    return true;
+  } catch (error) {
+    // rename(2) does not replace a folder that has something in it.
+    if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    if (existsSync(json)) return false;
+    throw new ConflictError(`cannot make volume ${name}: ${dir} is there, without a volume.json`, {
+      hint: `move it away: mv ${dir} ${dir}.old`,
+    });
+  }
+}
+
+export function isEmpty({ data }: Pick<Volume, 'data'>): boolean {
+  return readdirSync(data).length === 0;
+}
+
+/** Puts the staged files in the place of none; false where there are some by now. */
+export function fillVolume({ data }: Volume, staged: string): boolean {
+  try {
+    renameSync(staged, data);
+    return true;
+  } catch (error) {
+    if (['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
+    throw error;
+  }
+}
+
+/** Empties what was just filled; returns the folder that its files are in, to be removed. */
+export function unfillVolume(roots: Roots, { data }: Volume): string {
+  const trash = moveToTrash(roots, data, 'volume');
+  mkdirSync(data, { mode: 0o755 });
+  return trash;
+}
+
+/**
+ * From here on there is no such volume; returns the folder that its files are in, to be removed. Throws NotFoundError,
+ * ConflictError while containers use it, or something is mounted in it.
+ */
+export function retireVolume(roots: Roots, name: string, inUseBy: readonly string[]): string {
+  const { dir, json } = volumePaths(roots, name);
+  if (!existsSync(json)) {
+    throw new NotFoundError(`cannot remove volume ${name}: no such volume`, { hint: 'minict volume ls' });
+  }
+  if (inUseBy.length > 0) {
+    throw new ConflictError(`cannot remove volume ${name}: used by ${inUseBy.join(', ')}`, {
+      hint: `minict rm ${inUseBy.join(' ')}`,
+    });
+  }
+  refuseMounted(dir);
+  return moveToTrash(roots, dir, 'volume');
+}
