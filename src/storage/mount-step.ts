@@ -10,6 +10,8 @@ export interface Mount {
   readonly fstype: string;
   readonly options: string;
   readonly cwd?: string;
+  /** The user's own tree: what in it is covered by other mounts cannot be unmounted one by one. */
+  readonly anyTree?: boolean;
 }
 
 /** Whose mounts, in which table. */
@@ -23,15 +25,18 @@ export const TREE = 'rbind,rslave';
 /** Nothing comes later: it would be writable. */
 export const READ_ONLY_TREE = 'rbind,ro,rprivate';
 
-export function mountStep({ id, why, ...what }: Mount, { chain, mntns }: MountPlace): Step {
+// Slave first: killed between rbind and rslave, an unmount would take the host's /sys with it.
+const UNMOUNT = 'mount --make-rslave "$0" && umount -R "$0"';
+const UNMOUNT_ANY = 'mount --make-rslave "$0" && { umount -R "$0" || umount --lazy "$0"; }';
+
+export function mountStep({ id, why, anyTree, ...what }: Mount, { chain, mntns }: MountPlace): Step {
   const step = { id: `mount ${id}`, why, chain };
   const run: Command = { kind: 'mount', ...what };
   if (mntns !== undefined) return { ...step, run: { ...run, mntns }, endsWith: 'mntns' };
   return {
     ...step,
     run,
-    // Slave first: killed between rbind and rslave, an unmount would take the host's /sys with it.
-    undo: { kind: 'run', argv: ['sh', '-c', 'mount --make-rslave "$0" && umount -R "$0"', what.target] },
+    undo: { kind: 'run', argv: ['sh', '-c', anyTree ? UNMOUNT_ANY : UNMOUNT, what.target] },
     claims: [{ kind: 'mount', name: what.target }],
   };
 }
@@ -44,26 +49,37 @@ export function besideMounts(id: string, why: string, argv: readonly string[], p
 
 /**
  * mount(8) of util-linux 2.38 makes the top one of a tree read-only; newer ones have `ro=recursive`, on Linux 5.12. This
- * works on all: a remount for each that can be reached (not where another one covers it), with the flags that it has.
+ * works on all: a remount for each that can be reached (not where another one is over it), with the flags that it has.
  */
-const REMOUNT = `
+const REMOUNT_ALL = `
+TOP=$0 awk "$1" /proc/self/mountinfo | while read -r flags point; do
+  path=$(printf "$point.")
+  mount -o "remount,bind,$flags,ro" none "\${path%.}" || exit 1
+done`;
+
+/** As a format of printf(1): mountinfo has octal escapes. */
+const REACHABLE = `
 { parent[$1] = $2; point[$1] = $5; flags[$1] = $6 }
 END {
   for (id in point)
-    if ((point[id] == ENVIRON["TOP"] || beneath(id)) && !covered(id))
-      print "none", point[id], "none", "remount,bind," flags[id] ",ro 0 0"
+    if ((point[id] == ENVIRON["TOP"] || beneath(id)) && !stacked(id) && !hidden(id)) {
+      name = point[id]; gsub("%", "%%", name)
+      print flags[id], name
+    }
 }
 function beneath(id) { return index(point[id], ENVIRON["TOP"] "/") == 1 }
-function covered(id,   other) {
-  for (other in point) {
-    if (parent[other] == id && point[other] == point[id]) return 1
+function stacked(id,   other) {
+  for (other in point) if (parent[other] == id && point[other] == point[id]) return 1
+  return 0
+}
+function hidden(id,   other) {
+  if (!beneath(id)) return 0
+  for (other in point)
     if (other != id && parent[other] == parent[id] && index(point[id], point[other] "/") == 1) return 1
-  }
-  return beneath(parent[id]) && covered(parent[id])
+  return hidden(parent[id])
 }`;
 
 export function planReadOnly(id: string, target: string, place: MountPlace): Step {
-  const line = 'TOP=$0 awk "$1" /proc/self/mountinfo | mount --fstab /dev/stdin --all';
-  const argv = ['sh', '-c', line, inMountinfo(target), REMOUNT];
+  const argv = ['sh', '-c', REMOUNT_ALL, inMountinfo(target), REACHABLE];
   return besideMounts(`read-only ${id}`, 'read-only, with all that is mounted in it', argv, place);
 }

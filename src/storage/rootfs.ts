@@ -152,7 +152,7 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
     mount('rootfs', why, { source: 'overlay', target: rootfs, fstype: 'overlay', options: all, ...cwd });
   }
   if (readOnlyTree !== undefined) {
-    const bind = { source: readOnlyTree, target: rootfs, fstype: 'none', options: READ_ONLY_TREE };
+    const bind = { source: readOnlyTree, target: rootfs, fstype: 'none', options: READ_ONLY_TREE, anyTree: true };
     mount('rootfs', 'the directory, read-only', bind);
     steps.push(planReadOnly('rootfs', rootfs, place));
   }

@@ -45,6 +45,7 @@ export function planVolumeMount(placed: PlacedVolume, facts: RootfsFacts, rootfs
       source,
       target: join(rootfs, target),
       fstype: volume.type === 'tmpfs' ? 'tmpfs' : 'none',
+      anyTree: volume.type === 'bind' && isFolder,
       options: point?.isFolder ? `${optionsOf(placed)},${MAKE_FOLDER}` : optionsOf(placed),
     },
     place,
