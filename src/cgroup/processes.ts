@@ -45,9 +45,8 @@ async function waitUntil(test: () => boolean, timeoutMs: number): Promise<boolea
 }
 
 /** Signals every process that is in the group now. */
-export function signalAll(path: string, signals: readonly NodeJS.Signals[]): void {
-  const numbers = signals.map((name) => constants.signals[name]);
-  signalProcesses(processesIn(path), numbers, () => new Set(processesIn(path)));
+export function signalAll(path: string, signals: readonly number[]): void {
+  signalProcesses(processesIn(path), signals, () => new Set(processesIn(path)));
 }
 
 /** Signals of v1 wait until the group is thawed, KILL too; somebody else may have frozen it. */
@@ -64,7 +63,7 @@ export async function killAll(host: CgroupHost, path: string): Promise<void> {
   const killFile = join(path, 'cgroup.kill');
   const kill = () => {
     if (existsSync(killFile)) writeFileSync(killFile, '1');
-    else signalAll(path, ['SIGKILL']);
+    else signalAll(path, [constants.signals.SIGKILL]);
     return !isPopulated(host, path);
   };
   if (isPopulated(host, path)) {

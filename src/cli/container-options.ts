@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
+import { combineSettings } from '../image/settings.ts';
 import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
@@ -14,7 +15,7 @@ import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac }
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
-import { parseEnv } from './env.ts';
+import { parseEnv, parseLabels, readEnvFile } from './env.ts';
 import { repeatable } from './repeatable.ts';
 import { reportWarning } from './report.ts';
 
@@ -35,6 +36,12 @@ export interface ContainerOptions {
   readonly service: readonly string[];
   readonly stopCmd: readonly string[];
   readonly env: readonly string[];
+  readonly envFile: readonly string[];
+  readonly entrypoint?: string;
+  readonly user?: string;
+  readonly workdir?: string;
+  readonly stopSignal?: string;
+  readonly label: readonly string[];
 }
 
 export function addContainerOptions(command: Command): Command {
@@ -55,7 +62,13 @@ export function addContainerOptions(command: Command): Command {
     .addOption(new Option('--mounts <where>', 'where the mounts are').choices(['private', 'host']).default('private'))
     .addOption(repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c'))
     .addOption(repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c'))
-    .addOption(repeatable('-e, --env <K=V>', 'environment'));
+    .addOption(repeatable('-e, --env <K=V>', 'environment'))
+    .addOption(repeatable('--env-file <file>', 'environment, a K=V a line'))
+    .option('--entrypoint <program>', "in place of the image's")
+    .option('-u, --user <user[:group]>', 'of the main command and of exec, resolved inside')
+    .option('-w, --workdir <dir>', 'of the main command and of exec, inside')
+    .option('--stop-signal <signal>', 'what stop sends (default: TERM)')
+    .addOption(repeatable('-l, --label <K=V>', 'label'));
 }
 
 function requireNetworkFor({ network, ip, gateway, macAddress, mtu }: ContainerOptions): void {
@@ -65,19 +78,37 @@ function requireNetworkFor({ network, ip, gateway, macAddress, mtu }: ContainerO
   throw new InvalidInputError(`cannot use ${option} and --no-network together`, { hint: 'take one of them' });
 }
 
+/** What to run, from the command line: the words after `--`, or what stands in for them. */
+export interface Words {
+  readonly words: readonly string[];
+  /** Where neither the user nor the image says what. */
+  readonly fallback: readonly string[];
+}
+
 /** The spec without its NIC, which needs an address. */
 export async function specFrom(
   context: Context,
   rawName: string,
   opts: ContainerOptions,
-  command: readonly string[],
+  command: Words,
   resolve?: ResolveImage,
 ): Promise<ContainerSpec> {
   const name = parseContainerName(rawName);
   requireNetworkFor(opts);
   if (opts.ip !== undefined) parseAddress(opts.ip);
   if (opts.gateway !== undefined) parseIpv4(opts.gateway);
-  const volumes = resolveVolumes(opts.volume, opts.tmpfs);
+  const { source, settings } = await resolveRoot(context, opts, resolve);
+  const given = {
+    ...command,
+    entrypoint: opts.entrypoint,
+    env: Object.assign({}, ...opts.envFile.map(readEnvFile), parseEnv(opts.env)),
+    user: opts.user,
+    workdir: opts.workdir,
+    stopSignal: opts.stopSignal,
+    labels: parseLabels(opts.label),
+    hasServices: opts.service.length > 0,
+  };
+  const volumes = resolveVolumes(opts.volume, opts.tmpfs, Object.keys(settings.Volumes ?? {}));
   return {
     version: 1,
     name,
@@ -86,11 +117,10 @@ export async function specFrom(
     mounts: opts.mounts,
     services: [...opts.service],
     stopCommands: [...opts.stopCmd],
-    command: [...command],
-    env: parseEnv(opts.env),
+    ...combineSettings(settings, given),
     ...(opts.readOnly ? { readOnly: true } : {}),
     ...(volumes.length === 0 ? {} : { volumes }),
-    ...(await resolveRoot(context, opts, resolve)),
+    ...source,
   };
 }
 
@@ -120,7 +150,7 @@ export async function makeContainer(
   context: Context,
   rawName: string,
   opts: ContainerOptions,
-  command: readonly string[],
+  command: Words,
 ): Promise<{ spec: ContainerSpec; instance: string }> {
   parseContainerName(rawName);
   requireTools();

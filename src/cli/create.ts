@@ -12,8 +12,8 @@ export const define: Define = (command, globals) => {
     .action(async (name: string, cmd: string[], options: ContainerOptions & DryRunOptions) => {
       requireRoot('create');
       const context = contextFrom(globals());
-      if (await dryRun(context, options, [name], creation(options, cmd, undefined))) return;
-      const { spec } = await makeContainer(context, name, options, cmd);
+      if (await dryRun(context, options, [name], creation(options, { words: cmd, fallback: [] }, undefined))) return;
+      const { spec } = await makeContainer(context, name, options, { words: cmd, fallback: [] });
       print(`${spec.name}\n`);
     });
 };

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { ConflictError } from '../errors.ts';
 import { planBase } from '../image/base.ts';
 import { type Image, lookUpImage } from '../image/store.ts';
+import { mountedOf } from '../lifecycle/attachments.ts';
 import { readFacts } from '../lifecycle/container-facts.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { refuseForeign } from '../lifecycle/create.ts';
@@ -13,7 +14,7 @@ import { planNamedVolumes } from '../lifecycle/volumes.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import { findContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
-import { type ContainerOptions, specFrom, withNic } from './container-options.ts';
+import { type ContainerOptions, specFrom, type Words, withNic } from './container-options.ts';
 
 /** `main`: what becomes of the main command; undefined for create, which does not run it. */
 export async function planScript(
@@ -21,7 +22,7 @@ export async function planScript(
   context: Context,
   name: string,
   opts: ContainerOptions,
-  command: readonly string[],
+  command: Words,
   main: 'attached' | 'detached' | undefined,
 ): Promise<string> {
   const instance = instanceForScripts(context);
@@ -43,7 +44,7 @@ export async function planScript(
     // In the container's own folder: a script makes no image that minict would know.
     const rootfs = join(paths.dir, 'base');
     image = planBase(rootfs);
-    return { name: 'base', rootfs };
+    return { name: 'base', layers: [rootfs], settings: {} };
   };
   let spec = await specFrom(context, name, opts, command, resolve);
   await refuseUsedRoot(context, spec);
@@ -55,7 +56,7 @@ export async function planScript(
     volumesToCome: true,
   });
   if (wanted === 'undo') return uncreateLines(context, spec, facts);
-  const programs = main === undefined ? '' : programLines(context, spec, main);
+  const programs = main === undefined ? '' : programLines(context, spec, main, mountedOf(facts.rootfs.volumes));
   const first = [...image, ...planNamedVolumes(context, spec, facts)];
   return (await createLines(context, spec, network?.record, facts, first)) + programs;
 }

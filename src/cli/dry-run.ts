@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Context } from '../lifecycle/context.ts';
 import { script } from '../plan/shell.ts';
 import { parseContainerName } from '../spec/name.ts';
-import type { ContainerOptions } from './container-options.ts';
+import type { ContainerOptions, Words } from './container-options.ts';
 import { print } from './output.ts';
 
 export interface DryRunOptions {
@@ -30,7 +30,7 @@ export interface Scripts {
 /** Of create and run; `main` is what becomes of the main command, undefined for create. */
 export function creation(
   options: ContainerOptions,
-  command: readonly string[],
+  command: Words,
   main: 'attached' | 'detached' | undefined,
 ): Scripts {
   const plan = (wanted: 'run' | 'undo') => async (_: Lines, context: Context, name: string) =>

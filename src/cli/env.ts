@@ -27,3 +27,14 @@ export function readEnvFile(file: string): Record<string, string> {
   const settings = lines.filter((line) => line !== '' && !line.startsWith('#'));
   return parseEnv(settings, `line of ${file}`);
 }
+
+/** `-l K=V`, or `-l K` for an empty one. */
+export function parseLabels(words: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    words.map((word) => {
+      const [key = '', ...value] = word.split('=');
+      if (key === '') throw new InvalidInputError(`cannot use --label '${word}': not K=V`);
+      return [key, value.join('=')];
+    }),
+  );
+}

@@ -20,7 +20,7 @@ interface RunOptions extends ContainerOptions, DryRunOptions {
 export const define: Define = (command, globals) => {
   addDryRun(addContainerOptions(command))
     .argument('<name>')
-    .argument('[cmd...]', 'main command, after -- (default: /bin/sh)')
+    .argument('[cmd...]', "main command, after -- (default: the image's, or /bin/sh)")
     .option('--rm', 'remove it when the program ends')
     .option('-i, --interactive', 'pass stdin on')
     .option('-t, --tty', 'needs a terminal')
@@ -33,7 +33,7 @@ export const define: Define = (command, globals) => {
       if (options.detach && options.rm) throw new InvalidInputError('cannot use -d and --rm together');
       const context = contextFrom(globals());
       const terminal = isTerminal(0);
-      const cmd = words.length > 0 || options.detach ? words : ['/bin/sh'];
+      const cmd = { words, fallback: options.detach ? [] : ['/bin/sh'] };
       const main = options.detach ? 'detached' : 'attached';
       if (await dryRun(context, options, [name], creation(options, cmd, main))) return;
       const { instance } = await makeContainer(context, name, options, cmd);

@@ -1,7 +1,7 @@
 /**
  * The only use of bun:ffi: system calls that Node's standard modules lack. Never to re-implement a host tool.
  */
-import { dlopen, ptr } from 'bun:ffi';
+import { dlopen } from 'bun:ffi';
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 
@@ -11,8 +11,6 @@ const LOCK_NB = 4;
 const CLOSE_RANGE_CLOEXEC = 4;
 const RLIMIT_NOFILE = 7;
 const AF_NETLINK = 16;
-/** lgetxattr(2). */
-const LGETXATTR = process.arch === 'arm64' ? 9n : 192n;
 const SOCK_RAW_CLOEXEC = 0o2000003;
 
 type Libc = ReturnType<typeof open>;
@@ -28,6 +26,10 @@ function open() {
     socket: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
     send: { args: ['i32', 'ptr', 'u64', 'i32'], returns: 'i64' },
     recv: { args: ['i32', 'ptr', 'u64', 'i32'], returns: 'i64' },
+    utimensat: { args: ['i32', 'ptr', 'ptr', 'i32'], returns: 'i32' },
+    mknod: { args: ['ptr', 'u32', 'u64'], returns: 'i32' },
+    lgetxattr: { args: ['ptr', 'ptr', 'ptr', 'u64'], returns: 'i64' },
+    lsetxattr: { args: ['ptr', 'ptr', 'ptr', 'u64', 'i32'], returns: 'i32' },
   }).symbols;
 }
 
@@ -96,15 +98,6 @@ export function isTerminal(fd: number): boolean {
   return symbols().isatty(fd) === 1;
 }
 
-/** Whether a file, no symlink followed, has an extended attribute of that value. */
-export function hasXattr(path: string, name: string, value: string): boolean {
-  const [file, attribute] = [path, name].map((text) => Buffer.from(`${text}\0`)) as [Buffer, Buffer];
-  const read = Buffer.alloc(value.length + 1);
-  const [to, size] = [BigInt(ptr(read)), BigInt(read.length)];
-  const length = symbols().syscall(LGETXATTR, BigInt(ptr(file)), BigInt(ptr(attribute)), to, size);
-  return Number(length) === value.length && read.toString('latin1', 0, value.length) === value;
-}
-
 /** Index of an interface in this process's network namespace, 0 where there is none. */
 export function interfaceIndex(name: string): number {
   return symbols().if_nametoindex(Buffer.from(`${name}\0`) as never);
@@ -127,6 +120,41 @@ export function restoreForExec(softFileLimit: number): void {
   }
   // close_range(2) has the same number on x86-64 and arm64.
   c.syscall(436n, 3n, 0xffffffffn, BigInt(CLOSE_RANGE_CLOEXEC), 0n);
+}
+
+/** NUL-terminated, for C; a path may have bytes that are no UTF-8. */
+function cString(text: string | Buffer): Buffer {
+  return Buffer.concat([Buffer.from(text as string), Buffer.alloc(1)]);
+}
+
+/** Undefined where the file does not have it. A symlink's own, and of 64 KiB at most (xattr(7)). */
+export function readXattr(path: string | Buffer, name: string): Buffer | undefined {
+  const value = Buffer.alloc(65536);
+  const size = Number(symbols().lgetxattr(cString(path), cString(name), value, BigInt(value.length)));
+  return size < 0 ? undefined : value.subarray(0, size);
+}
+
+/** Throws HostError. */
+export function writeXattr(path: string | Buffer, name: string, value: string): void {
+  const bytes = Buffer.from(value);
+  if (symbols().lsetxattr(cString(path), cString(name), bytes, BigInt(bytes.length), 0) === 0) return;
+  throw new HostError(`cannot set ${name} of ${path}: the file system refuses it`);
+}
+
+/** Times to the nanosecond, which node:fs does not take. Throws HostError. */
+export function setTimes(path: string | Buffer, { atimeNs, mtimeNs }: { atimeNs: bigint; mtimeNs: bigint }): void {
+  const AT_FDCWD = -100;
+  const second = 1_000_000_000n;
+  const times = new BigInt64Array([atimeNs / second, atimeNs % second, mtimeNs / second, mtimeNs % second]);
+  if (symbols().utimensat(AT_FDCWD, cString(path), times as never, 0) !== 0) {
+    throw new HostError(`cannot set the times of ${path}`);
+  }
+}
+
+/** overlayfs's mark that a lower layer's file is gone: a character device 0:0. Throws HostError. */
+export function makeWhiteout(path: string | Buffer): void {
+  const S_IFCHR = 0o020000;
+  if (symbols().mknod(cString(path), S_IFCHR, 0n) !== 0) throw new HostError(`cannot make a whiteout ${path}`);
 }
 
 /** A netlink(7) socket. */

@@ -12,6 +12,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   rm: 'coreutils',
   sh: 'dash',
   tail: 'coreutils',
+  skopeo: 'skopeo',
 };
 
 const PLAN_TOOLS = ['ip', 'unshare', 'nsenter', 'mount', 'umount', 'chroot', 'rm', 'sh'];

@@ -4,11 +4,11 @@
  */
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { ConflictError, HostError } from '../errors.ts';
+import { HostError } from '../errors.ts';
 import type { Roots } from '../state/paths.ts';
 import type { Command, Step } from '../step.ts';
-import { publishImage } from './publish.ts';
-import { findImage, type Image } from './store.ts';
+import { imageOfTree } from './compose.ts';
+import { type Image, orOthers } from './store.ts';
 
 const PT_INTERP = 3;
 
@@ -37,14 +37,7 @@ export function findBusybox(): string {
 
 /** The image `base`, made where it is not there yet. Throws HostError where the host has no static busybox. */
 export async function makeBase(roots: Roots): Promise<Image> {
-  try {
-    return await publishImage(roots, 'base', 'busybox', 'make image base', async (rootfs) => fillBase(rootfs));
-  } catch (error) {
-    // Two first creates at a time: the other one's is as good.
-    const image = error instanceof ConflictError ? await findImage(roots, 'base') : undefined;
-    if (image === undefined) throw error;
-    return image;
-  }
+  return orOthers(roots, 'base', () => imageOfTree(roots, 'base', 'make image base', async (tree) => fillBase(tree)));
 }
 
 const FOLDERS = [

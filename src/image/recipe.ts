@@ -19,8 +19,7 @@ import * as z from 'zod/mini';
 import { HostError, InvalidInputError, NotFoundError } from '../errors.ts';
 import type { Roots } from '../state/paths.ts';
 import { fillBase } from './base.ts';
-import { publishImage } from './publish.ts';
-import type { Image } from './store.ts';
+import { imageOfTree } from './compose.ts';
 
 const suite = z.string().check(z.regex(/^[a-z][a-z0-9.-]*$/, 'not the name of a Debian suite'));
 const line = z.string().check(z.minLength(1));
@@ -191,7 +190,7 @@ async function runLines(
  * Builds the recipe in folder `dir` into image `name`. Throws NotFoundError, InvalidInputError (the recipe),
  * ConflictError (the name is taken), HostError (a tool is missing or fails).
  */
-export async function buildImage(roots: Roots, dir: string, name: string, options: BuildOptions): Promise<Image> {
+export async function buildImage(roots: Roots, dir: string, name: string, options: BuildOptions): Promise<void> {
   const recipe = readRecipe(dir);
   const what = `build ${dir}`;
   if (options.suite !== undefined) {
@@ -201,7 +200,7 @@ export async function buildImage(roots: Roots, dir: string, name: string, option
     if (!('debootstrap' in recipe)) throw new InvalidInputError(`cannot ${what}: its recipe takes no --suite`);
   }
   const sources = Object.entries(recipe.files ?? {}).map(([file, path]) => ({ from: sourceOf(dir, file), path }));
-  return publishImage(roots, name, `recipe ${realpathSync(dir)}`, what, async (rootfs, lockFd) => {
+  await imageOfTree(roots, name, what, async (rootfs, lockFd) => {
     if ('debootstrap' in recipe) {
       const debian = { suite: options.suite ?? recipe.debootstrap.suite, packages: recipe.debootstrap.packages ?? [] };
       await fillDebian(rootfs, what, debian, lockFd, options.progress);

@@ -1,51 +1,72 @@
-/** Images: a read-only root file system in a folder of its own, published by rename. */
-import { existsSync, readdirSync, realpathSync } from 'node:fs';
-import { basename, join } from 'node:path';
+/** Images as containers use them: found by name, by digest or as a directory. */
+import { readdirSync, realpathSync } from 'node:fs';
+import { basename } from 'node:path';
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
-import { readJson } from '../state/json-file.ts';
-import { imagePaths, type Roots } from '../state/paths.ts';
-import { moveToTrash } from '../state/trash.ts';
+import type { Roots } from '../state/paths.ts';
+import { type Entry, nameOf, readCatalog, readDocuments } from './catalog.ts';
+import { layerDir } from './layers.ts';
+import type { Config } from './oci.ts';
+import { digestPrefix, parseImageName, shownName } from './reference.ts';
 
 export interface Image {
+  /** As it is shown; the real path of a directory that is used as one. */
   readonly name: string;
-  readonly rootfs: string;
+  /** Digest of its manifest; absent for a directory. */
+  readonly id?: string;
+  /** Directories, the top one first. */
+  readonly layers: readonly string[];
+  /** What it says of the programs in it. */
+  readonly settings: NonNullable<Config['config']>;
 }
 
-export function parseImageName(text: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$/.test(text)) return text;
-  throw new InvalidInputError(`cannot use image name ${JSON.stringify(text)}: not a valid name`);
+export function imageOf(roots: Roots, entry: Entry): Image {
+  const { config } = readDocuments(roots, entry.digest);
+  const name = nameOf(entry);
+  return {
+    name: name === undefined ? entry.digest : shownName(name),
+    id: entry.digest,
+    layers: config.rootfs.diff_ids.map((diffId) => layerDir(roots, diffId)).reverse(),
+    settings: config.config ?? {},
+  };
 }
 
-export async function findImage(roots: Roots, name: string): Promise<Image | undefined> {
-  const paths = imagePaths(roots, parseImageName(name));
-  if ((await readJson(paths.json, 'image', name)) === undefined) return undefined;
-  return { name, rootfs: paths.rootfs };
-}
-
-/** Names of all images, in order; one may turn out to be damaged. */
-export function imageNames(roots: Roots): string[] {
-  const dir = join(roots.root, 'images');
-  if (!existsSync(dir)) return [];
-  return readdirSync(dir)
-    .filter((name) => !name.startsWith('.'))
-    .sort();
-}
-
-/**
- * From here on there is no such image; returns the folder that its files are in, to be removed. Throws NotFoundError, or
- * ConflictError while containers use it.
- */
-export async function retireImage(roots: Roots, name: string, inUseBy: readonly string[]): Promise<string> {
-  if ((await findImage(roots, name)) === undefined) {
-    throw new NotFoundError(`cannot remove image ${name}: no such image`, { hint: 'minict image ls' });
-  }
-  if (inUseBy.length > 0) {
-    throw new ConflictError(`cannot remove image ${name}: used by ${inUseBy.join(', ')}`, {
-      hint: `minict rm ${inUseBy.join(' ')}`,
+/** By name, or by the beginning of its digest where that is one image's alone. Throws InvalidInputError, ConflictError. */
+export function selectEntry(entries: readonly Entry[], ref: string): Entry | undefined {
+  const prefix = digestPrefix(ref);
+  const full = prefix !== undefined && ref.startsWith('sha256:') ? undefined : parseImageName(ref);
+  const named = entries.find((entry) => full !== undefined && nameOf(entry) === full);
+  if (named !== undefined || prefix === undefined) return named;
+  const alike = entries.filter(({ digest }) => digest.startsWith(prefix));
+  if (new Set(alike.map(({ digest }) => digest)).size > 1) {
+    throw new ConflictError(`cannot use image ${ref}: more than one has a digest that begins so`, {
+      hint: 'minict image ls',
     });
   }
-  return moveToTrash(roots, imagePaths(roots, name).dir, 'image');
+  return alike[0];
+}
+
+/** Throws NotFoundError, too. */
+export function getEntry(entries: readonly Entry[], ref: string, verb: string): Entry {
+  const entry = selectEntry(entries, ref);
+  if (entry !== undefined) return entry;
+  throw new NotFoundError(`cannot ${verb}: no such image`, { hint: 'minict image ls' });
+}
+
+export async function findImage(roots: Roots, ref: string): Promise<Image | undefined> {
+  const entry = selectEntry(await readCatalog(roots), ref);
+  return entry && imageOf(roots, entry);
+}
+
+export function taken(name: string, verb: string): ConflictError {
+  return new ConflictError(`cannot ${verb}: image ${shownName(name)} exists already`, {
+    hint: `minict image rm ${shownName(name)}, or another tag`,
+  });
+}
+
+/** Throws ConflictError where an image of that name is there: before the work that would be in vain. */
+export async function requireNewName(roots: Roots, name: string, verb: string): Promise<void> {
+  if ((await readCatalog(roots)).some((entry) => nameOf(entry) === name)) throw taken(name, verb);
 }
 
 /** An image that is made at first use. */
@@ -56,7 +77,7 @@ export interface ImageToMake {
 
 /**
  * `--image X`: with a `/` a path (a directory is used in place, read-only; a tarball is imported once under its file
- * name), without one an image's name. `base` is made at first use.
+ * name), without one an image's name or digest. `base` is made at first use.
  */
 export async function resolveImage(roots: Roots, ref: string): Promise<Image> {
   const image = await lookUpImage(roots, ref);
@@ -75,23 +96,31 @@ export async function lookUpImage(roots: Roots, ref: string): Promise<Image | Im
   const path = realpathSync(ref);
   if (stat.isDirectory()) {
     if (readdirSync(path).length === 0) throw new InvalidInputError(`cannot use image ${ref}: the directory is empty`);
-    return { name: path, rootfs: path };
+    return { name: path, layers: [path], settings: {} };
   }
   if (!stat.isFile()) throw new InvalidInputError(`cannot use image ${ref}: neither file nor directory`);
   if (stat.size === 0) throw new InvalidInputError(`cannot use image ${ref}: the file is empty`);
   const name = basename(path)
     .replace(/\.(tar(\.(gz|xz|zst|zstd))?|tgz|txz)$/, '')
-    .replace(/[^A-Za-z0-9_.:-]/g, '-');
+    .replace(/[^A-Za-z0-9_.-]/g, '-');
   return (await findImage(roots, name)) ?? { name, make: () => importOnce(roots, path, name) };
 }
 
 /** Two creates from the same tarball at a time: the other one's image is as good. */
 async function importOnce(roots: Roots, path: string, name: string): Promise<Image> {
+  return orOthers(roots, name, async () => (await import('./import.ts')).importImage(roots, path, name));
+}
+
+/** What `make` makes; where another one was quicker, its image. */
+export async function orOthers(roots: Roots, name: string, make: () => Promise<unknown>): Promise<Image> {
+  let conflict: unknown;
   try {
-    return await (await import('./import.ts')).importImage(roots, path, name);
+    await make();
   } catch (error) {
-    const image = error instanceof ConflictError ? await findImage(roots, name) : undefined;
-    if (image === undefined) throw error;
-    return image;
+    if (!(error instanceof ConflictError)) throw error;
+    conflict = error;
   }
+  const image = await findImage(roots, name);
+  if (image === undefined) throw conflict;
+  return image;
 }

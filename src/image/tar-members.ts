@@ -48,6 +48,12 @@ function shown(name: string): string {
   return /^[\p{L}\p{N}\p{P}\p{S} ]+$/u.test(text) && !text.includes('"') ? text : JSON.stringify(text);
 }
 
+/** The path, in its plainest form, of a member that is named like a whiteout (image-spec, layer.md). */
+function whiteoutOf(name: string): string | undefined {
+  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
+  return parts.at(-1)?.startsWith('.wh.') ? parts.join('/') : undefined;
+}
+
 /** Takes the stream in pieces; `push` throws before bytes of a bad member's header may be handed on. */
 export class TarMembers {
   private readonly archive: string;
@@ -59,6 +65,8 @@ export class TarMembers {
   private skipBytes = 0;
   private extension: Extension = {};
   private members = 0;
+  /** Paths of files that stand for what a layer takes away; byte strings, without a leading slash or dots. */
+  readonly whiteouts: string[] = [];
 
   /** `archive` is the file's name, for messages. */
   constructor(archive: string) {
@@ -233,6 +241,13 @@ export class TarMembers {
         ? this.tree.hardLink(name, target)
         : this.tree.other(name, flag === '2');
     if (cause !== undefined) throw refuse(`member ${shown(name)} ${cause.replace('%', () => shown(target))}`);
+    const whiteout = whiteoutOf(name);
+    if (whiteout !== undefined) {
+      if (isDirectory || /\/\.wh\.\.{0,2}$/.test(`/${whiteout}`)) {
+        throw refuse(`member ${shown(name)} is a whiteout of nothing that a layer can have`);
+      }
+      this.whiteouts.push(whiteout);
+    }
     this.members += 1;
     if (flag === 'S') {
       if (block.toString('latin1', 257, 265) !== GNU_MAGIC)

@@ -5,16 +5,26 @@ import { NotFoundError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import type { Mounted } from '../spec/place.ts';
-import { parseTmpfs, parseVolume, refuseTwice, type VolumeSpec } from '../spec/volume.ts';
+import { parseImageVolume, parseTmpfs, parseVolume, refuseTwice, type VolumeSpec } from '../spec/volume.ts';
 import { containerPaths, volumePaths } from '../state/paths.ts';
 import type { Attachment, PlacedVolume } from '../storage/mount-points.ts';
 import type { Context } from './context.ts';
 
-/** The words of `-v` and `--tmpfs`. What is to be bound has to be there. Throws InvalidInputError, NotFoundError. */
-export function resolveVolumes(words: readonly string[], tmpfs: readonly string[]): VolumeSpec[] {
-  const volumes = [...words.map(parseVolume), ...tmpfs.map(parseTmpfs)];
-  refuseTwice(volumes);
-  return volumes.map((volume) => (volume.type === 'bind' ? { ...volume, source: bindSource(volume.source) } : volume));
+/**
+ * The words of `-v` and `--tmpfs`, and where the image wants volumes, unless the user mounts something there. What is to be
+ * bound has to be there. Throws InvalidInputError, NotFoundError.
+ */
+export function resolveVolumes(
+  words: readonly string[],
+  tmpfs: readonly string[],
+  image: readonly string[],
+): VolumeSpec[] {
+  const given = [...words.map(parseVolume), ...tmpfs.map(parseTmpfs)];
+  refuseTwice(given);
+  const more = image.flatMap(parseImageVolume).filter(({ target }) => !given.some((other) => other.target === target));
+  return [...given, ...more].map((volume) =>
+    volume.type === 'bind' ? { ...volume, source: bindSource(volume.source) } : volume,
+  );
 }
 
 function bindSource(source: string): string {

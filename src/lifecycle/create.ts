@@ -123,6 +123,8 @@ export function markUp(context: Context, spec: ContainerSpec, facts: ContainerFa
     version: 1,
     place: { ...placeOf(spec, paths), ...(volumes.length === 0 ? {} : { mounted: mountedOf(volumes) }) },
     env: containerEnv(spec),
+    ...(spec.user === undefined ? {} : { user: spec.user }),
+    ...(spec.workdir === undefined ? {} : { workdir: spec.workdir }),
     enterPayload: facts.cgroup.enterPayload,
   });
   journal.phase('up');

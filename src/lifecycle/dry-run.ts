@@ -13,16 +13,20 @@ import { planKill, planProgram, planSupervised, planTerminate } from '../process
 import { supervisorArgv } from '../process/supervisor.ts';
 import { Journal } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import type { Place } from '../spec/place.ts';
+import { parseSignal } from '../spec/signal.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
 import { type NetworkRecord, readNetwork } from '../state/network.ts';
 import { containerPaths, MNTNS_DIR, NETNS_DIR, networkPaths, skeletonPath, UTSNS_DIR } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
+import { mountedOf } from './attachments.ts';
 import { bridgeState, planNetwork } from './bridge.ts';
 import { readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
 import { planCreate } from './create.ts';
-import { placeOf } from './place.ts';
+import { mainProgram, placeOf } from './place.ts';
 import { stepsInEffect } from './remove.ts';
 import { planRepair } from './repair.ts';
 import { cgroupOf, isRunning } from './status.ts';
@@ -84,26 +88,27 @@ export function uncreateLines(context: Context, spec: ContainerSpec, facts: Cont
   return endLines(context, spec) + undoLines(planCreate(context, spec, facts));
 }
 
-/** `argv` inside, in the container's cgroup. */
-function planInside(context: Context, spec: ContainerSpec, why: string, argv: readonly string[]): Step {
+function planShellLine(context: Context, spec: ContainerSpec, why: string, line: string): Step {
   const { enterPayload } = cgroupOf(instanceForScripts(context), spec.name);
   const place = placeOf(spec, containerPaths(context.roots, spec.name));
-  return planProgram(why, enterPayload, programEnv(containerEnv(spec)), enterArgv(place, { argv }));
-}
-
-function planShellLine(context: Context, spec: ContainerSpec, why: string, line: string): Step {
-  return planInside(context, spec, why, ['/bin/sh', '-c', line]);
+  const env = containerEnv(spec);
+  return planProgram(why, enterPayload, programEnv(env), enterArgv(place, { argv: ['/bin/sh', '-c', line], env }));
 }
 
 /** Services and the main command: `attached` without a terminal, or left to its supervisor. */
-export function programLines(context: Context, spec: ContainerSpec, main: 'attached' | 'detached'): string {
+export function programLines(
+  context: Context,
+  spec: ContainerSpec,
+  main: 'attached' | 'detached',
+  mounted: Place['mounted'],
+): string {
   const services = spec.services.map((line) => planShellLine(context, spec, 'service', line));
   if (spec.command.length === 0) return runLines(services);
-  if (main === 'attached') return runLines([...services, planInside(context, spec, 'main command', spec.command)]);
   const paths = containerPaths(context.roots, spec.name);
   const cgroup = cgroupOf(instanceForScripts(context), spec.name);
-  const supervisor = supervisorArgv(cgroup, paths.exit, enterArgv(placeOf(spec, paths), { argv: spec.command }));
-  const env = programEnv(containerEnv(spec));
+  const { argv, env } = mainProgram(spec, paths, undefined, mounted);
+  if (main === 'attached') return runLines([...services, planProgram('main command', cgroup.enterPayload, env, argv)]);
+  const supervisor = supervisorArgv(cgroup, paths.exit, argv);
   const why = 'main command, and what waits for it';
   return runLines([...services, planSupervised(why, cgroup.enterSupervisor, paths.log, env, supervisor)]);
 }
@@ -121,7 +126,7 @@ export async function startLines(context: Context, name: string): Promise<string
     runLines(await planSurroundings(context, network)) +
     undoLines(undo) +
     runLines(redo) +
-    (started ? '' : programLines(context, spec, 'detached'))
+    (started ? '' : programLines(context, spec, 'detached', mountedOf(facts.rootfs.volumes)))
   );
 }
 
@@ -140,7 +145,7 @@ export async function stopLines(context: Context, name: string, graceMs: number)
   const commands = isRunning(instance, name) ? spec.stopCommands : [];
   const stopCommands = commands.map((line) => planShellLine(context, spec, 'stop command', line));
   return (
-    runLines([...stopCommands, planTerminate(payload, graceMs)]) +
+    runLines([...stopCommands, planTerminate(payload, graceMs, parseSignal(spec.stopSignal ?? 'TERM'))]) +
     endLines(context, spec) +
     undoLines(stepsThatStopUndoes(state.steps))
   );
@@ -158,9 +163,11 @@ export async function unstartLines(context: Context, name: string): Promise<stri
 /** The way back of a stop: of a container that is up, all that the stop would take down. */
 export async function unstopLines(context: Context, name: string): Promise<string> {
   const spec = await getContainer(context.roots, name);
-  const state = new Journal(containerPaths(context.roots, name).journal).read();
+  const paths = containerPaths(context.roots, name);
+  const state = new Journal(paths.journal).read();
   if (state === undefined || state.phase === 'stopped') return startLines(context, name);
-  return runLines(stepsThatStopUndoes(state.steps)) + programLines(context, spec, 'detached');
+  const mounted = readEnterRecord(paths)?.place.mounted;
+  return runLines(stepsThatStopUndoes(state.steps)) + programLines(context, spec, 'detached', mounted);
 }
 
 /** The container as it was made; what was in its files is gone. */

@@ -4,14 +4,12 @@ import { ConflictError, HostError, InvalidInputError, type MinictError, NotFound
 import { isTerminal, restoreForExec } from '../host/syscalls.ts';
 import { becomeProgram, missingNamespace } from '../process/become.ts';
 import { enterArgv, programEnv } from '../process/enter.ts';
-import { resolveUser, type User } from '../process/user.ts';
 import { parseContainerName } from '../spec/name.ts';
-import type { Place } from '../spec/place.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { forgetLock, type Lock, lockContainer } from '../state/locks.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
-import { readInRoot } from '../storage/resolve.ts';
 import type { Context } from './context.ts';
+import { userInside } from './place.ts';
 
 export interface ExecOptions {
   /** stdin is passed on, as it is from a terminal. */
@@ -46,11 +44,14 @@ export function execProgram(
   if (gone !== undefined) {
     throw new ConflictError(`cannot exec in ${name}: its namespace ${gone} is gone`, { hint: `minict start ${name}` });
   }
-  const user = options.user === undefined ? undefined : userInside(options.user, record.place);
-  const argv = enterArgv(record.place, { argv: program, user, workdir: options.workdir });
+  const wanted = options.user ?? record.user;
+  const user = wanted === undefined ? undefined : userInside(wanted, record.place);
+  const given = { ...record.env, ...options.env };
+  const workdir = options.workdir ?? record.workdir;
+  const argv = enterArgv(record.place, { argv: program, env: given, user, workdir });
   if (verbose) writeSync(2, `+ ${argv.join(' ')}\n`);
   const term = terminal ? process.env.TERM : undefined;
-  const env = programEnv({ ...record.env, ...options.env }, { home: user?.home, term });
+  const env = programEnv(given, { home: user?.home, term });
   try {
     // No O_CREAT: where the container is stopped, its cgroup is gone.
     writeFileSync(record.enterPayload, '0', { flag: 'r+' });
@@ -71,9 +72,4 @@ function notUp(roots: Roots, name: string, lock: Lock): MinictError {
   lock.release();
   forgetLock(roots, name);
   return new NotFoundError(`cannot find container ${name}: no such container`, { hint: 'minict ps -a' });
-}
-
-function userInside(wanted: string, { layers, mounted }: Place): User {
-  const [passwd = '', group = ''] = ['/etc/passwd', '/etc/group'].map((path) => readInRoot(layers, path, mounted));
-  return resolveUser(wanted, passwd, group);
 }

@@ -3,14 +3,14 @@ import { closeSync, openSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
-import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
 import { handOnSignals, supervisorArgv } from '../process/supervisor.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
 import { clearExitStatus, readExitStatus } from '../state/exit-status.ts';
 import type { Lock } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
-import { placeOf } from './place.ts';
+import { mainProgram } from './place.ts';
 import { cgroupOf } from './status.ts';
 
 /** How a caller stays with the main command. */
@@ -34,14 +34,15 @@ export async function startMain(
   const paths = containerPaths(context.roots, spec.name);
   clearExitStatus(paths.exit);
   const cgroups = cgroupOf(instance, spec.name);
-  const program = enterArgv(placeOf(spec, paths), { argv: spec.command });
+  const term = attachment?.terminal ? process.env.TERM : undefined;
+  const { argv, env } = mainProgram(spec, paths, term, readEnterRecord(paths)?.place.mounted);
   const log = attachment === undefined ? openSync(paths.log, 'a', 0o600) : undefined;
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;
   if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid);
-  const child = Bun.spawn(supervisorArgv(cgroups, paths.exit, program), {
+  const child = Bun.spawn(supervisorArgv(cgroups, paths.exit, argv), {
     stdio: [attachment?.stdin ? 'inherit' : 'ignore', log ?? 'inherit', log ?? 'inherit', lock.fd],
-    env: programEnv(containerEnv(spec), { term: attachment?.terminal ? process.env.TERM : undefined }),
+    env,
     detached: !attachment?.terminal,
   });
   pid = child.pid;

@@ -13,6 +13,7 @@ import { removeStaleFolders } from '../state/staging.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
 import { removeTree, trashedFolders } from '../state/trash.ts';
 import { type Context, spawnContext } from './context.ts';
+import { removeUnused } from './images.ts';
 import { DEFAULT_NETWORK, pruneNetwork } from './network.ts';
 import { isLeftover, recover } from './remove.ts';
 import { cgroupOf } from './status.ts';
@@ -37,6 +38,7 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
   for (const name of unfinishedNames(context)) await attempt(() => pruneContainer(context, instance, name, dryRun));
   const stale = (folder: string) => removeStaleFolders(join(context.roots.root, folder), dryRun);
   await attempt(async () => stale('images').map((path) => `image folder ${path}`));
+  await attempt(async () => (await removeUnused(context, dryRun)).map((path) => `image file ${path}`));
   await attempt(async () => stale('volumes').map((path) => `volume folder ${path}`));
   await attempt(async () => emptyTrash(context, dryRun));
   await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));

@@ -13,7 +13,7 @@ import { type Roots, stateFolders } from '../state/paths.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Context } from './context.ts';
 
-export type RootSource = Pick<ContainerSpec, 'image' | 'lower' | 'inPlace'>;
+export type RootSource = Pick<ContainerSpec, 'image' | 'imageId' | 'lower' | 'inPlace'>;
 
 export interface RootOptions {
   readonly image?: string;
@@ -27,12 +27,13 @@ export async function resolveRoot(
   context: Context,
   options: RootOptions,
   resolve: ResolveImage = resolveImage,
-): Promise<RootSource> {
+): Promise<{ source: RootSource; settings: Image['settings'] }> {
   const { rootfs } = options;
   if (rootfs === undefined) {
     const image = await resolve(context.roots, options.image ?? 'base');
-    if (image.name === image.rootfs) refuseOwn(context, image.rootfs, `image ${options.image}`);
-    return { image: image.name, lower: [image.rootfs] };
+    const { name, id, layers, settings } = image;
+    if (name === layers[0]) refuseOwn(context, name, `image ${options.image}`);
+    return { source: { image: name, ...(id === undefined ? {} : { imageId: id }), lower: [...layers] }, settings };
   }
   if (options.image !== undefined) {
     throw new InvalidInputError('cannot use --image and --rootfs together', { hint: 'take one of them' });
@@ -47,7 +48,7 @@ export async function resolveRoot(
     });
   }
   refuseOwn(context, inPlace, `rootfs ${rootfs}`);
-  return { inPlace };
+  return { source: { inPlace }, settings: {} };
 }
 
 function refuseOwn(context: Context, dir: string, what: string): void {

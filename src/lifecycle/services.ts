@@ -29,7 +29,7 @@ async function runInside(
   lock: Lock,
 ): Promise<Outcome> {
   const paths = containerPaths(context.roots, spec.name);
-  const argv = enterArgv(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line] });
+  const argv = enterArgv(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line], env: containerEnv(spec) });
   const log = openSync(paths.log, 'a+', 0o600);
   try {
     const before = fstatSync(log).size;

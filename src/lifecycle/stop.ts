@@ -3,12 +3,14 @@
  * The namespaces stay, with their addresses, routes, tc and nft rules.
  */
 import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
 import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
+import { parseSignal } from '../spec/signal.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -26,14 +28,14 @@ export function stepsThatStopUndoes(steps: readonly Step[]): Step[] {
   return steps.filter(({ part }) => part === 'mounts' || part === 'cgroup' || part === 'port');
 }
 
-/** TERM and CONT, up to `graceMs` without a lock, then KILL. */
+/** TERM, or what the container has instead, and CONT, up to `graceMs` without a lock, then KILL. */
 export async function stopContainer(context: Context, instance: string, name: string, graceMs: number): Promise<void> {
   requireTools();
   const host = readCgroupHost();
   const { payload, supervisor } = cgroupOf(instance, name);
-  await getContainer(context.roots, name);
+  const { stopSignal = 'TERM' } = await getContainer(context.roots, name);
   if (existsSync(payload)) {
-    signalAll(payload, ['SIGTERM', 'SIGCONT']);
+    signalAll(payload, [parseSignal(stopSignal), constants.signals.SIGCONT]);
     await waitUntilEmpty(host, payload, graceMs);
     // Before the lock: a start has it until its services end.
     await killAll(host, payload);

@@ -7,6 +7,8 @@ import type { User } from './user.ts';
 
 export interface Program {
   readonly argv: readonly string[];
+  /** Of which only what must not reach the host's tools on the way is used: the rest is handed down. */
+  readonly env?: Readonly<Record<string, string>>;
   readonly user?: User | undefined;
   readonly workdir?: string | undefined;
 }
@@ -18,12 +20,26 @@ export function containerEnv(spec: ContainerSpec): Record<string, string> {
   return { HOSTNAME: spec.hostname, PATH, ...spec.env };
 }
 
+/**
+ * What steers the loader, the C library (ld.so(8), environ(7)) or the shell of the host's own tools, which are on the way
+ * into a container. An image is untrusted, and could have them load its files, as root on the host: so these are set
+ * inside.
+ */
+const STEERS_TOOLS =
+  /^(LD_|MALLOC_|BASH|GLIBC_TUNABLES$|GCONV_PATH$|GETCONF_DIR$|LOCPATH$|NLSPATH$|ENV$|SHELLOPTS$|PS4$|IFS$)/;
+
 /** A program's environment: built, not inherited, save TERM where there is a terminal. */
 export function programEnv(
   env: Readonly<Record<string, string>>,
   { home = '/root', term }: { home?: string | undefined; term?: string | undefined } = {},
 ): Record<string, string> {
-  return { HOME: home, ...(term === undefined ? {} : { TERM: term }), ...env };
+  const all = { HOME: home, ...(term === undefined ? {} : { TERM: term }), ...env };
+  return Object.fromEntries(Object.entries(all).filter(([key]) => !STEERS_TOOLS.test(key)));
+}
+
+function setInside(env: Readonly<Record<string, string>>): string[] {
+  const words = Object.entries(env).flatMap(([key, value]) => (STEERS_TOOLS.test(key) ? [`${key}=${value}`] : []));
+  return words.length === 0 ? [] : ['env', '--', ...words];
 }
 
 const IN_WORKDIR = `
@@ -44,7 +60,7 @@ export function enterArgv(place: Place, program: Program): string[] {
   const workdir = program.workdir === undefined ? [] : ['/bin/sh', '-c', IN_WORKDIR, join('/', program.workdir)];
   return [
     ...[toolPath('nsenter'), ...mount, `--net=${place.netns}`, `--uts=${place.utsns}`],
-    ...[toolPath('chroot'), ...user, place.rootfs, ...workdir, ...program.argv],
+    ...[toolPath('chroot'), ...user, place.rootfs, ...workdir, ...setInside(program.env ?? {}), ...program.argv],
   ];
 }
 

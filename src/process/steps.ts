@@ -46,7 +46,7 @@ export function planSupervised(
 const PIDS = 'pids() { find "$0" -name cgroup.procs -exec cat {} + 2>/dev/null; }';
 const TERMINATE = `
 ${PIDS}
-for pid in $(pids); do kill -s TERM "$pid"; kill -s CONT "$pid"; done 2>/dev/null
+for pid in $(pids); do kill -s "$2" "$pid"; kill -s CONT "$pid"; done 2>/dev/null
 tenths=$1
 while [ -n "$(pids)" ] && [ "$tenths" -gt 0 ]; do sleep 0.1; tenths=$((tenths - 1)); done
 `;
@@ -59,9 +59,9 @@ while [ -n "$(pids)" ]; do
 done
 `;
 
-/** TERM to every process, and a wait of `graceMs` at most. */
-export function planTerminate(payload: string, graceMs: number): Step {
-  const argv = ['sh', '-c', TERMINATE, payload, String(Math.ceil(graceMs / 100))];
+/** `signal`, a number, to every process, and a wait of `graceMs` at most. */
+export function planTerminate(payload: string, graceMs: number, signal: number): Step {
+  const argv = ['sh', '-c', TERMINATE, payload, String(Math.ceil(graceMs / 100)), String(signal)];
   return { id: 'terminate', why: 'ask its processes to end', run: { kind: 'run', argv } };
 }
 

@@ -4,7 +4,7 @@ export interface Place {
   /** Folders that make up the root, the upper first: its files, as seen without entering it. */
   readonly layers: readonly string[];
   /** What is mounted in front of them. */
-  readonly mounted?: readonly Mounted[];
+  readonly mounted?: readonly Mounted[] | undefined;
   readonly netns: string;
   readonly utsns: string;
   /** Absent where the container's mounts are in the host's table. */

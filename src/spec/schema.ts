@@ -11,6 +11,8 @@ export const container = z.object({
   createdAt: z.string(),
   /** Name of the image, or the real path of a directory used as one. */
   image: z.optional(z.string()),
+  /** Digest of the image's manifest, for one of the store. */
+  imageId: z.optional(z.string()),
   /** Read-only lower directories of the overlay, the top one first; absent with `inPlace`. */
   lower: z.optional(z.array(z.string()).check(z.minLength(1))),
   /** A directory that is written in place (`--rootfs`). */
@@ -44,6 +46,14 @@ export const container = z.object({
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),
   env: z.record(z.string(), z.string()),
+  /** `user[:group]` of the main command and of exec, resolved inside. */
+  user: z.optional(z.string()),
+  workdir: z.optional(z.string()),
+  /** Name or number of what a stop sends, in place of TERM. */
+  stopSignal: z.optional(z.string()),
+  labels: z.optional(z.record(z.string(), z.string())),
+  /** `80/tcp`: what the image says it listens on. */
+  exposedPorts: z.optional(z.array(z.string())),
 });
 
 /** A network's file: subnet, bridge and who holds which address. */
@@ -58,12 +68,19 @@ export const network = z.object({
   leases: z.record(z.string(), z.object({ name: z.string(), hostname: z.string() })),
 });
 
-/** image.json: where a root file system came from. */
-export const image = z.object({
+/** index.json of the image store: an OCI image index (image-spec, image-index.md) with a version of ours. */
+export const images = z.object({
   version: z.literal(1),
-  name: z.string(),
-  source: z.string(),
-  createdAt: z.string(),
+  schemaVersion: z.literal(2),
+  mediaType: z.string(),
+  manifests: z.array(
+    z.object({
+      mediaType: z.string(),
+      digest: z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/)),
+      size: z.number(),
+      annotations: z.optional(z.record(z.string(), z.string())),
+    }),
+  ),
 });
 
 /** volume.json: a named volume; its files are beside it, in `data`. */

@@ -53,6 +53,13 @@ export function parseVolume(word: string): Exclude<VolumeSpec, { type: 'tmpfs' }
   return { type: 'volume', name: parseVolumeName(source), ...where };
 }
 
+/** Where an image wants a volume; none where minict mounts the host's, as images of systemd have it. Throws InvalidInputError. */
+export function parseImageVolume(text: string): VolumeSpec[] {
+  const path = `/${text.split('/').filter(Boolean).join('/')}`;
+  if ([...HOST_FOLDERS, ...HOST_FILES].some((host) => isWithin(path, host))) return [];
+  return [{ type: 'volume', target: parseTarget(path, `its volume ${text}`) }];
+}
+
 const UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
 
 function isSize(text: string): boolean {

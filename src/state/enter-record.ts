@@ -12,6 +12,9 @@ export interface EnterRecord {
   readonly version: 1;
   readonly place: Place;
   readonly env: Readonly<Record<string, string>>;
+  /** `user[:group]`, and working directory, where exec says nothing else. */
+  readonly user?: string;
+  readonly workdir?: string;
   /** File that takes `0` from a process that enters the container's cgroup. */
   readonly enterPayload: string;
 }

@@ -1,7 +1,15 @@
 /** flock(2) on files under the run dir: they die with their holders. Containers in name order, then images, volumes, networks, the host. */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { type Lock, takeLock } from '../host/syscalls.ts';
-import { containerPaths, hostJournalPath, imagesLockPath, networkPaths, type Roots, volumesLockPath } from './paths.ts';
+import {
+  containerPaths,
+  hostJournalPath,
+  imageFilesLockPath,
+  imagesLockPath,
+  networkPaths,
+  type Roots,
+  volumesLockPath,
+} from './paths.ts';
 
 export type { Lock } from '../host/syscalls.ts';
 
@@ -50,6 +58,16 @@ export function lockImages(roots: Roots, mode: 'shared' | 'exclusive'): Lock {
 /** For named volumes; exclusive for who removes one, or has made one that no container has yet. */
 export function lockVolumes(roots: Roots, mode: 'shared' | 'exclusive'): Lock {
   return lock(roots, volumesLockPath(roots), mode);
+}
+
+/** For blobs and layers: shared for who adds some, until an image has them; exclusive for who removes those without one. */
+export function lockImageFiles(roots: Roots): Lock {
+  return lock(roots, imageFilesLockPath(roots), 'shared');
+}
+
+/** The exclusive one; undefined while somebody adds. */
+export function tryLockImageFiles(roots: Roots): Lock | undefined {
+  return tryLock(roots, imageFilesLockPath(roots), 'exclusive', false);
 }
 
 /** For what is made once a boot. */

@@ -24,6 +24,11 @@ export function volumesLockPath(roots: Roots): string {
   return join(roots.runDir, '.volumes');
 }
 
+/** Held, shared, by whoever adds blobs and layers that no image has yet. */
+export function imageFilesLockPath(roots: Roots): string {
+  return join(roots.runDir, '.image-files');
+}
+
 /** The id that tells two roots on one machine apart, and in the run dir whose that is. */
 export function instancePaths(roots: Roots): { instance: string; marker: string } {
   return { instance: join(roots.root, 'instance'), marker: join(roots.runDir, '.instance') };
@@ -112,9 +117,27 @@ export function networkPaths(
   };
 }
 
-export function imagePaths(roots: Roots, name: string): { dir: string; json: string; rootfs: string } {
-  const dir = join(roots.root, 'images', name);
-  return { dir, json: join(dir, 'image.json'), rootfs: join(dir, 'rootfs') };
+/** An OCI image layout, and beside it the layers as directories. */
+export function imagePaths(roots: Roots): {
+  dir: string;
+  marker: string;
+  index: string;
+  blobs: string;
+  layers: string;
+} {
+  const dir = join(roots.root, 'images');
+  return {
+    dir,
+    marker: join(dir, 'oci-layout'),
+    index: join(dir, 'index.json'),
+    blobs: join(dir, 'blobs', 'sha256'),
+    layers: join(dir, 'layers'),
+  };
+}
+
+/** What is renamed into there is to be removed. */
+export function trashPath(roots: Roots, name: string): string {
+  return join(roots.root, '.trash', name);
 }
 
 export function volumesDir(roots: Roots): string {

@@ -40,7 +40,8 @@ export function ensureState(roots: Roots): string {
   const known = readInstance(roots);
   if (known !== undefined && readId(paths.marker) === known) return known;
   attempt(`use state folder ${roots.root}`, roots.root, '--root DIR or MINICT_ROOT names another folder', () => {
-    for (const dir of ['', 'containers', 'images', 'networks', 'volumes', '.trash']) {
+    const folders = ['containers', 'images/blobs/sha256', 'images/layers', 'networks', 'volumes', '.trash'];
+    for (const dir of ['', ...folders]) {
       mkdirSync(join(roots.root, dir), { recursive: true, mode: 0o700 });
     }
     if (known === undefined) writeOnce(paths.instance, `${newInstance()}\n`);

@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
-import { hasXattr } from '../host/syscalls.ts';
+import { readXattr } from '../host/syscalls.ts';
 import type { Mounted } from '../spec/place.ts';
 
 const MAX_LINKS = 40;
@@ -20,7 +20,7 @@ interface Found {
 
 /** A directory that hides those below it, as overlayfs marks it. */
 function isOpaque(dir: string): boolean {
-  return hasXattr(dir, 'trusted.overlay.opaque', 'y');
+  return readXattr(dir, 'trusted.overlay.opaque')?.toString() === 'y';
 }
 
 /** A directory is merged with those below it; anything else, whiteouts (0:0 devices) too, hides what is below. */

@@ -1,16 +1,17 @@
 /** Verbs at the same time on the same thing: one of them wins, the others say why not, and nothing is half-made. */
-import { cpSync, existsSync } from 'node:fs';
+import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
+import { imageNames, imageTree } from '../helpers/images.ts';
 
 let host: Host;
 let base: string;
 beforeAll(async () => {
   host = await Host.create();
-  base = join(host.root, 'images/base/rootfs');
   expectCreated(host, 'first');
+  base = imageTree(host, 'base');
 });
 afterAll(() => host.destroy());
 
@@ -45,7 +46,7 @@ test.each(['--rootfs', '--image'])('one directory: in place for one container, a
 test('image rm, and a create from that image', async () => {
   host.run(['tar', '-cf', join(host.dir, 'lab.tar'), '-C', base, '.']);
   for (const _ of ROUNDS) {
-    if (!existsSync(join(host.root, 'images/lab'))) host.minict('image', 'import', join(host.dir, 'lab.tar'), 'lab');
+    if (!imageNames(host).includes('lab')) host.minict('image', 'import', join(host.dir, 'lab.tar'), 'lab');
     const [created, removed] = await atOnce(['create', 'c1', '--image', 'lab'], ['image', 'rm', 'lab']);
     expect([created?.status, removed?.status].sort()).toEqual([0, 125]);
     if (created?.status !== 0) continue;

@@ -49,6 +49,7 @@ test('a disk that was full before the first create', () => {
 test('a disk that gets full: create and import leave nothing, ps, stop and rm work', async () => {
   const { disk, image, minict } = onSmallDisk('fills');
   expect(minict('create', 'c2', '--no-network', '--image', image).status).toBe(0);
+  expect(minict('image', 'import', image, 'tiny').status).toBe(0);
   fill(disk);
   const before = { files: files('/run/fills'), run: files('/run/fills-run'), host: host.snapshot() };
   const full = /no space left on (device|the disk)[^\n]*\nhint: /i;
@@ -65,6 +66,7 @@ test('a disk that gets full: create and import leave nothing, ps, stop and rm wo
 test('a state folder that became read-only', async () => {
   const { disk, image, minict } = onSmallDisk('ro');
   expect(minict('create', 'c2', '--no-network', '--image', image).status).toBe(0);
+  expect(minict('image', 'import', image, 'tiny').status).toBe(0);
   host.run(['mount', '-o', 'remount,ro', disk]);
   const before = { host: host.snapshot(), run: files('/run/ro-run') };
   const readOnly = /cannot [^\n]+: .*read-only file system.*\nhint: /i;
@@ -184,7 +186,7 @@ test.each<[string, string[][]]>([
     ],
   ],
   [
-    'images/base/image.json',
+    'images/index.json',
     [
       ['create', 'c2'],
       ['image', 'ls', '-q'],

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
 import { Host } from '../helpers/host.ts';
+import { storeFiles } from '../helpers/images.ts';
 import { archive, type Member, member, pax } from '../helpers/tar.ts';
 
 let host: Host;
@@ -15,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => host.destroy());
 
-const images = () => (existsSync(join(host.root, 'images')) ? readdirSync(join(host.root, 'images')) : []).sort();
+const images = () => storeFiles(host);
 
 test.each<[string, () => Member[], RegExp]>([
   ['dots', () => [{ name: 'a/../../evil' }], /member a\/\.\.\/\.\.\/evil leads out/],

@@ -1,9 +1,11 @@
 /** How images are used and built: by name, tarball, folder, recipe. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
+import { imageNames, imageTree, storeFiles } from '../helpers/images.ts';
+import { archive } from '../helpers/tar.ts';
 
 let host: Host;
 let dir: string;
@@ -14,40 +16,44 @@ beforeAll(async () => {
 });
 afterAll(() => host.destroy());
 
-const images = () => (existsSync(join(host.root, 'images')) ? readdirSync(join(host.root, 'images')) : []).sort();
+const images = () => storeFiles(host);
 
 describe('--image', () => {
   test('a tarball is imported once under its file name; rm of a used image names its container', () => {
     host.minict('create', 'based');
-    const base = join(host.root, 'images', 'base', 'rootfs');
+    const base = imageTree(host, 'base');
     host.run(['tar', '-cf', join(dir, 'lab.tar'), '-C', base, '.']);
     for (const name of ['one', 'two']) {
       const result = host.run(['sh', '-c', 'cd "$1" && "$2" create "$3" --image ./lab.tar', 'sh', dir, MINICT, name]);
       expect(result).toEqual({ status: 0, stdout: `${name}\n`, stderr: '' });
     }
-    expect(images().filter((name) => name.startsWith('lab'))).toEqual(['lab']);
+    expect(imageNames(host)).toEqual(['base', 'lab']);
     expectRefused(host.minict('image', 'rm', 'lab'), /image lab: used by one, two/);
     expect(host.minict('exec', 'one', 'sh', '-c', 'ping -c1 -W2 two >/dev/null && echo yes').stdout).toBe('yes\n');
     expect(host.minict('rm', '-f', 'one', 'two', 'based').status).toBe(0);
     expect(host.minict('image', 'rm', 'lab').stdout).toBe('lab\n');
-    expect(images()).not.toContain('lab');
+    expect(imageNames(host)).toEqual(['base']);
   });
 
   test('ls names a damaged image, and lists the others', () => {
-    const folder = join(host.root, 'images', 'hurt');
-    mkdirSync(folder);
-    writeFileSync(join(folder, 'image.json'), '{');
+    writeFileSync(join(dir, 'hurt.tar'), archive({ name: 'file', content: 'x' }));
+    expect(host.minict('image', 'import', join(dir, 'hurt.tar'), 'hurt').status).toBe(0);
+    const [{ id }] = JSON.parse(host.minict('image', 'inspect', 'hurt').stdout);
+    const blob = join(host.root, 'images/blobs/sha256', id.slice('sha256:'.length));
+    writeFileSync(blob, readFileSync(blob, 'utf8').replace('layer', 'leyar'));
     const { status, stdout, stderr } = host.minict('image', 'ls', '-q');
     expect({ status, stdout }).toEqual({ status: 125, stdout: 'base\n' });
-    expect(stderr).toContain('cannot read image hurt');
-    host.run(['rm', '-r', folder]);
+    expect(stderr).toContain(`cannot read blob ${id}: its content has another digest`);
+    expectRefused(host.minict('create', 'h', '--image', 'hurt'), /its content has another digest/);
+    writeFileSync(blob, readFileSync(blob, 'utf8').replace('leyar', 'layer'));
+    expect(host.minict('image', 'rm', 'hurt').stdout).toBe('hurt\n');
   });
 
   test('a folder is used in place and stays as it is; base is a recipe, too', () => {
     const recipe = join(process.cwd(), 'images', 'base');
     expect(host.minict('image', 'build', recipe, 'built')).toEqual({ status: 0, stdout: 'built\n', stderr: '' });
     const rootfs = join(dir, 'rootfs');
-    host.run(['cp', '-a', join(host.root, 'images', 'built', 'rootfs'), rootfs]);
+    host.run(['cp', '-a', imageTree(host, 'built'), rootfs]);
     const listing = () => host.run(['find', rootfs, '-printf', '%p %m %s %T@ %C@\n']).stdout;
     const before = listing();
     expect(host.minict('create', 'inplace', '--image', rootfs).stdout).toBe('inplace\n');
@@ -71,8 +77,8 @@ describe('build', () => {
       run: ['cat /srv/deep/page >/copy', 'ls /proc/1/cwd >/seen'],
     });
     expect(host.minict('image', 'build', recipe, 'own')).toEqual({ status: 0, stdout: 'own\n', stderr: '' });
-    expect(readFileSync(join(host.root, 'images', 'own', 'rootfs', 'copy'), 'utf8')).toBe('page\n');
-    expect(readFileSync(join(host.root, 'images', 'own', 'rootfs', 'seen'), 'utf8')).toContain('srv');
+    expect(readFileSync(join(imageTree(host, 'own'), 'copy'), 'utf8')).toBe('page\n');
+    expect(readFileSync(join(imageTree(host, 'own'), 'seen'), 'utf8')).toContain('srv');
     const before = images();
     const refused = (value: unknown, message: RegExp) => {
       write(value);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated, expectRefused } from '../helpers/expect.ts';
 import { Host, type Result } from '../helpers/host.ts';
+import { imageTree } from '../helpers/images.ts';
 
 let host: Host;
 let treasure: string;
@@ -49,13 +50,13 @@ test.each(['private', 'host'])('rm of a container with --mounts %s', (mounts) =>
 
 test('image rm, and the prune after it', () => {
   expectCreated(host, 'c1');
-  host.run(['tar', '-cf', join(host.dir, 'lab.tar'), '-C', join(host.root, 'images/base/rootfs'), '.']);
+  host.run(['tar', '-cf', join(host.dir, 'lab.tar'), '-C', imageTree(host, 'base'), '.']);
   host.minict('image', 'import', join(host.dir, 'lab.tar'), 'lab');
-  const data = join(host.root, 'images/lab/rootfs/data');
+  const data = join(imageTree(host, 'lab'), 'data');
   mountTreasure(data);
   saysSo(host.minict('image', 'rm', 'lab'));
   const trash = join(host.root, '.trash');
-  const target = join(trash, readdirSync(trash)[0] as string, 'rootfs/data');
+  const target = join(trash, readdirSync(trash)[0] as string, 'data');
   expectSpared(target, () => host.minict('system', 'prune'), saysSo);
   expect(readdirSync(trash)).toEqual([]);
   host.minict('rm', 'c1');

@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Host } from '../helpers/host.ts';
+import { imageTree } from '../helpers/images.ts';
 
 let host: Host;
 beforeAll(async () => {
@@ -9,7 +10,7 @@ beforeAll(async () => {
   host.minict('create', 'idle', '--ip', '192.168.0.5');
   host.minict('run', '-d', 'busy', '--no-network', '--', 'sleep', '300');
   host.minict('run', 'over', '--no-network', '--', 'sh', '-c', 'exit 3');
-  host.run(['cp', '-a', join(host.root, 'images/base/rootfs'), join(host.dir, 'tree')]);
+  host.run(['cp', '-a', imageTree(host, 'base'), join(host.dir, 'tree')]);
   host.minict('run', '-d', 'off', '--no-network', '--rootfs', join(host.dir, 'tree'), '--', 'sleep', '300');
   host.minict('stop', 'off');
 });
@@ -77,7 +78,8 @@ test('inspect is an array of all that is known, and its paths are the kernel’s
     hostname: 'idle',
     createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
     image: 'base',
-    lower: join(host.root, 'images/base/rootfs'),
+    imageId: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
+    lower: [imageTree(host, 'base')],
     mounts: 'private',
     nic: {
       network: 'minict0',

@@ -13,6 +13,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { expectCreated, expectRefused, expectRefusedThere } from '../helpers/expect.ts';
 import { Host } from '../helpers/host.ts';
+import { imageTree } from '../helpers/images.ts';
 
 type Propagation = 'private' | 'shared';
 let hosts: Record<Propagation, Host>;
@@ -41,7 +42,7 @@ afterAll(async () => {
 /** A copy of the image `base`. */
 function tree(name: string): string {
   const path = join(dir, name);
-  expect(host.run(['cp', '-a', join(host.root, 'images/base/rootfs'), path]).status).toBe(0);
+  expect(host.run(['cp', '-a', imageTree(host, 'base'), path]).status).toBe(0);
   return path;
 }
 
@@ -196,10 +197,10 @@ test('directories that are the host’s, minict’s or another container’s are
   await refused(['--rootfs', '/'], /the host's own root\nhint: /);
   await refused(['--image', dirname(host.root)], /image \/\S+: minict's state folder .* is in it\nhint: .*--root/);
   await refused(['--rootfs', '/srv/../proc'], /its \/proc is no directory/);
-  for (const own of ['images/base/rootfs', 'containers', 'containers/first/rootfs', 'networks', '']) {
+  for (const own of ['images/layers', 'containers', 'containers/first/rootfs', 'networks', '']) {
     await refused(['--rootfs', join(host.root, own)], /it is in minict's state folder\nhint: /);
   }
-  await refused(['--image', join(host.root, 'images/base/rootfs')], /it is in minict's state folder/);
+  await refused(['--image', imageTree(host, 'base')], /it is in minict's state folder/);
   expectCreated(host, 'c1', '--rootfs', rootfs);
   await refused(['--rootfs', rootfs], /container c1 has it\nhint: /);
   await refused(['--image', rootfs], /container c1 has it/);

@@ -3,6 +3,7 @@ import { cpSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { Host } from './host.ts';
+import { imageTree } from './images.ts';
 
 /** Stands for a folder with a root file system that is written in place. */
 const TREE = 'TREE';
@@ -107,7 +108,7 @@ export const SHARED_VERBS: readonly Verb[] = [
 export function wordsFor(host: Host, words: readonly string[]): string[] {
   const tree = join(host.dir, TREE);
   if (words.includes(TREE) && !existsSync(tree)) {
-    cpSync(join(host.root, 'images/base/rootfs'), tree, { recursive: true, verbatimSymlinks: true });
+    cpSync(imageTree(host, 'base'), tree, { recursive: true, verbatimSymlinks: true });
   }
   return words.map((word) => (word === TREE ? tree : word));
 }

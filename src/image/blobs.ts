@@ -1,0 +1,78 @@
+/** Blobs of the image store: files named by the sha256 digest of their content. */
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { StateError } from '../errors.ts';
+import { imagePaths, type Roots } from '../state/paths.ts';
+import type { Descriptor } from './oci.ts';
+import type { Staging } from './staging.ts';
+
+export function blobPath(roots: Roots, digest: string): string {
+  return join(imagePaths(roots).blobs, digest.slice('sha256:'.length));
+}
+
+export function digestOf(content: string | Buffer): string {
+  return `sha256:${new Bun.CryptoHasher('sha256').update(content).digest('hex')}`;
+}
+
+/** Text of a small blob. Throws StateError where it is not there, or not what its name says. */
+export function readBlob(roots: Roots, digest: string): string {
+  let content: Buffer;
+  try {
+    content = readFileSync(blobPath(roots, digest));
+  } catch (error) {
+    throw new StateError(`cannot read blob ${digest}: ${(error as Error).message}`, {
+      hint: 'pull or import it again',
+    });
+  }
+  if (digestOf(content) !== digest) {
+    throw new StateError(`cannot read blob ${digest}: its content has another digest`, {
+      hint: 'pull or import it again',
+    });
+  }
+  return content.toString('utf8');
+}
+
+let blobsWritten = 0;
+
+/** A blob that is being written, piece by piece. */
+export class BlobWriter {
+  private readonly roots: Roots;
+  readonly path: string;
+  private readonly fd: number;
+  private readonly hasher = new Bun.CryptoHasher('sha256');
+  private size = 0;
+
+  constructor({ roots, dir }: Staging) {
+    this.roots = roots;
+    blobsWritten += 1;
+    this.path = join(dir, `blob-${blobsWritten}`);
+    this.fd = openSync(this.path, 'wx', 0o600);
+  }
+
+  write(piece: Buffer): void {
+    this.hasher.update(piece);
+    this.size += piece.length;
+    for (let at = 0; at < piece.length; ) at += writeSync(this.fd, piece, at);
+  }
+
+  /** Onto the disk: for the small ones that all depends on; a layer's content is checked when it is read. */
+  sync(): void {
+    fsyncSync(this.fd);
+  }
+
+  /** Puts it into its place; one that is there already is as good. */
+  publish(mediaType: string): Descriptor {
+    closeSync(this.fd);
+    const digest = `sha256:${this.hasher.digest('hex')}`;
+    const place = blobPath(this.roots, digest);
+    if (!existsSync(place)) renameSync(this.path, place);
+    return { mediaType, digest, size: this.size };
+  }
+}
+
+export function writeBlob(staging: Staging, mediaType: string, content: string): Descriptor {
+  const writer = new BlobWriter(staging);
+  writer.write(Buffer.from(content));
+  writer.sync();
+  return writer.publish(mediaType);
+}

@@ -1,0 +1,52 @@
+/** Removes blobs and layers that no image has any more. */
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { tryLockImageFiles } from '../state/locks.ts';
+import { imagePaths, type Roots } from '../state/paths.ts';
+import { moveToTrash, removeTree } from '../state/trash.ts';
+import { blobPath } from './blobs.ts';
+import { readCatalog, readDocuments } from './catalog.ts';
+import { layerDir, layerDirs } from './layers.ts';
+
+/** Paths of what images are made of. Throws StateError for a damaged one: then nobody can tell. */
+async function pathsInUse(roots: Roots): Promise<Set<string>> {
+  const paths = new Set<string>();
+  for (const { digest } of await readCatalog(roots)) {
+    const { manifest, config } = readDocuments(roots, digest);
+    for (const blob of [digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)]) {
+      paths.add(blobPath(roots, blob));
+    }
+    for (const diffId of config.rootfs.diff_ids) paths.add(layerDir(roots, diffId));
+  }
+  return paths;
+}
+
+/**
+ * Returns the paths of what it removed, or with `dryRun` would. `layersInUse` are containers' own. While somebody adds
+ * images it does nothing: what is being added looks the same.
+ */
+export async function collectGarbage(
+  roots: Roots,
+  layersInUse: ReadonlySet<string>,
+  dryRun = false,
+): Promise<string[]> {
+  const lock = tryLockImageFiles(roots);
+  if (lock === undefined) return [];
+  try {
+    const { blobs } = imagePaths(roots);
+    const inUse = await pathsInUse(roots);
+    const all = existsSync(blobs) ? readdirSync(blobs).map((name) => join(blobs, name)) : [];
+    const files = all.filter((path) => !inUse.has(path));
+    const trees = layerDirs(roots).filter((path) => !inUse.has(path) && !layersInUse.has(path));
+    if (!dryRun) {
+      for (const path of files) rmSync(path);
+      for (const path of trees) {
+        // Out of sight at once: half a layer must not be taken for a whole one.
+        removeTree(moveToTrash(roots, path, `layer-${basename(path)}`));
+      }
+    }
+    return [...files, ...trees];
+  } finally {
+    lock.release();
+  }
+}

@@ -1,0 +1,94 @@
+/** How an image comes to be: layers and a configuration become its documents, and those get a name. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Roots } from '../state/paths.ts';
+import { BlobWriter, writeBlob } from './blobs.ts';
+import { changeCatalog, nameOf, withName } from './catalog.ts';
+import { adoptLayer } from './layers.ts';
+import { CONFIG, layerType, MANIFEST } from './media-types.ts';
+import type { Config, Descriptor } from './oci.ts';
+import { packedPiecesOf } from './pack.ts';
+import { parseImageName } from './reference.ts';
+import { type Staging, withStaging } from './staging.ts';
+import { requireNewName, taken } from './store.ts';
+
+/** A layer of an image: its blob, and the digest of what is in it. */
+export interface Layer {
+  readonly blob: Descriptor;
+  readonly diffId: string;
+  /** For the history. */
+  readonly createdBy: string;
+}
+
+/** The name of this machine's kind as Go has it, which images use. */
+const ARCHITECTURE = { x64: 'amd64', arm64: 'arm64' }[process.arch as 'x64' | 'arm64'] ?? process.arch;
+
+/** An image of the layers, or of those on top of `base`'s. */
+export function composeImage(
+  staging: Staging,
+  layers: readonly Layer[],
+  settings: Config['config'],
+  base?: { readonly layers: readonly Descriptor[]; readonly config: Config },
+): Descriptor {
+  const created = new Date().toISOString();
+  const config: Config = {
+    architecture: base?.config.architecture ?? ARCHITECTURE,
+    os: 'linux',
+    created,
+    config: settings ?? {},
+    rootfs: {
+      type: 'layers',
+      diff_ids: [...(base?.config.rootfs.diff_ids ?? []), ...layers.map(({ diffId }) => diffId)],
+    },
+    history: [...(base?.config.history ?? []), ...layers.map(({ createdBy }) => ({ created, created_by: createdBy }))],
+  };
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: MANIFEST,
+    config: writeBlob(staging, CONFIG, JSON.stringify(config)),
+    layers: [...(base?.layers ?? []), ...layers.map(({ blob }) => blob)],
+  };
+  return writeBlob(staging, MANIFEST, JSON.stringify(manifest));
+}
+
+/** A layer of a tree that lies in the staging folder; the tree becomes the layer's directory. */
+export async function layerOfTree(staging: Staging, tree: string, createdBy: string, what: string): Promise<Layer> {
+  const writer = new BlobWriter(staging);
+  for await (const piece of packedPiecesOf(tree, what, { lockFd: staging.lockFd })) writer.write(piece);
+  const blob = writer.publish(layerType(undefined));
+  // A plain tar: what is in it is the blob itself.
+  adoptLayer(staging.roots, blob.digest, tree);
+  return { blob, diffId: blob.digest, createdBy };
+}
+
+/** Gives the image a name that is free, or with `move` takes it from another one. Throws ConflictError. */
+export async function nameImage(
+  roots: Roots,
+  name: string,
+  manifest: Descriptor,
+  verb: string,
+  { move = false } = {},
+): Promise<void> {
+  await changeCatalog(roots, (entries) => {
+    if (!move && entries.some((entry) => nameOf(entry) === name)) throw taken(name, verb);
+    return withName(entries, name, manifest);
+  });
+}
+
+/** Makes an image of one layer, a tree that `fill` puts into an empty folder. Throws ConflictError, and what `fill` throws. */
+export async function imageOfTree(
+  roots: Roots,
+  rawName: string,
+  verb: string,
+  fill: (tree: string, lockFd: number) => Promise<void>,
+): Promise<void> {
+  const name = parseImageName(rawName);
+  await requireNewName(roots, name, verb);
+  await withStaging(roots, verb, async (staging) => {
+    const tree = join(staging.dir, 'tree');
+    mkdirSync(tree, { mode: 0o755 });
+    await fill(tree, staging.lockFd);
+    const layer = await layerOfTree(staging, tree, `minict ${verb}`, verb);
+    await nameImage(roots, name, composeImage(staging, [layer], {}), verb);
+  });
+}

@@ -1,0 +1,109 @@
+/** A directory tree as a layer's tar: whiteouts of overlayfs become those of the OCI layer format. */
+import { lstatSync } from 'node:fs';
+import { join } from 'node:path';
+import { firstLine, HostError } from '../errors.ts';
+import { readXattr } from '../host/syscalls.ts';
+
+const BLOCK = 512;
+
+/** What of overlayfs's is in a tree; paths relative to it, as byte strings (latin1). */
+interface Marks {
+  /** Character devices 0:0. */
+  readonly whiteouts: string[];
+  /** Folders that hide what lower layers have in them. */
+  readonly opaque: string[];
+}
+
+/** find(1) tells folders and devices from the rest; names are bytes, which node's readdir makes UTF-8 of. */
+async function findMarks(tree: string, what: string): Promise<Marks> {
+  const find = Bun.spawn(['find', tree, '(', '-type', 'd', '-o', '-type', 'c', ')', '-printf', '%y%P\\0'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, LC_ALL: 'C' },
+  });
+  const [stdout, stderr] = await Promise.all([
+    new Response(find.stdout).arrayBuffer(),
+    new Response(find.stderr).text(),
+  ]);
+  if ((await find.exited) !== 0) throw new HostError(`cannot ${what}: ${firstLine(stderr)}`);
+  const marks: Marks = { whiteouts: [], opaque: [] };
+  for (const entry of Buffer.from(stdout).toString('latin1').split('\0').slice(0, -1)) {
+    const path = entry.slice(1);
+    const bytes = Buffer.concat([Buffer.from(`${tree}/`), Buffer.from(path, 'latin1')]);
+    if (entry[0] === 'c') {
+      if (lstatSync(bytes, { throwIfNoEntry: false })?.rdev === 0) marks.whiteouts.push(path);
+    } else if (readXattr(bytes, 'trusted.overlay.opaque')?.toString() === 'y') marks.opaque.push(path);
+  }
+  return marks;
+}
+
+const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, '0')}\0`;
+
+/** Header of a member without an owner, and its content in whole blocks (pax(1), "ustar Interchange Format"). */
+function member(name: string, flag: string, content: string): Buffer {
+  const header = Buffer.alloc(BLOCK);
+  header.write(name, 0, 100, 'latin1');
+  header.write(octal(0o600, 7) + octal(0, 7) + octal(0, 7) + octal(content.length, 11) + octal(0, 11), 100, 'latin1');
+  header.write(`        ${flag}`, 148, 'latin1');
+  header.write('ustar\x0000', 257, 'latin1');
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.write(`${octal(sum, 6)} `, 148, 'latin1');
+  const blocks = Math.ceil(content.length / BLOCK) * BLOCK;
+  return Buffer.concat([header, Buffer.from(content.padEnd(blocks, '\0'), 'latin1')]);
+}
+
+function emptyFile(path: string): Buffer {
+  const name = `./${path}`;
+  if (name.length <= 100) return member(name, '0', '');
+  const rest = ` path=${name}\n`;
+  let length = rest.length + 1;
+  while (`${length}${rest}`.length !== length) length = `${length}${rest}`.length;
+  return Buffer.concat([member('pax', 'x', `${length}${rest}`), member('long', '0', '')]);
+}
+
+function whiteoutMembers({ whiteouts, opaque }: Marks): Buffer {
+  const named = whiteouts.map((path) => path.replace(/[^/]*$/, '.wh.$&'));
+  return Buffer.concat([...named, ...opaque.map((path) => join(path, '.wh..wh..opq'))].map(emptyFile));
+}
+
+export interface PackOptions {
+  /** Descriptor that keeps others off the tree while tar reads it. */
+  readonly lockFd: number;
+  /** Paths relative to the tree that are left out. */
+  readonly without?: readonly string[];
+}
+
+/** Pieces of the tar. Throws HostError. Sockets are left out, as they always are. */
+export async function* packedPiecesOf(
+  tree: string,
+  what: string,
+  { lockFd, without = [] }: PackOptions,
+): AsyncGenerator<Buffer> {
+  const marks = await findMarks(tree, what);
+  const prologue = whiteoutMembers(marks);
+  if (prologue.length > 0) yield prologue;
+  const excluded = [...marks.whiteouts, ...without].map((path) => `./${path}\0`).join('');
+  const tar = Bun.spawn(
+    [
+      ...['tar', '--create', '--file=-', '--directory', tree, '--numeric-owner', '--format=posix', '--sparse'],
+      ...['--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime', '--acls', '--xattrs'],
+      ...['--xattrs-include=*', '--xattrs-exclude=trusted.overlay.*', '--warning=no-file-ignored'],
+      ...['--null', '--no-wildcards', '--anchored', '--exclude-from=/dev/stdin', '.'],
+    ],
+    {
+      stdio: [Buffer.from(excluded, 'latin1'), 'pipe', 'pipe', lockFd],
+      env: { ...process.env, LC_ALL: 'C' },
+    },
+  );
+  const complaints = new Response(tar.stderr as unknown as ReadableStream).text();
+  try {
+    for await (const piece of tar.stdout as unknown as AsyncIterable<Uint8Array>) {
+      yield Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
+    }
+    if ((await tar.exited) !== 0) {
+      throw new HostError(`cannot ${what}: ${firstLine(await complaints).replace('tar: ', '') || 'tar failed'}`);
+    }
+  } finally {
+    tar.kill('SIGKILL');
+    await tar.exited;
+  }
+}

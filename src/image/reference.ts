@@ -1,0 +1,27 @@
+/** What images are called: `name[:tag]`, and by the digest of their manifest. Pure. */
+import { InvalidInputError } from '../errors.ts';
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$/;
+
+const DEFAULT_TAG = ':latest';
+
+/** In full, `web:latest` for `web`. Throws InvalidInputError. */
+export function parseImageName(text: string): string {
+  if (!NAME.test(text)) {
+    throw new InvalidInputError(`cannot use image name ${JSON.stringify(text)}: not a valid name`, {
+      hint: 'for example web:1',
+    });
+  }
+  return text.includes(':') ? text : `${text}${DEFAULT_TAG}`;
+}
+
+/** As it is shown: without the tag that goes without saying. */
+export function shownName(name: string): string {
+  return name.endsWith(DEFAULT_TAG) ? name.slice(0, -DEFAULT_TAG.length) : name;
+}
+
+/** A digest or the beginning of one, with or without `sha256:`; undefined where `text` can be none. */
+export function digestPrefix(text: string): string | undefined {
+  const hex = /^(?:sha256:)?([0-9a-f]{6,64})$/.exec(text)?.[1];
+  return hex === undefined ? undefined : `sha256:${hex}`;
+}

@@ -1,0 +1,63 @@
+/** Images and who uses them: what may be removed, and what is left over then. */
+import { ConflictError } from '../errors.ts';
+import { changeCatalog, type Entry, nameOf, readCatalog } from '../image/catalog.ts';
+import { collectGarbage } from '../image/collect.ts';
+import { shownName } from '../image/reference.ts';
+import { getEntry } from '../image/store.ts';
+import type { ContainerSpec } from '../spec/container.ts';
+import { lockImages } from '../state/locks.ts';
+import { getContainer, listContainers } from '../state/store.ts';
+import type { Context } from './context.ts';
+
+/** Throws StateError for a damaged container.json: nobody can tell what it uses. */
+async function allContainers({ roots }: Context): Promise<ContainerSpec[]> {
+  return Promise.all(listContainers(roots).map((name) => getContainer(roots, name)));
+}
+
+function usersOf(entry: Entry, containers: readonly ContainerSpec[]): string[] {
+  return containers.filter(({ imageId }) => imageId === entry.digest).map(({ name }) => name);
+}
+
+/** Takes the name away, and what no other image has. Throws NotFoundError, ConflictError while containers use it. */
+export async function removeImage(context: Context, ref: string): Promise<void> {
+  const { roots } = context;
+  await changeCatalog(roots, async (entries) => {
+    const entry = getEntry(entries, ref, `remove image ${ref}`);
+    const others = entries.filter((other) => other !== entry);
+    const users = usersOf(entry, await allContainers(context));
+    if (users.length > 0 && !others.some(({ digest }) => digest === entry.digest)) {
+      throw new ConflictError(`cannot remove image ${ref}: used by ${users.join(', ')}`, {
+        hint: `minict rm ${users.join(' ')}`,
+      });
+    }
+    return others;
+  });
+  await removeUnused(context);
+}
+
+/** Blobs and layers without an image. Returns their paths. */
+export async function removeUnused(context: Context, dryRun = false): Promise<string[]> {
+  // No create is between its look at an image and its container.json.
+  const lock = lockImages(context.roots, 'exclusive');
+  try {
+    const layers = (await allContainers(context)).flatMap(({ lower }) => lower ?? []);
+    return await collectGarbage(context.roots, new Set(layers), dryRun);
+  } finally {
+    lock.release();
+  }
+}
+
+/** Images without a name, or with `all` every one, that no container uses. Returns their names or digests. */
+export async function pruneImages(context: Context, all: boolean, dryRun: boolean): Promise<string[]> {
+  const containers = await allContainers(context);
+  const isUnused = (entry: Entry) => (all || nameOf(entry) === undefined) && usersOf(entry, containers).length === 0;
+  const unused = (await readCatalog(context.roots)).filter(isUnused);
+  if (!dryRun && unused.length > 0) {
+    await changeCatalog(context.roots, async (entries) => {
+      const now = await allContainers(context);
+      return entries.filter((entry) => !isUnused(entry) || usersOf(entry, now).length > 0);
+    });
+    await removeUnused(context);
+  }
+  return unused.map((entry) => shownName(nameOf(entry) ?? entry.digest));
+}
