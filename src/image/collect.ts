@@ -1,6 +1,6 @@
 /** Removes blobs and layers that no image has any more. */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { tryLockImageFiles } from '../state/locks.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
 import { moveToTrash, removeTree } from '../state/trash.ts';
@@ -40,10 +40,8 @@ export async function collectGarbage(
     const trees = layerDirs(roots).filter((path) => !inUse.has(path) && !layersInUse.has(path));
     if (!dryRun) {
       for (const path of files) rmSync(path);
-      for (const path of trees) {
-        // Out of sight at once: half a layer must not be taken for a whole one.
-        removeTree(moveToTrash(roots, path, `layer-${basename(path)}`));
-      }
+      // Out of sight at once: half a layer must not be taken for a whole one.
+      for (const path of trees) removeTree(moveToTrash(roots, path, 'layer'));
     }
     return [...files, ...trees];
   } finally {

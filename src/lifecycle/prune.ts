@@ -1,6 +1,5 @@
 /** system prune: finds what killed commands left, and only what is minict's own; without containers the network too. */
 import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { isUnused } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
@@ -8,7 +7,17 @@ import { bindId } from '../plan/container.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
 import { isLocked, lockContainer, lockHost, releaseContainer } from '../state/locks.ts';
-import { containerPaths, hostJournalPath, LOCK_PREFIX, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
+import {
+  containerPaths,
+  hostJournalPath,
+  imagePaths,
+  LOCK_PREFIX,
+  MNTNS_DIR,
+  NETNS_DIR,
+  type Roots,
+  UTSNS_DIR,
+  volumesDir,
+} from '../state/paths.ts';
 import { removeStaleFolders } from '../state/staging.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
 import { removeTree, trashedFolders } from '../state/trash.ts';
@@ -36,11 +45,11 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
     }
   };
   for (const name of unfinishedNames(context)) await attempt(() => pruneContainer(context, instance, name, dryRun));
-  const stale = (folder: string) => removeStaleFolders(join(context.roots.root, folder), dryRun);
-  await attempt(async () => stale('images').map((path) => `image folder ${path}`));
+  const stale = (dir: string) => removeStaleFolders(dir, dryRun);
+  await attempt(async () => stale(imagePaths(context.roots).dir).map((path) => `image folder ${path}`));
+  await attempt(async () => stale(volumesDir(context.roots)).map((path) => `volume folder ${path}`));
   await attempt(async () => (await removeUnused(context, dryRun)).map((path) => `image file ${path}`));
-  await attempt(async () => stale('volumes').map((path) => `volume folder ${path}`));
-  await attempt(async () => emptyTrash(context, dryRun));
+  await attempt(async () => emptyTrash(context.roots, dryRun));
   await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
   await attempt(() => pruneHost(context, instance, dryRun));
   return { found, errors };
@@ -71,8 +80,8 @@ async function pruneContainer(context: Context, instance: string, name: string, 
   }
 }
 
-function emptyTrash(context: Context, dryRun: boolean): string[] {
-  const paths = trashedFolders(context.roots);
+function emptyTrash(roots: Roots, dryRun: boolean): string[] {
+  const paths = trashedFolders(roots);
   if (!dryRun) for (const path of paths) removeTree(path);
   return paths.map((path) => `trash ${path}`);
 }

@@ -135,11 +135,6 @@ export function imagePaths(roots: Roots): {
   };
 }
 
-/** What is renamed into there is to be removed. */
-export function trashPath(roots: Roots, name: string): string {
-  return join(roots.root, '.trash', name);
-}
-
 export function volumesDir(roots: Roots): string {
   return join(roots.root, 'volumes');
 }

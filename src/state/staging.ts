@@ -1,6 +1,6 @@
 /**
- * Where what is to be there whole, or not at all, comes into being: a private `.new-ID` beside its place, and a rename. A
- * lock file beside it is held as long as anything writes into it, child processes included, so that what a killed minict left can be told
+ * How a folder comes into being whole: as a private `.new-ID` beside its place, published by one rename. A lock file beside
+ * it is held as long as anything writes into it, child processes included, so that what a killed minict left can be told
  * from what is being made, and reclaimed.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
@@ -26,7 +26,7 @@ export async function inNewFolder<T>(
   const lock = takeLock(lockPath, 'exclusive');
   if (lock === undefined) throw new HostError(`cannot lock ${lockPath}`);
   try {
-    mkdirSync(folder, { mode: 0o700 });
+    mkdirSync(folder, { mode: 0o755 });
     return await use(folder, lock.fd);
   } finally {
     try {

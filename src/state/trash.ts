@@ -1,24 +1,29 @@
 /** How a folder ceases to be: by one rename into `.trash`, from where its files are removed; prune takes what is left there. */
 import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { ConflictError, HostError } from '../errors.ts';
 import { mountsIn } from '../host/facts.ts';
-import { type Roots, trashPath } from './paths.ts';
+import type { Roots } from './paths.ts';
 
+function trashPath(roots: Roots): string {
+  return join(roots.root, '.trash');
+}
+
+/** Several may go in one millisecond. */
 let moved = 0;
 
 /** Returns where it is now, to be removed. */
 export function moveToTrash(roots: Roots, dir: string, kind: string): string {
   moved += 1;
-  const trash = trashPath(roots, `${kind}-${process.pid}-${Date.now()}-${moved}`);
-  mkdirSync(dirname(trash), { recursive: true, mode: 0o700 });
+  const trash = join(trashPath(roots), `${kind}-${process.pid}-${Date.now()}-${moved}`);
+  mkdirSync(trashPath(roots), { recursive: true, mode: 0o700 });
   renameSync(dir, trash);
   return trash;
 }
 
 /** What is in there was renamed into it to be removed. */
 export function trashedFolders(roots: Roots): string[] {
-  const trash = trashPath(roots, '');
+  const trash = trashPath(roots);
   return existsSync(trash) ? readdirSync(trash).map((entry) => join(trash, entry)) : [];
 }
 
