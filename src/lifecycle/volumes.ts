@@ -25,8 +25,6 @@ import {
   publishVolume,
   retireVolume,
   stageVolume,
-  unfillVolume,
-  type Volume,
   volumeNames,
 } from '../storage/volume.ts';
 import { type Context, spawnContext } from './context.ts';
@@ -159,18 +157,19 @@ interface Held {
 async function hold(context: Context, spec: ContainerSpec, staged: readonly Staged[]): Promise<Held | undefined> {
   const { roots } = context;
   const lock = lockVolumes(roots, staged.length > 0 ? 'exclusive' : 'shared');
-  const made: string[] = [];
-  const filled: Volume[] = [];
+  const undos: (() => string)[] = [];
   const undo = () => {
-    const trash = [...made.map((name) => retireVolume(roots, name, [])), ...filled.map((v) => unfillVolume(roots, v))];
-    for (const dir of trash) removeTree(dir);
+    for (const dir of undos.map((back) => back())) removeTree(dir);
   };
   try {
     for (const { name, folder, data } of staged) {
       const volume = await findVolume(roots, name);
       if (volume === undefined) {
-        if (publishVolume(roots, name, folder)) made.push(name);
-      } else if (isEmpty(volume) && (await isUnused(context, name)) && fillVolume(volume, data)) filled.push(volume);
+        if (publishVolume(roots, name, folder)) undos.push(() => retireVolume(roots, name, []));
+      } else if (isEmpty(volume) && (await isUnused(context, name))) {
+        const back = fillVolume(roots, volume, data);
+        if (back !== undefined) undos.push(back);
+      }
     }
     if (namedVolumes(spec).every(({ name }) => existsSync(volumePaths(roots, name).json))) return { lock, undo };
   } catch (error) {

@@ -1,5 +1,5 @@
 /** Named volumes on the disk: a folder with `volume.json` and the files in `data`, published by rename. */
-import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError, NotFoundError, StateError } from '../errors.ts';
 import { readJson, writeJson } from '../state/json-file.ts';
@@ -72,22 +72,22 @@ export function isEmpty({ data }: Pick<Volume, 'data'>): boolean {
   return readdirSync(data).length === 0;
 }
 
-/** Puts the staged files in the place of none; false where there are some by now. */
-export function fillVolume({ data }: Volume, staged: string): boolean {
+/** Puts the staged files in the place of none. Returns how to empty it again; undefined where there are some by now. */
+export function fillVolume(roots: Roots, { data }: Volume, staged: string): (() => string) | undefined {
+  const { mode, uid, gid } = statSync(data);
   try {
     renameSync(staged, data);
-    return true;
   } catch (error) {
-    if (['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
+    if (['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
     throw error;
   }
-}
-
-/** Empties what was just filled; returns the folder that its files are in, to be removed. */
-export function unfillVolume(roots: Roots, { data }: Volume): string {
-  const trash = moveToTrash(roots, data, 'volume');
-  mkdirSync(data, { mode: 0o755 });
-  return trash;
+  return () => {
+    const trash = moveToTrash(roots, data, 'volume');
+    mkdirSync(data);
+    chownSync(data, uid, gid);
+    chmodSync(data, mode & 0o7777);
+    return trash;
+  };
 }
 
 /**
