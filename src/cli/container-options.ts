@@ -44,6 +44,9 @@ export interface ContainerOptions {
   readonly label: readonly string[];
 }
 
+/** What they say of the network. */
+export type NicOptions = Pick<ContainerOptions, 'network' | 'ip' | 'gateway' | 'macAddress' | 'mtu'>;
+
 export function addContainerOptions(command: Command): Command {
   return command
     .option('--image <image>', 'image name, directory or tarball (default: base)')
@@ -124,12 +127,7 @@ export async function specFrom(
   };
 }
 
-export function withNic(
-  spec: ContainerSpec,
-  opts: ContainerOptions,
-  instance: string,
-  lease: Assignment,
-): ContainerSpec {
+export function withNic(spec: ContainerSpec, opts: NicOptions, instance: string, lease: Assignment): ContainerSpec {
   return {
     ...spec,
     nic: {
@@ -183,11 +181,12 @@ export async function makeContainer(
   }
 }
 
-async function createFrom(
+/** The container of a spec without its NIC; the caller holds its lock. Throws; then nothing is left. */
+export async function createFrom(
   context: Context,
   instance: string,
   spec: ContainerSpec,
-  opts: ContainerOptions,
+  opts: NicOptions,
   lockFd: number,
 ): Promise<ContainerSpec> {
   if (!opts.network) {

@@ -1,5 +1,5 @@
 /**
- * The verbs, as a commander program. They load in two chunks behind literal import()s, since each chunk of the executable
+ * The verbs, as a commander program. They load in three chunks behind literal import()s, since each chunk of the executable
  * costs its loader 0.1 ms and more (one chunk a verb, and those they shared: 1.4 ms).
  */
 import { Command, CommanderError } from 'commander';
@@ -16,6 +16,7 @@ interface Verb {
   readonly load: () => Promise<{ define: Define }>;
 }
 
+const files = () => import('./file-verbs.ts');
 const lifecycle = () => import('./lifecycle-verbs.ts');
 const others = () => import('./other-verbs.ts');
 
@@ -34,8 +35,15 @@ const VERBS: Readonly<Record<string, Verb>> = {
   inspect: { summary: 'all that is known of a container, as JSON', load: async () => (await others()).inspect },
   logs: { summary: "output of a container's main command", load: async () => (await others()).logs },
   wait: { summary: 'wait for the main command and print its exit status', load: async () => (await others()).wait },
-  image: { summary: 'images: import, build, ls, rm', load: async () => (await others()).image },
   volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: async () => (await others()).volume },
+  commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
+  snapshot: {
+    summary: "a container's files at some time: create, ls, rollback, rm",
+    load: async () => (await files()).snapshot,
+  },
+  clone: { summary: 'another container with the same files and settings', load: async () => (await files()).clone },
+  rebase: { summary: 'another image under a container', load: async () => (await files()).rebase },
+  image: { summary: 'images: import, build, pull, push, ls, rm, …', load: async () => (await others()).image },
   system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
 };
 

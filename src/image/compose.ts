@@ -7,7 +7,7 @@ import { changeCatalog, nameOf, withName } from './catalog.ts';
 import { adoptLayer } from './layers.ts';
 import { CONFIG, layerType, MANIFEST } from './media-types.ts';
 import type { Config, Descriptor } from './oci.ts';
-import { packedPiecesOf } from './pack.ts';
+import { type PackOptions, packedPiecesOf } from './pack.ts';
 import { parseImageName } from './reference.ts';
 import { type Staging, withStaging } from './staging.ts';
 import { requireNewName, taken } from './store.ts';
@@ -51,14 +51,27 @@ export function composeImage(
   return writeBlob(staging, MANIFEST, JSON.stringify(manifest));
 }
 
-/** A layer of a tree that lies in the staging folder; the tree becomes the layer's directory. */
-export async function layerOfTree(staging: Staging, tree: string, createdBy: string, what: string): Promise<Layer> {
+/** A layer with what is in a tree, which stays as it is. `what` is for messages. Throws HostError. */
+export async function packLayer(
+  staging: Staging,
+  tree: string,
+  createdBy: string,
+  what: string,
+  options: Omit<PackOptions, 'lockFd'> = {},
+): Promise<Layer> {
   const writer = new BlobWriter(staging);
-  for await (const piece of packedPiecesOf(tree, what, { lockFd: staging.lockFd })) writer.write(piece);
+  const pieces = packedPiecesOf(tree, what, { ...options, lockFd: staging.lockFd });
+  for await (const piece of pieces) writer.write(piece);
   const blob = writer.publish(layerType(undefined));
   // A plain tar: what is in it is the blob itself.
-  adoptLayer(staging.roots, blob.digest, tree);
   return { blob, diffId: blob.digest, createdBy };
+}
+
+/** A layer of a tree that lies in the staging folder; the tree becomes the layer's directory. */
+export async function layerOfTree(staging: Staging, tree: string, createdBy: string, what: string): Promise<Layer> {
+  const layer = await packLayer(staging, tree, createdBy, what);
+  adoptLayer(staging.roots, layer.diffId, tree);
+  return layer;
 }
 
 /** Gives the image a name that is free, or with `move` takes it from another one. Throws ConflictError. */

@@ -6,13 +6,14 @@ import { statUserPath } from '../host/user-path.ts';
 import type { Roots } from '../state/paths.ts';
 import { BlobWriter } from './blobs.ts';
 import { composeImage, type Layer, nameImage } from './compose.ts';
-import { adoptLayer, unpackBlob } from './layers.ts';
+import { adoptLayer } from './layers.ts';
 import { layerType } from './media-types.ts';
 import { packedPiecesOf } from './pack.ts';
 import { parseImageName } from './reference.ts';
 import { type Staging, withStaging } from './staging.ts';
 import { requireNewName } from './store.ts';
 import { compressionOf, inflatedPiecesOf, piecesOf, unpackPieces } from './unpack.ts';
+import { unpackBlob } from './unpack-layer.ts';
 
 /** Stands for standard input. */
 const STDIN = '-';

@@ -1,5 +1,5 @@
 /** Images as containers use them: found by name, by digest or as a directory. */
-import { readdirSync, realpathSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import { basename } from 'node:path';
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
@@ -80,8 +80,12 @@ export interface ImageToMake {
  * name), without one an image's name or digest. `base` is made at first use.
  */
 export async function resolveImage(roots: Roots, ref: string): Promise<Image> {
-  const image = await lookUpImage(roots, ref);
-  return 'make' in image ? image.make() : image;
+  const found = await lookUpImage(roots, ref);
+  const image = 'make' in found ? await found.make() : found;
+  if (image.id !== undefined && image.layers.some((dir) => !existsSync(dir))) {
+    await (await import('./unpack-layer.ts')).unpackImage(roots, image.name, image.id);
+  }
+  return image;
 }
 
 /** As resolveImage, but makes and writes nothing. */

@@ -9,12 +9,12 @@ import type { Roots } from '../state/paths.ts';
 import { blobPath, digestOf } from './blobs.ts';
 import { readCatalog } from './catalog.ts';
 import { nameImage } from './compose.ts';
-import { ensureLayer } from './layers.ts';
 import { type Descriptor, parseConfig, parseIndex, parseManifest } from './oci.ts';
 import { parseImageName, shownName } from './reference.ts';
 import { fetchImage, sendImage, type TransferOptions } from './skopeo.ts';
 import { type Staging, withStaging } from './staging.ts';
 import { getEntry } from './store.ts';
+import { ensureLayers } from './unpack-layer.ts';
 
 /** `docker://localhost:5000/lab/web:1` → `web:1`. Throws InvalidInputError where no name can be made of it. */
 export function nameFrom(source: string): string {
@@ -38,9 +38,6 @@ function readDocument(roots: Roots, { digest }: Descriptor, what: string): strin
   throw new InvalidInputError(`cannot use ${what}: ${digest} has other content than that`);
 }
 
-/** Layers that are unpacked at a time. */
-const AT_ONCE = 2;
-
 /** Checks and unpacks what is in the layout. Returns its manifest. */
 export async function adoptImage(staging: Staging, layout: string, what: string): Promise<Descriptor> {
   const { roots } = staging;
@@ -49,14 +46,7 @@ export async function adoptImage(staging: Staging, layout: string, what: string)
   const { mediaType, digest, size } = found;
   const manifest = parseManifest(readDocument(roots, found, what), what);
   const config = parseConfig(readDocument(roots, manifest.config, what), manifest, what);
-  const todo = manifest.layers.map((blob, index) => ({ blob, diffId: config.rootfs.diff_ids[index] as string }));
-  const work = async () => {
-    for (let next = todo.shift(); next !== undefined; next = todo.shift()) {
-      await ensureLayer(staging, next.blob, next.diffId);
-    }
-  };
-  const results = await Promise.allSettled(Array.from({ length: AT_ONCE }, work));
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
+  await ensureLayers(staging, manifest.layers, config.rootfs.diff_ids);
   return { mediaType, digest, size };
 }
 

@@ -30,7 +30,7 @@ import { mainProgram, placeOf } from './place.ts';
 import { stepsInEffect } from './remove.ts';
 import { planRepair } from './repair.ts';
 import { cgroupOf, isRunning } from './status.ts';
-import { stepsThatStopUndoes } from './stop.ts';
+import { isDown, stepsThatStopUndoes } from './stop.ts';
 
 /** The id that scripts use; made up where this root has none yet. */
 export function instanceForScripts(context: Context): string {
@@ -141,7 +141,7 @@ export async function stopLines(context: Context, name: string, graceMs: number)
   const instance = instanceForScripts(context);
   const { payload } = cgroupOf(instance, name);
   const state = new Journal(paths.journal).read();
-  if (state === undefined || state.phase === 'stopped') return '';
+  if (state === undefined || isDown(state)) return '';
   const commands = isRunning(instance, name) ? spec.stopCommands : [];
   const stopCommands = commands.map((line) => planShellLine(context, spec, 'stop command', line));
   return (
@@ -165,7 +165,7 @@ export async function unstopLines(context: Context, name: string): Promise<strin
   const spec = await getContainer(context.roots, name);
   const paths = containerPaths(context.roots, name);
   const state = new Journal(paths.journal).read();
-  if (state === undefined || state.phase === 'stopped') return startLines(context, name);
+  if (state === undefined || isDown(state)) return startLines(context, name);
   const mounted = readEnterRecord(paths)?.place.mounted;
   return runLines(stepsThatStopUndoes(state.steps)) + programLines(context, spec, 'detached', mounted);
 }

@@ -1,12 +1,16 @@
 /** Images and who uses them: what may be removed, and what is left over then. */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { ConflictError } from '../errors.ts';
 import { changeCatalog, type Entry, nameOf, readCatalog } from '../image/catalog.ts';
 import { collectGarbage } from '../image/collect.ts';
 import { shownName } from '../image/reference.ts';
 import { getEntry } from '../image/store.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import { type ContainerSpec, imagesOf, layersOf } from '../spec/container.ts';
 import { lockImages } from '../state/locks.ts';
+import { ownLayersPath } from '../state/paths.ts';
 import { getContainer, listContainers } from '../state/store.ts';
+import { moveToTrash, removeTree } from '../state/trash.ts';
 import type { Context } from './context.ts';
 
 /** Throws StateError for a damaged container.json: nobody can tell what it uses. */
@@ -15,7 +19,7 @@ async function allContainers({ roots }: Context): Promise<ContainerSpec[]> {
 }
 
 function usersOf(entry: Entry, containers: readonly ContainerSpec[]): string[] {
-  return containers.filter(({ imageId }) => imageId === entry.digest).map(({ name }) => name);
+  return containers.filter((spec) => imagesOf(spec).includes(entry.digest)).map(({ name }) => name);
 }
 
 /** Takes the name away, and what no other image has. Throws NotFoundError, ConflictError while containers use it. */
@@ -35,13 +39,17 @@ export async function removeImage(context: Context, ref: string): Promise<void> 
   await removeUnused(context);
 }
 
-/** Blobs and layers without an image. Returns their paths. */
+/** Blobs and layers without an image, and containers' own without a container. Returns their paths. */
 export async function removeUnused(context: Context, dryRun = false): Promise<string[]> {
   // No create is between its look at an image and its container.json.
   const lock = lockImages(context.roots, 'exclusive');
   try {
-    const layers = (await allContainers(context)).flatMap(({ lower }) => lower ?? []);
-    return await collectGarbage(context.roots, new Set(layers), dryRun);
+    const inUse = new Set((await allContainers(context)).flatMap(layersOf));
+    const own = ownLayersPath(context.roots);
+    const entries = existsSync(own) ? readdirSync(own).map((name) => join(own, name)) : [];
+    const unused = entries.filter((path) => !inUse.has(path));
+    if (!dryRun) for (const path of unused) removeTree(moveToTrash(context.roots, path, 'layer'));
+    return [...(await collectGarbage(context.roots, inUse, dryRun)), ...unused];
   } finally {
     lock.release();
   }

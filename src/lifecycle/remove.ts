@@ -18,6 +18,7 @@ import type { Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { DEFAULT_NETWORK, leaveNetwork } from './network.ts';
+import { ownLayersOf } from './own-layers.ts';
 import { cgroupOf, isRunning } from './status.ts';
 
 /**
@@ -144,12 +145,14 @@ export async function removeContainers(
   const lockFds = locks.map((lock) => lock.fd);
   try {
     const ceased = new Map<string, Promise<string | undefined>>();
+    let hadOwnLayers = false;
     for (const [index, name] of sorted.entries()) {
       try {
         // What an interrupted rm left is removed by the next one.
         if (await recover(context, instance, name, lockFds[index] as number)) removed.push(name);
         else {
-          await cease(context, instance, name, force);
+          const spec = await cease(context, instance, name, force);
+          hadOwnLayers ||= ownLayersOf(context.roots, spec).length > 0;
           ceased.set(name, endingOf(instance, name));
         }
       } catch (error) {
@@ -166,6 +169,8 @@ export async function removeContainers(
         removed.push(name);
         errors.push(...foreignNamespaces(containerPaths(context.roots, name)));
       }
+      // Others may have them, too.
+      if (hadOwnLayers) await (await import('./images.ts')).removeUnused(context);
     }
   } finally {
     for (const [index, lock] of locks.entries()) releaseContainer(context.roots, sorted[index] as string, lock);
@@ -183,7 +188,7 @@ function foreignNamespaces(paths: ContainerPaths): ConflictError[] {
 }
 
 /** From here on there is no container of that name. */
-async function cease(context: Context, instance: string, name: string, force: boolean): Promise<void> {
+async function cease(context: Context, instance: string, name: string, force: boolean): Promise<ContainerSpec> {
   const spec = await getContainer(context.roots, name);
   if (force) await mendJournal(context, instance, spec);
   else {
@@ -191,6 +196,7 @@ async function cease(context: Context, instance: string, name: string, force: bo
     refuseRunning(instance, spec);
   }
   unlinkSync(containerPaths(context.roots, name).json);
+  return spec;
 }
 
 /** Its processes get their KILL at once; why they did not end, if so, comes later. */

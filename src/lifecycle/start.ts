@@ -10,6 +10,7 @@ import { getContainer } from '../state/store.ts';
 import type { Context } from './context.ts';
 import { type Attachment, startMain } from './main-command.ts';
 import { repairNetwork } from './network.ts';
+import { settle } from './own-layers.ts';
 import { recover } from './remove.ts';
 import { repair } from './repair.ts';
 import { runServices } from './services.ts';
@@ -18,6 +19,8 @@ import { isRunning } from './status.ts';
 export interface StartOptions {
   /** It was made a moment ago, and needs no look at what is missing. */
   readonly fresh?: boolean;
+  /** It is brought up, and no program started. */
+  readonly idle?: boolean;
   /** The caller stays with the main command. */
   readonly attachment?: Attachment;
 }
@@ -27,19 +30,20 @@ export async function startContainer(
   context: Context,
   instance: string,
   name: string,
-  { fresh, attachment }: StartOptions = {},
+  { fresh, idle, attachment }: StartOptions = {},
 ): Promise<(() => Promise<number>) | undefined> {
   if (!fresh) requireTools();
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     await recover(context, instance, name, lock.fd);
-    const spec = await getContainer(context.roots, name);
+    const spec = settle(context, await getContainer(context.roots, name));
     const journal = new Journal(containerPaths(context.roots, name).journal);
     const before = journal.read();
     if (!fresh) {
       const network = spec.nic && (await repairNetwork(context, instance, spec.nic.network));
       await repair(context, instance, spec, network, journal, lock.fd);
     }
+    if (idle) return undefined;
     if (before?.phase === 'started' && isRunning(instance, name)) {
       // A repair has made it `up`.
       journal.phase('started');

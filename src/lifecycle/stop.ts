@@ -28,6 +28,11 @@ export function stepsThatStopUndoes(steps: readonly Step[]): Step[] {
   return steps.filter(({ part }) => part === 'mounts' || part === 'cgroup' || part === 'port');
 }
 
+/** Whether a stop has come to its end, and no start has begun since. */
+export function isDown({ phase, interrupted }: JournalState): boolean {
+  return phase === 'stopped' && interrupted.size === 0;
+}
+
 /** TERM, or what the container has instead, and CONT, up to `graceMs` without a lock, then KILL. */
 export async function stopContainer(context: Context, instance: string, name: string, graceMs: number): Promise<void> {
   requireTools();
@@ -47,7 +52,7 @@ export async function stopContainer(context: Context, instance: string, name: st
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     const state = journal.read();
-    if (state === undefined || state.phase === 'stopped') return;
+    if (state === undefined || isDown(state)) return;
     removeEnterRecord(paths);
     await undoParts(context, name, state, stepsThatStopUndoes(state.steps), journal, lock.fd);
     journal.phase('stopped');

@@ -5,6 +5,19 @@ import type { container } from './schema.ts';
 export type ContainerSpec = z.infer<typeof container>;
 export type NicSpec = NonNullable<ContainerSpec['nic']>;
 
+export type Snapshot = NonNullable<ContainerSpec['snapshots']>[number];
+
+/** Directories of all layers that its files, now and at its snapshots, are made of. */
+export function layersOf({ lower = [], snapshots = [], pending }: ContainerSpec): string[] {
+  const coming = pending === undefined || pending.kind === 'discard' ? [] : [pending.layer];
+  return [...lower, ...snapshots.flatMap((snapshot) => snapshot.lower), ...coming];
+}
+
+/** Digests of all images that those are of. */
+export function imagesOf({ imageId, snapshots = [] }: ContainerSpec): string[] {
+  return [imageId, ...snapshots.map((snapshot) => snapshot.imageId)].filter((id) => id !== undefined);
+}
+
 /** The root file system's directory as exec, chroot and the mounts see it: what is in place is read-only elsewhere. */
 export function rootfsOf({ inPlace, readOnly }: ContainerSpec, mountTarget: string): string {
   return inPlace === undefined || readOnly ? mountTarget : inPlace;

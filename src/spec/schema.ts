@@ -3,6 +3,15 @@ import * as z from 'zod/mini';
 
 const where = { target: z.string(), readOnly: z.optional(z.boolean()) };
 
+/** A container's files at some time: the layers that they are, the top one first, and the image that they came from. */
+const snapshot = z.object({
+  name: z.string(),
+  createdAt: z.string(),
+  image: z.optional(z.string()),
+  imageId: z.optional(z.string()),
+  lower: z.array(z.string()).check(z.minLength(1)),
+});
+
 /** container.json: all of a container that outlasts a reboot. */
 export const container = z.object({
   version: z.literal(1),
@@ -54,6 +63,17 @@ export const container = z.object({
   labels: z.optional(z.record(z.string(), z.string())),
   /** `80/tcp`: what the image says it listens on. */
   exposedPorts: z.optional(z.array(z.string())),
+  snapshots: z.optional(z.array(snapshot)),
+  /**
+   * What is being done with its upper directory: it becomes a layer by a rename, is copied to one, or is given up. Written
+   * before and gone after, so that a killed minict's work can be finished or taken back.
+   */
+  pending: z.optional(
+    z.union([
+      z.object({ kind: z.enum(['freeze', 'copy']), layer: z.string() }),
+      z.object({ kind: z.literal('discard') }),
+    ]),
+  ),
 });
 
 /** A network's file: subnet, bridge and who holds which address. */

@@ -48,7 +48,7 @@ export function rootsFrom(options: { root?: string; runDir?: string }, env: Node
 
 /** What minict itself makes in the state folder. */
 export function stateFolders(roots: Roots): string[] {
-  return ['containers', 'images', 'networks', 'volumes', '.trash', 'skeleton'].map((folder) =>
+  return ['containers', 'images', 'layers', 'networks', 'volumes', '.trash', 'skeleton'].map((folder) =>
     join(roots.root, folder),
   );
 }
@@ -143,6 +143,11 @@ export function volumesDir(roots: Roots): string {
 export function volumePaths(roots: Roots, name: string): { dir: string; json: string; data: string } {
   const dir = join(volumesDir(roots), name);
   return { dir, json: join(dir, 'volume.json'), data: join(dir, 'data') };
+}
+
+/** What containers wrote until a snapshot or a clone: layers of their own, which may be several ones'. */
+export function ownLayersPath(roots: Roots): string {
+  return join(roots.root, 'layers');
 }
 
 /** Bottom layer of all overlays: the mount points that an image may lack. */

@@ -40,7 +40,7 @@ export function ensureState(roots: Roots): string {
   const known = readInstance(roots);
   if (known !== undefined && readId(paths.marker) === known) return known;
   attempt(`use state folder ${roots.root}`, roots.root, '--root DIR or MINICT_ROOT names another folder', () => {
-    const folders = ['containers', 'images/blobs/sha256', 'images/layers', 'networks', 'volumes', '.trash'];
+    const folders = ['containers', 'images/blobs/sha256', 'images/layers', 'layers', 'networks', 'volumes', '.trash'];
     for (const dir of ['', ...folders]) {
       mkdirSync(join(roots.root, dir), { recursive: true, mode: 0o700 });
     }
@@ -91,6 +91,11 @@ export async function getContainer(roots: Roots, name: string): Promise<Containe
 /** Writes container.json under another name; what is returned publishes it: the commit point of `create`. */
 export function stageContainer(roots: Roots, spec: ContainerSpec): () => void {
   return stageJson(containerPaths(roots, spec.name).json, spec);
+}
+
+/** Replaces what is known of a container that exists; the caller holds its exclusive lock. */
+export function writeContainer(roots: Roots, spec: ContainerSpec): void {
+  stageContainer(roots, spec)();
 }
 
 /** Names of all folders of containers, half-made ones included, in order. */

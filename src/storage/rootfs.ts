@@ -120,7 +120,8 @@ export function overlayOptions({ lower, upper, work }: Overlay): { options: stri
     ].join(',');
   const options = optionsOf(lower);
   if (Buffer.byteLength(options) <= MAX_OPTIONS_BYTES) return { options };
-  const cwd = dirname(lower[0] as string);
+  const byFolder = [...Map.groupBy(lower, (dir) => dirname(dir))].toSorted(([, a], [, b]) => b.length - a.length);
+  const cwd = byFolder[0]?.[0] as string;
   const short = optionsOf(lower.map((dir) => (dirname(dir) === cwd ? basename(dir) : dir)));
   if (Buffer.byteLength(short) <= MAX_OPTIONS_BYTES) return { options: short, cwd };
   throw new InvalidInputError(`cannot mount ${lower.length} layers: their names do not fit into a page`, {

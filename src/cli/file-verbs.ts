@@ -1,0 +1,5 @@
+/** The verbs of a container's files load as one chunk. */
+export * as clone from './clone.ts';
+export * as commit from './commit.ts';
+export * as rebase from './rebase.ts';
+export * as snapshot from './snapshot.ts';

@@ -1,0 +1,52 @@
+/** rebase: another image under a container. The files of before stay as a snapshot. */
+import type { ContainerSpec } from '../spec/container.ts';
+import { getContainer } from '../state/store.ts';
+import type { Context } from './context.ts';
+import { freezeUpper, ownLayersOf, replaceFiles, requireLayers } from './own-layers.ts';
+import { lockRoot, resolveRoot } from './root.ts';
+import { snapshotOf } from './snapshots.ts';
+import { whileDown } from './while-down.ts';
+
+/** Free, and telling when: `before-rebase`, `before-rebase-2`, … */
+function snapshotName({ snapshots = [] }: ContainerSpec): string {
+  const taken = new Set(snapshots.map(({ name }) => name));
+  let name = 'before-rebase';
+  for (let number = 2; taken.has(name); number += 1) name = `before-rebase-${number}`;
+  return name;
+}
+
+export interface RebaseOptions {
+  readonly image: string;
+  /** What the container wrote lies on top of the new image, too. */
+  readonly keepChanges: boolean;
+  readonly graceMs: number;
+}
+
+/** Returns the name of the snapshot that has the files of before. Settings stay as they are. */
+export async function rebaseContainer(
+  context: Context,
+  instance: string,
+  name: string,
+  { image: ref, keepChanges, graceMs }: RebaseOptions,
+): Promise<string> {
+  requireLayers(await getContainer(context.roots, name), 'rebase');
+  const { source } = await resolveRoot(context, { image: ref });
+  // Nobody removes the image until the container has it.
+  const rootLock = lockRoot(context, source);
+  let snapshot = '';
+  try {
+    await whileDown(context, instance, name, graceMs, (spec) => {
+      snapshot = snapshotName(spec);
+      const kept = freezeUpper(context, spec, (frozen) => ({
+        ...frozen,
+        snapshots: [...(frozen.snapshots ?? []), snapshotOf(spec, snapshot, frozen.lower ?? [])],
+      }));
+      const { imageId: _, ...rest } = kept;
+      const own = keepChanges ? ownLayersOf(context.roots, { ...kept, snapshots: [] }) : [];
+      replaceFiles(context, { ...rest, ...source, lower: [...own, ...(source.lower ?? [])] });
+    });
+  } finally {
+    rootLock.release();
+  }
+  return snapshot;
+}

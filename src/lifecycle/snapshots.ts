@@ -1,0 +1,95 @@
+/** Snapshots of a container's files: made, listed, gone back to, forgotten. */
+import { existsSync } from 'node:fs';
+import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
+import type { ContainerSpec, Snapshot } from '../spec/container.ts';
+import { lockContainer, releaseContainer } from '../state/locks.ts';
+import { containerPaths } from '../state/paths.ts';
+import { getContainer, writeContainer } from '../state/store.ts';
+import type { Context } from './context.ts';
+import { removeUnused } from './images.ts';
+import { copyUpper, freezeUpper, replaceFiles, requireLayers, settle } from './own-layers.ts';
+import { whileDown } from './while-down.ts';
+
+/** Throws InvalidInputError. */
+export function parseSnapshotName(text: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(text)) return text;
+  throw new InvalidInputError(`cannot use snapshot name ${JSON.stringify(text)}: not a valid name`, {
+    hint: 'letters, digits, _ . - and first a letter or digit',
+  });
+}
+
+/** Throws NotFoundError. */
+export function getSnapshot({ name, snapshots = [] }: ContainerSpec, snapshot: string): Snapshot {
+  const found = snapshots.find((other) => other.name === snapshot);
+  if (found !== undefined) return found;
+  throw new NotFoundError(`cannot find snapshot ${snapshot} of ${name}: no such snapshot`, {
+    hint: `minict snapshot ls ${name}`,
+  });
+}
+
+/** Of the files as they are made of `lower`. */
+export function snapshotOf({ image, imageId }: ContainerSpec, name: string, lower: readonly string[]): Snapshot {
+  return {
+    name,
+    createdAt: new Date().toISOString(),
+    ...(image === undefined ? {} : { image }),
+    ...(imageId === undefined ? {} : { imageId }),
+    lower: [...lower],
+  };
+}
+
+/** Constant time for a stopped container; of one that is up, the files are copied. Throws ConflictError, HostError. */
+export async function createSnapshot(context: Context, instance: string, name: string, snapshot: string) {
+  const lock = lockContainer(context.roots, name, 'exclusive');
+  try {
+    const spec = settle(context, await getContainer(context.roots, name));
+    requireLayers(spec, 'make a snapshot of');
+    if (spec.snapshots?.some((other) => other.name === snapshot)) {
+      throw new ConflictError(`cannot make snapshot ${snapshot} of ${name}: there is one of that name`, {
+        hint: `minict snapshot rm ${name} ${snapshot}`,
+      });
+    }
+    const added = (lower: readonly string[]) => [...(spec.snapshots ?? []), snapshotOf(spec, snapshot, lower)];
+    if (existsSync(containerPaths(context.roots, name).enter)) {
+      await copyUpper(context, instance, spec, lock.fd, (lower) => ({ ...spec, snapshots: added(lower) }));
+    } else {
+      freezeUpper(context, spec, (frozen) => ({ ...frozen, snapshots: added(frozen.lower ?? []) }));
+    }
+  } finally {
+    releaseContainer(context.roots, name, lock);
+  }
+}
+
+/** The files become those of the snapshot; all that was written since is gone. */
+export async function rollBack(
+  context: Context,
+  instance: string,
+  name: string,
+  snapshot: string,
+  graceMs: number,
+): Promise<void> {
+  getSnapshot(await getContainer(context.roots, name), snapshot);
+  await whileDown(context, instance, name, graceMs, (spec) => {
+    const { image, imageId, lower } = getSnapshot(spec, snapshot);
+    replaceFiles(context, {
+      ...spec,
+      lower,
+      ...(image === undefined ? {} : { image }),
+      ...(imageId === undefined ? {} : { imageId }),
+    });
+  });
+  await removeUnused(context);
+}
+
+/** Forgets snapshots; layers that nothing has any more go. Throws NotFoundError. */
+export async function removeSnapshot(context: Context, name: string, snapshot: string): Promise<void> {
+  const lock = lockContainer(context.roots, name, 'exclusive');
+  try {
+    const spec = settle(context, await getContainer(context.roots, name));
+    const gone = getSnapshot(spec, snapshot);
+    writeContainer(context.roots, { ...spec, snapshots: spec.snapshots?.filter((other) => other !== gone) });
+  } finally {
+    releaseContainer(context.roots, name, lock);
+  }
+  await removeUnused(context);
+}
