@@ -93,7 +93,7 @@ function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerF
       }),
     ),
     ...newVolumes.flatMap((volume) => planNewVolume(volume, fillFrom(spec, facts.skeleton), chain)),
-    ...planMountPoints(paths.mountPoints, facts.rootfs, chain),
+    ...planMountPoints(paths.mountPoints, paths.hiddenMountPoints, facts.rootfs, chain),
     file('for /etc/hostname', paths.hostname, `${spec.hostname}\n`),
     file("the host's name servers", paths.resolvConf, facts.resolvConf),
     ...(spec.nic === undefined
@@ -142,10 +142,15 @@ function planNics({ nic, name }: ContainerSpec, { bridge, instance }: ContainerF
   return planNic(nic, { container: name, bridge, hostMac, alias: `minict:${instance}:${name}:${nic.name}` });
 }
 
-/** The image's, and below them the mount points that it may lack. */
+/** The image's, and around them the mount points that it may lack. */
 function lowerLayers(image: readonly string[], paths: ContainerPaths, { rootfs, skeleton }: ContainerFacts): string[] {
-  const isWhole = rootfs.absent.files.length === 0 && rootfs.absent.folders.length === 0;
-  return isWhole ? [...image, skeleton] : [...image, paths.mountPoints, skeleton];
+  const { files, folders, hidden } = rootfs.absent;
+  return [
+    ...(hidden.length === 0 ? [] : [paths.hiddenMountPoints]),
+    ...image,
+    ...(files.length === 0 && folders.length === 0 ? [] : [paths.mountPoints]),
+    skeleton,
+  ];
 }
 
 /** What a new volume of the container's is filled from. */

@@ -63,6 +63,8 @@ export interface ContainerPaths {
   readonly rootfs: string;
   /** A layer with the mount points that only this container's image lacks. */
   readonly mountPoints: string;
+  /** The same in front of the image's layers, where one of these hides what is below. */
+  readonly hiddenMountPoints: string;
   /** Folder of the volumes that go with it. */
   readonly volumes: string;
   readonly hosts: string;
@@ -89,6 +91,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     work: join(dir, 'work'),
     rootfs: join(dir, 'rootfs'),
     mountPoints: join(dir, 'mountpoints'),
+    hiddenMountPoints: join(dir, 'mountpoints-front'),
     volumes: join(dir, 'volumes'),
     hosts: join(dir, 'hosts'),
     hostname: join(dir, 'hostname'),

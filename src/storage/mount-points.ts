@@ -47,18 +47,39 @@ export interface MissingMountPoint {
   readonly volume?: { readonly dir: string; readonly path: string };
 }
 
+/** A folder with the attributes that the image's own there has, or the file at its end. */
+export interface HiddenMountPoint {
+  readonly path: string;
+  readonly isFolder: boolean;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
 export interface RootfsFacts {
   /** Minict's own mount points inside the root, symlinks followed; absent where the image leads nowhere. */
   readonly targets: Readonly<Record<string, string>>;
   /** Mount points that are in none of an overlay's layers. */
-  readonly absent: { readonly files: readonly string[]; readonly folders: readonly string[] };
+  readonly absent: {
+    readonly files: readonly string[];
+    readonly folders: readonly string[];
+    /** What a layer of the image has removed or hides: these must be made in front of them, with the folders on the way. */
+    readonly hidden: readonly HiddenMountPoint[];
+  };
   /** In the order of their mounts. */
   readonly volumes: readonly PlacedVolume[];
   readonly missing: readonly MissingMountPoint[];
 }
 
+const OTHER = 'name another place';
+
 /** What is yet to be made for a mount point, or why there can be none. */
-type Need = 'nothing' | 'layer' | MissingMountPoint | { readonly refused: string; readonly hint: string };
+type Need =
+  | 'nothing'
+  | 'layer'
+  | readonly HiddenMountPoint[]
+  | MissingMountPoint
+  | { readonly refused: string; readonly hint: string };
 
 class Placing {
   private readonly root: Root;
@@ -67,7 +88,7 @@ class Placing {
   readonly placed: PlacedVolume[] = [];
   readonly mounted: Mounted[] = [];
   readonly missing: MissingMountPoint[] = [];
-  readonly absent = { files: [] as string[], folders: [] as string[] };
+  readonly absent = { files: [] as string[], folders: [] as string[], hidden: [] as HiddenMountPoint[] };
 
   constructor(root: Root) {
     this.root = root;
@@ -85,12 +106,11 @@ class Placing {
     if (stat !== undefined) {
       if (stat.isDirectory() === isFolder) return 'nothing';
       const [is, mounts] = stat.isDirectory() ? ['a directory', 'a file'] : ['no directory', 'one'];
-      return { refused: `it is ${is} there, and ${mounts} is to be mounted`, hint: 'name another place' };
+      return { refused: `it is ${is} there, and ${mounts} is to be mounted`, hint: OTHER };
     }
     if (inside === undefined) {
       if (this.showsFromBelow(path)) return 'layer';
-      if (this.root.overlay)
-        return { refused: 'a file, or a layer of the image, hides it', hint: 'name another place' };
+      if (this.root.overlay) return this.inFront(path, isFolder) ?? { refused: 'a file is in its way', hint: OTHER };
       return { refused: 'it is not there', hint: `mkdir -p ${this.root.layers[0]}${path}` };
     }
     if (inside.source === undefined) return { target: path, isFolder };
@@ -98,17 +118,37 @@ class Placing {
     const host = `${inside.source}/${rest}`;
     const volume = this.placed.find(({ target }) => target === inside.path)?.volume;
     if (volume?.type !== 'volume') return { refused: `the host has no ${host}`, hint: `mkdir -p ${host}` };
-    if (!showsFromBelow(inside.dirs, rest))
-      return { refused: 'a file of the volume hides it', hint: 'name another place' };
+    if (!showsFromBelow(inside.dirs, rest)) return { refused: 'a file of the volume hides it', hint: OTHER };
     return { target: path, isFolder, volume: { dir: inside.source, path: rest } };
   }
 
+  /** From the root down; undefined where one on the way is no directory, or the container itself has removed it. */
+  private inFront(path: string, isFolder: boolean): HiddenMountPoint[] | undefined {
+    const { layers, image } = this.root;
+    if (!showsFromBelow(layers.slice(0, layers.length - image.length), path)) return undefined;
+    const parts = path.slice(1).split('/');
+    const points: HiddenMountPoint[] = [];
+    for (const index of parts.keys()) {
+      const here = `/${parts.slice(0, index + 1).join('/')}`;
+      const stat = resolveInRoot(this.root.layers, here)?.stat;
+      if (stat !== undefined && !stat.isDirectory()) return undefined;
+      const { mode = 0o755, uid = 0, gid = 0 } = stat ?? {};
+      points.push({ path: here, isFolder: isFolder || here !== path, mode: mode & 0o7777, uid, gid });
+    }
+    return points;
+  }
+
   /** Notes what has to be made. */
-  take(path: string, need: 'nothing' | 'layer' | MissingMountPoint, isFolder: boolean): void {
+  take(path: string, need: Exclude<Need, { refused: string }>, isFolder: boolean): void {
     if (need === 'layer') (isFolder ? this.absent.folders : this.absent.files).push(path);
-    else if (need !== 'nothing') this.missing.push(need);
+    else if (isHidden(need)) {
+      const known = new Set(this.absent.hidden.map((point) => point.path));
+      this.absent.hidden.push(...need.filter((point) => !known.has(point.path)));
+    } else if (need !== 'nothing') this.missing.push(need);
   }
 }
+
+const isHidden = (need: Need): need is readonly HiddenMountPoint[] => Array.isArray(need);
 
 function isRefused(need: Need): need is Extract<Need, { refused: string }> {
   return typeof need === 'object' && 'refused' in need;
@@ -144,7 +184,7 @@ function placeHostFolders(placing: Placing, what: string): void {
 /** Throws InvalidInputError where it cannot be there. */
 function placeVolume(placing: Placing, attachment: Attachment, root: Root): void {
   const { volume, isFolder, source, toMake } = attachment;
-  const refuse = (cause: string, hint = 'name another place') =>
+  const refuse = (cause: string, hint = OTHER) =>
     new InvalidInputError(`cannot mount at ${volume.target} of ${root.what}: ${cause}`, { hint });
   const found = placing.resolve(volume.target);
   if (found === undefined) throw refuse('its symlinks lead in a circle');

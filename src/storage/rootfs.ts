@@ -52,8 +52,9 @@ export function checkOverlay(lowers: readonly string[], dir: string): void {
   }
 }
 
-/** Folders and files of a layer below all others, and in volumes, for mounts where there is nothing yet. */
-export function planMountPoints(layer: string, { absent, missing }: RootfsFacts, chain: string): Step[] {
+/** Folders and files of a layer below all others, of one in front, and in volumes, for mounts where there is nothing yet. */
+export function planMountPoints(layer: string, front: string, facts: RootfsFacts, chain: string): Step[] {
+  const { absent, missing } = facts;
   const files = absent.files.map((path) => join(layer, path));
   const folders = [...absent.folders.map((path) => join(layer, path)), ...files.map((path) => dirname(path))];
   const why = 'a mount point that the image lacks';
@@ -62,6 +63,12 @@ export function planMountPoints(layer: string, { absent, missing }: RootfsFacts,
       (path): Step => ({ id: `folder ${path}`, why, chain, run: { kind: 'mkdir', path, mode: 0o755, parents: true } }),
     ),
     ...files.map((path): Step => ({ id: `file ${path}`, why, chain, run: { kind: 'write', path, content: '' } })),
+    ...absent.hidden.map(({ path, isFolder, mode, uid, gid }): Step => {
+      const at = join(front, path);
+      const folder = ['install', '-d', '-m', mode.toString(8), '-o', String(uid), '-g', String(gid), at];
+      const run: Command = isFolder ? { kind: 'run', argv: folder } : { kind: 'write', path: at, content: '' };
+      return { id: `in front ${path}`, why: 'a mount point that a layer of the image hides', chain, run };
+    }),
     ...missing.flatMap(({ target, isFolder, volume }): Step[] =>
       volume === undefined
         ? []

@@ -19,6 +19,8 @@ export async function findVolume(roots: Roots, name: string): Promise<Volume | u
   const record = await readJson(json, 'volume', name);
   if (record === undefined) return undefined;
   if (!existsSync(data)) {
+    // It was removed meanwhile.
+    if (!existsSync(json)) return undefined;
     throw new StateError(`cannot use volume ${name}: its folder ${data} is gone`, {
       hint: `minict volume rm ${name}; or mkdir ${data}`,
     });
@@ -68,8 +70,14 @@ export function publishVolume(roots: Roots, name: string, folder: string): boole
   }
 }
 
-export function isEmpty({ data }: Pick<Volume, 'data'>): boolean {
-  return readdirSync(data).length === 0;
+/** One that was removed meanwhile is, too. */
+export function isEmpty({ data }: Volume): boolean {
+  try {
+    return readdirSync(data).length === 0;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true;
+    throw error;
+  }
 }
 
 /** Puts the staged files in the place of none. Returns how to empty it again; undefined where there are some by now. */

@@ -1,5 +1,14 @@
 /** -v, --tmpfs: what is refused, and images and volumes that would lead out of the root. Nothing is left of either. */
-import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { expectCreated, expectRefused, expectRefusedThere } from '../helpers/expect.ts';
@@ -51,7 +60,7 @@ describe('refused', () => {
     [['--tmpfs', '/etc/passwd'], /it is no directory there/],
     [['-v', '/:/etc/resolv.conf'], /it is no directory there/],
     [['-v', '/etc/passwd:/srv'], /it is a directory there, and a file is to be mounted/],
-    [['-v', 'data:/etc/passwd/x'], /a file, or a layer of the image, hides it/],
+    [['-v', 'data:/etc/passwd/x'], /a file is in its way/],
     [['-v', '/nowhere/at/all:/srv'], /cannot mount \/nowhere\/at\/all: no such file or directory\nhint: mkdir -p/],
     [['-v', './nowhere:/srv'], /no such file or directory/],
     [['-v', '/srv:/srv:rx'], /not SRC:DST\[:ro\|rw\]\nhint: ro and rw/],
@@ -197,4 +206,29 @@ describe.each(['private', 'host'])("a link of the image's never leads to the hos
     host.minict('rm', 'c1');
     host.minict('volume', 'rm', 'data');
   });
+});
+
+test('a place that a layer of the image removed, or made anew, is there again for the mount alone', () => {
+  expectCreated(host, 'c1');
+  const changes = [
+    'mkdir -p /opt/a/b && chmod 1770 /opt/a && chown 3:4 /opt/a',
+    'rm -r /var && mkdir /var && chmod 711 /var',
+  ];
+  host.minict('exec', 'c1', 'sh', '-c', changes.join('; '));
+  host.minict('snapshot', 'create', 'c1', 'made');
+  host.minict('exec', 'c1', 'sh', '-c', 'rm -r /opt/a/b /srv; rm /etc/hosts');
+  expect(host.minict('commit', 'c1', 'changed').stderr).toBe('');
+  host.minict('rm', 'c1');
+  const mounts = ['-v', 'data:/opt/a/b/c', '-v', `${dir}/file:/var/deep/file`, '--tmpfs', '/srv'];
+  expectCreated(host, 'c1', '--image', 'changed', ...mounts);
+  const script = 'stat -c "%a %u %g" /opt/a /opt/a/b /var; cat /var/deep/file /etc/hostname; ls /opt/a /var';
+  expect(host.minict('exec', 'c1', 'sh', '-c', script).stdout).toBe(
+    '1770 3 4\n755 0 0\n711 0 0\ntheirs\nc1\n/opt/a:\nb\n\n/var:\ndeep\n',
+  );
+  expect(host.minict('exec', 'c1', 'sh', '-c', 'cat /etc/hosts').stdout).toContain('keep');
+  expect(host.minict('restart', 'c1').stderr).toBe('');
+  expect(readdirSync(join(host.root, 'containers/c1/upper'), { recursive: true })).toEqual([]);
+  host.minict('rm', '-f', 'c1');
+  host.minict('image', 'rm', 'changed');
+  host.minict('volume', 'rm', 'data');
 });
