@@ -62,7 +62,6 @@ async function isUnused(context: Context, name: string): Promise<boolean> {
 interface Staged {
   readonly name: string;
   readonly folder: string;
-  readonly data: string;
 }
 
 /** A volume that is to be made, or is empty and to be filled. */
@@ -94,23 +93,25 @@ export async function withVolumes<T>(context: Context, spec: ContainerSpec, acti
   for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
   mkdirSync(volumesDir(context.roots), { recursive: true, mode: 0o700 });
   const from = fillFrom(spec, skeletonPath(context.roots));
-  for (;;) {
-    const wanted = await findWanted(context, spec, from);
-    const held = await stage(context, from, wanted, (staged) => hold(context, spec, staged));
-    // One was removed meanwhile.
-    if (held === undefined) continue;
-    try {
-      return await action();
-    } catch (error) {
-      try {
-        held.undo();
-      } catch {
-        // It is an unused volume, or trash: prune says what is in the way.
-      }
-      throw error;
-    } finally {
-      held.lock.release();
+  let held: Held | undefined;
+  try {
+    while (held === undefined) {
+      // Again where one was removed meanwhile.
+      const wanted = await findWanted(context, spec, from);
+      await stage(context, from, wanted, async (staged) => {
+        held = await hold(context, spec, staged);
+      });
     }
+    return await action();
+  } catch (error) {
+    try {
+      held?.undo();
+    } catch {
+      // It is an unused volume, or trash: prune says what is in the way.
+    }
+    throw error;
+  } finally {
+    held?.lock.release();
   }
 }
 
@@ -128,23 +129,23 @@ async function findWanted(context: Context, spec: ContainerSpec, from: FillFrom)
 }
 
 /** Makes all of them in private folders, then does `use`; what that has not published is removed. */
-async function stage<T>(
+async function stage(
   context: Context,
   from: FillFrom,
   wanted: readonly Wanted[],
-  use: (staged: readonly Staged[]) => Promise<T>,
+  use: (staged: readonly Staged[]) => Promise<void>,
   staged: readonly Staged[] = [],
-): Promise<T> {
+): Promise<void> {
   const [first, ...rest] = wanted;
   if (first === undefined) return use(staged);
   return inNewFolder(volumesDir(context.roots), async (folder, lockFd) => {
-    const data = stageVolume(folder, first.name);
+    const data = stageVolume(folder);
     if (first.fill !== undefined) {
       const argv = fillArgv(from, first.fill, data);
       const { exitCode, stderr } = await runTool(argv, spawnContext(context, lockFd));
       if (exitCode !== 0) throw new HostError(`cannot fill volume ${first.name}: ${firstLine(stderr)}`);
     }
-    return stage(context, from, rest, use, [...staged, { name: first.name, folder, data }]);
+    return stage(context, from, rest, use, [...staged, { name: first.name, folder }]);
   });
 }
 
@@ -162,12 +163,12 @@ async function hold(context: Context, spec: ContainerSpec, staged: readonly Stag
     for (const dir of undos.map((back) => back())) removeTree(dir);
   };
   try {
-    for (const { name, folder, data } of staged) {
+    for (const { name, folder } of staged) {
       const volume = await findVolume(roots, name);
       if (volume === undefined) {
         if (publishVolume(roots, name, folder)) undos.push(() => retireVolume(roots, name, []));
       } else if (isEmpty(volume) && (await isUnused(context, name))) {
-        const back = fillVolume(roots, volume, data);
+        const back = fillVolume(roots, volume, folder);
         if (back !== undefined) undos.push(back);
       }
     }
@@ -187,7 +188,7 @@ export async function createVolume(context: Context, name: string): Promise<void
   if ((await findVolume(context.roots, name)) !== undefined) return;
   mkdirSync(volumesDir(context.roots), { recursive: true, mode: 0o700 });
   await inNewFolder(volumesDir(context.roots), (folder) => {
-    stageVolume(folder, name);
+    stageVolume(folder);
     publishVolume(context.roots, name, folder);
   });
 }

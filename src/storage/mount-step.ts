@@ -52,7 +52,8 @@ export function besideMounts(id: string, why: string, argv: readonly string[], p
  * works on all: a remount for each that can be reached (not where another one is over it), with the flags that it has.
  */
 const REMOUNT_ALL = `
-TOP=$0 awk "$1" /proc/self/mountinfo | while read -r flags point; do
+mounts=$(TOP=$0 awk "$1" /proc/self/mountinfo) || exit 1
+printf "%s\\n" "$mounts" | while read -r flags point; do
   path=$(printf "$point.")
   mount -o "remount,bind,$flags,ro" none "\${path%.}" || exit 1
 done`;

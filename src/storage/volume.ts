@@ -1,5 +1,5 @@
 /** Named volumes on the disk: a folder with `volume.json` and the files in `data`, published by rename. */
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError, NotFoundError, StateError } from '../errors.ts';
 import { readJson, writeJson } from '../state/json-file.ts';
@@ -46,18 +46,18 @@ export function volumeNames(roots: Roots): string[] {
     .sort();
 }
 
-/** What a new volume is made in; `folder` is to be published, or thrown away. Returns where its files go. */
-export function stageVolume(folder: string, name: string): string {
+/** Where in a folder of its own the files of a new volume go. */
+export function stageVolume(folder: string): string {
   const data = join(folder, 'data');
   mkdirSync(data, { mode: 0o755 });
-  writeJson(join(folder, 'volume.json'), { version: 1, name, createdAt: new Date().toISOString() });
   return data;
 }
 
-/** False where another one was quicker. Throws ConflictError where something else is in its place. */
+/** Puts a staged one in its place; false where another one was quicker. Throws ConflictError where something else is there. */
 export function publishVolume(roots: Roots, name: string, folder: string): boolean {
   const { dir, json } = volumePaths(roots, name);
   try {
+    writeJson(join(folder, 'volume.json'), { version: 1, name, createdAt: new Date().toISOString() });
     renameSync(folder, dir);
     return true;
   } catch (error) {
@@ -80,11 +80,12 @@ export function isEmpty({ data }: Volume): boolean {
   }
 }
 
-/** Puts the staged files in the place of none. Returns how to empty it again; undefined where there are some by now. */
-export function fillVolume(roots: Roots, { data }: Volume, staged: string): (() => string) | undefined {
+/** Puts what is staged in the place of none. Returns how to empty it again; undefined where there is something by now. */
+export function fillVolume(roots: Roots, { data }: Volume, folder: string): (() => string) | undefined {
   const { mode, uid, gid } = statSync(data);
   try {
-    renameSync(staged, data);
+    renameSync(join(folder, 'data'), data);
+    rmdirSync(folder);
   } catch (error) {
     if (['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
     throw error;
