@@ -92,7 +92,7 @@ build() {
 
 run_tests() {
   need_busybox
-  need iproute2 util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables
+  need iproute2 util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables skopeo
   build
   # The native config loader writes no temporary file into node_modules.
   as_root "$bun" --bun node_modules/vitest/vitest.mjs run --configLoader native "$@"

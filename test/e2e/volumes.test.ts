@@ -301,6 +301,42 @@ test('inspect has them with their places on the host', () => {
   ]);
 });
 
+test('volumes that an image asks for: filled, its own, and not where the host is or the user mounts something', () => {
+  const [saved, changed] = ['saved.tar', 'changed.tar'].map((name) => join(host.dir, name)) as [string, string];
+  expect(host.minict('image', 'save', 'base', '-o', saved)).toMatchObject({ status: 0, stderr: '' });
+  const change = `
+import io, json, sys, tarfile
+src, out = tarfile.open(sys.argv[1]), tarfile.open(sys.argv[2], 'w')
+manifest = json.load(src.extractfile('manifest.json'))
+for member in src.getmembers():
+    data = src.extractfile(member).read() if member.isfile() else b''
+    if member.name == manifest[0]['Config']:
+        config = json.loads(data)
+        config.setdefault('config', {})['Volumes'] = {'/var/www': {}, '/sys/fs/cgroup': {}, '/data/': {}}
+        data = json.dumps(config).encode()
+    if member.name == 'manifest.json':
+        manifest[0]['RepoTags'] = ['wants:1']
+        data = json.dumps(manifest).encode()
+    member.size = len(data)
+    out.addfile(member, io.BytesIO(data))
+out.close()
+`;
+  expect(host.run(['python3', '-c', change, saved, changed])).toMatchObject({ status: 0 });
+  expect(host.minict('image', 'load', '-i', changed)).toMatchObject({ status: 0, stderr: '' });
+  expectCreated(host, 'c1', '--image', 'wants:1', '-v', 'mine:/data');
+  expect(JSON.parse(host.minict('inspect', 'c1').stdout)[0].volumes).toEqual([
+    { type: 'volume', name: 'mine', target: '/data', source: volume('mine') },
+    { type: 'volume', target: '/var/www', source: join(host.root, 'containers/c1/volumes/1') },
+  ]);
+  expect(sh('c1', 'cat /var/www/index.html; echo new >/var/www/index.html').stdout).toBe('minict\n');
+  expect(host.minict('clone', 'c1', 'c2')).toMatchObject({ status: 0, stderr: '' });
+  sh('c2', 'echo shared >/data/x');
+  expect(sh('c1', 'cat /data/x').stdout).toBe('shared\n');
+  expect(sh('c2', 'cat /var/www/index.html').stdout).toBe('minict\n');
+  host.minict('rm', 'c1', 'c2');
+  host.minict('image', 'rm', 'wants:1');
+});
+
 test('without any, a create runs the very same host commands as before there were volumes', () => {
   const commands = host.minict('--verbose', 'create', 'c1').stderr.match(/^\+ \S+/gm);
   expect(commands?.sort()).toEqual(['+ ip', '+ ip', '+ unshare']);
