@@ -17,10 +17,8 @@ import {
   type ContainerPaths,
   containerPaths,
   hostJournalPath,
-  MNTNS_DIR,
-  NETNS_DIR,
+  NAMESPACE_FOLDERS,
   skeletonPath,
-  UTSNS_DIR,
 } from '../state/paths.ts';
 import { stageContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
@@ -46,7 +44,7 @@ export function refuseForeign(paths: ContainerPaths, name: string): void {
 /** Once a boot: the folders of persisted namespaces; again where another root's prune, or somebody, unmounted them. */
 export async function prepareHost(context: Context): Promise<void> {
   const journal = new Journal(hostJournalPath(context.roots));
-  const isReady = () => journal.salvage()?.phase === 'up' && [NETNS_DIR, UTSNS_DIR, MNTNS_DIR].every(isMountPoint);
+  const isReady = () => journal.salvage()?.phase === 'up' && NAMESPACE_FOLDERS.every(isMountPoint);
   if (isReady()) return;
   const lock = lockHost(context.roots);
   try {

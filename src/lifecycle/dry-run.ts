@@ -17,7 +17,7 @@ import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { type NetworkRecord, readNetwork } from '../state/network.ts';
-import { containerPaths, MNTNS_DIR, NETNS_DIR, networkPaths, skeletonPath, UTSNS_DIR } from '../state/paths.ts';
+import { containerPaths, NAMESPACE_FOLDERS, networkPaths, skeletonPath } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
@@ -46,7 +46,7 @@ async function planSurroundings(context: Context, network: NetworkRecord | undef
   const { root } = context.roots;
   const dirs = [root, join(root, 'containers'), join(root, 'networks')].filter((dir) => !existsSync(dir));
   const mounted = readMountPoints();
-  const ready = [NETNS_DIR, UTSNS_DIR, MNTNS_DIR].every((dir) => mounted.some(({ target }) => target === dir));
+  const ready = NAMESPACE_FOLDERS.every((dir) => mounted.some(({ target }) => target === dir));
   const instance = instanceForScripts(context);
   const bridge = network !== undefined && (await bridgeState(context, instance, network)) === 'missing';
   return [

@@ -185,12 +185,18 @@ async function hold(context: Context, spec: ContainerSpec, staged: readonly Stag
 
 /** One that is there stays as it is. */
 export async function createVolume(context: Context, name: string): Promise<void> {
-  if ((await findVolume(context.roots, name)) !== undefined) return;
-  mkdirSync(volumesDir(context.roots), { recursive: true, mode: 0o700 });
-  await inNewFolder(volumesDir(context.roots), (folder) => {
-    stageVolume(folder);
-    publishVolume(context.roots, name, folder);
-  });
+  // One that a create has made may go again, until it is through.
+  const lock = lockVolumes(context.roots, 'shared');
+  try {
+    if ((await findVolume(context.roots, name)) !== undefined) return;
+    mkdirSync(volumesDir(context.roots), { recursive: true, mode: 0o700 });
+    await inNewFolder(volumesDir(context.roots), (folder) => {
+      stageVolume(folder);
+      publishVolume(context.roots, name, folder);
+    });
+  } finally {
+    lock.release();
+  }
 }
 
 /** No create takes it between the look at who uses it and its end. Throws NotFoundError, ConflictError, HostError. */

@@ -38,6 +38,7 @@ export function instancePaths(roots: Roots): { instance: string; marker: string 
 export const NETNS_DIR = '/run/netns';
 export const UTSNS_DIR = '/run/utsns';
 export const MNTNS_DIR = '/run/mntns';
+export const NAMESPACE_FOLDERS = [NETNS_DIR, UTSNS_DIR, MNTNS_DIR];
 
 export function rootsFrom(options: { root?: string; runDir?: string }, env: NodeJS.ProcessEnv): Roots {
   return {

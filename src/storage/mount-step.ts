@@ -1,5 +1,8 @@
 /** A mount as a step, in the host's table or in a container's own; and what makes all that is mounted in a tree read-only. */
+import { join, relative } from 'node:path';
 import { inMountinfo } from '../spec/octal.ts';
+import { isWithin } from '../spec/root-paths.ts';
+import { NAMESPACE_FOLDERS } from '../state/paths.ts';
 import type { Command, Step } from '../step.ts';
 
 export interface Mount {
@@ -48,24 +51,37 @@ export function besideMounts(id: string, why: string, argv: readonly string[], p
 }
 
 /**
- * mount(8) of util-linux 2.38 makes the top one of a tree read-only; newer ones have `ro=recursive`, on Linux 5.12. This
- * works on all: a remount for each that can be reached (not where another one is over it), with the flags that it has.
+ * For each mount of a tree that can be reached, not where another one is over it: mount(8) of util-linux 2.38 makes the top
+ * one read-only; newer ones have `ro=recursive`, on Linux 5.12. A remount with the flags that it has works on all.
  */
-const REMOUNT_ALL = `
-mounts=$(TOP=$0 awk "$1" /proc/self/mountinfo) || exit 1
+const EACH = `
+program=$1 read_only=$2
+shift 2
+[ $# -eq 0 ] || umount --lazy -- "$@" || exit 1
+mounts=$(TOP=$0 READ_ONLY=$read_only NO_NAMESPACES=$1 awk "$program" /proc/self/mountinfo) || exit 1
 printf "%s\\n" "$mounts" | while read -r flags point; do
   path=$(printf "$point.")
-  mount -o "remount,bind,$flags,ro" none "\${path%.}" || exit 1
+  path=\${path%.}
+  case $flags in
+    "") ;;
+    nsfs) umount --lazy "$path" ;;
+    *) mount -o "remount,bind,$flags,ro" none "$path" ;;
+  esac || exit 1
 done`;
 
-/** As a format of printf(1): mountinfo has octal escapes. */
+/** Points are formats of printf(1): mountinfo has octal escapes. */
 const REACHABLE = `
-{ parent[$1] = $2; point[$1] = $5; flags[$1] = $6 }
+{
+  parent[$1] = $2; point[$1] = $5; flags[$1] = $6
+  for (i = 7; $i != "-"; i++);
+  type[$1] = $(i + 1)
+}
 END {
   for (id in point)
     if ((point[id] == ENVIRON["TOP"] || beneath(id)) && !stacked(id) && !hidden(id)) {
       name = point[id]; gsub("%", "%%", name)
-      print flags[id], name
+      if (type[id] == "nsfs" && ENVIRON["NO_NAMESPACES"]) print "nsfs", name
+      else if (ENVIRON["READ_ONLY"]) print flags[id], name
     }
 }
 function beneath(id) { return index(point[id], ENVIRON["TOP"] "/") == 1 }
@@ -80,7 +96,26 @@ function hidden(id,   other) {
   return hidden(parent[id])
 }`;
 
-export function planReadOnly(id: string, target: string, place: MountPlace): Step {
-  const argv = ['sh', '-c', REMOUNT_ALL, inMountinfo(target), REACHABLE];
-  return besideMounts(`read-only ${id}`, 'read-only, with all that is mounted in it', argv, place);
+export interface TreeMount {
+  /** What it is mounted from, and where. */
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+/**
+ * What a mounted tree of the host's needs beside the mount. A copy of a namespace's file would keep that alive, and its name
+ * from being removed: they are dropped, unless it is their folder that is wanted.
+ */
+export function planTree(id: string, { source, target, readOnly }: TreeMount, place: MountPlace): Step[] {
+  const folders = NAMESPACE_FOLDERS.filter((dir) => dir !== source && isWithin(dir, source));
+  if (!readOnly && folders.length === 0) return [];
+  const why = [
+    ...(readOnly ? ['read-only, with all that is mounted in it'] : []),
+    ...(folders.length > 0 ? ['without the files of namespaces, which it would pin'] : []),
+  ];
+  // Under a shared /run each of their mounts is there twice: in their folder's own, and below it.
+  const copies = folders.map((dir) => join(target, relative(source, dir)));
+  const argv = ['sh', '-c', EACH, inMountinfo(target), REACHABLE, readOnly ? 'yes' : '', ...copies];
+  return [besideMounts(`tree ${id}`, why.join('; '), argv, place)];
 }

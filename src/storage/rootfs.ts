@@ -5,7 +5,7 @@ import { HostError, InvalidInputError } from '../errors.ts';
 import { HOST_FILES, HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import type { Command, Step } from '../step.ts';
 import type { RootfsFacts } from './mount-points.ts';
-import { type Mount, mountStep, planReadOnly, READ_ONLY_TREE, TREE } from './mount-step.ts';
+import { type Mount, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
 import { planFileInTmpfs, planVolumeMount } from './volume-mount.ts';
 
 /** f_type of statfs(2), from linux/magic.h. */
@@ -162,7 +162,7 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
   if (readOnlyTree !== undefined) {
     const bind = { source: readOnlyTree, target: rootfs, fstype: 'none', options: READ_ONLY_TREE, anyTree: true };
     mount('rootfs', 'the directory, read-only', bind);
-    steps.push(planReadOnly('rootfs', rootfs, place));
+    steps.push(...planTree('rootfs', { source: readOnlyTree, target: rootfs, readOnly: true }, place));
   }
   const at = (path: string) => join(rootfs, facts.targets[path] ?? path);
   const bind = (source: string, target: string, options: string) => ({ source, target, fstype: 'none', options });

@@ -2,7 +2,7 @@
 import { dirname, join } from 'node:path';
 import type { Step } from '../step.ts';
 import type { MissingMountPoint, PlacedVolume, RootfsFacts } from './mount-points.ts';
-import { besideMounts, type MountPlace, mountStep, planReadOnly, READ_ONLY_TREE, TREE } from './mount-step.ts';
+import { besideMounts, type MountPlace, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
 
 const WHY = { bind: "the host's own, as -v says", volume: 'a volume', tmpfs: 'files in memory' } as const;
 
@@ -50,10 +50,11 @@ export function planVolumeMount(placed: PlacedVolume, facts: RootfsFacts, rootfs
     },
     place,
   );
-  const isReadOnlyTree = volume.type === 'bind' && isFolder && volume.readOnly;
+  const isTree = volume.type === 'bind' && isFolder;
+  const tree = { source, target: join(rootfs, target), readOnly: volume.type !== 'tmpfs' && volume.readOnly === true };
   return [
     ...planFileInTmpfs(facts, rootfs, target, place),
     step,
-    ...(isReadOnlyTree ? [planReadOnly(volume.target, join(rootfs, target), place)] : []),
+    ...(isTree ? planTree(volume.target, tree, place) : []),
   ];
 }

@@ -100,6 +100,20 @@ describe.each(['private', 'host'])('--mounts %s', (mounts) => {
     }
   });
 
+  test.each(['', ':ro'])('the whole host as a bind%s pins no namespace, and is unmounted whole', async (mode) => {
+    create('-v', `/:/host${mode}`);
+    expect(sh('c1', `cat /host${src}/file`).stdout).toBe('theirs\n');
+    if (mode === ':ro') for (const path of [`/host${src}/x`, '/host/run/x', `/host${host.root}/x`]) erofs(path);
+    expectCreated(host, 'c2');
+    // No process is in it: the kernel lets go of it, and of its interface, once nothing holds its file.
+    const { before, after } = { before: clean.network, after: async () => (await host.settled(clean)).network };
+    host.minict('stop', 'c1');
+    host.minict('start', 'c1');
+    expect(host.minict('rm', 'c2')).toMatchObject({ status: 0, stderr: '' });
+    expect(host.minict('rm', 'c1')).toMatchObject({ status: 0, stderr: '' });
+    expect(await after()).toEqual(before);
+  });
+
   test('a source that is read-only on the host stays so', () => {
     host.run(['mount', '-t', 'tmpfs', '-o', 'ro', 'early', join(src, 'sub')]);
     create('-v', `${src}/sub:/data:rw`);
