@@ -1,5 +1,5 @@
 /** minict inspect: always one JSON array. */
-import { readLinks } from '../host/links.ts';
+import { lookAtLinks } from '../host/links.ts';
 import { sourceOf } from '../lifecycle/attachments.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { cgroupOf, readStatus } from '../lifecycle/status.ts';
@@ -28,7 +28,7 @@ export const define: Define = (command, globals) => {
             ? {}
             : { volumes: spec.volumes.map((volume) => withSource(context, spec, volume)) }),
           address: spec.nic?.address,
-          status: await readStatus(context, instance, spec, await readLinks()),
+          status: await readStatus(context, instance, spec, lookAtLinks()),
           namespaces: { net: paths.netns, uts: paths.utsns, mount: spec.mounts === 'private' ? paths.mntns : null },
           cgroup: cgroupOf(instance, name).payload,
           folder: paths.dir,

@@ -4,44 +4,30 @@
  */
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
-import { readXattr } from '../host/syscalls.ts';
+import { lookUp } from '../host/layered.ts';
 import type { Mounted } from '../spec/place.ts';
 
 const MAX_LINKS = 40;
 
 interface Found {
-  /** Absent where nothing is known of a mount but that it is there. */
+  /** Absent where nothing is there, or nothing is known of a mount but that it is there. */
   readonly stat: Stats | undefined;
   /** The file itself, on the host. */
   readonly file: string | undefined;
-  /** Where its entries are: the directories that are merged in it, the top one first; none unless it is one. */
+  /** Directories whose entries it has, the top one first; none unless it is one. */
   readonly merged: readonly string[];
 }
 
-/** A directory that hides those below it, as overlayfs marks it. */
-function isOpaque(dir: string): boolean {
-  return readXattr(dir, 'trusted.overlay.opaque')?.toString() === 'y';
+/** What is called `part` in a directory, by the directories that this is merged of. */
+function entryOf(dirs: readonly string[], part: string): Found {
+  const { stat, layer, merged } = lookUp(dirs, part);
+  const at = (dir: string) => join(dir, part);
+  return { stat, file: layer === undefined ? undefined : at(layer), merged: merged.map(at) };
 }
 
-/** A directory is merged with those below it; anything else, whiteouts (0:0 devices) too, hides what is below. */
-function lookup(dirs: readonly string[], part: string): Found | undefined {
-  const merged: string[] = [];
-  let top: Stats | undefined;
-  for (const dir of dirs) {
-    const file = join(dir, part);
-    const stat = lstatSync(file, { throwIfNoEntry: false });
-    if (stat === undefined) continue;
-    const above = merged.at(-1);
-    if (above !== undefined && isOpaque(above)) break;
-    if (!stat.isDirectory()) {
-      const whiteout = stat.isCharacterDevice() && stat.rdev === 0;
-      if (top === undefined && !whiteout) return { stat, file, merged };
-      break;
-    }
-    top ??= stat;
-    merged.push(file);
-  }
-  return top && { stat: top, file: merged[0], merged };
+function foundAt({ source, dirs }: Mounted): Found {
+  const stat = source === undefined ? undefined : lstatSync(source, { throwIfNoEntry: false });
+  return { stat, file: source, merged: dirs };
 }
 
 export interface Resolved extends Found {
@@ -58,7 +44,7 @@ export function resolveInRoot(
   mounted: readonly Mounted[] = [],
 ): Resolved | undefined {
   let pending = path.split('/').filter(Boolean);
-  let done: { part: string; found: Found | undefined; inside: Mounted | undefined }[] = [];
+  let done: { part: string; found: Found; inside: Mounted | undefined }[] = [];
   for (let links = 0; pending.length > 0; ) {
     const part = pending.shift() as string;
     if (part === '.') continue;
@@ -73,11 +59,11 @@ export function resolveInRoot(
       continue;
     }
     const above = done.at(-1);
-    const found = lookup(above === undefined ? layers : (above.found?.merged ?? []), part);
-    if (found?.stat?.isSymbolicLink()) {
+    const found = entryOf(above === undefined ? layers : above.found.merged, part);
+    if (found.file !== undefined && found.stat?.isSymbolicLink()) {
       links += 1;
       if (links > MAX_LINKS) return undefined;
-      const target = readlinkSync(found.file as string);
+      const target = readlinkSync(found.file);
       if (target.startsWith('/')) done = [];
       pending = [...target.split('/').filter(Boolean), ...pending];
       continue;
@@ -89,20 +75,15 @@ export function resolveInRoot(
   return { path: `/${done.map((step) => step.part).join('/')}`, stat, file, merged, inside };
 }
 
-function foundAt({ source, dirs }: Mounted): Found {
-  const stat = source === undefined ? undefined : lstatSync(source, { throwIfNoEntry: false });
-  return { stat, file: source, merged: dirs };
-}
-
 /** Whether what another layer, below all of these, has at `path` would show: nothing on the way is in front of it. */
 export function showsFromBelow(layers: readonly string[], path: string): boolean {
+  const parts = path.split('/').filter(Boolean);
   let merged = layers;
-  for (const part of path.split('/').filter(Boolean)) {
-    const files = merged.map((dir) => join(dir, part));
-    const stats = files.map((file) => lstatSync(file, { throwIfNoEntry: false }));
-    if (stats.some((stat) => stat !== undefined && !stat.isDirectory())) return false;
-    merged = files.filter((_, index) => stats[index] !== undefined);
-    if (merged.some(isOpaque)) return false;
+  for (let end = 1; end <= parts.length; end += 1) {
+    const here = parts.slice(0, end).join('/');
+    const found = lookUp(merged, here);
+    if (found.isClosed) return false;
+    merged = found.merged;
   }
   return true;
 }
