@@ -18,8 +18,3 @@ export function parseFilters<Row>(words: readonly string[], known: Filters<Row>)
   const byKey = [...Map.groupBy(filters, ({ of }) => of)];
   return (row) => byKey.every(([of, wanted]) => wanted.some(({ value }) => value === of(row)));
 }
-
-/** Throws InvalidInputError unless it is one of those there are. */
-export function requireFormat(format: string): void {
-  if (!['table', 'json'].includes(format)) throw new InvalidInputError(`cannot use --format ${format}: table or json`);
-}

@@ -4,8 +4,8 @@ import { createVolume, pruneVolumes, removeVolume, volumeUsers } from '../lifecy
 import { parseVolumeName } from '../spec/volume.ts';
 import { ensureState } from '../state/store.ts';
 import { findVolume, getVolume, type Volume, volumeNames } from '../storage/volume.ts';
-import { type Filters, parseFilters, requireFormat } from './filter.ts';
-import { print, table } from './output.ts';
+import { type Filters, parseFilters } from './filter.ts';
+import { print, requireFormat, table } from './output.ts';
 import type { Define } from './program.ts';
 import { repeatable } from './repeatable.ts';
 import { eachName, reportError } from './report.ts';

@@ -9,7 +9,7 @@ import { type Mount, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-s
 import { planFileInTmpfs, planVolumeMount } from './volume-mount.ts';
 
 /** f_type of statfs(2), from linux/magic.h. */
-const OVERLAYFS = 0x794c7630;
+export const OVERLAYFS = 0x794c7630;
 const NFS = 0x6969;
 
 /** A read-only bottom layer with the mount points that an image may lack, so that nothing is written for them. */
@@ -84,11 +84,12 @@ export function planMountPoints(layer: string, front: string, facts: RootfsFacts
   ];
 }
 
-interface Overlay {
+export interface Overlay {
   readonly lower: readonly string[];
-  /** Absent where it is only looked at. */
+  /** Absent to look at the lower ones alone. */
   readonly upper?: string;
-  readonly work?: string;
+  /** Absent to read it only: then the upper is one more of the lower ones, and nothing is written into any. */
+  readonly work?: string | undefined;
 }
 
 export interface RootfsPlan {
@@ -116,11 +117,13 @@ const MAX_OPTIONS_BYTES = 4095;
  * InvalidInputError where even these are too many.
  */
 export function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
+  const lowers = upper !== undefined && work === undefined ? [upper, ...lower] : lower;
   const optionsOf = (shown: (path: string) => string) =>
     [
-      `lowerdir=${lower.map(shown).map(overlayPath).join(':')}`,
-      ...(upper === undefined ? [] : [`upperdir=${overlayPath(shown(upper))}`]),
-      ...(work === undefined ? [] : [`workdir=${overlayPath(shown(work))}`]),
+      `lowerdir=${lowers.map(shown).map(overlayPath).join(':')}`,
+      ...(upper === undefined || work === undefined
+        ? []
+        : [`upperdir=${overlayPath(shown(upper))}`, `workdir=${overlayPath(shown(work))}`]),
       'index=off',
       'metacopy=off',
       'redirect_dir=off',
