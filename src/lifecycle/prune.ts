@@ -17,6 +17,7 @@ import {
   NETNS_DIR,
   type Roots,
   UTSNS_DIR,
+  volumesDir,
 } from '../state/paths.ts';
 import { removeStaleFolders } from '../state/staging.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
@@ -45,10 +46,10 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
     }
   };
   for (const name of unfinishedNames(context)) await attempt(() => pruneContainer(context, instance, name, dryRun));
-  await attempt(async () =>
-    removeStaleFolders(imagePaths(context.roots).dir, dryRun).map((path) => `image folder ${path}`),
-  );
+  const stale = (dir: string) => removeStaleFolders(dir, dryRun);
+  await attempt(async () => stale(imagePaths(context.roots).dir).map((path) => `image folder ${path}`));
   await attempt(async () => removeStaleLocks(context.roots, dryRun).map((path) => `image file ${path}`));
+  await attempt(async () => stale(volumesDir(context.roots)).map((path) => `volume folder ${path}`));
   await attempt(async () => (await removeUnused(context, dryRun)).map((path) => `image file ${path}`));
   await attempt(async () => emptyTrash(context.roots, dryRun));
   await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
