@@ -1,5 +1,5 @@
 /** Where a container's program has to go, its namespaces and its root, and as whom. */
-import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
+import { containerEnv, enterArgv, programEnv, type Run } from '../process/enter.ts';
 import { resolveUser, type User } from '../process/user.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
@@ -23,11 +23,7 @@ export function userInside(wanted: string, layers: readonly string[]): User {
 }
 
 /** The main command: how to get inside and run it, and with which environment. */
-export function mainProgram(
-  spec: ContainerSpec,
-  paths: ContainerPaths,
-  term: string | undefined,
-): { argv: string[]; env: Record<string, string> } {
+export function mainProgram(spec: ContainerSpec, paths: ContainerPaths, term: string | undefined): Run {
   const place = placeOf(spec, paths);
   const env = containerEnv(spec);
   const user = spec.user === undefined ? undefined : userInside(spec.user, place.layers);
