@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
 import { piecesOf, plainPiecesOf } from '../image/unpack.ts';
+import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import { type Entry, fromBytes, pathAt, Tree, toBytes } from '../storage/tree.ts';
 import type { Context } from './context.ts';
 import {
@@ -19,7 +20,7 @@ import {
   type Transfer,
   unpack,
 } from './transfer.ts';
-import { HOST_FOLDERS, isWithin, openView, type View } from './view.ts';
+import { openView, type View } from './view.ts';
 
 /** One of cp's two words. */
 export interface Side {

@@ -144,7 +144,11 @@ function planNics({ nic, name }: ContainerSpec, { bridge, instance }: ContainerF
 }
 
 /** The image's, and around them the mount points that it may lack. */
-function lowerLayers(image: readonly string[], paths: ContainerPaths, { rootfs, skeleton }: ContainerFacts): string[] {
+export function lowerLayers(
+  image: readonly string[],
+  paths: ContainerPaths,
+  { rootfs, skeleton }: Pick<ContainerFacts, 'rootfs' | 'skeleton'>,
+): string[] {
   const { files, folders, hidden } = rootfs.absent;
   return [
     ...(hidden.length === 0 ? [] : [paths.hiddenMountPoints]),
