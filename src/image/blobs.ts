@@ -40,6 +40,10 @@ export function syncFile(path: string): void {
   closeSync(fd);
 }
 
+export function writeAll(fd: number, piece: Buffer): void {
+  for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at);
+}
+
 let blobsWritten = 0;
 
 /** A blob that is being written, piece by piece. */
@@ -60,7 +64,7 @@ export class BlobWriter {
   write(piece: Buffer): void {
     this.hasher.update(piece);
     this.size += piece.length;
-    for (let at = 0; at < piece.length; ) at += writeSync(this.fd, piece, at);
+    writeAll(this.fd, piece);
   }
 
   /** Onto the disk: for the small ones that all depends on; a layer's content is checked when it is read. */

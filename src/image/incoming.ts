@@ -169,8 +169,9 @@ export async function takeLayout(
   const layers = trueLayers(incoming, manifest, what);
   await ensureLayers(staging, layers, config.rootfs.diff_ids, (digest) => incoming.pathOf(digest));
   for (const digest of [top.digest, manifest.config.digest]) syncFile(incoming.pathOf(digest));
-  for (const digest of [...layersOf(documents), manifest.config.digest, top.digest]) incoming.publish(roots, digest);
+  for (const digest of [...layersOf(documents), manifest.config.digest]) incoming.publish(roots, digest);
   if (layers.some((layer, i) => layer !== manifest.layers[i])) return writeManifest(staging, manifest.config, layers);
+  incoming.publish(roots, top.digest);
   const { mediaType, digest, size } = top;
   return { mediaType, digest, size };
 }

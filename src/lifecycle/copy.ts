@@ -234,6 +234,7 @@ const CAUSES: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'a name is too long',
   EROFS: 'it is mounted read-only',
   ENOSPC: 'no space left on device',
+  EEXIST: 'something else came there meanwhile',
 };
 
 function asSentence(error: unknown, say: (cause: string) => MinictError): unknown {

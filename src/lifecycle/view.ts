@@ -4,7 +4,11 @@ import { ConflictError, firstLine, HostError, NotFoundError } from '../errors.ts
 import { isMountPoint, parseMountPoints } from '../host/facts.ts';
 import { O_PATH } from '../host/syscalls.ts';
 import { toolPath } from '../host/tool.ts';
+
+import { sayCommand } from '../host/verbose.ts';
+
 import { lowerLayers } from '../plan/container.ts';
+
 import { missingNamespace } from '../process/become.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
@@ -138,10 +142,11 @@ function planView(
     run.kind === 'mount' && HOST_FOLDERS.some((path) => id === `mount ${path.slice(1)}`) ? [run.target] : [],
   );
   const facts = up ? undefined : readRoot(context, spec);
-  const lower = facts === undefined || spec.lower === undefined ? undefined : lowerLayers(spec.lower, paths, facts);
-  // A stopped one is written as it could be written when it is up.
-  const work = write && !spec.readOnly ? paths.work : undefined;
-  const overlay = lower && { lower: lower.filter(existsSync), upper: paths.upper, work };
+  const lower = facts && spec.lower && lowerLayers(spec.lower, paths, facts).filter(existsSync);
+  const { upper, work } = paths;
+  // Read only, its upper layer is one more of the lower ones: nothing is written into any.
+  const isWritten = write && !spec.readOnly;
+  const overlay = lower && (isWritten ? { lower, upper, work } : { lower: [upper, ...lower] });
   const volumes = bare ? [] : (facts?.rootfs.volumes ?? []);
   const mntns = up && spec.mounts === 'private' ? paths.mntns : undefined;
   const hosts = [...HOST_FOLDERS.map((path) => `${rootfs}${path}`), ...without];
@@ -156,7 +161,7 @@ interface Eye {
 
 async function openEye(name: string, plan: ViewPlan, context: Context, lockFd: number, up: boolean): Promise<Eye> {
   const [tool = '', ...words] = viewArgv(plan);
-  if (context.verbose) process.stderr.write(`+ ${[tool, ...words].join(' ')}\n`);
+  if (context.verbose) sayCommand([tool, ...words]);
   const child = Bun.spawn([toolPath(tool), ...words], {
     stdio: ['pipe', 'pipe', 'pipe', lockFd],
     env: { ...process.env, LC_ALL: 'C' },
