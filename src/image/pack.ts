@@ -70,27 +70,31 @@ export interface PackOptions {
   readonly lockFd: number;
   /** Paths relative to the tree that are left out. */
   readonly without?: readonly string[];
-  /** How tar is run: with the tree held still, say. */
-  readonly wrap?: (argv: readonly string[]) => string[];
 }
 
 /** Pieces of the tar. Throws HostError. Sockets are left out, as they always are. */
 export async function* packedPiecesOf(
   tree: string,
   what: string,
-  { lockFd, without = [], wrap = (argv) => [...argv] }: PackOptions,
+  { lockFd, without = [] }: PackOptions,
 ): AsyncGenerator<Buffer> {
   const marks = await findMarks(tree, what);
   const prologue = whiteoutMembers(marks);
   if (prologue.length > 0) yield prologue;
   const excluded = [...marks.whiteouts, ...without].map((path) => `./${path}\0`).join('');
   const tar = Bun.spawn(
-    wrap([
+    [
       ...['tar', '--create', '--file=-', '--directory', tree, '--numeric-owner', '--format=posix', '--sparse'],
-      ...['--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime', '--acls', '--xattrs'],
+      // Its own version would write its process id into each sparse file's header: one tree would have many digests.
+      ...[
+        '--sparse-version=0.0',
+        '--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime',
+        '--acls',
+        '--xattrs',
+      ],
       ...['--xattrs-include=*', '--xattrs-exclude=trusted.overlay.*', '--warning=no-file-ignored'],
       ...['--null', '--no-wildcards', '--anchored', '--exclude-from=/dev/stdin', '.'],
-    ]),
+    ],
     {
       stdio: [Buffer.from(excluded, 'latin1'), 'pipe', 'pipe', lockFd],
       env: { ...process.env, LC_ALL: 'C' },

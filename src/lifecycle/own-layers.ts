@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { whileFrozenArgv } from '../cgroup/freeze.ts';
+import { whileFrozen } from '../cgroup/freeze.ts';
 import { ConflictError, HostError } from '../errors.ts';
 import { runTool } from '../runner/spawn.ts';
 import { type ContainerSpec, layersOf } from '../spec/container.ts';
@@ -105,8 +105,9 @@ export async function copyUpper(
   writeContainer(context.roots, { ...spec, pending: { kind: 'copy', layer } });
   mkdirSync(ownLayersPath(context.roots), { recursive: true, mode: 0o700 });
   const copy = ['cp', '-a', '--reflink=auto', '--', upper, layer];
-  const argv = whileFrozenArgv(cgroupOf(instance, spec.name).payload, copy);
-  const { exitCode, stderr } = await runTool(argv, spawnContext(context, lockFd));
+  const { exitCode, stderr } = await whileFrozen(cgroupOf(instance, spec.name).payload, () =>
+    runTool(copy, spawnContext(context, lockFd)),
+  );
   if (exitCode !== 0) {
     settle(context, { ...spec, pending: { kind: 'copy', layer } });
     throw new HostError(`cannot copy the files of ${spec.name}: ${stderr.trim().split('\n')[0]}`);
