@@ -1,8 +1,8 @@
 /** minict snapshot create|ls|rollback|rm */
 import { InvalidInputError } from '../errors.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { createSnapshot, parseSnapshotName, removeSnapshot, rollBack } from '../lifecycle/snapshots.ts';
-import { parseContainerName } from '../spec/name.ts';
+import { createSnapshot, removeSnapshot, rollBack } from '../lifecycle/snapshots.ts';
+import { parseContainerName, parseSnapshotName } from '../spec/name.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import { print, table } from './output.ts';
 import type { Define } from './program.ts';

@@ -1,7 +1,7 @@
 /** Blobs of the image store: files named by the sha256 digest of their content. */
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { StateError } from '../errors.ts';
+import { InvalidInputError, StateError } from '../errors.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
 import type { Descriptor } from './oci.ts';
 import type { Staging } from './staging.ts';
@@ -60,13 +60,21 @@ export class BlobWriter {
     fsyncSync(this.fd);
   }
 
-  /** Puts it into its place; one that is there already is as good. */
-  publish(mediaType: string): Descriptor {
+  /** Tells what was written; the file stays where it is. */
+  close(): { digest: string; size: number } {
     closeSync(this.fd);
-    const digest = `sha256:${this.hasher.digest('hex')}`;
+    return { digest: `sha256:${this.hasher.digest('hex')}`, size: this.size };
+  }
+
+  /** Puts it into its place; one that is there already is as good. Throws InvalidInputError where it is not `wanted`. */
+  publish(mediaType: string, wanted?: string): Descriptor {
+    const { digest, size } = this.close();
+    if (wanted !== undefined && digest !== wanted) {
+      throw new InvalidInputError(`cannot use blob ${wanted}: its content has another digest`);
+    }
     const place = blobPath(this.roots, digest);
     if (!existsSync(place)) renameSync(this.path, place);
-    return { mediaType, digest, size: this.size };
+    return { mediaType, digest, size };
   }
 }
 

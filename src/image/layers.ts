@@ -9,8 +9,13 @@ import { imagePaths, type Roots } from '../state/paths.ts';
 /** 80 bits of the digest of its content: nobody finds a second layer with the same. */
 const NAME_DIGITS = 20;
 
+/** Of a layer that is known by its digest. */
+export function layerName(digest: string): string {
+  return digest.slice('sha256:'.length).slice(0, NAME_DIGITS);
+}
+
 export function layerDir(roots: Roots, diffId: string): string {
-  return join(imagePaths(roots).layers, diffId.slice('sha256:'.length).slice(0, NAME_DIGITS));
+  return join(imagePaths(roots).layers, layerName(diffId));
 }
 
 /** Directories of all layers that are there. */
@@ -24,7 +29,10 @@ export function layerDirs(roots: Roots): string[] {
 
 /** Puts an unpacked tree into its place; where the layer is there already the tree is left to its staging folder. */
 export function adoptLayer(roots: Roots, diffId: string, tree: string): void {
-  const dir = layerDir(roots, diffId);
+  moveLayer(tree, layerDir(roots, diffId));
+}
+
+export function moveLayer(tree: string, dir: string): void {
   try {
     if (!existsSync(dir)) renameSync(tree, dir);
   } catch (error) {

@@ -3,8 +3,7 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstLine, HostError } from '../errors.ts';
 import { readXattr } from '../host/syscalls.ts';
-
-const BLOCK = 512;
+import { memberHeader, paddingOf } from './tar-header.ts';
 
 /** What of overlayfs's is in a tree; paths relative to it, as byte strings (latin1). */
 interface Marks {
@@ -36,19 +35,10 @@ async function findMarks(tree: string, what: string): Promise<Marks> {
   return marks;
 }
 
-const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, '0')}\0`;
-
-/** Header of a member without an owner, and its content in whole blocks (pax(1), "ustar Interchange Format"). */
+/** A member without an owner, and its content in whole blocks. */
 function member(name: string, flag: string, content: string): Buffer {
-  const header = Buffer.alloc(BLOCK);
-  header.write(name, 0, 100, 'latin1');
-  header.write(octal(0o600, 7) + octal(0, 7) + octal(0, 7) + octal(content.length, 11) + octal(0, 11), 100, 'latin1');
-  header.write(`        ${flag}`, 148, 'latin1');
-  header.write('ustar\x0000', 257, 'latin1');
-  const sum = header.reduce((total, byte) => total + byte, 0);
-  header.write(`${octal(sum, 6)} `, 148, 'latin1');
-  const blocks = Math.ceil(content.length / BLOCK) * BLOCK;
-  return Buffer.concat([header, Buffer.from(content.padEnd(blocks, '\0'), 'latin1')]);
+  const bytes = Buffer.from(content, 'latin1');
+  return Buffer.concat([memberHeader(name, flag, bytes.length), bytes, Buffer.alloc(paddingOf(bytes.length))]);
 }
 
 function emptyFile(path: string): Buffer {

@@ -20,13 +20,20 @@ export interface Image {
   readonly settings: NonNullable<Config['config']>;
 }
 
+/** Directories of an image's layers, the top one first. */
+export function layersOfImage(roots: Roots, digest: string): string[] {
+  return readDocuments(roots, digest)
+    .config.rootfs.diff_ids.map((diffId) => layerDir(roots, diffId))
+    .reverse();
+}
+
 export function imageOf(roots: Roots, entry: Entry): Image {
   const { config } = readDocuments(roots, entry.digest);
   const name = nameOf(entry);
   return {
     name: name === undefined ? entry.digest : shownName(name),
     id: entry.digest,
-    layers: config.rootfs.diff_ids.map((diffId) => layerDir(roots, diffId)).reverse(),
+    layers: layersOfImage(roots, entry.digest),
     settings: config.config ?? {},
   };
 }

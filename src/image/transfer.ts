@@ -32,7 +32,7 @@ export function nameFrom(source: string): string {
 }
 
 /** Text of a document that skopeo brought. Throws InvalidInputError where it is not what its digest says. */
-function readDocument(roots: Roots, { digest }: Descriptor, what: string): string {
+function readDocument(roots: Roots, { digest }: Pick<Descriptor, 'digest'>, what: string): string {
   const content = readFileSync(blobPath(roots, digest));
   if (digestOf(content) === digest) return content.toString('utf8');
   throw new InvalidInputError(`cannot use ${what}: ${digest} has other content than that`);
@@ -40,14 +40,19 @@ function readDocument(roots: Roots, { digest }: Descriptor, what: string): strin
 
 /** Checks and unpacks what is in the layout. Returns its manifest. */
 export async function adoptImage(staging: Staging, layout: string, what: string): Promise<Descriptor> {
-  const { roots } = staging;
   const [found] = parseIndex(readFileSync(join(layout, 'index.json'), 'utf8'), what);
   if (found === undefined) throw new InvalidInputError(`cannot use ${what}: it has no image`);
   const { mediaType, digest, size } = found;
-  const manifest = parseManifest(readDocument(roots, found, what), what);
+  await adoptBlobs(staging, found, what);
+  return { mediaType, digest, size };
+}
+
+/** Checks and unpacks what is in the store. */
+export async function adoptBlobs(staging: Staging, image: Pick<Descriptor, 'digest'>, what: string): Promise<void> {
+  const { roots } = staging;
+  const manifest = parseManifest(readDocument(roots, image, what), what);
   const config = parseConfig(readDocument(roots, manifest.config, what), manifest, what);
   await ensureLayers(staging, manifest.layers, config.rootfs.diff_ids);
-  return { mediaType, digest, size };
 }
 
 function requireTransport(text: string, verb: string, command: string): void {

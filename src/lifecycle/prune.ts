@@ -21,7 +21,7 @@ import { removeStaleFolders } from '../state/staging.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
 import { removeTree, trashedFolders } from '../state/trash.ts';
 import { type Context, spawnContext } from './context.ts';
-import { removeUnused } from './images.ts';
+import { listUsedImages, removeUnused } from './images.ts';
 import { DEFAULT_NETWORK, pruneNetwork } from './network.ts';
 import { isLeftover, recover } from './remove.ts';
 import { cgroupOf } from './status.ts';
@@ -47,7 +47,10 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
   await attempt(async () =>
     removeStaleFolders(imagePaths(context.roots).dir, dryRun).map((path) => `image folder ${path}`),
   );
-  await attempt(async () => (await removeUnused(context, dryRun)).map((path) => `image file ${path}`));
+  await attempt(async () => {
+    if (!dryRun) await listUsedImages(context);
+    return (await removeUnused(context, dryRun)).map((path) => `image file ${path}`);
+  });
   await attempt(async () => emptyTrash(context.roots, dryRun));
   await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
   await attempt(() => pruneHost(context, instance, dryRun));
