@@ -7,7 +7,7 @@ export LC_ALL=C
 WORK=$1
 MINICT=$WORK/minict
 ROUNDS=$BENCH_ROUNDS
-export MINICT_ROOT=$WORK/state ROOTS=$WORK/roots IMAGE=$WORK/state/images/base/rootfs
+export MINICT_ROOT=$WORK/state ROOTS=$WORK/roots
 TIMES=$WORK/times
 FACTS=$WORK/facts
 LOG=$WORK/log
@@ -72,8 +72,7 @@ mine=
 clean_up() {
   local status=$? name pid group
   set +e
-  case " $PEERS " in *' podman '*) podman_teardown ;; esac
-  case " $PEERS " in *' docker '*) docker_teardown ;; esac
+  [ -z "$DAEMON" ] || "${DAEMON}_teardown"
   for name in $("${CRUN[@]}" list -q 2>/dev/null); do "${CRUN[@]}" delete --force "$name"; done
   "$MINICT" ps -a -q 2>/dev/null | xargs -r "$MINICT" rm -f
   "$MINICT" system prune
@@ -88,15 +87,8 @@ clean_up() {
 } >/dev/null 2>&1
 
 # ---- the throwaway host
-PEERS='crun'
+DAEMON=
 LEFT_OUT=
-for peer in docker podman; do
-  if command -v "$peer" >/dev/null && { [ "$peer" = podman ] || command -v dockerd >/dev/null; }; then
-    PEERS="$PEERS $peer"
-  else
-    LEFT_OUT="$LEFT_OUT $peer (not installed),"
-  fi
-done
 mount -t tmpfs -o mode=755 run /run
 mkdir -p /run/lock /run/netns /run/bench-podman-networks
 ip link set lo up
@@ -112,23 +104,11 @@ trap 'exit 130' INT TERM
 
 # The first create makes the image and the network: a /16, so that hundreds of containers fit in.
 quiet "$MINICT" create --ip 10.88.0.2/16 first
+IMAGE=$("$MINICT" image inspect base | jq -r '.[0].directories[0]')
+export IMAGE
 quiet "$MINICT" rm -f first
 settle
 crun_setup
-for peer in $PEERS; do
-  case $peer in
-    podman | docker)
-      if ! "${peer}_setup" >"$LOG" 2>&1 || ! "${peer}_run" "probe" >"$LOG" 2>&1; then
-        LEFT_OUT="$LEFT_OUT $peer (does not run in the throwaway host: $(tail -n 1 "$LOG")),"
-        "${peer}_teardown" >/dev/null 2>&1
-        PEERS=" $PEERS "
-        PEERS=${PEERS/ $peer / }
-      fi
-      ;;
-  esac
-done
-fact peers "$PEERS"
-fact left-out "${LEFT_OUT%,}"
 fact rounds "$ROUNDS"
 fact size "$(stat -c %s "$MINICT")"
 fact version "$("$MINICT" --version)"
@@ -156,9 +136,6 @@ step "start-up and exec, $ROUNDS rounds"
 quiet "$MINICT" create up
 rootfs=$MINICT_ROOT/containers/up/rootfs
 spaces='--net=/run/netns/up --uts=/run/utsns/up'
-DAEMONS=
-for peer in $PEERS; do case $peer in podman | docker) DAEMONS="$DAEMONS $peer" ;; esac; done
-for peer in $DAEMONS; do quiet "${peer}_up"; done
 for ((round = 1; round <= ROUNDS; round++)); do
   quiet hyperfine --shell=none --warmup 1 --runs 4 --export-json "$WORK/hyperfine.json" \
     --command-name minict:version "$MINICT --version" \
@@ -166,37 +143,30 @@ for ((round = 1; round <= ROUNDS; round++)); do
     --command-name minict:exec "$MINICT exec up /bin/true" \
     --command-name bare:exec "nsenter $spaces chroot $IMAGE /bin/true" \
     --command-name bare-mount:exec "nsenter --mount=/run/mntns/up $spaces chroot $rootfs /bin/true"
-  for peer in $DAEMONS; do timed "$peer:exec" "${peer}_exec"; done
   jq -r '.results[] | .command as $name | .times[] | "\($name)\t\(. * 1e6 | round)"' "$WORK/hyperfine.json" >>"$TIMES"
 done
 quiet "$MINICT" rm -f up
-for peer in $DAEMONS; do quiet "${peer}_down"; done
 settle
 
 # ---- one container at a time, all peers in every round, each round beginning with another
 step "create, rm, run, $ROUNDS rounds"
 one_of() {
   local peer=$1 name=$2 index=$3
-  case $peer in
-    podman | docker) ;;
-    *)
-      timed "$peer:create" "${peer}_create" "$name" "$index"
-      if [ "$peer" = minict ]; then
-        quiet "$MINICT" exec -d "$name" sleep 1000
-        # The program has to be there, as crun's is.
-        until grep -q . /sys/fs/cgroup/minict-*/"$name"/payload/cgroup.procs \
-          /sys/fs/cgroup/*/minict-*/"$name"/payload/cgroup.procs 2>/dev/null; do sleep 0.001; done
-      fi
-      timed "$peer:rm" "${peer}_rm" "$name"
-      settle
-      ;;
-  esac
+  timed "$peer:create" "${peer}_create" "$name" "$index"
+  if [ "$peer" = minict ]; then
+    quiet "$MINICT" exec -d "$name" sleep 1000
+    # The program has to be there, as crun's is.
+    until grep -q . /sys/fs/cgroup/minict-*/"$name"/payload/cgroup.procs \
+      /sys/fs/cgroup/*/minict-*/"$name"/payload/cgroup.procs 2>/dev/null; do sleep 0.001; done
+  fi
+  timed "$peer:rm" "${peer}_rm" "$name"
+  settle
   if [ "$peer" != seed ]; then
     timed "$peer:run" "${peer}_run" "${name}r" "$index"
     settle
   fi
 }
-read -r -a order <<<"minict seed $PEERS"
+order=(minict seed crun)
 for ((round = 0; round <= ROUNDS; round++)); do
   # Round 0 warms up.
   [ "$round" -ne 1 ] || sed -i '/:\(create\|rm\|run\)\t/d' "$TIMES"
@@ -239,3 +209,31 @@ if [ "$BENCH_SCALE" != 0 ]; then
   timed three-hundred:rm-at-once "$MINICT" rm -f f{1..300}
   settle
 fi
+
+# ---- podman and docker, each with minict beside it: their firewall rules are nobody else's
+for peer in podman docker; do
+  if ! command -v "$peer" >/dev/null || { [ "$peer" = docker ] && ! command -v dockerd >/dev/null; }; then
+    LEFT_OUT="$LEFT_OUT $peer (not installed),"
+    continue
+  fi
+  step "$peer, $ROUNDS rounds"
+  DAEMON=$peer
+  if "${peer}_setup" >"$LOG" 2>&1 && "${peer}_up" >"$LOG" 2>&1; then
+    quiet "$MINICT" create up
+    for ((round = 1; round <= ROUNDS; round++)); do
+      timed "$peer:exec" "${peer}_exec"
+      timed "beside-$peer:exec" "$MINICT" exec up /bin/true
+      timed "$peer:run" "${peer}_run" "d$round"
+      timed "beside-$peer:run" minict_run "m$round"
+    done
+    quiet "$MINICT" rm -f up
+  else
+    LEFT_OUT="$LEFT_OUT $peer (does not run in the throwaway host: $(tail -n 1 "$LOG")),"
+  fi
+  "${peer}_teardown" >"$LOG" 2>&1 || :
+  DAEMON=
+done
+fact left-out "${LEFT_OUT%,}"
+
+# shellcheck source=bench/images.sh
+[ "$BENCH_IMAGES" = 0 ] || . bench/images.sh

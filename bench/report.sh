@@ -64,15 +64,15 @@ all peers take turns. Machines differ and are noisy: only the **ratios** of one 
 X
 row "the same" minict:exec 'nsenter (mount, net, uts), chroot' bare-mount:exec -
 row "the same" minict:exec 'an empty program of the runtime that becomes /bin/true' runtime:exec -
-row "the same" minict:exec docker docker:exec 0.2
-row "the same" minict:exec podman podman:exec 0.1
+row "the same" beside-docker:exec docker docker:exec 0.2
+row "the same" beside-podman:exec podman podman:exec 0.1
 row "\`create\`" minict:create script seed:create 0.35
 row "\`create\`" minict:create crun crun:create 0.8
 row "\`rm -f\`, one process in it" minict:rm crun crun:rm 1
 row "\`rm -f\`, one process in it" minict:rm 'script, no process' seed:rm -
 row "\`run --rm X -- true\`" minict:run crun crun:run 1
-row "\`run --rm X -- true\`" minict:run podman podman:run 0.1
-row "\`run --rm X -- true\`" minict:run docker docker:run 0.1
+row "\`run --rm X -- true\`" beside-podman:run podman podman:run 0.1
+row "\`run --rm X -- true\`" beside-docker:run docker docker:run 0.1
 
 if measured hundred:all; then
   # Sums of two medians get labels of their own.
@@ -89,6 +89,24 @@ if measured hundred:all; then
   row '`rm -f` of 100 at once' hundred:rm-at-once '100 × `rm -f`' hundred:rm-singly 0.3
 else
   printf '\nThe rows with hundreds of containers were left out (BENCH_SCALE=0).\n'
+fi
+if measured images:import; then
+  cat <<X
+
+Images and files: a tarball of $(fact tarball-mebibytes) MiB and $(fact tarball-files) files; the upper directory is unpacked from it.
+
+| what | minict | beside | its time | ratio | limit | |
+|---|---:|---|---:|---:|---:|---|
+X
+  row '`image import`' images:import '`tar -x` beside `sha256sum`' images:tar 1.2
+  row '`image import`, and a first `run --rm`' images:import-run 'podman' images:podman 0.5
+  row '`image pull` from a registry on loopback' images:pull '`skopeo copy`, `umoci unpack`' images:skopeo 1
+  row '`commit`' images:commit '`tar -c` of the upper directory' images:tar-upper 1.2
+  row '`clone` of a stopped container' images:clone '`create`' images:create 1.5
+  snapshot=$(median images:snapshot)
+  printf '| `snapshot create`, stopped | %s | | | | ≤ 20 ms | %s |\n' "$snapshot" "$(verdict "$snapshot" 20)"
+  kilobytes=$(fact hundredth-kilobytes)
+  printf '| disk for the 100th container | %s kB | | | | < 64 kB | %s |\n' "$kilobytes" "$(verdict "$kilobytes" 63.9)"
 fi
 cat <<X
 

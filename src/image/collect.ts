@@ -6,7 +6,7 @@ import { imagePaths, ownLayersPath, type Roots } from '../state/paths.ts';
 import { moveToTrash, removeTree } from '../state/trash.ts';
 import { blobPath } from './blobs.ts';
 import { readCatalog, readDocuments } from './catalog.ts';
-import { layerDir, layerDirs } from './layers.ts';
+import { layerDirs, layerPlaces, removeLayerLocks } from './layers.ts';
 
 /** What containers use: directories, and digests of images. */
 export interface ContainersUse {
@@ -26,7 +26,7 @@ async function pathsInUse(roots: Roots, { images }: ContainersUse): Promise<Set<
     for (const blob of [digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)]) {
       paths.add(blobPath(roots, blob));
     }
-    for (const diffId of config.rootfs.diff_ids) paths.add(layerDir(roots, diffId));
+    for (const { own, onTop } of layerPlaces(roots, config.rootfs.diff_ids)) paths.add(own).add(onTop);
   }
   return paths;
 }
@@ -51,6 +51,7 @@ export async function collectGarbage(roots: Roots, use: ContainersUse, dryRun = 
     const dirs = [...layerDirs(roots), ...ownLayerDirs(roots)];
     const trees = dirs.filter((path) => !inUse.has(path) && !use.layers.has(path));
     if (!dryRun) {
+      removeLayerLocks(roots);
       for (const path of files) rmSync(path);
       // Out of sight at once: half a layer must not be taken for a whole one.
       for (const path of trees) removeTree(moveToTrash(roots, path, 'layer'));

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { ConflictError, InvalidInputError, MinictError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { type Entry, nameOf, readCatalog } from '../image/catalog.ts';
-import { moveLayer } from '../image/layers.ts';
+import { adoptTree } from '../image/layers.ts';
 import { parseImageName, shownName } from '../image/reference.ts';
 import { type Staging, withStaging } from '../image/staging.ts';
 import { layersOfImage } from '../image/store.ts';
@@ -23,7 +23,7 @@ import { findContainer, getContainer, listContainers } from '../state/store.ts';
 import { checkOverlay, planSkeleton } from '../storage/rootfs.ts';
 import type { Context } from './context.ts';
 import { refuseForeign } from './create.ts';
-import { listUsedImages, removeUnused } from './images.ts';
+import { addImages, listUsedImages } from './images.ts';
 import { type Received, readSaved, receiveParts } from './loaded-parts.ts';
 import { type AddressRequest, leaseAddress, nicOf } from './network.ts';
 import { sharedLayerDir } from './own-layers.ts';
@@ -136,7 +136,8 @@ async function publish(
   if (received.upper === undefined) mkdirSync(join(folder, 'upper'), { mode: 0o755 });
   else renameSync(received.upper, join(folder, 'upper'));
   writeJson(join(folder, 'container.json'), spec);
-  for (const [digest, tree] of received.layers) moveLayer(tree, sharedLayerDir(roots, digest));
+  received.publishBlobs();
+  for (const [digest, tree] of received.layers) adoptTree(tree, sharedLayerDir(roots, digest));
   renameSync(folder, containerPaths(roots, name).dir);
   return { name, notes: network?.notes ?? [] };
 }
@@ -184,24 +185,20 @@ export async function loadContainer(
   const verb = `load ${what}`;
   requireTools();
   if (options.ip !== undefined) parseAddress(options.ip);
-  try {
-    return await withStaging(context.roots, verb, async (staging) => {
-      const reader = new TarReader(pieces, verb);
-      const saved = await readSaved(reader, verb);
-      const wanted = { name: options.name ?? saved.name, ip: options.ip };
-      if (wanted.ip !== undefined && saved.nic === undefined) {
-        throw new InvalidInputError(`cannot ${verb}: --ip ${wanted.ip}, but ${saved.name} has no network`);
-      }
-      // Before the bytes that would come in vain.
-      await refuseTaken(context, wanted.name, verb);
-      const received = await receiveParts(staging, reader, saved, verb);
-      const loaded = await makeLoaded(context, instance, staging, saved, received, wanted, verb);
-      return { ...loaded, notes: [...loaded.notes, ...(await listImages(context))] };
-    });
-  } catch (error) {
-    await removeUnused(context).catch(() => {});
-    throw error;
-  }
+  const load = async (staging: Staging): Promise<Loaded> => {
+    const reader = new TarReader(pieces, verb);
+    const saved = await readSaved(reader, verb);
+    const wanted = { name: options.name ?? saved.name, ip: options.ip };
+    if (wanted.ip !== undefined && saved.nic === undefined) {
+      throw new InvalidInputError(`cannot ${verb}: --ip ${wanted.ip}, but ${saved.name} has no network`);
+    }
+    // Before the bytes that would come in vain.
+    await refuseTaken(context, wanted.name, verb);
+    const received = await receiveParts(staging, reader, saved, verb);
+    const loaded = await makeLoaded(context, instance, staging, saved, received, wanted, verb);
+    return { ...loaded, notes: [...loaded.notes, ...(await listImages(context))] };
+  };
+  return addImages(context, () => withStaging(context.roots, verb, load));
 }
 
 /** The container is there: what goes wrong now is no reason to say that it is not. */

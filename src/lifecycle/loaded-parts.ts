@@ -1,16 +1,14 @@
 /**
- * What comes of a saved container, member by member: layers are unpacked into the staging folder, blobs of images go into the
- * store. What is here already is passed over. Nothing of it is believed before it has the digest by which it was announced.
+ * What comes of a saved container, member by member, into the staging folder; what is here already is passed over. Nothing of
+ * it is believed before it has the digest by which it was announced.
  */
-import { existsSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
-import { BlobWriter, blobPath, readBlob } from '../image/blobs.ts';
-import { parseManifest } from '../image/oci.ts';
+import { BlobWriter, blobPath, syncFile } from '../image/blobs.ts';
+import { type Manifest, parseConfig, parseManifest } from '../image/oci.ts';
 import type { Staging } from '../image/staging.ts';
 import type { TarReader } from '../image/tar-stream.ts';
-import { adoptBlobs } from '../image/transfer.ts';
-import { unpackPieces } from '../image/unpack.ts';
+import { ensureLayers, unpackTree } from '../image/unpack-layer.ts';
 import {
   LAYOUT,
   MANIFEST_NAME,
@@ -39,6 +37,8 @@ export interface Received {
   readonly upper: string | undefined;
   /** Trees of layers that were not here, by their digests. */
   readonly layers: ReadonlyMap<string, string>;
+  /** Puts what images are made of into the store. */
+  publishBlobs(): void;
 }
 
 class Receiver {
@@ -47,7 +47,9 @@ class Receiver {
   private readonly saved: SavedContainer;
   private readonly verb: string;
   /** Digests of blobs that may come, as far as the documents that name them are here. */
-  private readonly blobs = new Set<string>();
+  private readonly expected = new Set<string>();
+  /** Files of blobs that came. */
+  private readonly blobs = new Map<string, string>();
   private readonly trees = new Map<string, string>();
   private upper: string | undefined;
 
@@ -71,8 +73,10 @@ class Receiver {
     for (const digest of layersOf(this.saved)) {
       if (!this.trees.has(digest) && !this.isThere(digest)) throw this.lacking('layer', digest);
     }
-    for (const image of this.images) await this.adopt(image);
-    return { upper: this.upper, layers: this.trees };
+    const lacking = [...this.expected].find((digest) => !this.hasBlob(digest));
+    if (lacking !== undefined) throw this.lacking(this.images.has(lacking) ? 'image' : 'blob', lacking);
+    for (const image of this.images) await this.unpackImage(image);
+    return { upper: this.upper, layers: this.trees, publishBlobs: () => this.publishBlobs() };
   }
 
   private get images(): Set<string> {
@@ -84,16 +88,20 @@ class Receiver {
   }
 
   private hasBlob(digest: string): boolean {
-    return existsSync(blobPath(this.staging.roots, digest));
+    return existsSync(this.pathOf(digest));
+  }
+
+  private pathOf(digest: string): string {
+    return this.blobs.get(digest) ?? blobPath(this.staging.roots, digest);
   }
 
   private async take(name: string): Promise<void> {
     const part = parsePartName(name);
     if (name === UPPER && this.saved.upper !== undefined) this.upper = await this.unpack(UPPER, this.saved.upper);
     else if (part?.kind === 'layer' && layersOf(this.saved).has(part.digest)) {
-      if (!this.isThere(part.digest))
-        this.trees.set(part.digest, await this.unpack(`layer ${part.digest}`, part.digest));
-    } else if (part?.kind === 'blob' && this.blobs.has(part.digest)) await this.takeBlob(part.digest);
+      const { digest } = part;
+      if (!this.isThere(digest)) this.trees.set(digest, await this.unpack(`layer ${digest}`, digest));
+    } else if (part?.kind === 'blob' && this.expected.has(part.digest)) await this.takeBlob(part.digest);
     else if (!(Object.values(LAYOUT) as string[]).includes(name)) throw this.refusal(`member ${name} is no part of it`);
   }
 
@@ -101,33 +109,51 @@ class Receiver {
     if (this.hasBlob(digest)) return;
     const writer = new BlobWriter(this.staging);
     for await (const piece of this.reader.content()) writer.write(piece);
-    writer.publish('', digest);
+    if (writer.close().digest !== digest) throw this.changed(`blob ${digest}`);
+    this.blobs.set(digest, writer.path);
     if (this.images.has(digest)) this.expect(digest);
   }
 
   /** The image's manifest, and what it names. */
   private expect(image: string): void {
-    this.blobs.add(image);
+    this.expected.add(image);
     if (!this.hasBlob(image)) return;
-    const { config, layers } = parseManifest(readBlob(this.staging.roots, image), `image ${image}`);
-    for (const { digest } of [config, ...layers]) this.blobs.add(digest);
+    const { config, layers } = this.manifestOf(image);
+    for (const { digest } of [config, ...layers]) this.expected.add(digest);
   }
 
-  private async adopt(image: string): Promise<void> {
-    if (!this.hasBlob(image)) throw this.lacking('image', image);
-    const lacking = [...this.blobs].find((digest) => !this.hasBlob(digest));
-    if (lacking !== undefined) throw this.lacking('blob', lacking);
-    await adoptBlobs(this.staging, { digest: image }, `image ${image}`);
+  private manifestOf(image: string): Manifest {
+    return parseManifest(readFileSync(this.pathOf(image), 'utf8'), `image ${image}`);
+  }
+
+  private async unpackImage(image: string): Promise<void> {
+    const manifest = this.manifestOf(image);
+    for (const { digest, size } of [manifest.config, ...manifest.layers]) {
+      if (statSync(this.pathOf(digest)).size !== size) throw this.refusal(`blob ${digest} is not of ${size} bytes`);
+    }
+    const document = this.pathOf(manifest.config.digest);
+    const config = parseConfig(readFileSync(document, 'utf8'), manifest, `image ${image}`);
+    await ensureLayers(this.staging, manifest.layers, config.rootfs.diff_ids, (digest) => this.pathOf(digest));
+    for (const path of [document, this.pathOf(image)]) syncFile(path);
+  }
+
+  private publishBlobs(): void {
+    for (const [digest, path] of this.blobs) renameSync(path, blobPath(this.staging.roots, digest));
   }
 
   private async unpack(what: string, digest: string): Promise<string> {
-    const tree = join(this.staging.dir, what === UPPER ? 'upper' : digest.slice('sha256:'.length));
-    mkdirSync(tree, { mode: 0o755 });
     const hasher = new Bun.CryptoHasher('sha256');
-    const tap = (piece: Buffer) => void hasher.update(piece);
-    await unpackPieces(this.reader.content(), what, tree, this.staging.lockFd, tap);
-    if (`sha256:${hasher.digest('hex')}` !== digest) throw this.refusal(`${what} has other content than was announced`);
+    const { tree } = await unpackTree(this.staging, this.reader.content(), {
+      verb: `unpack ${what}`,
+      isLayer: true,
+      tap: (piece) => void hasher.update(piece),
+    });
+    if (`sha256:${hasher.digest('hex')}` !== digest) throw this.changed(what);
     return tree;
+  }
+
+  private changed(what: string): InvalidInputError {
+    return this.refusal(`it is damaged: ${what} has other content than was announced`);
   }
 
   private refusal(cause: string): InvalidInputError {

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { whileFrozen } from '../cgroup/freeze.ts';
 import { ConflictError, HostError } from '../errors.ts';
-import { layerName } from '../image/layers.ts';
+import { shortName } from '../image/layers.ts';
 import { runTool } from '../runner/spawn.ts';
 import { type ContainerSpec, layersOf } from '../spec/container.ts';
 import { containerPaths, ownLayersPath, type Roots } from '../state/paths.ts';
@@ -30,7 +30,7 @@ export function requireLayers(spec: ContainerSpec, verb: string): string[] {
 
 /** Of one that came from elsewhere: known by the digest of its tar, and shared by all who have it. */
 export function sharedLayerDir(roots: Roots, digest: string): string {
-  return join(ownLayersPath(roots), layerName(digest));
+  return join(ownLayersPath(roots), shortName(digest));
 }
 
 function newLayer({ roots }: Context): string {

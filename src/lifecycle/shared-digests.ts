@@ -1,7 +1,7 @@
 /** What two hosts may both have of a container: digests, told by the one that loads to the one that saves. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
-import { layerName } from '../image/layers.ts';
+import { shortName } from '../image/layers.ts';
 import { digestPrefix } from '../image/reference.ts';
 import { imagePaths, ownLayersPath, type Roots } from '../state/paths.ts';
 
@@ -12,7 +12,7 @@ export function digestsHere(roots: Roots): string[] {
   );
   const digests = names.map((name) => `sha256:${name}`);
   // A layer that was made here has a name of its own.
-  return digests.filter((digest) => layerName(digest).length === layerName(`sha256:${'0'.repeat(64)}`).length);
+  return digests.filter((digest) => shortName(digest).length === shortName(`sha256:${'0'.repeat(64)}`).length);
 }
 
 /** Whether a list that digestsHere made, in a file or `-` for standard input, has a digest. Throws InvalidInputError. */
@@ -27,5 +27,5 @@ export function readDigests(file: string): (digest: string) => boolean {
   const odd = lines.find((line) => digestPrefix(line) === undefined);
   if (odd !== undefined) throw new InvalidInputError(`cannot use ${file}: ${JSON.stringify(odd)} is no digest`);
   const digests = new Set(lines.map(digestPrefix));
-  return (digest) => digests.has(digest) || digests.has(`sha256:${layerName(digest)}`);
+  return (digest) => digests.has(digest) || digests.has(`sha256:${shortName(digest)}`);
 }
