@@ -136,7 +136,6 @@ async function publish(
   if (received.upper === undefined) mkdirSync(join(folder, 'upper'), { mode: 0o755 });
   else renameSync(received.upper, join(folder, 'upper'));
   writeJson(join(folder, 'container.json'), spec);
-  received.publishBlobs();
   for (const [digest, tree] of received.layers) adoptTree(tree, sharedLayerDir(roots, digest));
   renameSync(folder, containerPaths(roots, name).dir);
   return { name, notes: network?.notes ?? [] };

@@ -37,8 +37,6 @@ export interface Received {
   readonly upper: string | undefined;
   /** Trees of layers that were not here, by their digests. */
   readonly layers: ReadonlyMap<string, string>;
-  /** Puts what images are made of into the store. */
-  publishBlobs(): void;
 }
 
 class Receiver {
@@ -76,7 +74,8 @@ class Receiver {
     const lacking = [...this.expected].find((digest) => !this.hasBlob(digest));
     if (lacking !== undefined) throw this.lacking(this.images.has(lacking) ? 'image' : 'blob', lacking);
     for (const image of this.images) await this.unpackImage(image);
-    return { upper: this.upper, layers: this.trees, publishBlobs: () => this.publishBlobs() };
+    for (const [digest, path] of this.blobs) renameSync(path, blobPath(this.staging.roots, digest));
+    return { upper: this.upper, layers: this.trees };
   }
 
   private get images(): Set<string> {
@@ -137,10 +136,6 @@ class Receiver {
     for (const path of [document, this.pathOf(image)]) syncFile(path);
   }
 
-  private publishBlobs(): void {
-    for (const [digest, path] of this.blobs) renameSync(path, blobPath(this.staging.roots, digest));
-  }
-
   private async unpack(what: string, digest: string): Promise<string> {
     const hasher = new Bun.CryptoHasher('sha256');
     const { tree } = await unpackTree(this.staging, this.reader.content(), {
@@ -175,7 +170,10 @@ function layersOf(saved: SavedContainer): Set<string> {
   return new Set(filesOf(saved).flatMap(({ layers }) => layers));
 }
 
-/** Throws InvalidInputError (damaged, cut short, hostile, incomplete), HostError. */
+/**
+ * When it returns, the store has what the images are made of, under no name yet. Throws InvalidInputError (damaged, cut
+ * short, hostile, incomplete), HostError.
+ */
 export function receiveParts(
   staging: Staging,
   reader: TarReader,

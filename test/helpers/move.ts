@@ -1,31 +1,12 @@
 /** Two throwaway hosts, and a container that goes from one to the other. */
 import { expect } from 'vitest';
 import { type Host, MINICT, type Result } from './host.ts';
+import { containerFacts } from './tree-facts.ts';
 
-/** Facts of a container's files, sorted, as the kernel shows them in its mounts: all but what is the host's in there. */
-const FACTS = `import os, sys, hashlib
-root = sys.argv[1].encode(); first = {}
-for top, folders, files in os.walk(root):
-  folders.sort()
-  if top == root: folders[:] = [f for f in folders if f not in (b'proc', b'sys', b'dev')]
-  for name in sorted(folders + files) + ([b'.'] if top == root else []):
-    path = os.path.join(top, name); s = os.lstat(path); short = path[len(root):]
-    if short in (b'/etc/hosts', b'/etc/hostname', b'/etc/resolv.conf'): continue
-    regular = (s.st_mode & 0o170000) == 0o100000
-    twin = first.setdefault((s.st_dev, s.st_ino), short) if regular else b''
-    digest = hashlib.sha256(open(path, 'rb').read()).hexdigest()[:16] if regular else ''
-    folder = (s.st_mode & 0o170000) == 0o040000
-    holes = regular and s.st_blocks * 512 < s.st_size
-    print(short, oct(s.st_mode), s.st_uid, s.st_gid, '' if folder else (s.st_nlink, s.st_size), s.st_rdev, s.st_mtime_ns, holes,
-      os.readlink(path) if os.path.islink(path) else '', digest, twin if twin != short else '',
-      [(x, os.getxattr(path, x, follow_symlinks=False)) for x in sorted(os.listxattr(path, follow_symlinks=False))])`;
-
-/** Of a container that is up. */
+/** What the kernel shows of a container's files that is not the host's; its root directory's first. */
 export function filesOf(host: Host, name: string): string[] {
-  const rootfs = `${host.root}/containers/${name}/rootfs`;
-  const result = host.run(['nsenter', `--mount=/run/mntns/${name}`, 'python3', '-c', FACTS, rootfs]);
-  expect(result).toMatchObject({ status: 0, stderr: '' });
-  return result.stdout.split('\n').filter(Boolean);
+  const root = host.minict('exec', name, 'stat', '-c', '%a %u %g %y', '/').stdout;
+  return [root, ...containerFacts(host, name)];
 }
 
 /** Runs a script (python) in a container's files, with all that the host's tools can do: `root` is where they are. */
