@@ -19,7 +19,7 @@ import type { SavedContainer } from '../spec/saved-container.ts';
 import { writeJson } from '../state/json-file.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths, type Roots, skeletonPath } from '../state/paths.ts';
-import { findContainer, getContainer, listContainers } from '../state/store.ts';
+import { findContainer, listContainers } from '../state/store.ts';
 import { checkOverlay, planSkeleton } from '../storage/rootfs.ts';
 import type { Context } from './context.ts';
 import { refuseForeign } from './create.ts';
@@ -71,10 +71,11 @@ async function filesHere(
   };
 }
 
-/** MAC addresses that containers here have. */
-async function takenMacs({ roots }: Context): Promise<Set<string>> {
-  const specs = await Promise.all(listContainers(roots).map((name) => getContainer(roots, name)));
-  return new Set(specs.flatMap(({ nic }) => nic?.mac ?? []));
+/** Who here has a MAC address. */
+async function macHolder({ roots }: Context, mac: string | undefined): Promise<string | undefined> {
+  if (mac === undefined) return undefined;
+  const specs = await Promise.all(listContainers(roots).map((name) => findContainer(roots, name)));
+  return specs.find((spec) => spec?.nic?.mac === mac)?.name;
 }
 
 async function leaseNic(
@@ -89,18 +90,19 @@ async function leaseNic(
     return { name, hostname, ip: address, gateway };
   };
   const [plain = ''] = saved.address.split('/');
-  const addresses = ip === undefined ? [saved.address, plain] : [ip];
+  const addresses = ip === undefined ? [saved.address, plain, undefined] : [ip];
   const gateways = saved.gateway === undefined ? [undefined] : [saved.gateway, undefined];
   const wishes = addresses.flatMap((address) => gateways.map((gateway) => request(address, gateway)));
   const { assignment, causes } = await leaseAddress(context, instance, wishes, request(ip, undefined));
-  const mac = saved.mac !== undefined && (await takenMacs(context)).has(saved.mac) ? undefined : saved.mac;
+  const holder = await macHolder(context, saved.mac);
+  const mac = holder === undefined ? saved.mac : undefined;
   const nic = nicOf(instance, name, assignment, { mac, mtuBytes: saved.mtuBytes });
   const notes: string[] = [];
   if (ip === undefined && nic.address !== plain) notes.push(`${name} has the address ${nic.address}: ${causes[0]}`);
   if (saved.gateway !== undefined && nic.gateway !== saved.gateway) {
-    notes.push(`${name} has the gateway ${nic.gateway}: ${saved.gateway} is none of the network here`);
+    notes.push(`${name} has the gateway ${nic.gateway}: ${saved.gateway} is not one of the network here`);
   }
-  if (mac !== saved.mac) notes.push(`${name} has the MAC address ${nic.mac}: another container has ${saved.mac}`);
+  if (mac !== saved.mac) notes.push(`${name} has another MAC address: container ${holder} has ${saved.mac}`);
   return { nic, notes };
 }
 
