@@ -26,7 +26,7 @@ export function readRoot(
   const paths = containerPaths(context.roots, spec.name);
   const skeleton = skeletonPath(context.roots);
   const sources = spec.lower ?? [spec.inPlace as string];
-  const what = spec.inPlace ?? `image ${spec.image}`;
+  const what = spec.inPlace ?? (spec.image === undefined ? `the files of ${spec.name}` : `image ${spec.image}`);
   const gone = imageToCome ? undefined : sources.find((path) => !existsSync(path));
   if (gone !== undefined) {
     throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${gone} back` });
