@@ -6,6 +6,7 @@ import { HostError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { handOnSignals, supervised } from '../process/supervisor.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
 import { clearExitStatus, readExitStatus } from '../state/exit-status.ts';
 import type { Lock } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -34,7 +35,8 @@ export async function startMain(
   const paths = containerPaths(context.roots, spec.name);
   clearExitStatus(paths.exit);
   const cgroups = cgroupOf(instance, spec.name);
-  const program = mainProgram(spec, paths, attachment?.terminal ? process.env.TERM : undefined);
+  const term = attachment?.terminal ? process.env.TERM : undefined;
+  const program = mainProgram(spec, paths, term, readEnterRecord(paths)?.place.mounted);
   const log = attachment === undefined ? openSync(paths.log, 'a', 0o600) : undefined;
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;

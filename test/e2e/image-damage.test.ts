@@ -63,15 +63,9 @@ test.each(DAMAGES)(
     const { layer } = parts();
     const sound = readFileSync(blob(layer));
     damage(blob(layer));
-    const hex = layer.slice('sha256:'.length);
-    expectRefused(
-      host.minict('image', 'push', 'web', `docker://${registry.address}/lab/web:1`),
-      new RegExp(`push web .*${hex}`),
-    );
-    expectRefused(
-      host.minict('image', 'save', 'web', '-o', join(host.dir, 'web.tar')),
-      new RegExp(`save web: .*${hex}`),
-    );
+    const named = new RegExp(`blob ${layer}.*\nhint: pull or import it again`);
+    expectRefused(host.minict('image', 'push', 'web', `oci:${join(host.dir, 'pushed')}:x`), named);
+    expectRefused(host.minict('image', 'save', 'web', '-o', join(host.dir, 'web.tar')), named);
     expect(existsSync(join(host.dir, 'web.tar'))).toBe(false);
     runsWell();
     must('image', 'pull', layout.source('web'), 'web');
@@ -89,10 +83,7 @@ test.each(DAMAGES)('a document that is %s: create, ls and inspect name it, a pul
     const listed = host.minict('image', 'ls', '-q');
     expect(listed).toMatchObject({ status: 125, stdout: 'base\n', stderr: expect.stringMatching(named) });
     expect(host.minict('image', 'inspect', 'web', 'base').stderr).toMatch(named);
-    expectRefused(
-      host.minict('image', 'push', 'web', `oci:${join(host.dir, 'pushed')}:x`),
-      new RegExp(digest.slice(7)),
-    );
+    expectRefused(host.minict('image', 'push', 'web', `oci:${join(host.dir, 'pushed')}:x`), named);
     // Nobody can tell what it needs: nothing is taken for unused.
     const before = storeFiles(host);
     expect(host.minict('system', 'prune').stderr).toMatch(named);
