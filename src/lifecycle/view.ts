@@ -4,11 +4,8 @@ import { ConflictError, firstLine, HostError, NotFoundError } from '../errors.ts
 import { isMountPoint, parseMountPoints } from '../host/facts.ts';
 import { O_PATH } from '../host/syscalls.ts';
 import { toolPath } from '../host/tool.ts';
-
 import { sayCommand } from '../host/verbose.ts';
-
 import { lowerLayers } from '../plan/container.ts';
-
 import { missingNamespace } from '../process/become.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
