@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { combineSettings } from '../image/settings.ts';
+import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
 import { type Assignment, nicOf, reserveAddress } from '../lifecycle/network.ts';
@@ -28,6 +29,9 @@ export interface ContainerOptions {
   readonly mtu?: number;
   readonly hostname?: string;
   readonly network: boolean;
+  readonly volume: readonly string[];
+  readonly tmpfs: readonly string[];
+  readonly readOnly?: boolean;
   readonly mounts: ContainerSpec['mounts'];
   readonly service: readonly string[];
   readonly stopCmd: readonly string[];
@@ -53,6 +57,11 @@ export function addContainerOptions(command: Command): Command {
     .option('--mtu <bytes>', 'MTU', parseMtuBytes)
     .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .option('--no-network', 'only a loopback')
+    .addOption(
+      repeatable('-v, --volume <src:dst[:ro]>', 'a volume, or with a / in SRC a file or directory of the host'),
+    )
+    .addOption(repeatable('--tmpfs <dst[:options]>', 'files in memory: size, mode, uid, gid, exec, …'))
+    .option('--read-only', 'nothing is written but into volumes, binds and tmpfs')
     .addOption(new Option('--mounts <where>', 'where the mounts are').choices(['private', 'host']).default('private'))
     .addOption(repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c'))
     .addOption(repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c'))
@@ -102,6 +111,7 @@ export async function specFrom(
     labels: parseLabels(opts.label),
     hasServices: opts.service.length > 0,
   };
+  const volumes = resolveVolumes(opts.volume, opts.tmpfs, Object.keys(settings.Volumes ?? {}));
   return {
     version: 1,
     name,
@@ -111,6 +121,8 @@ export async function specFrom(
     services: [...opts.service],
     stopCommands: [...opts.stopCmd],
     ...combineSettings(settings, given),
+    ...(opts.readOnly ? { readOnly: true } : {}),
+    ...(volumes.length === 0 ? {} : { volumes }),
     ...source,
   };
 }
@@ -142,7 +154,13 @@ export async function makeContainer(
     const rootLock = lockRoot(context, spec);
     try {
       await refuseUsedRoot(context, spec);
-      return { spec: await createFrom(context, instance, spec, opts, lock.fd), instance };
+      const make = () => createFrom(context, instance, spec, opts, lock.fd);
+      const isPlain = !spec.volumes?.some((volume) => volume.type === 'volume' && volume.name !== undefined);
+      // Loaded where there are any.
+      const full = isPlain
+        ? await make()
+        : await (await import('../lifecycle/volumes.ts')).withVolumes(context, spec, make);
+      return { spec: full, instance };
     } finally {
       rootLock.release();
     }

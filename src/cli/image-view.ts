@@ -1,17 +1,14 @@
 /** What the image verbs show: lists, documents, sizes, differences. Reads only. */
-import { InvalidInputError } from '../errors.ts';
+import { existsSync, readdirSync } from 'node:fs';
 import { readToolOutput } from '../host/tool-output.ts';
 import { type Entry, nameOf, readCatalog, readDocuments } from '../image/catalog.ts';
 import { shownName } from '../image/reference.ts';
-import { getEntry, imageOf } from '../image/store.ts';
+import { getEntry, imageOf, resolveImage } from '../image/store.ts';
 import type { Context } from '../lifecycle/context.ts';
-import { imagePaths, type Roots } from '../state/paths.ts';
-import { print, table } from './output.ts';
+import { buildCachePaths, imagePaths, type Roots } from '../state/paths.ts';
+import { printChanges } from './changes.ts';
+import { print, requireFormat, table } from './output.ts';
 import { reportError } from './report.ts';
-
-function requireFormat(format: string): void {
-  if (!['table', 'json'].includes(format)) throw new InvalidInputError(`cannot use --format ${format}: table or json`);
-}
 
 const SHOWN_DIGITS = 12;
 
@@ -118,12 +115,23 @@ export async function diskUse({ roots }: Context): Promise<void> {
   const entries = await readCatalog(roots);
   const { removeUnused } = await import('../lifecycle/images.ts');
   const { blobs, layers } = imagePaths(roots);
+  const { dir: builds, steps } = buildCachePaths(roots);
+  const kept = existsSync(steps) ? readdirSync(steps).length : 0;
   const unused = await removeUnused({ roots, verbose: false }, true);
   const rows = [
     ['images', String(new Set(entries.map(({ digest }) => digest)).size), ''],
     ['blobs', '', formatBytes(await bytesOf(blobs))],
     ['layers', '', formatBytes(await bytesOf(layers))],
+    ['builds', String(kept), formatBytes(existsSync(builds) ? await bytesOf(builds) : 0)],
     ['unused', String(unused.length), formatBytes(unused.length === 0 ? 0 : await bytesOf(...unused))],
   ];
   print(table([['WHAT', 'NUMBER', 'SIZE'], ...rows]));
+}
+
+export async function diff(roots: Roots, from: string, to: string, format: string): Promise<void> {
+  requireFormat(format);
+  // A committed image may be blobs alone.
+  const [before, after] = [await resolveImage(roots, from), await resolveImage(roots, to)];
+  const { changesBetween } = await import('../storage/changes.ts');
+  printChanges(changesBetween(undefined, after.layers, before.layers), format);
 }

@@ -5,7 +5,7 @@ import type { Roots } from '../state/paths.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
-import { eachName } from './report.ts';
+import { eachName, printProgress } from './report.ts';
 
 export const define: Define = (command, globals) => {
   /** Of a verb that may be the first in a new state folder. */
@@ -29,13 +29,15 @@ export const define: Define = (command, globals) => {
       print(`${name}\n`);
     });
   command
-    .command('build <recipe-dir> <name>')
-    .description('a folder with a recipe.json')
+    .command('build <folder> <name>')
+    .description('by the recipe.yaml in a folder, or with buildah by its Dockerfile')
     .option('--suite <suite>', "Debian suite, instead of the recipe's")
-    .action(async (dir: string, name: string, options: { suite?: string }) => {
-      const { roots } = store('build');
-      const { buildImage } = await import('../image/recipe.ts');
-      await buildImage(roots, dir, name, { ...options, progress: process.stderr.isTTY });
+    .option('--no-cache', 'make every step anew')
+    .option('-q, --quiet', 'no progress')
+    .action(async (dir: string, name: string, { suite, cache, quiet }: BuildFlags) => {
+      const { buildImage } = await import('../image/build.ts');
+      const say = process.stderr.isTTY && quiet !== true ? printProgress : undefined;
+      await adding('build', (roots) => buildImage(roots, dir, name, { suite, fresh: !cache, say }));
       print(`${name}\n`);
     });
   addTransferOptions(command.command('pull <source> [name]'))
@@ -58,14 +60,14 @@ export const define: Define = (command, globals) => {
     .option('--format <format>', 'docker-archive or oci-archive', 'docker-archive')
     .action(async (ref: string, options: { output?: string; format: string }) => {
       const { roots } = store('save');
-      await (await import('../image/archive.ts')).saveImage(roots, ref, options.output, options.format);
+      await (await import('../image/save.ts')).saveImage(roots, ref, options.output, options.format);
     });
   command
     .command('load')
     .description('what docker save, podman save or image save made')
     .option('-i, --input <file>', 'in place of standard input')
     .action(async (options: { input?: string }) => {
-      const { loadImages } = await import('../image/archive.ts');
+      const { loadImages } = await import('../image/load.ts');
       const names = await adding('load', (roots) => loadImages(roots, options.input));
       print(names.map((name) => `${name}\n`).join(''));
     });
@@ -96,6 +98,13 @@ export const define: Define = (command, globals) => {
     .description('what the store takes of the disk')
     .action(async () => (await import('./image-view.ts')).diskUse(store('df')));
   command
+    .command('diff <from> <to>')
+    .description('what one image has added (A), changed (C) and deleted (D) of another')
+    .option('--format <format>', 'table or json', 'table')
+    .action(async (from: string, to: string, { format }: { format: string }) => {
+      await (await import('./image-view.ts')).diff(store('diff').roots, from, to, format);
+    });
+  command
     .command('tag <image> <name>')
     .description('another name for an image')
     .action(async (ref: string, name: string) => {
@@ -116,7 +125,7 @@ export const define: Define = (command, globals) => {
     });
   command
     .command('prune')
-    .description('remove images without a name that no container uses')
+    .description('remove images without a name that no container uses, and what builds keep besides')
     .option('-a, --all', 'those with a name, too')
     .option('--dry-run', 'only list them')
     .action(async (options: { all?: boolean; dryRun?: boolean }) => {
@@ -125,6 +134,12 @@ export const define: Define = (command, globals) => {
       print(names.map((name) => `${name}\n`).join(''));
     });
 };
+
+interface BuildFlags {
+  readonly suite?: string;
+  readonly cache: boolean;
+  readonly quiet?: boolean;
+}
 
 interface TransferFlags {
   readonly authfile?: string;

@@ -3,7 +3,7 @@ import { MinictError } from '../errors.ts';
 import { print } from './output.ts';
 
 /** Names and paths from outside go into messages: nothing in them may end the line, or reach the terminal as a command. */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   return text.replace(/\p{Cc}/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
@@ -33,6 +33,11 @@ export function reportError(error: unknown, debug = false): number {
   if (hint !== undefined) process.stderr.write(`hint: ${oneLine(hint)}\n`);
   if (debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   return error instanceof MinictError ? error.exitCode : 125;
+}
+
+/** What a long verb is at. */
+export function printProgress(line: string): void {
+  process.stderr.write(`${oneLine(line)}\n`);
 }
 
 /** What works, but not as its user may expect. */

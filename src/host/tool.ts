@@ -12,7 +12,10 @@ const PACKAGES: Readonly<Record<string, string>> = {
   rm: 'coreutils',
   sh: 'dash',
   tail: 'coreutils',
+  tar: 'tar',
   skopeo: 'skopeo',
+  buildah: 'buildah',
+  setpriv: 'util-linux',
 };
 
 const PLAN_TOOLS = ['ip', 'unshare', 'nsenter', 'mount', 'umount', 'chroot', 'rm', 'sh'];

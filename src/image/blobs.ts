@@ -3,6 +3,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } f
 import { join } from 'node:path';
 import { StateError } from '../errors.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
+import { MANIFEST } from './media-types.ts';
 import type { Descriptor } from './oci.ts';
 import type { Staging } from './staging.ts';
 
@@ -39,6 +40,10 @@ export function syncFile(path: string): void {
   closeSync(fd);
 }
 
+export function writeAll(fd: number, piece: Buffer): void {
+  for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at);
+}
+
 let blobsWritten = 0;
 
 /** A blob that is being written, piece by piece. */
@@ -59,7 +64,7 @@ export class BlobWriter {
   write(piece: Buffer): void {
     this.hasher.update(piece);
     this.size += piece.length;
-    for (let at = 0; at < piece.length; ) at += writeSync(this.fd, piece, at);
+    writeAll(this.fd, piece);
   }
 
   /** Onto the disk: for the small ones that all depends on; a layer's content is checked when it is read. */
@@ -79,6 +84,11 @@ export class BlobWriter {
     renameSync(this.path, blobPath(this.roots, digest));
     return { mediaType, digest, size };
   }
+}
+
+/** Of an image whose parts are there. */
+export function writeManifest(staging: Staging, config: Descriptor, layers: readonly Descriptor[]): Descriptor {
+  return writeBlob(staging, MANIFEST, JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST, config, layers }));
 }
 
 export function writeBlob(staging: Staging, mediaType: string, content: string): Descriptor {

@@ -1,10 +1,11 @@
-/** Removes blobs and layers that no image and no container has any more. */
+/** Removes blobs and layers that no image, no build and no container has any more. */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { tryLockImageFiles } from '../state/locks.ts';
 import { imagePaths, ownLayersPath, type Roots } from '../state/paths.ts';
 import { moveToTrash, removeTree } from '../state/trash.ts';
 import { blobPath } from './blobs.ts';
+import { pathsInCache } from './build-cache.ts';
 import { readCatalog, readDocuments } from './catalog.ts';
 import { layerDirs, layerPlaces, removeLayerLocks } from './layers.ts';
 
@@ -15,11 +16,11 @@ export interface ContainersUse {
 }
 
 /**
- * Paths of what images are made of, those too that containers have and the catalog does not. Throws StateError for a damaged
- * one: then nobody can tell.
+ * Paths of what images are made of, those too that containers have and the catalog does not, and of what builds keep. Throws
+ * StateError for a damaged one: then nobody can tell.
  */
 async function pathsInUse(roots: Roots, { images }: ContainersUse): Promise<Set<string>> {
-  const paths = new Set<string>();
+  const paths = new Set<string>(pathsInCache(roots));
   const unlisted = images.filter((digest) => existsSync(blobPath(roots, digest)));
   for (const digest of new Set([...(await readCatalog(roots)).map((entry) => entry.digest), ...unlisted])) {
     const { manifest, config } = readDocuments(roots, digest);

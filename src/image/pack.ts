@@ -2,7 +2,7 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstLine, HostError } from '../errors.ts';
-import { isOpaque } from '../host/layered.ts';
+import { isOpaque } from '../host/syscalls.ts';
 import { memberHeader, paddingOf } from './tar-header.ts';
 
 /** What of overlayfs's is in a tree; paths relative to it, as byte strings (latin1). */

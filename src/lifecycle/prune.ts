@@ -3,6 +3,7 @@ import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { isUnused } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
+import { removeStaleLocks } from '../image/build-cache.ts';
 import { bindId } from '../plan/container.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
@@ -16,6 +17,7 @@ import {
   NETNS_DIR,
   type Roots,
   UTSNS_DIR,
+  volumesDir,
 } from '../state/paths.ts';
 import { removeStaleFolders } from '../state/staging.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
@@ -44,9 +46,10 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
     }
   };
   for (const name of unfinishedNames(context)) await attempt(() => pruneContainer(context, instance, name, dryRun));
-  await attempt(async () =>
-    removeStaleFolders(imagePaths(context.roots).dir, dryRun).map((path) => `image folder ${path}`),
-  );
+  const stale = (dir: string) => removeStaleFolders(dir, dryRun);
+  await attempt(async () => stale(imagePaths(context.roots).dir).map((path) => `image folder ${path}`));
+  await attempt(async () => removeStaleLocks(context.roots, dryRun).map((path) => `image file ${path}`));
+  await attempt(async () => stale(volumesDir(context.roots)).map((path) => `volume folder ${path}`));
   await attempt(async () => {
     if (!dryRun) await listUsedImages(context);
     return (await removeUnused(context, dryRun)).map((path) => `image file ${path}`);

@@ -5,7 +5,9 @@ import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { derivedMac } from '../spec/name.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import type { Part, Step } from '../step.ts';
-import { planMountPoints, planRootfs, type RootfsFacts } from '../storage/rootfs.ts';
+import { type FillFrom, planNewVolume } from '../storage/fill.ts';
+import type { RootfsFacts } from '../storage/mount-points.ts';
+import { planMountPoints, planRootfs } from '../storage/rootfs.ts';
 
 export interface ContainerFacts {
   readonly instance: string;
@@ -68,7 +70,9 @@ export function planFolder(paths: ContainerPaths): Step[] {
 
 /** What the mounts take: files and folders in the container's own, and the file of their namespace. */
 function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts, chain: string): Step[] {
-  const dirs = spec.inPlace === undefined ? [paths.upper, paths.work, paths.rootfs] : [];
+  const overlay = [paths.upper, paths.work, paths.rootfs].map((path) => ({ path, why: 'for the overlay' }));
+  const copy = { path: paths.rootfs, why: 'where the directory is seen read-only' };
+  const dirs = spec.inPlace === undefined ? overlay : spec.readOnly ? [copy] : [];
   const file = (why: string, path: string, content: string): Step => ({
     id: `file ${path}`,
     why,
@@ -76,16 +80,20 @@ function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerF
     run: { kind: 'write', path, content },
   });
   const mntns = spec.mounts === 'private' ? paths.mntns : undefined;
+  const newVolumes = facts.rootfs.volumes.filter(
+    ({ volume, toMake }) => toMake && volume.type === 'volume' && volume.name === undefined,
+  );
   return [
     ...dirs.map(
-      (path): Step => ({
+      ({ path, why }): Step => ({
         id: `folder ${path}`,
-        why: 'for the overlay',
+        why,
         chain,
         run: { kind: 'mkdir', path, mode: 0o755, parents: true },
       }),
     ),
-    ...planMountPoints(paths.mountPoints, facts.rootfs, chain),
+    ...newVolumes.flatMap((volume) => planNewVolume(volume, fillFrom(spec, facts.skeleton), chain)),
+    ...planMountPoints(paths.mountPoints, paths.hiddenMountPoints, facts.rootfs, chain),
     file('for /etc/hostname', paths.hostname, `${spec.hostname}\n`),
     file("the host's name servers", paths.resolvConf, facts.resolvConf),
     ...(spec.nic === undefined
@@ -135,9 +143,24 @@ function planNics({ nic, name }: ContainerSpec, { bridge, instance }: ContainerF
   return planNic(nic, { container: name, bridge, hostMac, alias: `minict:${instance}:${name}:${nic.name}` });
 }
 
-/** The image's, and below them the mount points that it may lack. */
-function lowerLayers(image: readonly string[], paths: ContainerPaths, { rootfs, skeleton }: ContainerFacts): string[] {
-  return rootfs.absent.length === 0 ? [...image, skeleton] : [...image, paths.mountPoints, skeleton];
+/** The image's, and around them the mount points that it may lack. */
+export function lowerLayers(
+  image: readonly string[],
+  paths: ContainerPaths,
+  { rootfs, skeleton }: Pick<ContainerFacts, 'rootfs' | 'skeleton'>,
+): string[] {
+  const { files, folders, hidden } = rootfs.absent;
+  return [
+    ...(hidden.length === 0 ? [] : [paths.hiddenMountPoints]),
+    ...image,
+    ...(files.length === 0 && folders.length === 0 ? [] : [paths.mountPoints]),
+    skeleton,
+  ];
+}
+
+/** What a new volume of the container's is filled from. */
+export function fillFrom({ lower, inPlace }: ContainerSpec, skeleton: string): FillFrom {
+  return lower === undefined ? { inPlace: inPlace as string } : { lower: [...lower, skeleton] };
 }
 
 function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
@@ -149,6 +172,8 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
         spec.lower === undefined
           ? undefined
           : { lower: lowerLayers(spec.lower, paths, facts), upper: paths.upper, work: paths.work },
+      readOnlyTree: spec.readOnly ? spec.inPlace : undefined,
+      readOnly: spec.readOnly ?? false,
       files: { '/etc/hosts': facts.hostsFile, '/etc/hostname': paths.hostname, '/etc/resolv.conf': paths.resolvConf },
       mntns: spec.mounts === 'private' ? paths.mntns : undefined,
     },

@@ -18,7 +18,7 @@ export function imagesOf({ imageId, snapshots = [] }: ContainerSpec): string[] {
   return [imageId, ...snapshots.map((snapshot) => snapshot.imageId)].filter((id) => id !== undefined);
 }
 
-/** The root file system's directory as exec, chroot and the mounts see it. */
-export function rootfsOf(spec: ContainerSpec, overlayTarget: string): string {
-  return spec.inPlace ?? overlayTarget;
+/** The root file system's directory as exec, chroot and the mounts see it: what is in place is read-only elsewhere. */
+export function rootfsOf({ inPlace, readOnly }: ContainerSpec, mountTarget: string): string {
+  return inPlace === undefined || readOnly ? mountTarget : inPlace;
 }
