@@ -6,12 +6,12 @@ import { combineSettings } from '../image/settings.ts';
 import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
-import { type Assignment, reserveAddress } from '../lifecycle/network.ts';
+import { type Assignment, nicOf, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
+import { parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
@@ -128,19 +128,7 @@ export async function specFrom(
 }
 
 export function withNic(spec: ContainerSpec, opts: NicOptions, instance: string, lease: Assignment): ContainerSpec {
-  return {
-    ...spec,
-    nic: {
-      network: lease.record.name,
-      name: 'eth0',
-      hostLink: hostLinkName(instance, spec.name, 'eth0'),
-      address: lease.address,
-      prefix: lease.prefix,
-      gateway: lease.gateway,
-      mac: opts.macAddress ?? derivedMac(instance, lease.record.name, lease.address),
-      ...(opts.mtu === undefined ? {} : { mtuBytes: opts.mtu }),
-    },
-  };
+  return { ...spec, nic: nicOf(instance, spec.name, lease, { mac: opts.macAddress, mtuBytes: opts.mtu }) };
 }
 
 /** argv → container: what create and run do. Throws; then nothing is left. */

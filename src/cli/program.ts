@@ -51,6 +51,14 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   clone: { summary: 'another container with the same files and settings', load: async () => (await files()).clone },
   rebase: { summary: 'another image under a container', load: async () => (await files()).rebase },
+  'save-container': {
+    summary: 'all of a container as one tar, for another host',
+    load: async () => (await files()).saveContainer,
+  },
+  'load-container': {
+    summary: 'a container that save-container saved',
+    load: async () => (await files()).loadContainer,
+  },
   image: { summary: 'images: import, build, pull, push, ls, rm, …', load: async () => (await others()).image },
   system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
 };

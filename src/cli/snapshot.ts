@@ -1,7 +1,7 @@
 /** minict snapshot create|ls|diff|rollback|rm */
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { createSnapshot, parseSnapshotName, removeSnapshot, rollBack } from '../lifecycle/snapshots.ts';
-import { parseContainerName } from '../spec/name.ts';
+import { createSnapshot, removeSnapshot, rollBack } from '../lifecycle/snapshots.ts';
+import { parseContainerName, parseSnapshotName } from '../spec/name.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import { printChanges } from './changes.ts';
 import { print, requireFormat, table } from './output.ts';

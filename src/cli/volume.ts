@@ -71,7 +71,7 @@ export const define: Define = (command, globals) => {
     .description('list named volumes')
     .option('-q, --quiet', 'names only')
     .option('--format <format>', 'table or json', 'table')
-    .addOption(repeatable('--filter <k=v>', 'by name, or dangling=true|false: whether no container uses it'))
+    .addOption(repeatable('-f, --filter <K=V>', 'those of that name, or dangling=true|false: that no container uses'))
     .action(async (options: LsOptions) => {
       requireRoot('volume ls');
       await list(contextFrom(globals()), options);

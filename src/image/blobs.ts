@@ -72,12 +72,17 @@ export class BlobWriter {
     fsyncSync(this.fd);
   }
 
+  /** Tells what was written; the file stays where it is. */
+  close(): { digest: string; size: number } {
+    closeSync(this.fd);
+    return { digest: `sha256:${this.hasher.digest('hex')}`, size: this.size };
+  }
+
   /** Puts it into its place; one that is there already may be damaged. */
   publish(mediaType: string): Descriptor {
-    closeSync(this.fd);
-    const digest = `sha256:${this.hasher.digest('hex')}`;
+    const { digest, size } = this.close();
     renameSync(this.path, blobPath(this.roots, digest));
-    return { mediaType, digest, size: this.size };
+    return { mediaType, digest, size };
   }
 }
 

@@ -11,18 +11,22 @@ import { readRootfsFacts } from '../storage/mount-points.ts';
 import { readAttachments } from './attachments.ts';
 import type { Context } from './context.ts';
 
-/** `imageToCome`, `volumesToCome`: a script makes them first. Throws NotFoundError, InvalidInputError. */
-export function readFacts(
+interface ToCome {
+  /** A script makes them first. */
+  readonly imageToCome?: boolean;
+  readonly volumesToCome?: boolean;
+}
+
+/** What is known of its root file system. Throws NotFoundError, InvalidInputError. */
+export function readRoot(
   context: Context,
-  instance: string,
   spec: ContainerSpec,
-  network: NetworkRecord | undefined,
-  { imageToCome = false, volumesToCome = false } = {},
-): ContainerFacts {
+  { imageToCome = false, volumesToCome = false }: ToCome = {},
+): Pick<ContainerFacts, 'rootfs' | 'skeleton'> {
   const paths = containerPaths(context.roots, spec.name);
   const skeleton = skeletonPath(context.roots);
   const sources = spec.lower ?? [spec.inPlace as string];
-  const what = spec.inPlace ?? `image ${spec.image}`;
+  const what = spec.inPlace ?? (spec.image === undefined ? `the files of ${spec.name}` : `image ${spec.image}`);
   const gone = imageToCome ? undefined : sources.find((path) => !existsSync(path));
   if (gone !== undefined) {
     throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${gone} back` });
@@ -30,16 +34,27 @@ export function readFacts(
   const overlay = spec.lower !== undefined;
   const image = overlay ? [...sources, skeleton].filter(existsSync) : sources;
   const layers = overlay && existsSync(paths.upper) ? [paths.upper, ...image] : image;
+  const root = { layers, image, overlay, what, toCome: imageToCome };
+  return { rootfs: readRootfsFacts(root, readAttachments(context, spec, volumesToCome)), skeleton };
+}
+
+/** Throws NotFoundError, InvalidInputError. */
+export function readFacts(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  network: NetworkRecord | undefined,
+  toCome: ToCome = {},
+): ContainerFacts {
   return {
     instance,
     cgroup: cgroupPaths(readCgroupHost(), instance, spec.name),
-    rootfs: readRootfsFacts(
-      { layers, image, overlay, what, toCome: imageToCome },
-      readAttachments(context, spec, volumesToCome),
-    ),
-    skeleton,
+    ...readRoot(context, spec, toCome),
     bridge: network?.bridge,
-    hostsFile: network === undefined ? paths.hosts : networkPaths(context.roots, network.name).hosts,
+    hostsFile:
+      network === undefined
+        ? containerPaths(context.roots, spec.name).hosts
+        : networkPaths(context.roots, network.name).hosts,
     resolvConf: readResolvConf(),
   };
 }

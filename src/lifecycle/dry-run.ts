@@ -10,7 +10,7 @@ import { type ContainerFacts, planBringUp, planHost } from '../plan/container.ts
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
 import { planKill, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
-import { supervisorArgv } from '../process/supervisor.ts';
+import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
@@ -92,7 +92,8 @@ function planShellLine(context: Context, spec: ContainerSpec, why: string, line:
   const { enterPayload } = cgroupOf(instanceForScripts(context), spec.name);
   const place = placeOf(spec, containerPaths(context.roots, spec.name));
   const env = containerEnv(spec);
-  return planProgram(why, enterPayload, programEnv(env), enterArgv(place, { argv: ['/bin/sh', '-c', line], env }));
+  const argv = enterArgv(place, { argv: ['/bin/sh', '-c', line], env });
+  return planProgram(why, enterPayload, { argv, env: programEnv(env) });
 }
 
 /** Services and the main command: `attached` without a terminal, or left to its supervisor. */
@@ -106,14 +107,14 @@ export function programLines(
   if (spec.command.length === 0) return runLines(services);
   const paths = containerPaths(context.roots, spec.name);
   const cgroup = cgroupOf(instanceForScripts(context), spec.name);
-  const { argv, env } = mainProgram(spec, paths, undefined, mounted);
-  if (main === 'attached') return runLines([...services, planProgram('main command', cgroup.enterPayload, env, argv)]);
-  const supervisor = supervisorArgv(cgroup, paths.exit, argv);
+  const program = mainProgram(spec, paths, undefined, mounted);
+  if (main === 'attached') return runLines([...services, planProgram('main command', cgroup.enterPayload, program)]);
+  const supervisor = supervised(cgroup, paths.exit, program);
   const why = 'main command, and what waits for it';
   return runLines([
     ...services,
     step('exit', 'it has not ended', { kind: 'write', path: paths.exit, content: '' }),
-    planSupervised(why, cgroup.enterSupervisor, paths.log, env, supervisor),
+    planSupervised(why, cgroup.enterSupervisor, paths.log, supervisor),
   ]);
 }
 

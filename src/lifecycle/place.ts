@@ -1,5 +1,5 @@
 /** Where a container's program has to go, its namespaces and its root, and as whom. */
-import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
+import { containerEnv, enterArgv, programEnv, type Run } from '../process/enter.ts';
 import { resolveUser, type User } from '../process/user.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
@@ -28,7 +28,7 @@ export function mainProgram(
   paths: ContainerPaths,
   term: string | undefined,
   mounted: Place['mounted'],
-): { argv: string[]; env: Record<string, string> } {
+): Run {
   const place = placeOf(spec, paths);
   const env = containerEnv(spec);
   const user = spec.user === undefined ? undefined : userInside(spec.user, { layers: place.layers, mounted });

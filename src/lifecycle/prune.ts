@@ -23,7 +23,7 @@ import { removeStaleFolders } from '../state/staging.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
 import { removeTree, trashedFolders } from '../state/trash.ts';
 import { type Context, spawnContext } from './context.ts';
-import { removeUnused } from './images.ts';
+import { listUsedImages, removeUnused } from './images.ts';
 import { DEFAULT_NETWORK, pruneNetwork } from './network.ts';
 import { isLeftover, recover } from './remove.ts';
 import { cgroupOf } from './status.ts';
@@ -50,7 +50,10 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
   await attempt(async () => stale(imagePaths(context.roots).dir).map((path) => `image folder ${path}`));
   await attempt(async () => removeStaleLocks(context.roots, dryRun).map((path) => `image file ${path}`));
   await attempt(async () => stale(volumesDir(context.roots)).map((path) => `volume folder ${path}`));
-  await attempt(async () => (await removeUnused(context, dryRun)).map((path) => `image file ${path}`));
+  await attempt(async () => {
+    if (!dryRun) await listUsedImages(context);
+    return (await removeUnused(context, dryRun)).map((path) => `image file ${path}`);
+  });
   await attempt(async () => emptyTrash(context.roots, dryRun));
   await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
   await attempt(() => pruneHost(context, instance, dryRun));

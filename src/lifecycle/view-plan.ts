@@ -1,14 +1,14 @@
 /** What of a container's root is mounted for a view of it, and what of it cannot be seen from outside. */
+import { existsSync } from 'node:fs';
 import { lowerLayers } from '../plan/container.ts';
 import { Journal } from '../runner/journal.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
-import { readNetwork } from '../state/network.ts';
-import { containerPaths } from '../state/paths.ts';
+import { containerPaths, networkPaths } from '../state/paths.ts';
 import type { Step } from '../step.ts';
 import { planRootfs } from '../storage/rootfs.ts';
 import type { ViewPlan } from '../storage/view.ts';
-import { readFacts } from './container-facts.ts';
+import { readRoot } from './container-facts.ts';
 import type { Context } from './context.ts';
 
 /** A place that is not the container's, as the host sees it. */
@@ -53,14 +53,13 @@ export function planViewOfUp(context: Context, spec: ContainerSpec, { bare = fal
 }
 
 /** A stopped one gets what it would be started with, but for what is the host's. Throws NotFoundError, InvalidInputError. */
-export async function planViewOfStopped(
+export function planViewOfStopped(
   context: Context,
   spec: ContainerSpec,
   { write = false, bare = false }: ViewOptions,
-): Promise<PlannedView> {
+): PlannedView {
   const paths = containerPaths(context.roots, spec.name);
-  const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
-  const facts = readFacts(context, '', spec, network);
+  const facts = readRoot(context, spec);
   const rootfs = spec.inPlace ?? paths.rootfs;
   const readOnly = spec.readOnly ?? false;
   const { upper, work } = paths;
@@ -69,21 +68,20 @@ export async function planViewOfStopped(
   const overlay = write && !readOnly ? { lower, upper, work } : { lower: [upper, ...lower] };
   const absent = facts.rootfs.volumes.filter(({ volume, toMake }) => volume.type === 'tmpfs' || toMake);
   const volumes = facts.rootfs.volumes.filter(({ target }) => !absent.some((other) => isWithin(target, other.target)));
-  const inAbsent = Object.entries(facts.rootfs.targets).filter(([, at]) =>
-    absent.some(({ target }) => isWithin(at, target)),
-  );
-  const files = {
-    '/etc/hosts': facts.hostsFile,
+  const hosts = spec.nic === undefined ? paths.hosts : networkPaths(context.roots, spec.nic.network).hosts;
+  const files = Object.entries({
+    '/etc/hosts': hosts,
     '/etc/hostname': paths.hostname,
     '/etc/resolv.conf': paths.resolvConf,
-  };
+  }).filter(([path, source]) => {
+    const at = facts.rootfs.targets[path] ?? path;
+    return existsSync(source) && !absent.some(({ target }) => isWithin(at, target));
+  });
   const mounts = (mntns: string) =>
     planRootfs(
       {
         ...{ name: spec.name, rootfs, overlay: undefined, readOnlyTree: undefined, readOnly, mntns },
-        files: Object.fromEntries(
-          Object.entries(files).filter(([path]) => !inAbsent.some(([other]) => other === path)),
-        ),
+        files: Object.fromEntries(files),
       },
       { ...facts.rootfs, volumes },
     ).filter(({ id }) => !['mntns', 'mntns trim', ...HOST_MOUNTS].includes(id));

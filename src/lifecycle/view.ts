@@ -46,7 +46,7 @@ export async function openView(context: Context, name: string, options: Options)
     lock.release();
   };
   try {
-    const planned = up ? planViewOfUp(context, spec, options) : await planViewOfStopped(context, spec, options);
+    const planned = up ? planViewOfUp(context, spec, options) : planViewOfStopped(context, spec, options);
     eye = await lookWith(context, name, planned, lock.fd, up);
     const root = openSync(`/proc/${eye.pid}/root${planned.plan.rootfs}`, O_PATH | constants.O_DIRECTORY);
     tree = new Tree(root);

@@ -147,7 +147,7 @@ function planNics({ nic, name }: ContainerSpec, { bridge, instance }: ContainerF
 export function lowerLayers(
   image: readonly string[],
   paths: ContainerPaths,
-  { rootfs, skeleton }: ContainerFacts,
+  { rootfs, skeleton }: Pick<ContainerFacts, 'rootfs' | 'skeleton'>,
 ): string[] {
   const { files, folders, hidden } = rootfs.absent;
   return [

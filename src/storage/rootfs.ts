@@ -86,10 +86,9 @@ export function planMountPoints(layer: string, front: string, facts: RootfsFacts
 
 export interface Overlay {
   readonly lower: readonly string[];
-  /** Absent to look at the lower ones alone. */
+  /** Both absent where it is only looked at: nothing is written into any. */
   readonly upper?: string;
-  /** Absent to read it only: then the upper is one more of the lower ones, and nothing is written into any. */
-  readonly work?: string | undefined;
+  readonly work?: string;
 }
 
 export interface RootfsPlan {
@@ -117,10 +116,9 @@ const MAX_OPTIONS_BYTES = 4095;
  * InvalidInputError where even these are too many.
  */
 export function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
-  const lowers = upper !== undefined && work === undefined ? [upper, ...lower] : lower;
   const optionsOf = (shown: (path: string) => string) =>
     [
-      `lowerdir=${lowers.map(shown).map(overlayPath).join(':')}`,
+      `lowerdir=${lower.map(shown).map(overlayPath).join(':')}`,
       ...(upper === undefined || work === undefined
         ? []
         : [`upperdir=${overlayPath(shown(upper))}`, `workdir=${overlayPath(shown(work))}`]),

@@ -264,6 +264,34 @@ describe.each(['private', 'host'])('--mounts %s', (mounts) => {
     expect(host.minict('logs', 'c1').stdout).toBe('1234\n');
   });
 
+  test('cp finds what is in volumes and binds, up and stopped, and writes where programs may', () => {
+    const file = join(src, 'file');
+    const out = join(src, 'out');
+    create('-v', 'data:/data', '-v', `${src}:/src:ro`, '-v', `${src}/sub:/data/in`, '--tmpfs', '/tmp', '--read-only');
+    for (const state of ['up', 'stopped']) {
+      if (state === 'stopped') host.minict('stop', 'c1');
+      expect(host.minict('cp', file, `c1:/data/${state}`), state).toMatchObject({ status: 0, stderr: '' });
+      expect(readFileSync(volume('data', state), 'utf8')).toBe('theirs\n');
+      expect(host.minict('cp', file, `c1:/data/in/${state}`), state).toMatchObject({ status: 0, stderr: '' });
+      expect(readFileSync(join(src, 'sub', state), 'utf8')).toBe('theirs\n');
+      for (const place of ['/src/new', '/new']) {
+        expect(host.minict('cp', file, `c1:${place}`).stderr, state).toMatch(/read-only/i);
+      }
+      expect(host.minict('cp', 'c1:/src/file', out), state).toMatchObject({ status: 0, stderr: '' });
+      expect(readFileSync(out, 'utf8')).toBe('theirs\n');
+    }
+    expect(readdirSync(join(host.root, 'containers/c1/upper'), { recursive: true })).toEqual([]);
+    host.minict('rm', 'c1');
+    const tree = join(host.dir, `copied-${mounts}`);
+    host.run(['cp', '-a', image, tree]);
+    mkdirSync(join(tree, 'srv/data'), { recursive: true });
+    create('--rootfs', tree, '--read-only', '-v', 'data:/srv/data');
+    host.minict('stop', 'c1');
+    expect(host.minict('cp', 'c1:/srv/data/up', out)).toMatchObject({ status: 0, stderr: '' });
+    expect(host.minict('cp', 'c1:/etc/passwd', out)).toMatchObject({ status: 0, stderr: '' });
+    host.run(['rm', '-r', tree]);
+  });
+
   test('what somebody unmounted or removed is said, and put back', () => {
     create('-v', 'data:/data', '--tmpfs', '/tmp', '-v', `${src}:/src`);
     sh('c1', 'umount /data; umount /src');
