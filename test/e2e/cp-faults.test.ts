@@ -186,7 +186,7 @@ test('a container that is not whole, or whose image is gone', () => {
     ['export', 'c1'],
     ['diff', 'c1'],
   ]) {
-    expectRefused(here(...words), /image is not there any more\nhint: put .*image back/);
+    expectRefused(here(...words), /image:?( it)? is not there any more\nhint: put .*image back/);
   }
   host.minict('rm', 'c1');
 });
