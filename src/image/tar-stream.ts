@@ -54,6 +54,8 @@ export class TarWriter {
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'EPIPE') throw new HostError(`cannot ${this.verb}: who reads it has ended`);
+        if (code === 'ENOSPC')
+          throw new HostError(`cannot ${this.verb}: no space left where it goes`, { hint: 'df -h' });
         if (code !== 'EAGAIN') throw error;
         await Bun.sleep(1);
       }

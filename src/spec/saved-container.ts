@@ -29,17 +29,18 @@ export function parsePartName(name: string): { readonly kind: PartKind; readonly
   return blob === undefined ? undefined : { kind: 'blob', digest: `sha256:${blob}` };
 }
 
-/** What `parse` of the vocabulary takes, and its message where it does not. */
-function parsed(parse: (text: string) => unknown): z.ZodMiniString {
-  return z.string().check((context) => {
+/** What a parser of the vocabulary takes; its message where it does not. */
+function fits<T>(parse: (text: string) => unknown) {
+  return z.check<T>(({ value, issues }) => {
     try {
-      parse(context.value);
+      parse(String(value));
     } catch (error) {
-      const { message } = error as Error;
-      context.issues.push({ code: 'custom', input: context.value, message });
+      issues.push({ code: 'custom', input: value, message: (error as Error).message });
     }
   });
 }
+
+const parsed = (parse: (text: string) => unknown) => z.string().check(fits(parse));
 
 /** Of programs: execve(2) takes no NUL. */
 const text = z.string().check(z.regex(/^[^\0]*$/, 'a NUL in it'));
@@ -82,7 +83,7 @@ const savedContainer = z.strictObject({
       /** Only where it is not the network's own; the next likewise. */
       gateway: z.optional(parsed(parseIpv4)),
       mac: z.optional(parsed(parseMac)),
-      mtuBytes: z.optional(z.number().check(z.refine((value) => parseMtuBytes(String(value)) === value))),
+      mtuBytes: z.optional(z.number().check(fits(parseMtuBytes))),
     }),
   ),
   snapshots: z.array(z.strictObject({ name: parsed(parseSnapshotName), createdAt: time, ...files })),
@@ -94,6 +95,12 @@ function oddity({ layers, imageId, snapshots }: SavedContainer): string | undefi
   if (all.some((files) => files.layers.length === 0 && files.imageId === undefined)) return 'files of no layer';
   const names = snapshots.map(({ name }) => name);
   return new Set(names).size < names.length ? 'two snapshots of one name' : undefined;
+}
+
+function causeOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'unrecognized_keys') return `this minict knows no ${[...issue.path, ...issue.keys].join('.')}`;
+  const { message } = issue.code === 'invalid_key' ? (issue.issues[0] ?? issue) : issue;
+  return `${issue.path.join('.')}: ${message}`;
 }
 
 /** `verb` is for messages: `load web1.tar`. Throws InvalidInputError. */
@@ -110,8 +117,7 @@ export function parseSavedContainer(content: string, verb: string): SavedContain
   }
   const result = savedContainer.safeParse(value);
   if (!result.success) {
-    const issue = result.error.issues[0];
-    throw new InvalidInputError(`cannot ${verb}: ${issue?.path.join('.')}: ${issue?.message}`);
+    throw new InvalidInputError(`cannot ${verb}: ${causeOf(result.error.issues[0] as z.core.$ZodIssue)}`);
   }
   const cause = oddity(result.data);
   if (cause !== undefined) throw new InvalidInputError(`cannot ${verb}: ${cause}`);

@@ -58,3 +58,15 @@ export async function move(
   expect(loaded).toMatchObject({ status: 0, stderr: '' });
   return loaded.stdout.trim();
 }
+
+/** The members of a saved container's tar, in their order. */
+export function membersOf(tar: Buffer): { name: string; content: Buffer }[] {
+  const members: { name: string; content: Buffer }[] = [];
+  for (let at = 0; tar[at] !== 0; ) {
+    const text = (start: number, length: number) => tar.toString('latin1', at + start, at + start + length);
+    const size = Number.parseInt(text(124, 11), 8);
+    members.push({ name: text(0, 100).replace(/\0.*/s, ''), content: tar.subarray(at + 512, at + 512 + size) });
+    at += 512 + Math.ceil(size / 512) * 512;
+  }
+  return members;
+}
