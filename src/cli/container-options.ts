@@ -8,12 +8,14 @@ import { createContainer, refuseForeign } from '../lifecycle/create.ts';
 import { type Assignment, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
+import type { TreeOrigin } from '../plan/container.ts';
 import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
+import { isDriver } from '../storage/driver.ts';
 import { parseEnv, parseLabels, readEnvFile } from './env.ts';
 import { repeatable } from './repeatable.ts';
 import { reportWarning } from './report.ts';
@@ -22,6 +24,7 @@ import { reportWarning } from './report.ts';
 export interface ContainerOptions {
   readonly image?: string;
   readonly rootfs?: string;
+  readonly storage?: string;
   readonly ip?: string;
   readonly gateway?: string;
   readonly macAddress?: string;
@@ -47,6 +50,7 @@ export function addContainerOptions(command: Command): Command {
   return command
     .option('--image <image>', 'image name, directory or tarball (default: base)')
     .option('--rootfs <dir>', 'a directory to be written in place')
+    .option('--storage <driver>', 'overlay, btrfs or copy (default: MINICT_STORAGE, or overlay)')
     .option('--ip <address>', 'IPv4 address, with or without /len (default: next free)')
     .option('--gateway <address>', 'default route (default: the bridge)')
     .option('--mac-address <mac>', 'MAC address', parseMac)
@@ -112,7 +116,24 @@ export async function specFrom(
     stopCommands: [...opts.stopCmd],
     ...combineSettings(settings, given),
     ...source,
+    ...storageFrom(opts),
   };
+}
+
+/** Overlay is not written down: it is what all have that say nothing. */
+function storageFrom({ rootfs, storage }: ContainerOptions): Pick<ContainerSpec, 'storage'> {
+  if (rootfs !== undefined) {
+    if (storage === undefined) return {};
+    throw new InvalidInputError('cannot use --storage and --rootfs together', { hint: 'take one of them' });
+  }
+  const [from, name] =
+    storage === undefined ? ['MINICT_STORAGE', process.env.MINICT_STORAGE || 'overlay'] : ['--storage', storage];
+  if (!isDriver(name)) {
+    throw new InvalidInputError(`cannot use ${from} ${JSON.stringify(name)}: no storage driver`, {
+      hint: 'overlay, btrfs or copy',
+    });
+  }
+  return name === 'overlay' ? {} : { storage: name };
 }
 
 export function withNic(spec: ContainerSpec, opts: NicOptions, instance: string, lease: Assignment): ContainerSpec {
@@ -163,23 +184,24 @@ export async function makeContainer(
   }
 }
 
-/** The container of a spec without its NIC; the caller holds its lock. Throws; then nothing is left. */
+/** The container of a spec without its NIC, with the image's files or `origin`'s; the caller holds its lock. Throws; then nothing is left. */
 export async function createFrom(
   context: Context,
   instance: string,
   spec: ContainerSpec,
   opts: NicOptions,
   lockFd: number,
+  origin?: TreeOrigin,
 ): Promise<ContainerSpec> {
   if (!opts.network) {
-    await createContainer(context, instance, spec, undefined, lockFd);
+    await createContainer(context, instance, spec, undefined, lockFd, origin);
     return spec;
   }
   const request = { name: spec.name, hostname: spec.hostname, ip: opts.ip, gateway: opts.gateway };
   const reservation = await reserveAddress(context, instance, request);
   try {
     const full = withNic(spec, opts, instance, reservation);
-    const drops = await createContainer(context, instance, full, reservation, lockFd);
+    const drops = await createContainer(context, instance, full, reservation, lockFd, origin);
     for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
     return full;
   } finally {

@@ -12,6 +12,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   rm: 'coreutils',
   sh: 'dash',
   tail: 'coreutils',
+  btrfs: 'btrfs-progs',
   skopeo: 'skopeo',
 };
 

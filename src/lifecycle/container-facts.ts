@@ -4,7 +4,7 @@ import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { NotFoundError } from '../errors.ts';
 import { readResolvConf } from '../host/facts.ts';
 import type { ContainerFacts } from '../plan/container.ts';
-import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
+import { type ContainerSpec, treeOf } from '../spec/container.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
 import { readRootfsFacts } from '../storage/rootfs.ts';
@@ -20,14 +20,16 @@ export function readFacts(
 ): ContainerFacts {
   const paths = containerPaths(context.roots, spec.name);
   const skeleton = skeletonPath(context.roots);
-  const sources = spec.lower ?? [rootfsOf(spec, paths.rootfs)];
+  const tree = treeOf(spec, paths.files);
+  // A tree that is there needs nothing of what it was made of.
+  const sources = tree !== undefined && existsSync(tree) ? [tree] : (spec.lower ?? [tree as string]);
   const what = spec.inPlace ?? `image ${spec.image}`;
   const gone = imageToCome ? undefined : sources.find((path) => !existsSync(path));
   if (gone !== undefined) {
     throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${gone} back` });
   }
   const overlay = spec.lower !== undefined;
-  const layers = overlay ? [paths.upper, ...sources, skeleton].filter(existsSync) : sources;
+  const layers = tree === undefined ? [paths.upper, ...sources, skeleton].filter(existsSync) : sources;
   return {
     instance,
     cgroup: cgroupPaths(readCgroupHost(), instance, spec.name),

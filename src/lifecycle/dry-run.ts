@@ -175,6 +175,8 @@ export async function removeLines(context: Context, name: string, force: boolean
   const paths = containerPaths(context.roots, name);
   const records = step('records', "minict's records of it", { kind: 'rmtree', path: paths.runDir });
   return (
-    endLines(context, spec) + undoLines(stepsInEffect(paths, new Journal(paths.journal).read())) + runLines([records])
+    endLines(context, spec) +
+    undoLines(stepsInEffect(paths, new Journal(paths.journal).read(), spec.storage)) +
+    runLines([records])
   );
 }

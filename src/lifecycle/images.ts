@@ -12,6 +12,7 @@ import { ownLayersPath } from '../state/paths.ts';
 import { getContainer, listContainers } from '../state/store.ts';
 import { moveToTrash, removeTree } from '../state/trash.ts';
 import type { Context } from './context.ts';
+import { unusedTrees } from './image-trees.ts';
 
 /** Throws StateError for a damaged container.json: nobody can tell what it uses. */
 async function allContainers({ roots }: Context): Promise<ContainerSpec[]> {
@@ -47,7 +48,7 @@ export async function removeUnused(context: Context, dryRun = false): Promise<st
     const inUse = new Set((await allContainers(context)).flatMap(layersOf));
     const own = ownLayersPath(context.roots);
     const entries = existsSync(own) ? readdirSync(own).map((name) => join(own, name)) : [];
-    const unused = entries.filter((path) => !inUse.has(path));
+    const unused = [...entries.filter((path) => !inUse.has(path)), ...(await unusedTrees(context.roots))];
     if (!dryRun) for (const path of unused) removeTree(moveToTrash(context.roots, path, 'layer'));
     return [...(await collectGarbage(context.roots, inUse, dryRun)), ...unused];
   } finally {

@@ -4,8 +4,9 @@ import { planLoopback, planNic } from '../network/bridge.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { derivedMac } from '../spec/name.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
-import type { Part, Step } from '../step.ts';
-import { planMountPoints, planRootfs, type RootfsFacts } from '../storage/rootfs.ts';
+import type { Command, Part, Step } from '../step.ts';
+import { driverOf } from '../storage/driver.ts';
+import { planHostFolders, planMountPoints, planRootfs, type RootfsFacts } from '../storage/rootfs.ts';
 
 export interface ContainerFacts {
   readonly instance: string;
@@ -16,6 +17,13 @@ export interface ContainerFacts {
   readonly bridge: string | undefined;
   readonly hostsFile: string;
   readonly resolvConf: string;
+}
+
+/** What a container's files are made of, in place of its image's layers. */
+export interface TreeOrigin {
+  readonly tree: string;
+  /** Made for it alone: it becomes its files. */
+  readonly isOwn: boolean;
 }
 
 /**
@@ -55,20 +63,37 @@ export function bindId(dir: string): string {
 }
 
 /** The container's folder. Its removal takes all files with it. */
-export function planFolder(paths: ContainerPaths): Step[] {
+export function planFolder({ dir, files }: ContainerPaths, storage: ContainerSpec['storage']): Step[] {
   return [
     {
       id: 'folder',
       why: "the container's folder",
-      run: { kind: 'mkdir', path: paths.dir, mode: 0o755 },
-      undo: { kind: 'rmtree', path: paths.dir },
+      run: { kind: 'mkdir', path: dir, mode: 0o755 },
+      undo: { kind: 'rmtree', path: dir, ...(storage === 'btrfs' ? { subvolume: files } : {}) },
     },
   ];
 }
 
+/** Its files, where a copy of them all is its own; once, when it is made. `origin` is a tree that they are made of. */
+export function planTree(spec: ContainerSpec, paths: ContainerPaths, origin: TreeOrigin | undefined): Step[] {
+  const { trees } = driverOf(spec);
+  if (trees === undefined || spec.lower === undefined) return [];
+  const move: Command = { kind: 'run', argv: ['mv', '-T', '--', origin?.tree ?? '', paths.files] };
+  const made =
+    origin === undefined ? trees.fromLayers(spec.lower, paths.files) : trees.fromTree(origin.tree, paths.files);
+  const commands = origin?.isOwn ? [move] : made;
+  return commands.map((run, index) => ({
+    id: `files ${index}`,
+    why: 'its files, a copy of its own',
+    chain: `mounts ${spec.name}`,
+    run,
+  }));
+}
+
 /** What the mounts take: files and folders in the container's own, and the file of their namespace. */
 function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts, chain: string): Step[] {
-  const dirs = spec.inPlace === undefined ? [paths.upper, paths.work, paths.rootfs] : [];
+  const driver = driverOf(spec);
+  const dirs = spec.inPlace === undefined ? driver.folders(paths) : [];
   const file = (why: string, path: string, content: string): Step => ({
     id: `file ${path}`,
     why,
@@ -80,12 +105,14 @@ function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerF
     ...dirs.map(
       (path): Step => ({
         id: `folder ${path}`,
-        why: 'for the overlay',
+        why: 'for its root',
         chain,
         run: { kind: 'mkdir', path, mode: 0o755, parents: true },
       }),
     ),
-    ...planMountPoints(paths.mountPoints, facts.rootfs, chain),
+    ...(driver.trees === undefined
+      ? planMountPoints(paths.mountPoints, facts.rootfs, chain)
+      : [...planHostFolders(paths.files, facts.rootfs, chain), ...planMountPoints(paths.files, facts.rootfs, chain)]),
     file('for /etc/hostname', paths.hostname, `${spec.hostname}\n`),
     file("the host's name servers", paths.resolvConf, facts.resolvConf),
     ...(spec.nic === undefined
@@ -144,10 +171,7 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
     {
       name: spec.name,
       rootfs: rootfsOf(spec, paths.rootfs),
-      overlay:
-        spec.lower === undefined
-          ? undefined
-          : { lower: lowerLayers(spec.lower, paths, facts), upper: paths.upper, work: paths.work },
+      root: spec.lower && driverOf(spec).rootMount(paths, lowerLayers(spec.lower, paths, facts)),
       files: { '/etc/hosts': facts.hostsFile, '/etc/hostname': paths.hostname, '/etc/resolv.conf': paths.resolvConf },
       mntns: spec.mounts === 'private' ? paths.mntns : undefined,
     },

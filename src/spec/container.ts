@@ -22,3 +22,8 @@ export function imagesOf({ imageId, snapshots = [] }: ContainerSpec): string[] {
 export function rootfsOf(spec: ContainerSpec, overlayTarget: string): string {
   return spec.inPlace ?? overlayTarget;
 }
+
+/** The directory with all of its files, where they are not made of layers at each mount. */
+export function treeOf({ inPlace, storage = 'overlay' }: ContainerSpec, files: string): string | undefined {
+  return inPlace ?? (storage === 'overlay' ? undefined : files);
+}

@@ -55,6 +55,8 @@ export interface ContainerPaths {
   readonly upper: string;
   readonly work: string;
   readonly rootfs: string;
+  /** All its files, where they are no layers. */
+  readonly files: string;
   /** A layer with the mount points that only this container's image lacks. */
   readonly mountPoints: string;
   readonly hosts: string;
@@ -80,6 +82,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     upper: join(dir, 'upper'),
     work: join(dir, 'work'),
     rootfs: join(dir, 'rootfs'),
+    files: join(dir, 'files'),
     mountPoints: join(dir, 'mountpoints'),
     hosts: join(dir, 'hosts'),
     hostname: join(dir, 'hostname'),
@@ -115,6 +118,8 @@ export function imagePaths(roots: Roots): {
   index: string;
   blobs: string;
   layers: string;
+  /** Of images that are kept as trees, too: see storage/driver.ts. */
+  trees: string;
 } {
   const dir = join(roots.root, 'images');
   return {
@@ -123,6 +128,7 @@ export function imagePaths(roots: Roots): {
     index: join(dir, 'index.json'),
     blobs: join(dir, 'blobs', 'sha256'),
     layers: join(dir, 'layers'),
+    trees: join(dir, 'trees'),
   };
 }
 

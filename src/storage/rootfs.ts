@@ -82,14 +82,13 @@ export function checkUpper(dir: string): void {
   if (type === OVERLAYFS || type === NFS) {
     const name = type === NFS ? 'NFS' : 'overlayfs';
     throw new HostError(`cannot put containers into ${dir}: an overlay's upper directory does not work on ${name}`, {
-      hint: 'name a folder on ext4, xfs, btrfs or tmpfs with --root DIR',
+      hint: '--storage copy works there; or name a folder on ext4, xfs, btrfs or tmpfs with --root DIR',
     });
   }
 }
 
-/** Throws InvalidInputError or HostError where no overlay can be made of `lowers` and an upper directory in `dir`. */
-export function checkOverlay(lowers: readonly string[], dir: string): void {
-  checkUpper(dir);
+/** Throws InvalidInputError where no overlay can be made of `lowers` in a state folder `dir`. */
+export function checkLayers(lowers: readonly string[], dir: string): void {
   for (const path of [...lowers, dir]) {
     if (!path.includes('"')) continue;
     throw new InvalidInputError(`cannot make an overlay of ${path}: mount(8) takes no double quote in a path`, {
@@ -116,17 +115,41 @@ export function planMountPoints(layer: string, { absent }: RootfsFacts, chain: s
   ];
 }
 
-interface Overlay {
+/** Those of /proc, /sys and /dev, in a tree that has no skeleton below it. */
+export function planHostFolders(tree: string, { targets }: RootfsFacts, chain: string): Step[] {
+  return FOLDERS.map((folder): Step => {
+    const path = join(tree, targets[folder] ?? folder);
+    return {
+      id: `folder ${path}`,
+      why: 'a mount point',
+      chain,
+      run: { kind: 'mkdir', path, mode: 0o755, parents: true },
+    };
+  });
+}
+
+export interface Overlay {
   readonly lower: readonly string[];
-  readonly upper: string;
-  readonly work: string;
+  /** Absent where it is only read. */
+  readonly upper?: string;
+  readonly work?: string;
+}
+
+/** What is mounted where the root is seen. */
+export interface RootMount {
+  readonly why: string;
+  readonly source: string;
+  readonly fstype: string;
+  readonly options: string;
+  /** What relative paths in the options begin with. */
+  readonly cwd?: string;
 }
 
 export interface RootfsPlan {
   readonly name: string;
-  /** Where the root is seen: the overlay's mount point, or the directory that is used in place. */
+  /** Where the root is seen: the mount point of `root`, or the directory that is used in place. */
   readonly rootfs: string;
-  readonly overlay: Overlay | undefined;
+  readonly root: RootMount | undefined;
   readonly files: Readonly<Record<string, string>>;
   readonly mntns: string | undefined;
 }
@@ -143,12 +166,12 @@ const MAX_OPTIONS_BYTES = 4095;
  * Images of many layers have them in one folder, so that names relative to it are short enough. Throws InvalidInputError
  * where even these are too many.
  */
-function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
+export function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
   const optionsOf = (lowers: readonly string[]) =>
     [
       `lowerdir=${lowers.map(overlayPath).join(':')}`,
-      `upperdir=${overlayPath(upper)}`,
-      `workdir=${overlayPath(work)}`,
+      ...(upper === undefined ? [] : [`upperdir=${overlayPath(upper)}`]),
+      ...(work === undefined ? [] : [`workdir=${overlayPath(work)}`]),
       'index=off',
       'metacopy=off',
       'redirect_dir=off',
@@ -165,7 +188,7 @@ function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd
 }
 
 export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
-  const { name, mntns, overlay, rootfs } = plan;
+  const { name, mntns, root, rootfs } = plan;
   const chain = `mounts ${name}`;
   const place = mntns === undefined ? {} : { mntns };
   const steps: Step[] = [];
@@ -205,9 +228,9 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
       claims: [{ kind: 'nsfile', name: mntns }],
     });
   }
-  if (overlay !== undefined) {
-    const { options, cwd } = overlayOptions(overlay);
-    mount('rootfs', 'the image, read-only, under a layer of its own', 'overlay', rootfs, 'overlay', options, cwd);
+  if (root !== undefined) {
+    const { why, source, fstype, options, cwd } = root;
+    mount('rootfs', why, source, rootfs, fstype, options, cwd);
   }
   const at = (path: string) => join(rootfs, facts.targets[path] ?? path);
   mount('proc', 'processes, as the host sees them', 'proc', at('/proc'), 'proc', 'defaults');

@@ -1,0 +1,17 @@
+/** overlay: the image's layers, read-only, under a directory of the container's own. Nothing is copied. */
+import type { StorageDriver } from './driver.ts';
+import { checkLayers, checkUpper, overlayOptions } from './rootfs.ts';
+
+export const overlay: StorageDriver = {
+  validate(layers, dir) {
+    checkUpper(dir);
+    checkLayers(layers, dir);
+  },
+  folders: ({ upper, work, rootfs }) => [upper, work, rootfs],
+  rootMount: ({ upper, work }, layers) => ({
+    why: 'the image, read-only, under a layer of its own',
+    source: 'overlay',
+    fstype: 'overlay',
+    ...overlayOptions({ lower: layers, upper, work }),
+  }),
+};
