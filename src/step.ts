@@ -27,6 +27,7 @@ export type Command =
   | {
       readonly kind: 'umount';
       readonly targets: readonly string[];
+      /** Also where it is busy; of an undo, only then. */
       readonly lazy?: boolean;
       readonly mntns?: string;
       /** Removes the empty files under the mounts, too. */

@@ -8,7 +8,7 @@ import type { Define } from './program.ts';
 export const define: Define = (command, globals) => {
   addDryRun(addContainerOptions(command))
     .argument('<name>')
-    .argument('[cmd...]', 'main command, after --')
+    .argument('[cmd...]', 'main command, with its options')
     .action(async (name: string, cmd: string[], options: ContainerOptions & DryRunOptions) => {
       requireRoot('create');
       const context = contextFrom(globals());

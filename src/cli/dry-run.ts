@@ -23,6 +23,8 @@ export interface Scripts {
   /** What the verb does, for the script's title. */
   readonly does: string;
   readonly run: (lines: Lines, context: Context, name: string) => Promise<string>;
+  /** What takes down goes on where something is gone already, as the verb does. */
+  readonly onFailure: 'stop' | 'go on';
   readonly undoes: string;
   readonly undo: (lines: Lines, context: Context, name: string) => Promise<string>;
 }
@@ -38,6 +40,7 @@ export function creation(
   return {
     does: 'makes container',
     run: plan('run'),
+    onFailure: 'stop',
     undoes: 'removes container',
     undo: plan('undo'),
   };
@@ -52,11 +55,11 @@ export async function dryRun(
 ): Promise<boolean> {
   if (!dryRun && !dryRunUndo) return false;
   const lines = await import('../lifecycle/dry-run.ts');
-  const { does, linesOf } = dryRunUndo
-    ? { does: scripts.undoes, linesOf: scripts.undo }
-    : { does: scripts.does, linesOf: scripts.run };
+  const { does, linesOf, onFailure } = dryRunUndo
+    ? { does: scripts.undoes, linesOf: scripts.undo, onFailure: 'go on' as const }
+    : { does: scripts.does, linesOf: scripts.run, onFailure: scripts.onFailure };
   let text = '';
   for (const name of names.map(parseContainerName)) text += await linesOf(lines, context, name);
-  print(script(`${does} ${names.join(' ')}, as minict would`, dryRunUndo ? 'go on' : 'stop', text));
+  print(script(`${does} ${names.join(' ')}, as minict would`, onFailure, text));
   return true;
 }

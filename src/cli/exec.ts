@@ -5,7 +5,8 @@ import { parseEnv, readEnvFile } from './env.ts';
 import type { Define } from './program.ts';
 import { repeatable } from './repeatable.ts';
 
-interface Options extends Omit<ExecOptions, 'env'> {
+interface Options extends Omit<ExecOptions, 'env' | 'leave'> {
+  readonly detach?: boolean;
   readonly env: string[];
   readonly envFile: string[];
 }
@@ -16,15 +17,16 @@ export const define: Define = (command, globals) => {
     .argument('<cmd...>')
     .option('-i, --interactive', 'pass stdin on')
     .option('-t, --tty', 'needs a terminal')
-    .option('-d, --detach', 'do not wait')
+    .option('-d, --detach', 'do not wait, once it has begun')
     .addOption(repeatable('-e, --env <K=V>', 'environment'))
     .addOption(repeatable('--env-file <file>', 'environment, a K=V a line'))
     .option('-u, --user <user[:group]>', 'user, resolved inside')
     .option('-w, --workdir <dir>', 'working directory, inside')
     .passThroughOptions()
-    .action((name: string, cmd: string[], options: Options) => {
+    .action(async (name: string, cmd: string[], options: Options) => {
       requireRoot('exec');
       const env = Object.assign({}, ...options.envFile.map(readEnvFile), parseEnv(options.env));
-      execProgram(contextFrom(globals()), name, cmd, { ...options, env });
+      const leave = options.detach ? { leave: (await import('../process/detach.ts')).startDetached } : {};
+      await execProgram(contextFrom(globals()), name, cmd, { ...options, ...leave, env });
     });
 };

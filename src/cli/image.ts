@@ -1,5 +1,7 @@
 /** minict image: the store's verbs. What only one of them needs is loaded with it. */
+import { type Command, Option } from 'commander';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import type { Roots } from '../state/paths.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
@@ -13,12 +15,17 @@ export const define: Define = (command, globals) => {
     ensureState(context.roots);
     return context;
   };
+  /** Of one that adds images: a failed one leaves none, and no part of one. */
+  const adding = async <T>(verb: string, add: (roots: Roots) => Promise<T>): Promise<T> => {
+    const context = store(verb);
+    return (await import('../lifecycle/images.ts')).addImages(context, () => add(context.roots));
+  };
   command
     .command('import <source> <name>')
     .description('a directory or a tarball (plain, gzip, xz, zstd), - for standard input')
     .action(async (source: string, name: string) => {
-      const { roots } = store('import');
-      await (await import('../image/import.ts')).importImage(roots, source, name);
+      const { importImage } = await import('../image/import.ts');
+      await adding('import', (roots) => importImage(roots, source, name));
       print(`${name}\n`);
     });
   command
@@ -31,23 +38,14 @@ export const define: Define = (command, globals) => {
       await buildImage(roots, dir, name, { ...options, progress: process.stderr.isTTY });
       print(`${name}\n`);
     });
-  command
-    .command('pull <source> [name]')
+  addTransferOptions(command.command('pull <source> [name]'))
     .description('from where skopeo reads: docker://HOST/NAME:TAG, docker-archive:, oci:, oci-archive:, dir:, …')
-    .option('--authfile <file>', "skopeo's, in place of containers-auth.json(5)'s")
-    .option('--tls-verify <bool>', 'false for a registry without a certificate of its name')
-    .option('-q, --quiet', 'no progress')
     .action(async (source: string, name: string | undefined, options: TransferFlags) => {
-      const { roots } = store('pull');
       const { pullImage } = await import('../image/transfer.ts');
-      print(`${await pullImage(roots, source, name, transferOptions(options))}\n`);
+      print(`${await adding('pull', (roots) => pullImage(roots, source, name, transferOptions(options)))}\n`);
     });
-  command
-    .command('push <image> <destination>')
+  addTransferOptions(command.command('push <image> <destination>'))
     .description('to where skopeo writes')
-    .option('--authfile <file>', "skopeo's, in place of containers-auth.json(5)'s")
-    .option('--tls-verify <bool>', 'false for a registry without a certificate of its name')
-    .option('-q, --quiet', 'no progress')
     .action(async (ref: string, destination: string, options: TransferFlags) => {
       const { roots } = store('push');
       await (await import('../image/transfer.ts')).pushImage(roots, ref, destination, transferOptions(options));
@@ -67,9 +65,9 @@ export const define: Define = (command, globals) => {
     .description('what docker save, podman save or image save made')
     .option('-i, --input <file>', 'in place of standard input')
     .action(async (options: { input?: string }) => {
-      const { roots } = store('load');
-      for (const name of await (await import('../image/archive.ts')).loadImages(roots, options.input))
-        print(`${name}\n`);
+      const { loadImages } = await import('../image/archive.ts');
+      const names = await adding('load', (roots) => loadImages(roots, options.input));
+      print(names.map((name) => `${name}\n`).join(''));
     });
   command
     .command('ls')
@@ -107,11 +105,12 @@ export const define: Define = (command, globals) => {
   command
     .command('rm <image...>')
     .description('remove images that no container uses')
-    .action(async (refs: string[]) => {
+    .option('--dry-run', 'only say which ones, and whether they can be')
+    .action(async (refs: string[], options: { dryRun?: boolean }) => {
       const context = store('rm');
-      const { removeImage } = await import('../lifecycle/images.ts');
+      const { checkRemoval, removeImage } = await import('../lifecycle/images.ts');
       await eachName(refs, async (ref) => {
-        await removeImage(context, ref);
+        await (options.dryRun ? checkRemoval : removeImage)(context, ref);
         return ref;
       });
     });
@@ -129,10 +128,26 @@ export const define: Define = (command, globals) => {
 
 interface TransferFlags {
   readonly authfile?: string;
-  readonly tlsVerify?: string;
+  readonly tlsVerify?: 'true' | 'false';
   readonly quiet?: boolean;
 }
 
+function addTransferOptions(command: Command): Command {
+  return command
+    .option('--authfile <file>', "skopeo's, in place of containers-auth.json(5)'s")
+    .addOption(
+      new Option(
+        '--tls-verify <bool>',
+        'whether a registry needs a certificate (default: unless it is on this machine)',
+      ).choices(['true', 'false']),
+    )
+    .option('-q, --quiet', 'no progress');
+}
+
 function transferOptions({ authfile, tlsVerify, quiet }: TransferFlags) {
-  return { authfile, tlsVerify: tlsVerify !== 'false', progress: process.stderr.isTTY && quiet !== true };
+  return {
+    authfile,
+    tlsVerify: tlsVerify && tlsVerify === 'true',
+    progress: process.stderr.isTTY && quiet !== true,
+  };
 }

@@ -1,5 +1,5 @@
 /** minict inspect: always one JSON array. */
-import { readLinks } from '../host/links.ts';
+import { lookAtLinks } from '../host/links.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { cgroupOf, readStatus } from '../lifecycle/status.ts';
 import { parseContainerName } from '../spec/name.ts';
@@ -22,7 +22,7 @@ export const define: Define = (command, globals) => {
         found.push({
           ...spec,
           address: spec.nic?.address,
-          status: await readStatus(context, instance, spec, await readLinks()),
+          status: await readStatus(context, instance, spec, lookAtLinks()),
           namespaces: { net: paths.netns, uts: paths.utsns, mount: spec.mounts === 'private' ? paths.mntns : null },
           cgroup: cgroupOf(instance, name).payload,
           folder: paths.dir,

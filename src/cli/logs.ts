@@ -15,20 +15,20 @@ export const define: Define = (command, globals) => {
   command
     .argument('<name>')
     .option('-f, --follow', 'go on as it grows, until the main command ends')
-    .option('--tail <lines>', 'only the last lines')
-    .action(async (rawName: string, options: { follow?: boolean; tail?: string }) => {
+    .option('-n, --tail <lines>', 'only the last lines', 'all')
+    .action(async (rawName: string, options: { follow?: boolean; tail: string }) => {
       requireRoot('logs');
       const context = contextFrom(globals());
       const name = parseContainerName(rawName);
       await getContainer(context.roots, name);
-      if (options.tail !== undefined && !/^\d+$/.test(options.tail)) {
+      if (options.tail !== 'all' && !/^\d+$/.test(options.tail)) {
         throw new InvalidInputError(`cannot use --tail '${options.tail}': not a number of lines`);
       }
       const { log } = containerPaths(context.roots, name);
       if (!existsSync(log)) return;
       const [supervisor] = processesIn(cgroupOf(ensureState(context.roots), name).supervisor);
       const follow = options.follow && supervisor !== undefined ? ['-f', '-s', '0.2', `--pid=${supervisor}`] : [];
-      const from = options.tail ?? '+1';
+      const from = options.tail === 'all' ? '+1' : options.tail;
       const env = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== undefined));
       becomeProgram(['tail', '-n', from, ...follow, '--', log], env as Record<string, string>, [0], restoreForExec);
     });

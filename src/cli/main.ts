@@ -16,7 +16,7 @@ export async function main(argv: string[]): Promise<void> {
   }
   try {
     requireRoot('exec');
-    execProgram(contextFrom({}), name, program, {});
+    await execProgram(contextFrom({}), name, program, {});
   } catch (error) {
     process.exitCode = reportError(error);
   }

@@ -4,8 +4,8 @@
  */
 import { Command, CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
-import { InvalidInputError } from '../errors.ts';
 import type { GlobalOptions } from '../lifecycle/context.ts';
+import { endOptionsAtCommand } from './command-words.ts';
 import { print } from './output.ts';
 import { reportError } from './report.ts';
 
@@ -14,6 +14,8 @@ export type Define = (command: Command, globals: () => GlobalOptions) => void;
 interface Verb {
   readonly summary: string;
   readonly load: () => Promise<{ define: Define }>;
+  /** Its operands are NAME and CMD. */
+  readonly takesCommand?: true;
 }
 
 const files = () => import('./file-verbs.ts');
@@ -21,8 +23,8 @@ const lifecycle = () => import('./lifecycle-verbs.ts');
 const others = () => import('./other-verbs.ts');
 
 const VERBS: Readonly<Record<string, Verb>> = {
-  create: { summary: 'make a container', load: async () => (await lifecycle()).create },
-  run: { summary: 'create, start and attach', load: async () => (await lifecycle()).run },
+  create: { summary: 'make a container', load: async () => (await lifecycle()).create, takesCommand: true },
+  run: { summary: 'create, start and attach', load: async () => (await lifecycle()).run, takesCommand: true },
   exec: { summary: 'run a program in a container', load: async () => (await lifecycle()).exec },
   start: {
     summary: 'bring up what is missing, start services or the main command',
@@ -33,7 +35,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   rm: { summary: 'remove containers', load: async () => (await lifecycle()).rm },
   ps: { summary: 'list containers', load: async () => (await others()).ps },
   inspect: { summary: 'all that is known of a container, as JSON', load: async () => (await others()).inspect },
-  logs: { summary: "output of a container's main command", load: async () => (await others()).logs },
+  logs: {
+    summary: 'what services, and a main command without a caller, wrote',
+    load: async () => (await others()).logs,
+  },
   wait: { summary: 'wait for the main command and print its exit status', load: async () => (await others()).wait },
   commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
   snapshot: {
@@ -47,35 +52,36 @@ const VERBS: Readonly<Record<string, Verb>> = {
 };
 
 /** Index of the verb: the first word that is no option nor an option's value. */
-function verbOf(argv: readonly string[]): string | undefined {
+function verbIndex(argv: readonly string[]): number {
   for (let index = 2; index < argv.length; index += 1) {
     const word = argv[index] as string;
     if (word === '--root' || word === '--run-dir') index += 1;
-    else if (!word.startsWith('-')) return word;
+    else if (!word.startsWith('-')) return index;
   }
-  return undefined;
+  return argv.length;
 }
 
-/** What commander says of a wrong command line, as every other error of minict's. */
-function misuse(error: CommanderError, verb: string | undefined): InvalidInputError {
-  const [cause = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
-  const what = error.code === 'commander.help' ? 'no command given' : cause;
-  const help = verb === undefined ? 'minict --help' : `minict ${verb} --help`;
-  return new InvalidInputError(`cannot ${verb ?? 'run minict'}: ${what}`, {
-    hint: suggestion === undefined ? help : `${suggestion.replace(/^\((.*)\)$/, '$1')} ${help}`,
-  });
+/** `help VERB…` is `VERB… --help`; of what is no verb, the complaint says so. */
+function withoutHelpVerb(argv: readonly string[]): string[] {
+  const at = verbIndex(argv);
+  if (argv[at] !== 'help') return [...argv];
+  const asked = argv.slice(at + 1).filter((word) => word !== 'help');
+  const help = asked.length === 0 || Object.hasOwn(VERBS, asked[0] as string) ? ['--help'] : [];
+  return [...argv.slice(0, at), ...asked, ...help];
 }
 
 /** Parses a whole command line and does what it says; errors are printed, and set the exit status. */
-export async function run(argv: string[]): Promise<void> {
+export async function run(words: string[]): Promise<void> {
+  const argv = withoutHelpVerb(words);
   const debug = argv.slice(2).includes('--debug');
-  const wanted = verbOf(argv) ?? '';
+  const at = verbIndex(argv);
+  const wanted = argv[at] ?? '';
   const known = Object.hasOwn(VERBS, wanted) ? VERBS[wanted] : undefined;
+  const program = new Command('minict');
   try {
-    const program = new Command('minict');
     program
       .description('Containers for Linux labs, made from what Linux already has')
-      .version(packageJson.version, '--version')
+      .version(packageJson.version, '-v, --version')
       .option('--root <dir>', 'state folder (MINICT_ROOT, /var/lib/minict)')
       .option('--run-dir <dir>', 'folder of what a reboot forgets (MINICT_RUN_DIR, /run/minict)')
       .option('--verbose', 'print each host command as it runs')
@@ -91,13 +97,16 @@ export async function run(argv: string[]): Promise<void> {
         .description(verb.summary)
         .exitOverride()
         .configureOutput({ writeOut: print, outputError: () => {} });
-      if (verb === known) (await verb.load()).define(command, () => program.opts());
+      if (verb !== known) continue;
+      (await verb.load()).define(command, () => program.opts());
+      if (verb.takesCommand) argv.splice(at + 1, argv.length, ...endOptionsAtCommand(command, argv.slice(at + 1)));
     }
     await program.parseAsync(argv);
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return;
-      process.exitCode = reportError(misuse(error, known && wanted), debug);
+      const { misuse } = await import('./misuse.ts');
+      process.exitCode = reportError(misuse(program, argv.slice(2), error), debug);
       return;
     }
     process.exitCode = reportError(error, debug);

@@ -1,11 +1,12 @@
 /** minict ps */
 import { InvalidInputError } from '../errors.ts';
-import { readLinks } from '../host/links.ts';
+import { lookAtLinks } from '../host/links.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readStatus, type Status } from '../lifecycle/status.ts';
-import { getContainer, listContainers, readInstance } from '../state/store.ts';
+import { findContainer, listContainers, readInstance } from '../state/store.ts';
 import { print, table } from './output.ts';
 import type { Define } from './program.ts';
+import { repeatable } from './repeatable.ts';
 import { reportError } from './report.ts';
 
 interface Row extends Status {
@@ -52,7 +53,7 @@ export const define: Define = (command, globals) => {
     .option('-a, --all', 'stopped ones too')
     .option('-q, --quiet', 'names only')
     .option('--format <format>', 'table or json', 'table')
-    .option('--filter <k=v>', 'by name, status or image', (value, before: string[]) => [...before, value], [])
+    .addOption(repeatable('-f, --filter <K=V>', 'those of that name, status or image'))
     .action(async (options: PsOptions) => {
       requireRoot('ps');
       if (!['table', 'json'].includes(options.format)) {
@@ -62,16 +63,18 @@ export const define: Define = (command, globals) => {
       const context = contextFrom(globals());
       const instance = readInstance(context.roots) ?? '';
       const names = listContainers(context.roots);
-      const links = names.length === 0 ? new Map() : await readLinks();
+      const links = lookAtLinks();
       const results = await Promise.allSettled(
-        names.map(async (name): Promise<Row> => {
-          const spec = await getContainer(context.roots, name);
+        names.map(async (name): Promise<Row | undefined> => {
+          const spec = await findContainer(context.roots, name);
+          // Removed a moment ago.
+          if (spec === undefined) return undefined;
           const status = await readStatus(context, instance, spec, links);
           return { name, ...status, image: spec.image ?? spec.inPlace ?? '', address: spec.nic?.address ?? '' };
         }),
       );
       const rows = results.flatMap((result) => {
-        if (result.status === 'fulfilled') return [result.value];
+        if (result.status === 'fulfilled') return result.value ?? [];
         process.exitCode = reportError(result.reason);
         return [];
       });

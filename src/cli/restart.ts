@@ -2,19 +2,31 @@
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { startContainer } from '../lifecycle/start.ts';
 import { ensureState } from '../state/store.ts';
+import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
 import type { Define } from './program.ts';
 import { eachName } from './report.ts';
 import { parseGrace, stopByName } from './stop.ts';
 
+function restarting(graceMs: number): Scripts {
+  return {
+    does: 'restarts container',
+    run: (lines, context, name) => lines.restartLines(context, name, graceMs),
+    onFailure: 'stop',
+    undoes: 'stops container',
+    undo: (lines, context, name) => lines.unstartLines(context, name),
+  };
+}
+
 export const define: Define = (command, globals) => {
-  command
+  addDryRun(command)
     .argument('<name...>')
     .option('-t, --time <seconds>', 'grace before KILL', '10')
-    .action(async (names: string[], options: { time: string }) => {
+    .action(async (names: string[], options: DryRunOptions & { time: string }) => {
       requireRoot('restart');
       const context = contextFrom(globals());
-      const instance = ensureState(context.roots);
       const graceMs = parseGrace(options.time);
+      if (await dryRun(context, options, names, restarting(graceMs))) return;
+      const instance = ensureState(context.roots);
       await eachName(names, async (name) => {
         await stopByName(context, instance, name, graceMs);
         await startContainer(context, instance, name);

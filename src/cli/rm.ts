@@ -12,6 +12,7 @@ function removal(force: boolean): Scripts {
   return {
     does: 'removes container',
     run: (lines, context, name) => lines.removeLines(context, name, force),
+    onFailure: 'go on',
     undoes: 'makes container (its files are gone)',
     undo: (lines, context, name) => lines.recreateLines(context, name),
   };

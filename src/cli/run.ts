@@ -20,11 +20,11 @@ interface RunOptions extends ContainerOptions, DryRunOptions {
 export const define: Define = (command, globals) => {
   addDryRun(addContainerOptions(command))
     .argument('<name>')
-    .argument('[cmd...]', "main command, after -- (default: the image's, or /bin/sh)")
+    .argument('[cmd...]', "main command, with its options (default: the image's, or /bin/sh)")
     .option('--rm', 'remove it when the program ends')
     .option('-i, --interactive', 'pass stdin on')
     .option('-t, --tty', 'needs a terminal')
-    .option('-d, --detach', 'leave it running')
+    .option('-d, --detach', 'leave it running; its output goes to the logs')
     .action(async (name: string, words: string[], options: RunOptions) => {
       requireRoot('run');
       if (options.tty && !isTerminal(0)) {

@@ -10,6 +10,7 @@ import { eachName } from './report.ts';
 const START: Scripts = {
   does: 'starts container',
   run: (lines, context, name) => lines.startLines(context, name),
+  onFailure: 'stop',
   undoes: 'stops container',
   undo: (lines, context, name) => lines.unstartLines(context, name),
 };

@@ -31,6 +31,7 @@ function stopping(graceMs: number): Scripts {
   return {
     does: 'stops container',
     run: (lines, context, name) => lines.stopLines(context, name, graceMs),
+    onFailure: 'go on',
     undoes: 'starts container',
     undo: (lines, context, name) => lines.unstopLines(context, name),
   };

@@ -1,7 +1,7 @@
 /** minict system doctor|prune */
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { prune } from '../lifecycle/prune.ts';
-import { ensureState } from '../state/store.ts';
+import { ensureState, readInstance } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
 import { reportError } from './report.ts';
@@ -19,7 +19,11 @@ export const define: Define = (command, globals) => {
     .action(async (options: { dryRun?: boolean }) => {
       requireRoot('system prune');
       const context = contextFrom(globals());
-      const { found, errors } = await prune(context, ensureState(context.roots), options.dryRun ?? false);
+      const dryRun = options.dryRun ?? false;
+      // A dry run makes no state folder; without an instance there is nothing that could be its own.
+      const instance = dryRun ? readInstance(context.roots) : ensureState(context.roots, { takeOver: true });
+      if (instance === undefined) return;
+      const { found, errors } = await prune(context, instance, dryRun);
       print(found.map((line) => `${line}\n`).join(''));
       for (const error of errors) process.exitCode = reportError(error);
     });

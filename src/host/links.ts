@@ -34,3 +34,20 @@ export async function readLinks(): Promise<Map<string, HostLink>> {
     ]),
   );
 }
+
+/** All interfaces, and once more where something seems to be missing: a look may fall into the middle of a change. */
+export interface TwoLooks {
+  readonly first: () => Promise<ReadonlyMap<string, HostLink>>;
+  readonly second: () => Promise<ReadonlyMap<string, HostLink>>;
+}
+
+export function lookAtLinks(): TwoLooks {
+  const once = () => {
+    let links: Promise<ReadonlyMap<string, HostLink>> | undefined;
+    return () => {
+      links ??= readLinks();
+      return links;
+    };
+  };
+  return { first: once(), second: once() };
+}

@@ -1,18 +1,30 @@
 /** Dumps by netlink(7), for facts that /proc lacks, where starting a tool would cost too much. Reads only. */
-import { openNetlink } from './syscalls.ts';
+import { type NetlinkSocket, openNetlink } from './syscalls.ts';
 
+const NLM_F_REQUEST = 1;
 const NLM_F_REQUEST_DUMP = 0x301;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 const HEADER_BYTES = 16;
 
-function dumpRequest(type: number, body: Uint8Array): Buffer {
+function message(type: number, flags: number, body: Uint8Array): Buffer {
   const request = Buffer.alloc(HEADER_BYTES + body.length);
   request.writeUInt32LE(request.length, 0);
   request.writeUInt16LE(type, 4);
-  request.writeUInt16LE(NLM_F_REQUEST_DUMP, 6);
+  request.writeUInt16LE(flags, 6);
   request.set(body, HEADER_BYTES);
   return request;
+}
+
+/** Kind and body of each message that answers; undefined for an error. */
+function* answers(socket: NetlinkSocket): Generator<[number, Buffer] | undefined> {
+  for (let packet = socket.receive(); packet !== undefined; packet = socket.receive()) {
+    for (let at = 0; at < packet.length; at += (packet.readUInt32LE(at) + 3) & ~3) {
+      const kind = packet.readUInt16LE(at + 4);
+      if (kind === NLMSG_ERROR) yield undefined;
+      else yield [kind, packet.subarray(at + HEADER_BYTES, at + packet.readUInt32LE(at))];
+    }
+  }
 }
 
 /** Bodies of the messages that answer a dump request; undefined where the kernel refuses it. */
@@ -20,16 +32,26 @@ export function netlinkDump(protocol: number, type: number, body: Uint8Array): B
   const socket = openNetlink(protocol);
   if (socket === undefined) return undefined;
   try {
-    if (!socket.send(dumpRequest(type, body))) return undefined;
+    if (!socket.send(message(type, NLM_F_REQUEST_DUMP, body))) return undefined;
     const bodies: Buffer[] = [];
-    for (let packet = socket.receive(); packet !== undefined; packet = socket.receive()) {
-      for (let at = 0; at < packet.length; at += (packet.readUInt32LE(at) + 3) & ~3) {
-        const kind = packet.readUInt16LE(at + 4);
-        if (kind === NLMSG_DONE) return bodies;
-        if (kind === NLMSG_ERROR) return undefined;
-        bodies.push(packet.subarray(at + HEADER_BYTES, at + packet.readUInt32LE(at)));
-      }
+    for (const answer of answers(socket)) {
+      if (answer === undefined) return undefined;
+      if (answer[0] === NLMSG_DONE) return bodies;
+      bodies.push(answer[1]);
     }
+    return undefined;
+  } finally {
+    socket.close();
+  }
+}
+
+/** Body of the message that answers a request for one thing; undefined where the kernel refuses it, or has no such thing. */
+export function netlinkRequest(protocol: number, type: number, body: Uint8Array): Buffer | undefined {
+  const socket = openNetlink(protocol);
+  if (socket === undefined) return undefined;
+  try {
+    if (!socket.send(message(type, NLM_F_REQUEST, body))) return undefined;
+    for (const answer of answers(socket)) return answer?.[1];
     return undefined;
   } finally {
     socket.close();

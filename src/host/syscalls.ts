@@ -29,6 +29,7 @@ function open() {
     utimensat: { args: ['i32', 'ptr', 'ptr', 'i32'], returns: 'i32' },
     mknod: { args: ['ptr', 'u32', 'u64'], returns: 'i32' },
     lgetxattr: { args: ['ptr', 'ptr', 'ptr', 'u64'], returns: 'i64' },
+    llistxattr: { args: ['ptr', 'ptr', 'u64'], returns: 'i64' },
     lsetxattr: { args: ['ptr', 'ptr', 'ptr', 'u64', 'i32'], returns: 'i32' },
   }).symbols;
 }
@@ -127,16 +128,26 @@ function cString(text: string | Buffer): Buffer {
   return Buffer.concat([Buffer.from(text as string), Buffer.alloc(1)]);
 }
 
-/** Undefined where the file does not have it. A symlink's own, and of 64 KiB at most (xattr(7)). */
-export function readXattr(path: string | Buffer, name: string): Buffer | undefined {
-  const value = Buffer.alloc(65536);
+/** An xattr's value is of 64 KiB at most, and the list of a file's names too (xattr(7)). */
+const MAX_XATTR_BYTES = 65536;
+
+/** Undefined where the file does not have it, or more of it. A symlink's own. */
+export function readXattr(path: string | Buffer, name: string, maxBytes = MAX_XATTR_BYTES): Buffer | undefined {
+  const value = Buffer.alloc(maxBytes);
   const size = Number(symbols().lgetxattr(cString(path), cString(name), value, BigInt(value.length)));
   return size < 0 ? undefined : value.subarray(0, size);
 }
 
+/** None where the file system has none. */
+export function listXattrs(path: string | Buffer): string[] {
+  const names = Buffer.alloc(MAX_XATTR_BYTES);
+  const size = Number(symbols().llistxattr(cString(path), names, BigInt(names.length)));
+  return size <= 0 ? [] : names.toString('utf8', 0, size - 1).split('\0');
+}
+
 /** Throws HostError. */
-export function writeXattr(path: string | Buffer, name: string, value: string): void {
-  const bytes = Buffer.from(value);
+export function writeXattr(path: string | Buffer, name: string, value: string | Buffer): void {
+  const bytes = Buffer.from(value as string);
   if (symbols().lsetxattr(cString(path), cString(name), bytes, BigInt(bytes.length), 0) === 0) return;
   throw new HostError(`cannot set ${name} of ${path}: the file system refuses it`);
 }

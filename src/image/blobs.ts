@@ -1,5 +1,5 @@
 /** Blobs of the image store: files named by the sha256 digest of their content. */
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { StateError } from '../errors.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
@@ -32,6 +32,13 @@ export function readBlob(roots: Roots, digest: string): string {
   return content.toString('utf8');
 }
 
+/** Onto the disk. */
+export function syncFile(path: string): void {
+  const fd = openSync(path, 'r');
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
 let blobsWritten = 0;
 
 /** A blob that is being written, piece by piece. */
@@ -60,12 +67,11 @@ export class BlobWriter {
     fsyncSync(this.fd);
   }
 
-  /** Puts it into its place; one that is there already is as good. */
+  /** Puts it into its place; one that is there already may be damaged. */
   publish(mediaType: string): Descriptor {
     closeSync(this.fd);
     const digest = `sha256:${this.hasher.digest('hex')}`;
-    const place = blobPath(this.roots, digest);
-    if (!existsSync(place)) renameSync(this.path, place);
+    renameSync(this.path, blobPath(this.roots, digest));
     return { mediaType, digest, size: this.size };
   }
 }

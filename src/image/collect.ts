@@ -6,7 +6,7 @@ import { imagePaths, type Roots } from '../state/paths.ts';
 import { moveToTrash, removeTree } from '../state/trash.ts';
 import { blobPath } from './blobs.ts';
 import { readCatalog, readDocuments } from './catalog.ts';
-import { layerDir, layerDirs } from './layers.ts';
+import { layerDirs, layerPlaces, removeLayerLocks } from './layers.ts';
 
 /** Paths of what images are made of. Throws StateError for a damaged one: then nobody can tell. */
 async function pathsInUse(roots: Roots): Promise<Set<string>> {
@@ -16,7 +16,7 @@ async function pathsInUse(roots: Roots): Promise<Set<string>> {
     for (const blob of [digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)]) {
       paths.add(blobPath(roots, blob));
     }
-    for (const diffId of config.rootfs.diff_ids) paths.add(layerDir(roots, diffId));
+    for (const { own, onTop } of layerPlaces(roots, config.rootfs.diff_ids)) paths.add(own).add(onTop);
   }
   return paths;
 }
@@ -39,6 +39,7 @@ export async function collectGarbage(
     const files = all.filter((path) => !inUse.has(path));
     const trees = layerDirs(roots).filter((path) => !inUse.has(path) && !layersInUse.has(path));
     if (!dryRun) {
+      removeLayerLocks(roots);
       for (const path of files) rmSync(path);
       // Out of sight at once: half a layer must not be taken for a whole one.
       for (const path of trees) removeTree(moveToTrash(roots, path, 'layer'));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Roots } from '../state/paths.ts';
 import { BlobWriter, writeBlob } from './blobs.ts';
 import { changeCatalog, nameOf, withName } from './catalog.ts';
-import { adoptLayer } from './layers.ts';
+import { adoptTree, ownDir } from './layers.ts';
 import { CONFIG, layerType, MANIFEST } from './media-types.ts';
 import type { Config, Descriptor } from './oci.ts';
 import { type PackOptions, packedPiecesOf } from './pack.ts';
@@ -70,7 +70,7 @@ export async function packLayer(
 /** A layer of a tree that lies in the staging folder; the tree becomes the layer's directory. */
 export async function layerOfTree(staging: Staging, tree: string, createdBy: string, what: string): Promise<Layer> {
   const layer = await packLayer(staging, tree, createdBy, what);
-  adoptLayer(staging.roots, layer.diffId, tree);
+  adoptTree(tree, ownDir(staging.roots, layer.diffId));
   return layer;
 }
 

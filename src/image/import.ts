@@ -1,19 +1,17 @@
 /** Import of a directory or a tarball, as an image of one layer. */
-import { closeSync, mkdirSync, openSync, readdirSync, readSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, openSync, readdirSync, readSync, realpathSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
 import type { Roots } from '../state/paths.ts';
 import { BlobWriter } from './blobs.ts';
 import { composeImage, type Layer, nameImage } from './compose.ts';
-import { adoptLayer } from './layers.ts';
 import { layerType } from './media-types.ts';
 import { packedPiecesOf } from './pack.ts';
 import { parseImageName } from './reference.ts';
 import { type Staging, withStaging } from './staging.ts';
-import { requireNewName } from './store.ts';
-import { compressionOf, inflatedPiecesOf, piecesOf, unpackPieces } from './unpack.ts';
-import { unpackBlob } from './unpack-layer.ts';
+import { importedFrom, requireNewName } from './store.ts';
+import { compressionOf, inflatedPiecesOf, piecesOf } from './unpack.ts';
+import { adoptOnlyLayer, unpackBlob, unpackTree } from './unpack-layer.ts';
 
 /** Stands for standard input. */
 const STDIN = '-';
@@ -35,21 +33,35 @@ function readHead(fd: number): Buffer {
   return head.subarray(0, length);
 }
 
+/** What is imported, and how messages and the history call it. */
+interface Source {
+  readonly verb: string;
+  readonly createdBy: string;
+}
+
+function sourceOf(path: string): Source {
+  const name = path === STDIN ? 'standard input' : path;
+  return { verb: `import ${name}`, createdBy: importedFrom(path === STDIN ? name : realpathSync(path)) };
+}
+
 /** The blob is the tar itself, hashed and written while it is unpacked. */
-async function layerOfPieces(staging: Staging, pieces: AsyncIterable<Buffer>, source: string): Promise<Layer> {
+async function layerOfPieces(
+  staging: Staging,
+  pieces: AsyncIterable<Buffer>,
+  { verb, createdBy }: Source,
+): Promise<Layer> {
   const writer = new BlobWriter(staging);
-  const tree = join(staging.dir, 'tree');
-  mkdirSync(tree, { mode: 0o755 });
-  await unpackPieces(pieces, source, tree, staging.lockFd, (piece) => writer.write(piece));
+  const unpacked = await unpackTree(staging, pieces, { verb, isLayer: false, tap: (piece) => writer.write(piece) });
   const blob = writer.publish(layerType(undefined));
-  adoptLayer(staging.roots, blob.digest, tree);
-  return { blob, diffId: blob.digest, createdBy: `minict image import ${source}` };
+  adoptOnlyLayer(staging.roots, blob.digest, unpacked);
+  return { blob, diffId: blob.digest, createdBy };
 }
 
 /** What the OCI format knows stays compressed; of the rest the blob is what is in it. */
-async function layerOfTarball(staging: Staging, fd: number, source: string): Promise<Layer> {
+async function layerOfTarball(staging: Staging, fd: number, source: Source): Promise<Layer> {
+  const { verb, createdBy } = source;
   const head = readHead(fd);
-  if (head.length === 0) throw new InvalidInputError(`cannot import ${source}: the file is empty`);
+  if (head.length === 0) throw new InvalidInputError(`cannot ${verb}: the file is empty`);
   const compression = compressionOf(head);
   const raw = withHead(head, piecesOf(fd));
   if (compression === undefined) return layerOfPieces(staging, raw, source);
@@ -58,25 +70,24 @@ async function layerOfTarball(staging: Staging, fd: number, source: string): Pro
   if (compression.name !== 'gzip' && compression.name !== 'zstd') {
     const file = openSync(writer.path, 'r');
     try {
-      return await layerOfPieces(staging, inflatedPiecesOf(file, compression, source), source);
+      return await layerOfPieces(staging, inflatedPiecesOf(file, compression, verb), source);
     } finally {
       closeSync(file);
     }
   }
-  const tree = join(staging.dir, 'tree');
-  mkdirSync(tree, { mode: 0o755 });
-  const diffId = await unpackBlob(writer.path, compression, tree, staging.lockFd, source);
+  const { diffId, ...unpacked } = await unpackBlob(staging, writer.path, compression, { verb, isLayer: false });
   const blob = writer.publish(layerType(compression.name));
-  adoptLayer(staging.roots, diffId, tree);
-  return { blob, diffId, createdBy: `minict image import ${source}` };
+  adoptOnlyLayer(staging.roots, diffId, unpacked);
+  return { blob, diffId, createdBy };
 }
 
-async function layerOf(staging: Staging, source: string): Promise<Layer> {
-  if (source === STDIN) return layerOfTarball(staging, 0, 'standard input');
-  if (statUserPath(source, `import ${source}`).isDirectory()) {
-    return layerOfPieces(staging, packedPiecesOf(source, `import ${source}`, staging), source);
+async function layerOf(staging: Staging, path: string): Promise<Layer> {
+  const source = sourceOf(path);
+  if (path === STDIN) return layerOfTarball(staging, 0, source);
+  if (statUserPath(path, source.verb).isDirectory()) {
+    return layerOfPieces(staging, packedPiecesOf(path, source.verb, staging), source);
   }
-  const fd = openSync(source, 'r');
+  const fd = openSync(path, 'r');
   try {
     return await layerOfTarball(staging, fd, source);
   } finally {
@@ -84,25 +95,25 @@ async function layerOf(staging: Staging, source: string): Promise<Layer> {
   }
 }
 
-function requireImportable(source: string): void {
-  if (source === STDIN) return;
-  const stat = statUserPath(source, `import ${source}`);
-  if (stat.isDirectory() && readdirSync(source).length === 0) {
-    throw new InvalidInputError(`cannot import ${source}: the directory is empty`);
+function requireImportable(path: string): void {
+  if (path === STDIN) return;
+  const stat = statUserPath(path, `import ${path}`);
+  if (stat.isDirectory() && readdirSync(path).length === 0) {
+    throw new InvalidInputError(`cannot import ${path}: the directory is empty`);
   }
   if (!stat.isDirectory() && !stat.isFile()) {
-    throw new InvalidInputError(`cannot import ${source}: neither file nor directory`);
+    throw new InvalidInputError(`cannot import ${path}: neither file nor directory`);
   }
 }
 
 /** Throws NotFoundError, ConflictError (the name is taken), InvalidInputError (empty, damaged, hostile), HostError. */
-export async function importImage(roots: Roots, source: string, rawName: string): Promise<void> {
+export async function importImage(roots: Roots, path: string, rawName: string): Promise<void> {
   const name = parseImageName(rawName);
-  const verb = `import ${source === STDIN ? 'standard input' : source}`;
-  requireImportable(source);
+  const { verb } = sourceOf(path);
+  requireImportable(path);
   await requireNewName(roots, name, verb);
   await withStaging(roots, verb, async (staging) => {
-    const layer = await layerOf(staging, source);
+    const layer = await layerOf(staging, path);
     await nameImage(roots, name, composeImage(staging, [layer], {}), verb);
   });
 }

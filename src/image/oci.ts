@@ -52,7 +52,8 @@ const configSchema = z.object({
 });
 export type Config = z.infer<typeof configSchema>;
 
-function parse<T>(schema: z.ZodMiniType<T>, text: string, what: string): T {
+/** Throws InvalidInputError; `what` is for messages. */
+export function parseJson<T>(schema: z.ZodMiniType<T>, text: string, what: string): T {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -67,7 +68,7 @@ function parse<T>(schema: z.ZodMiniType<T>, text: string, what: string): T {
 
 /** Throws InvalidInputError; `what` is for messages. */
 export function parseManifest(text: string, what: string): Manifest {
-  const manifest = parse(manifestSchema, text, what);
+  const manifest = parseJson(manifestSchema, text, what);
   const odd = manifest.layers.find(({ mediaType }) => !LAYER_TYPES.has(mediaType));
   if (odd === undefined) return manifest;
   throw new InvalidInputError(`cannot use ${what}: layer ${odd.digest} is of an unknown kind (${odd.mediaType})`);
@@ -75,7 +76,7 @@ export function parseManifest(text: string, what: string): Manifest {
 
 /** Throws InvalidInputError where it does not fit the manifest, too. */
 export function parseConfig(text: string, manifest: Manifest, what: string): Config {
-  const config = parse(configSchema, text, what);
+  const config = parseJson(configSchema, text, what);
   if (config.rootfs.diff_ids.length === manifest.layers.length) return config;
   throw new InvalidInputError(`cannot use ${what}: its layers and the digests of their content are not as many`);
 }
@@ -85,7 +86,7 @@ export function parseIndex(text: string, what: string): (Descriptor & { name: st
   const schema = z.object({
     manifests: z.array(z.extend(descriptor, { annotations: z.nullish(z.record(z.string(), z.string())) })),
   });
-  return parse(schema, text, what).manifests.map(({ annotations, ...rest }) => ({
+  return parseJson(schema, text, what).manifests.map(({ annotations, ...rest }) => ({
     ...rest,
     name: annotations?.[REF_NAME],
   }));

@@ -2,7 +2,7 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstLine, HostError } from '../errors.ts';
-import { readXattr } from '../host/syscalls.ts';
+import { isOpaque } from '../host/layered.ts';
 
 const BLOCK = 512;
 
@@ -31,7 +31,7 @@ async function findMarks(tree: string, what: string): Promise<Marks> {
     const bytes = Buffer.concat([Buffer.from(`${tree}/`), Buffer.from(path, 'latin1')]);
     if (entry[0] === 'c') {
       if (lstatSync(bytes, { throwIfNoEntry: false })?.rdev === 0) marks.whiteouts.push(path);
-    } else if (readXattr(bytes, 'trusted.overlay.opaque')?.toString() === 'y') marks.opaque.push(path);
+    } else if (isOpaque(bytes)) marks.opaque.push(path);
   }
   return marks;
 }
@@ -65,6 +65,16 @@ function whiteoutMembers({ whiteouts, opaque }: Marks): Buffer {
   return Buffer.concat([...named, ...opaque.map((path) => join(path, '.wh..wh..opq'))].map(emptyFile));
 }
 
+/** What tar leaves out: a name a line of its stdin; those that have a line's end in them, as words. */
+function exclusions(paths: readonly string[]): { list: Buffer; words: string[] } {
+  const isLine = (path: string) => !path.includes('\n');
+  const lines = paths.filter(isLine).map((path) => `./${path}\n`);
+  return {
+    list: Buffer.from(lines.join(''), 'latin1'),
+    words: paths.filter((path) => !isLine(path)).map((path) => `--exclude=./${Buffer.from(path, 'latin1').toString()}`),
+  };
+}
+
 export interface PackOptions {
   /** Descriptor that keeps others off the tree while tar reads it. */
   readonly lockFd: number;
@@ -83,16 +93,16 @@ export async function* packedPiecesOf(
   const marks = await findMarks(tree, what);
   const prologue = whiteoutMembers(marks);
   if (prologue.length > 0) yield prologue;
-  const excluded = [...marks.whiteouts, ...without].map((path) => `./${path}\0`).join('');
+  const { list, words } = exclusions([...marks.whiteouts, ...without]);
   const tar = Bun.spawn(
     wrap([
       ...['tar', '--create', '--file=-', '--directory', tree, '--numeric-owner', '--format=posix', '--sparse'],
       ...['--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime', '--acls', '--xattrs'],
       ...['--xattrs-include=*', '--xattrs-exclude=trusted.overlay.*', '--warning=no-file-ignored'],
-      ...['--null', '--no-wildcards', '--anchored', '--exclude-from=/dev/stdin', '.'],
+      ...['--no-wildcards', '--anchored', '--exclude-from=/dev/stdin', ...words, '.'],
     ]),
     {
-      stdio: [Buffer.from(excluded, 'latin1'), 'pipe', 'pipe', lockFd],
+      stdio: [list, 'pipe', 'pipe', lockFd],
       env: { ...process.env, LC_ALL: 'C' },
     },
   );

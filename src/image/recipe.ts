@@ -54,7 +54,9 @@ function readRecipe(dir: string): Recipe {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new NotFoundError(`cannot build ${dir}: ${(error as Error).message}`, {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const cause = code === 'ENOENT' ? `no ${path}` : message;
+    throw new NotFoundError(`cannot build ${dir}: ${cause}`, {
       hint: 'a recipe is a folder with a recipe.json',
     });
   }

@@ -1,6 +1,6 @@
 /**
- * skopeo(1), which speaks to registries and reads and writes archives. It works on an OCI layout in the staging folder
- * whose blobs are the store's own.
+ * skopeo(1), which speaks to registries and reads and writes archives. It works on an OCI layout in the staging folder;
+ * what it leaves when it is killed lies there, too.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -14,7 +14,8 @@ import type { Staging } from './staging.ts';
 export interface TransferOptions {
   /** containers-auth.json(5) in place of the user's own. */
   readonly authfile?: string | undefined;
-  readonly tlsVerify?: boolean;
+  /** Undefined: as docker does, all but registries on this machine have to have a certificate. */
+  readonly tlsVerify?: boolean | undefined;
   /** Let skopeo show its progress on stderr. */
   readonly progress?: boolean;
 }
@@ -22,49 +23,100 @@ export interface TransferOptions {
 /** Name of the one image in a layout that is made for a transfer. */
 const TAG = 'transfer';
 
-/** What skopeo logs, without its wrapping: the cause is in the last `msg`. */
+/** `localhost:5000` of `docker://localhost:5000/lab/web:1`. */
+function registryOf(place: string): string | undefined {
+  return /^docker:\/\/([^/]+)\//.exec(place)?.[1];
+}
+
+function isOnThisMachine(registry: string | undefined): boolean {
+  return registry !== undefined && /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/.test(registry);
+}
+
+/** What skopeo logs, without its wrapping: the cause is in the last `msg`, behind what it was doing. */
 function causeOf(stderr: string): string {
   const messages = [...stderr.matchAll(/msg="((?:[^"\\]|\\.)*)"/g)].map(([, text = '']) =>
     text.replace(/\\(.)/g, '$1'),
   );
-  return firstLine(messages.at(-1) ?? stderr);
+  return firstLine(messages.at(-1) ?? stderr).replace(
+    /^(initializing source|trying to reuse blob) \S+( at destination)?: /,
+    '',
+  );
 }
 
-async function copy(
-  { roots, lockFd }: Staging,
-  verb: string,
-  side: 'src' | 'dest',
-  words: readonly string[],
-  { authfile, tlsVerify, progress }: TransferOptions,
-): Promise<void> {
-  if (Bun.which('skopeo') === null) throw missingTool('skopeo');
-  const other = side === 'src' ? 'dest' : 'src';
-  const argv = [
-    ...['skopeo', 'copy', '--retry-times', '3', ...(progress ? [] : ['--quiet'])],
-    ...[`--${side}-shared-blob-dir`, dirname(imagePaths(roots).blobs)],
-    ...(side === 'dest' ? ['--dest-oci-accept-uncompressed-layers'] : []),
-    ...(authfile === undefined ? [] : ['--authfile', authfile]),
-    ...(tlsVerify === false ? [`--${other}-tls-verify=false`] : []),
-    ...['--', ...words],
-  ];
-  const child = Bun.spawn(argv, {
-    stdio: ['ignore', progress ? 2 : 'ignore', 'pipe', lockFd],
-    env: { ...process.env, LC_ALL: 'C' },
+/** Causes that may be gone a moment later. A registry that nobody listens for is none. */
+const PASSING = /\bEOF\b|connection reset|broken pipe|timeout|HTTP status: 5\d\d/i;
+
+const RETRY_AFTER_MS = [500, 2000];
+
+/** What helps, by the cause. */
+const HINTS: readonly (readonly [RegExp, (registry: string) => string])[] = [
+  [/unauthorized|authentication required|denied/i, (registry) => `skopeo login ${registry}`],
+  [/manifest unknown|name unknown|not found|no such/i, () => 'see if it is there: skopeo list-tags'],
+  [
+    /HTTP response to HTTPS client|x509|certificate/i,
+    () => '--tls-verify=false takes a registry without a certificate',
+  ],
+  [/connection refused|no route|no such host/i, (registry) => `is there a registry? curl http://${registry}/v2/`],
+  [PASSING, (registry) => `it failed ${RETRY_AFTER_MS.length + 1} times; look at the log of ${registry}`],
+];
+
+function failure(verb: string, cause: string, registry: string | undefined): HostError {
+  const [, hint] = registry === undefined ? [] : (HINTS.find(([pattern]) => pattern.test(cause)) ?? []);
+  return new HostError(
+    `cannot ${verb}: ${cause || 'skopeo failed'}`,
+    hint === undefined ? {} : { hint: hint(registry as string) },
+  );
+}
+
+/** Returns what it said where it failed. */
+async function runSkopeo(staging: Staging, argv: readonly string[], progress: boolean): Promise<string | undefined> {
+  const scratch = join(staging.dir, 'tmp');
+  mkdirSync(scratch, { recursive: true });
+  const child = Bun.spawn([...argv], {
+    stdio: ['ignore', progress ? 2 : 'ignore', 'pipe', staging.lockFd],
+    env: { ...process.env, LC_ALL: 'C', TMPDIR: scratch },
   });
   const stderr = await new Response(child.stderr as ReadableStream).text();
-  if ((await child.exited) !== 0) throw new HostError(`cannot ${verb}: ${causeOf(stderr) || 'skopeo failed'}`);
+  return (await child.exited) === 0 ? undefined : causeOf(stderr);
 }
 
-/** Returns the folder of a layout that has the image. Throws HostError with skopeo's cause. */
+interface Copy {
+  readonly verb: string;
+  /** Where another one's image is, or is to be. */
+  readonly place: string;
+  /** Words of skopeo's own: of the layout, and from where to where. */
+  readonly layout: readonly string[];
+  readonly words: readonly [string, string];
+}
+
+async function copy(staging: Staging, { verb, place, layout, words }: Copy, options: TransferOptions): Promise<void> {
+  if (Bun.which('skopeo') === null) throw missingTool('skopeo');
+  const registry = registryOf(place);
+  const { authfile, tlsVerify = !isOnThisMachine(registry), progress = false } = options;
+  const argv = [
+    ...['skopeo', 'copy', ...(progress ? [] : ['--quiet']), ...layout],
+    ...(authfile === undefined ? [] : ['--authfile', authfile]),
+    ...(tlsVerify ? [] : [`--${place === words[0] ? 'src' : 'dest'}-tls-verify=false`]),
+    ...['--', ...words],
+  ];
+  for (const wait of [...RETRY_AFTER_MS, undefined]) {
+    const cause = await runSkopeo(staging, argv, progress);
+    if (cause === undefined) return;
+    if (wait === undefined || registry === undefined || !PASSING.test(cause)) throw failure(verb, cause, registry);
+    await Bun.sleep(wait);
+  }
+}
+
+/** Makes a layout at `layout` that has the image; blobs are taken from, and put into, `blobs`. Throws HostError. */
 export async function fetchImage(
   staging: Staging,
   verb: string,
   source: string,
+  { layout, blobs }: { layout: string; blobs: string },
   options: TransferOptions,
-): Promise<string> {
-  const layout = join(staging.dir, 'fetched');
-  await copy(staging, verb, 'dest', [source, `oci:${layout}:${TAG}`], options);
-  return layout;
+): Promise<void> {
+  const ours = ['--dest-shared-blob-dir', blobs, '--dest-oci-accept-uncompressed-layers'];
+  await copy(staging, { verb, place: source, layout: ours, words: [source, `oci:${layout}:${TAG}`] }, options);
 }
 
 /** Throws HostError with skopeo's cause; a damaged blob is named in it. */
@@ -80,5 +132,10 @@ export async function sendImage(
   const manifests = [{ mediaType, digest, size, annotations: { [REF_NAME]: TAG } }];
   writeFileSync(join(layout, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
   writeFileSync(join(layout, 'index.json'), JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests }));
-  await copy(staging, verb, 'src', [`oci:${layout}:${TAG}`, destination], options);
+  const ours = ['--src-shared-blob-dir', dirname(imagePaths(staging.roots).blobs)];
+  await copy(
+    staging,
+    { verb, place: destination, layout: ours, words: [`oci:${layout}:${TAG}`, destination] },
+    options,
+  );
 }

@@ -1,11 +1,11 @@
 /** Images as containers use them: found by name, by digest or as a directory. */
-import { existsSync, readdirSync, realpathSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync, type Stats } from 'node:fs';
 import { basename } from 'node:path';
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
 import type { Roots } from '../state/paths.ts';
 import { type Entry, nameOf, readCatalog, readDocuments } from './catalog.ts';
-import { layerDir } from './layers.ts';
+import { overlayDirs } from './layers.ts';
 import type { Config } from './oci.ts';
 import { digestPrefix, parseImageName, shownName } from './reference.ts';
 
@@ -26,7 +26,7 @@ export function imageOf(roots: Roots, entry: Entry): Image {
   return {
     name: name === undefined ? entry.digest : shownName(name),
     id: entry.digest,
-    layers: config.rootfs.diff_ids.map((diffId) => layerDir(roots, diffId)).reverse(),
+    layers: overlayDirs(roots, config.rootfs.diff_ids),
     settings: config.config ?? {},
   };
 }
@@ -82,10 +82,9 @@ export interface ImageToMake {
 export async function resolveImage(roots: Roots, ref: string): Promise<Image> {
   const found = await lookUpImage(roots, ref);
   const image = 'make' in found ? await found.make() : found;
-  if (image.id !== undefined && image.layers.some((dir) => !existsSync(dir))) {
-    await (await import('./unpack-layer.ts')).unpackImage(roots, image.name, image.id);
-  }
-  return image;
+  if (image.id === undefined || image.layers.every((dir) => existsSync(dir))) return image;
+  const { unpackImage } = await import('./unpack-layer.ts');
+  return { ...image, layers: await unpackImage(roots, image.name, image.id) };
 }
 
 /** As resolveImage, but makes and writes nothing. */
@@ -94,7 +93,8 @@ export async function lookUpImage(roots: Roots, ref: string): Promise<Image | Im
     const image = await findImage(roots, ref);
     if (image !== undefined) return image;
     if (ref === 'base') return { name: 'base', make: async () => (await import('./base.ts')).makeBase(roots) };
-    throw new NotFoundError(`cannot use image ${ref}: no such image`, { hint: 'minict image ls' });
+    const hint = existsSync(ref) ? `--image ./${ref} is the file of that name` : 'minict image ls';
+    throw new NotFoundError(`cannot use image ${ref}: no such image`, { hint });
   }
   const stat = statUserPath(ref, `use image ${ref}`);
   const path = realpathSync(ref);
@@ -107,7 +107,28 @@ export async function lookUpImage(roots: Roots, ref: string): Promise<Image | Im
   const name = basename(path)
     .replace(/\.(tar(\.(gz|xz|zst|zstd))?|tgz|txz)$/, '')
     .replace(/[^A-Za-z0-9_.-]/g, '-');
-  return (await findImage(roots, name)) ?? { name, make: () => importOnce(roots, path, name) };
+  const image = await findImage(roots, name);
+  if (image === undefined) return { name, make: () => importOnce(roots, path, name) };
+  requireMadeOf(roots, image, path, ref, stat);
+  return image;
+}
+
+/** In the history of an image, who made its layer. */
+export function importedFrom(path: string): string {
+  return `minict image import ${path}`;
+}
+
+/** Throws ConflictError where the image of a tarball's name is of something else, or of what the tarball was before. */
+function requireMadeOf(roots: Roots, { name, id = '' }: Image, path: string, ref: string, stat: Stats): void {
+  const { created = '', history } = readDocuments(roots, id).config;
+  const by = history?.map((entry) => entry.created_by ?? '').join('; ') ?? '';
+  const isOthers = by !== importedFrom(path);
+  const isStale = stat.mtimeMs > Date.parse(created) && stat.mtimeMs <= Date.now();
+  if (!isOthers && !isStale) return;
+  const cause = isOthers ? `image ${name} is of '${by}'` : `it has changed since image ${name} was made of it`;
+  throw new ConflictError(`cannot use image ${ref}: ${cause}`, {
+    hint: `--image ${name} takes that one; minict image import ${ref} NAME makes another`,
+  });
 }
 
 /** Two creates from the same tarball at a time: the other one's image is as good. */

@@ -48,15 +48,21 @@ function shown(name: string): string {
   return /^[\p{L}\p{N}\p{P}\p{S} ]+$/u.test(text) && !text.includes('"') ? text : JSON.stringify(text);
 }
 
-/** The path, in its plainest form, of a member that is named like a whiteout (image-spec, layer.md). */
+/** The path, in its plainest form, of a member that is named like a whiteout, or is in one (image-spec, layer.md). */
 function whiteoutOf(name: string): string | undefined {
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');
-  return parts.at(-1)?.startsWith('.wh.') ? parts.join('/') : undefined;
+  return parts.some((part) => part.startsWith('.wh.')) ? parts.join('/') : undefined;
+}
+
+/** Of a file, with something to take away. */
+function isWhiteout(path: string): boolean {
+  return /^(?:(?!\.wh\.)[^/]+\/)*\.wh\.(?!\.{0,2}$)[^/]+$/.test(path);
 }
 
 /** Takes the stream in pieces; `push` throws before bytes of a bad member's header may be handed on. */
 export class TarMembers {
-  private readonly archive: string;
+  private readonly verb: string;
+  private readonly isLayer: boolean;
   private readonly tree = new TreeCheck();
   private state: State = { want: 'header' };
   /** Bytes of the block or text that is not there in full yet. */
@@ -68,9 +74,18 @@ export class TarMembers {
   /** Paths of files that stand for what a layer takes away; byte strings, without a leading slash or dots. */
   readonly whiteouts: string[] = [];
 
-  /** `archive` is the file's name, for messages. */
-  constructor(archive: string) {
-    this.archive = archive;
+  /** Folders without a member of their own, an outer one before those in it; byte strings. */
+  get impliedFolders(): string[] {
+    return this.tree.impliedFolders;
+  }
+
+  /**
+   * `verb` is for messages (`import web.tar`). A layer may be empty, and need not say where it ends: its digest tells
+   * whether all of it is there.
+   */
+  constructor(verb: string, isLayer: boolean) {
+    this.verb = verb;
+    this.isLayer = isLayer;
   }
 
   /** Returns how many of these bytes belong to the archive: less than all once its end has come. */
@@ -101,12 +116,23 @@ export class TarMembers {
 
   /** To be called when the stream is over. Throws for an archive that stops early or holds nothing. */
   finish(): void {
-    if (this.state.want !== 'nothing') throw this.damaged('it is truncated');
-    if (this.members === 0) throw new InvalidInputError(`cannot import ${this.archive}: the archive is empty`);
+    const isBetween = this.state.want === 'header' && this.heldBytes === 0 && this.skipBytes === 0;
+    const isAtEnd = this.state.want === 'nothing' || (this.isLayer && isBetween && !this.isExtended);
+    if (!isAtEnd) throw this.refused('it is truncated');
+    if (this.members === 0 && !this.isLayer) throw this.refused('the archive is empty');
+  }
+
+  /** Headers that belong to the next member have come. */
+  private get isExtended(): boolean {
+    return Object.keys(this.extension).length > 0;
+  }
+
+  private refused(cause: string): InvalidInputError {
+    return new InvalidInputError(`cannot ${this.verb}: ${cause}`);
   }
 
   private damaged(cause: string): InvalidInputError {
-    return new InvalidInputError(`cannot import ${this.archive}: ${cause}`);
+    return this.refused(this.members === 0 ? 'no tar archive, or a damaged one' : `it is damaged (${cause})`);
   }
 
   private take(block: Buffer): void {
@@ -133,10 +159,10 @@ export class TarMembers {
       for (let i = start + 1; i < start + length; i += 1) value = value * 256 + (block[i] as number);
     } else {
       const digits = /^ *([0-7]*)[ \0]*$/.exec(block.toString('latin1', start, start + length))?.[1];
-      if (digits === undefined) throw this.damaged('it is damaged (a number in a header is none)');
+      if (digits === undefined) throw this.damaged('a number in a header is none');
       value = digits === '' ? 0 : Number.parseInt(digits, 8);
     }
-    if (value > MAX_SIZE_BYTES) throw this.damaged('it is damaged (a size beyond any disk)');
+    if (value > MAX_SIZE_BYTES) throw this.damaged('a size beyond any disk');
     return value;
   }
 
@@ -150,15 +176,13 @@ export class TarMembers {
       signed += byte > 127 ? byte - 256 : byte;
     }
     const sum = this.number(block, 148, 8);
-    if (sum !== unsigned && sum !== signed) {
-      throw this.damaged(this.members === 0 ? 'no tar archive, or a damaged one' : 'it is damaged (header checksum)');
-    }
+    if (sum !== unsigned && sum !== signed) throw this.damaged('header checksum');
   }
 
   private takeHeader(block: Buffer): void {
     if (block.every((byte) => byte === 0)) {
       // One is enough for GNU tar to stop, too; two are the rule.
-      if (Object.keys(this.extension).length > 0) throw this.damaged('it is truncated');
+      if (this.isExtended) throw this.refused('it is truncated');
       this.state = { want: 'nothing' };
       return;
     }
@@ -166,8 +190,8 @@ export class TarMembers {
     const flag = String.fromCharCode(block[156] as number);
     const size = this.number(block, 124, 12);
     if ('LKxXg'.includes(flag)) {
-      if (size > MAX_TEXT_BYTES) throw this.damaged('it is damaged (a name beyond any limit)');
-      if (size === 0) throw this.damaged('it is damaged (an empty extension header)');
+      if (size > MAX_TEXT_BYTES) throw this.damaged('a name beyond any limit');
+      if (size === 0) throw this.damaged('an empty extension header');
       this.state = { want: 'text', flag, size };
       return;
     }
@@ -181,12 +205,12 @@ export class TarMembers {
       extension[flag === 'L' ? 'path' : 'linkPath'] = cString(text, 0, text.length);
     } else {
       // GNU tar takes the second alone, others merge the two.
-      if (flag !== 'g' && extension.fromPax) throw this.damaged('it is damaged (two pax headers for one member)');
+      if (flag !== 'g' && extension.fromPax) throw this.damaged('two pax headers for one member');
       if (flag !== 'g') extension.fromPax = true;
       this.takePax(text, flag === 'g');
     }
     if (extension.fromGnu && extension.fromPax) {
-      throw this.damaged(`member ${shown(extension.path ?? '')} is named twice, by GNU tar's rules and by pax's`);
+      throw this.refused(`member ${shown(extension.path ?? '')} is named twice, by GNU tar's rules and by pax's`);
     }
   }
 
@@ -196,7 +220,7 @@ export class TarMembers {
       const head = /^([1-9]\d{0,7}) ([^=\n]+)=/.exec(text.toString('latin1', at, at + 512));
       const end = at + Number(head?.[1] ?? 0);
       if (head === null || end > text.length || text[end - 1] !== 10 || end - 1 < at + head[0].length) {
-        throw this.damaged('it is damaged (pax header)');
+        throw this.damaged('pax header');
       }
       const value = text.toString('latin1', at + head[0].length, end - 1);
       this.takeRecord(head[2] as string, value, global);
@@ -212,11 +236,11 @@ export class TarMembers {
       | undefined;
     if (field === undefined && key !== 'size') return;
     // One name for all members: nobody means that, and readers differ in what they make of it.
-    if (global) throw this.damaged(`its global pax header sets ${key} (${shown(value)}) for all members`);
-    if (value.includes('\0')) throw this.damaged(`member ${shown(value)} has a NUL in its name`);
+    if (global) throw this.refused(`its global pax header sets ${key} (${shown(value)}) for all members`);
+    if (value.includes('\0')) throw this.refused(`member ${shown(value)} has a NUL in its name`);
     if (field !== undefined) this.extension[field] = value;
     else if (/^\d{1,15}$/.test(value) && Number(value) <= MAX_SIZE_BYTES) this.extension.size = Number(value);
-    else throw this.damaged('it is damaged (a size in a pax header)');
+    else throw this.damaged('a size in a pax header');
   }
 
   private takeMember(block: Buffer, flag: string, headerSize: number): void {
@@ -226,32 +250,31 @@ export class TarMembers {
     const ownName = cString(block, 0, 100);
     const name = sparsePath ?? path ?? (prefix === '' ? ownName : `${prefix}/${ownName}`);
     const target = linkPath ?? cString(block, 157, 100);
-    const refuse = (cause: string) => new InvalidInputError(`cannot import ${this.archive}: ${cause}`);
     const isFile = flag === '0' || flag === '\0' || flag === '7' || flag === 'S';
     // A file by its flag with a slash at its end is a folder: so did archives before 1988 say it.
     const isDirectory = flag === '5' || (isFile && name.endsWith('/'));
     // GNU tar takes a hard link's size for zero, whatever stands there.
     const size = flag === '1' ? 0 : (paxSize ?? headerSize);
     if (!isFile && !'123456'.includes(flag))
-      throw refuse(`member ${shown(name)} is of an unknown kind (${shown(flag)})`);
-    if ((!isFile || isDirectory) && size !== 0) throw refuse(`member ${shown(name)} has content, but is no file`);
+      throw this.refused(`member ${shown(name)} is of an unknown kind (${shown(flag)})`);
+    if ((!isFile || isDirectory) && size !== 0) throw this.refused(`member ${shown(name)} has content, but is no file`);
     const cause = isDirectory
       ? this.tree.directory(name)
       : flag === '1'
         ? this.tree.hardLink(name, target)
         : this.tree.other(name, flag === '2');
-    if (cause !== undefined) throw refuse(`member ${shown(name)} ${cause.replace('%', () => shown(target))}`);
+    if (cause !== undefined) throw this.refused(`member ${shown(name)} ${cause.replace('%', () => shown(target))}`);
     const whiteout = whiteoutOf(name);
     if (whiteout !== undefined) {
-      if (isDirectory || /\/\.wh\.\.{0,2}$/.test(`/${whiteout}`)) {
-        throw refuse(`member ${shown(name)} is a whiteout of nothing that a layer can have`);
+      if (isDirectory || !isWhiteout(whiteout)) {
+        throw this.refused(`member ${shown(name)} is a whiteout of nothing that a layer can have`);
       }
       this.whiteouts.push(whiteout);
     }
     this.members += 1;
     if (flag === 'S') {
       if (block.toString('latin1', 257, 265) !== GNU_MAGIC)
-        throw refuse(`member ${shown(name)} is a foreign sparse file`);
+        throw this.refused(`member ${shown(name)} is a foreign sparse file`);
       if (block[482] !== 0) {
         this.state = { want: 'sparse-map', dataBytes: size };
         return;

@@ -1,7 +1,7 @@
 /**
- * The tree that an archive's members make, as far as it takes to see that none leaves it: which paths are folders and
- * which are symlinks. Pure. Symlink targets are data and may point anywhere; what counts is that nothing is written,
- * or hard-linked, through one.
+ * The tree that an archive's members make, as far as it takes to see that none leaves it: which paths are folders, by a
+ * member of theirs or for what is in them, and which are symlinks. Pure. Symlink targets are data and may point anywhere;
+ * what counts is that nothing is written, or hard-linked, through one.
  */
 
 /** Parts of a member's name without a leading slash (tar strips it) and dots; undefined where it has a `..`. */
@@ -13,12 +13,22 @@ function partsOf(name: string): string[] | undefined {
 /** Each method returns what is wrong with the member (a phrase; `%` stands for its link's target), or undefined. */
 export class TreeCheck {
   private readonly directories = new Set<string>();
+  private readonly implied = new Set<string>();
   private readonly symlinks = new Set<string>();
 
   directory(name: string): string | undefined {
     const parts = partsOf(name);
     if (parts === undefined) return 'leads out of the image by ..';
-    return this.throughSymlink(parts, parts.length) ?? this.enter(parts, parts.length);
+    const cause = this.throughSymlink(parts, parts.length);
+    if (cause !== undefined) return cause;
+    this.enter(parts, parts.length);
+    this.implied.delete(parts.join('/'));
+    return undefined;
+  }
+
+  /** Folders without a member of their own, an outer one before those in it; byte strings. */
+  get impliedFolders(): string[] {
+    return [...this.implied].sort();
   }
 
   /** Everything that is neither a folder nor a hard link. */
@@ -53,7 +63,8 @@ export class TreeCheck {
     if (cause !== undefined) return cause;
     // tar sets a folder's mode and owner last, by name: they must not meet a symlink there.
     if (this.directories.has(parts.join('/'))) return 'would replace a folder of an earlier member';
-    return this.enter(parts, parts.length - 1);
+    this.enter(parts, parts.length - 1);
+    return undefined;
   }
 
   private throughSymlink(parts: readonly string[], depth: number): string | undefined {
@@ -66,11 +77,12 @@ export class TreeCheck {
   }
 
   /** Folders come into being with what lies in them. */
-  private enter(parts: readonly string[], depth: number): undefined {
+  private enter(parts: readonly string[], depth: number): void {
     for (let end = depth; end > 0; end -= 1) {
       const path = parts.slice(0, end).join('/');
       if (this.directories.has(path)) return;
       this.directories.add(path);
+      this.implied.add(path);
     }
   }
 }

@@ -1,20 +1,13 @@
-/**
- * Images to and from elsewhere: registries and whatever else skopeo has a transport for. What it brings is checked and
- * unpacked before the store knows of it.
- */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+/** Images to and from elsewhere: registries and whatever else skopeo has a transport for. */
 import { InvalidInputError } from '../errors.ts';
 import type { Roots } from '../state/paths.ts';
-import { blobPath, digestOf } from './blobs.ts';
 import { readCatalog } from './catalog.ts';
 import { nameImage } from './compose.ts';
-import { type Descriptor, parseConfig, parseIndex, parseManifest } from './oci.ts';
+import { takeImage } from './incoming.ts';
 import { parseImageName, shownName } from './reference.ts';
-import { fetchImage, sendImage, type TransferOptions } from './skopeo.ts';
-import { type Staging, withStaging } from './staging.ts';
+import { sendImage, type TransferOptions } from './skopeo.ts';
+import { withStaging } from './staging.ts';
 import { getEntry } from './store.ts';
-import { ensureLayers } from './unpack-layer.ts';
 
 /** `docker://localhost:5000/lab/web:1` → `web:1`. Throws InvalidInputError where no name can be made of it. */
 export function nameFrom(source: string): string {
@@ -29,25 +22,6 @@ export function nameFrom(source: string): string {
       hint: `minict image pull ${source} NAME`,
     });
   }
-}
-
-/** Text of a document that skopeo brought. Throws InvalidInputError where it is not what its digest says. */
-function readDocument(roots: Roots, { digest }: Descriptor, what: string): string {
-  const content = readFileSync(blobPath(roots, digest));
-  if (digestOf(content) === digest) return content.toString('utf8');
-  throw new InvalidInputError(`cannot use ${what}: ${digest} has other content than that`);
-}
-
-/** Checks and unpacks what is in the layout. Returns its manifest. */
-export async function adoptImage(staging: Staging, layout: string, what: string): Promise<Descriptor> {
-  const { roots } = staging;
-  const [found] = parseIndex(readFileSync(join(layout, 'index.json'), 'utf8'), what);
-  if (found === undefined) throw new InvalidInputError(`cannot use ${what}: it has no image`);
-  const { mediaType, digest, size } = found;
-  const manifest = parseManifest(readDocument(roots, found, what), what);
-  const config = parseConfig(readDocument(roots, manifest.config, what), manifest, what);
-  await ensureLayers(staging, manifest.layers, config.rootfs.diff_ids);
-  return { mediaType, digest, size };
 }
 
 function requireTransport(text: string, verb: string, command: string): void {
@@ -66,8 +40,7 @@ export async function pullImage(
   requireTransport(source, verb, 'minict image pull');
   const name = rawName === undefined ? nameFrom(source) : parseImageName(rawName);
   await withStaging(roots, verb, async (staging) => {
-    const layout = await fetchImage(staging, verb, source, options);
-    await nameImage(roots, name, await adoptImage(staging, layout, source), verb, { move: true });
+    await nameImage(roots, name, await takeImage(staging, verb, source, source, options), verb, { move: true });
   });
   return shownName(name);
 }

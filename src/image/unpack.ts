@@ -47,11 +47,11 @@ export async function* piecesOf(fd: number): AsyncGenerator<Buffer> {
   }
 }
 
-/** Pieces of what is in a compressed file. Throws where the tool finds it damaged. */
-export async function* inflatedPiecesOf(fd: number, compression: Compression, tarball: string): AsyncGenerator<Buffer> {
+/** Pieces of what is in a compressed file. Throws where the tool finds it damaged. `verb` is for messages. */
+export async function* inflatedPiecesOf(fd: number, compression: Compression, verb: string): AsyncGenerator<Buffer> {
   const name = compression.argv[0] as string;
   if (Bun.which(name) === null) {
-    throw new HostError(`cannot import ${tarball}: ${name} not found`, {
+    throw new HostError(`cannot ${verb}: ${name} not found`, {
       hint: `apt-get install ${compression.package}`,
     });
   }
@@ -61,7 +61,7 @@ export async function* inflatedPiecesOf(fd: number, compression: Compression, ta
     for await (const piece of child.stdout) yield Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
     if ((await child.exited) !== 0) {
       const cause = firstLine(await complaints).replace(`${name}: `, '') || `${name} failed`;
-      throw new InvalidInputError(`cannot import ${tarball}: it is damaged or truncated (${name}: ${cause})`);
+      throw new InvalidInputError(`cannot ${verb}: it is damaged or truncated (${name}: ${cause})`);
     }
   } finally {
     child.kill('SIGKILL');
@@ -77,20 +77,32 @@ function causeOf(complaints: string): string {
   return full ? 'No space left on device' : (lines[0] ?? '');
 }
 
+export interface UnpackOptions {
+  /** For messages: `import web.tar`. */
+  readonly verb: string;
+  /** An empty directory. */
+  readonly dir: string;
+  /** Descriptor of a lock that tar holds as long as it writes. */
+  readonly lockFd: number;
+  /** A layer may be empty. */
+  readonly isLayer: boolean;
+  /** Gets each piece as it comes. */
+  readonly tap: (piece: Buffer) => void;
+}
+
 /** A running GNU tar that unpacks what it is fed. */
 class Unpacking {
-  private readonly archive: string;
+  private readonly verb: string;
   private readonly dir: string;
   private readonly members: TarMembers;
   private readonly tar;
   private readonly complaints: Promise<string>;
   private tarEnded = false;
 
-  /** `archive` names it in messages. */
-  constructor(archive: string, dir: string, lockFd: number) {
-    this.archive = archive;
+  constructor({ verb, dir, lockFd, isLayer }: UnpackOptions) {
+    this.verb = verb;
     this.dir = dir;
-    this.members = new TarMembers(archive);
+    this.members = new TarMembers(verb, isLayer);
     this.tar = Bun.spawn(
       [
         ...['tar', '--extract', '--file=-', '--directory', dir, '--numeric-owner', '--same-owner'],
@@ -120,17 +132,18 @@ class Unpacking {
     if (taken > 0 && !this.tarEnded) await this.feed(piece.subarray(0, taken));
   }
 
-  /** Throws InvalidInputError where the archive stops early, or tar failed. */
-  async finish(): Promise<void> {
+  /** Returns the folders without a member. Throws InvalidInputError where the archive stops early, or tar failed. */
+  async finish(): Promise<readonly string[]> {
     if (!this.tarEnded) {
       this.members.finish();
       await this.feed(new Uint8Array(BLOCK));
     }
     await Promise.resolve((this.tar.stdin as Bun.FileSink).end()).catch(() => {});
     if ((await this.tar.exited) !== 0) {
-      throw new InvalidInputError(`cannot import ${this.archive}: ${causeOf(await this.complaints) || 'tar failed'}`);
+      throw new InvalidInputError(`cannot ${this.verb}: ${causeOf(await this.complaints) || 'tar failed'}`);
     }
     for (const path of this.members.whiteouts) whiteOut(this.dir, path);
+    return this.members.impliedFolders;
   }
 
   /** Nothing writes into the folder any more when it has returned; after `finish` it does nothing. */
@@ -140,21 +153,15 @@ class Unpacking {
   }
 }
 
-/** Unpacks all of `pieces`; `tap` gets each as it comes. */
-export async function unpackPieces(
-  pieces: AsyncIterable<Buffer>,
-  archive: string,
-  dir: string,
-  lockFd: number,
-  tap: (piece: Buffer) => void,
-): Promise<void> {
-  const unpacking = new Unpacking(archive, dir, lockFd);
+/** Unpacks all of `pieces`. Returns the folders without a member, as byte strings. Throws InvalidInputError, HostError. */
+export async function unpackPieces(pieces: AsyncIterable<Buffer>, options: UnpackOptions): Promise<readonly string[]> {
+  const unpacking = new Unpacking(options);
   try {
     for await (const piece of pieces) {
-      tap(piece);
+      options.tap(piece);
       await unpacking.push(piece);
     }
-    await unpacking.finish();
+    return await unpacking.finish();
   } finally {
     await unpacking.abandon();
   }

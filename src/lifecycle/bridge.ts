@@ -2,7 +2,7 @@
  * The bridge of a network: whose it is, made at first use, put back when it is gone, removed when nothing is in it. It is
  * known by its journal, and by its alias where that is lost. The caller holds the networks' lock.
  */
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { ConflictError, HostError } from '../errors.ts';
 import type { HostLink } from '../host/links.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
@@ -55,6 +55,12 @@ export async function bridgeState(context: Context, instance: string, record: Ne
   if (link?.alias === aliasOf(record, instance)) return link.isUp ? 'unrecorded' : 'half-made';
   const wasUnderWay = recorded === undefined && state?.steps.some((step) => step.id === 'bridge') === true;
   return wasUnderWay && link?.alias === undefined ? 'half-made' : 'foreign';
+}
+
+/** Whether there is a bridge that is minict's, or a record of one in the run dir. */
+export async function isThere(context: Context, instance: string, record: NetworkRecord): Promise<boolean> {
+  const state = await bridgeState(context, instance, record);
+  return (state !== 'missing' && state !== 'foreign') || existsSync(journalOf(context, record).path);
 }
 
 /** Throws ConflictError where the bridge is another's, or a route of the host's is in its way. */

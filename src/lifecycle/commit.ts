@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { whileFrozenArgv } from '../cgroup/freeze.ts';
 import { readDocuments } from '../image/catalog.ts';
 import { composeImage, type Layer, nameImage, packLayer } from '../image/compose.ts';
-import { layerDir } from '../image/layers.ts';
+import { overlayDirs } from '../image/layers.ts';
 import { parseImageName } from '../image/reference.ts';
 import { withStaging } from '../image/staging.ts';
 import type { Image } from '../image/store.ts';
@@ -49,7 +49,7 @@ function partsOf(roots: Roots, spec: ContainerSpec, upper: string) {
   const { lower, inPlace, imageId } = spec;
   if (lower === undefined) return { base: undefined, directories: [inPlace as string] };
   const documents = imageId === undefined ? undefined : readDocuments(roots, imageId);
-  const ofImage = new Set(documents?.config.rootfs.diff_ids.map((diffId) => layerDir(roots, diffId)));
+  const ofImage = new Set(overlayDirs(roots, documents?.config.rootfs.diff_ids ?? []));
   const own = lower.filter((dir) => !ofImage.has(dir)).reverse();
   const base = documents && { layers: documents.manifest.layers, config: documents.config };
   return { base, directories: [...own, ...(existsSync(upper) ? [upper] : [])] };

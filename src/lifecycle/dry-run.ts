@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { ConflictError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
 import { type ContainerFacts, planBringUp, planHost } from '../plan/container.ts';
-import { runLines, undoLines } from '../plan/shell.ts';
+import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
 import { planKill, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
 import { supervisorArgv } from '../process/supervisor.ts';
-import { Journal } from '../runner/journal.ts';
+import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { type NetworkRecord, readNetwork } from '../state/network.ts';
@@ -102,24 +102,29 @@ export function programLines(context: Context, spec: ContainerSpec, main: 'attac
   if (main === 'attached') return runLines([...services, planProgram('main command', cgroup.enterPayload, env, argv)]);
   const supervisor = supervisorArgv(cgroup, paths.exit, argv);
   const why = 'main command, and what waits for it';
-  return runLines([...services, planSupervised(why, cgroup.enterSupervisor, paths.log, env, supervisor)]);
+  return runLines([
+    ...services,
+    step('exit', 'it has not ended', { kind: 'write', path: paths.exit, content: '' }),
+    planSupervised(why, cgroup.enterSupervisor, paths.log, env, supervisor),
+  ]);
+}
+
+/** What a start brings up of a container in that state. */
+async function bringUpLines(context: Context, spec: ContainerSpec, state: JournalState | undefined): Promise<string> {
+  const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
+  const facts = readFacts(context, instanceForScripts(context), spec, network);
+  const whole = planBringUp(spec, containerPaths(context.roots, spec.name), facts);
+  const { undo, redo } = await planRepair(spec, state, whole);
+  const broken = undo.length === 0 ? '' : goingOn(undoLines(undo));
+  return runLines(await planSurroundings(context, network)) + broken + runLines(redo);
 }
 
 export async function startLines(context: Context, name: string): Promise<string> {
   const spec = await getContainer(context.roots, name);
-  const instance = instanceForScripts(context);
-  const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
-  const paths = containerPaths(context.roots, name);
-  const state = new Journal(paths.journal).read();
-  const facts = readFacts(context, instance, spec, network);
-  const { undo, redo } = await planRepair(spec, state, planBringUp(spec, paths, facts));
-  const started = state?.phase === 'started' && isRunning(instance, name);
-  return (
-    runLines(await planSurroundings(context, network)) +
-    undoLines(undo) +
-    runLines(redo) +
-    (started ? '' : programLines(context, spec, 'detached'))
-  );
+  const state = new Journal(containerPaths(context.roots, name).journal).read();
+  const started = state?.phase === 'started' && isRunning(instanceForScripts(context), name);
+  const up = await bringUpLines(context, spec, state);
+  return up + (started ? '' : programLines(context, spec, 'detached'));
 }
 
 function endLines(context: Context, spec: ContainerSpec): string {
@@ -143,7 +148,16 @@ export async function stopLines(context: Context, name: string, graceMs: number)
   );
 }
 
-/** The way back of a start: as a stop, of all that a start may bring up. */
+export async function restartLines(context: Context, name: string, graceMs: number): Promise<string> {
+  const spec = await getContainer(context.roots, name);
+  const state = new Journal(containerPaths(context.roots, name).journal).read();
+  const undone = new Set(state && stepsThatStopUndoes(state.steps));
+  const stopped = state && { ...state, steps: state.steps.filter((step) => !undone.has(step)) };
+  const stop = goingOn(await stopLines(context, name, graceMs));
+  return stop + (await bringUpLines(context, spec, stopped)) + programLines(context, spec, 'detached');
+}
+
+/** The way back of a start, and of a restart: as a stop, of all that they may bring up. */
 export async function unstartLines(context: Context, name: string): Promise<string> {
   const spec = await getContainer(context.roots, name);
   const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));

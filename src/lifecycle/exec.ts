@@ -1,8 +1,10 @@
 /** exec: becomes a program in a container. Loads neither zod, the planner nor execa: every import is time. */
-import { existsSync, writeFileSync, writeSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { ConflictError, HostError, InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
 import { isTerminal, restoreForExec } from '../host/syscalls.ts';
-import { becomeProgram, missingNamespace } from '../process/become.ts';
+import { sayCommand } from '../host/verbose.ts';
+import { becomeProgram, missingNamespace, SOFT_FILE_LIMIT } from '../process/become.ts';
+import type { Detached } from '../process/detach.ts';
 import { enterArgv, programEnv } from '../process/enter.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
@@ -16,7 +18,8 @@ export interface ExecOptions {
   readonly interactive?: boolean;
   /** stdin has to be a terminal. */
   readonly tty?: boolean;
-  readonly detach?: boolean;
+  /** Starts it and leaves it, instead of becoming it: loaded by who wants that. */
+  readonly leave?: (detached: Detached) => Promise<void>;
   /** Beside, and in place of, what all programs of the container have. */
   readonly env?: Readonly<Record<string, string>>;
   /** `user[:group]`, resolved inside. */
@@ -24,13 +27,13 @@ export interface ExecOptions {
   readonly workdir?: string;
 }
 
-/** Does not return. Throws InvalidInputError, NotFoundError, ConflictError (not up), HostError. */
+/** Does not return, unless it leaves the program. Throws InvalidInputError, NotFoundError, ConflictError (not up), HostError. */
 export function execProgram(
   { roots, verbose }: Context,
   rawName: string,
   program: readonly string[],
   options: ExecOptions,
-): never {
+): Promise<void> {
   const name = parseContainerName(rawName);
   const terminal = isTerminal(0);
   if (options.tty && !terminal) {
@@ -49,7 +52,7 @@ export function execProgram(
   const given = { ...record.env, ...options.env };
   const workdir = options.workdir ?? record.workdir;
   const argv = enterArgv(record.place, { argv: program, env: given, user, workdir });
-  if (verbose) writeSync(2, `+ ${argv.join(' ')}\n`);
+  if (verbose) sayCommand(argv);
   const term = terminal ? process.env.TERM : undefined;
   const env = programEnv(given, { home: user?.home, term });
   try {
@@ -60,7 +63,10 @@ export function execProgram(
       hint: `minict start ${name}`,
     });
   }
-  if (options.detach) becomeProgram(['setsid', '--fork', ...argv], env, [0, 1, 2], restoreForExec);
+  if (options.leave !== undefined) {
+    restoreForExec(SOFT_FILE_LIMIT);
+    return options.leave({ container: name, argv, program, workdir, env });
+  }
   becomeProgram(argv, env, options.interactive || terminal ? [] : [0], restoreForExec);
 }
 

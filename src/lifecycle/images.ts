@@ -9,34 +9,43 @@ import { getEntry } from '../image/store.ts';
 import { type ContainerSpec, imagesOf, layersOf } from '../spec/container.ts';
 import { lockImages } from '../state/locks.ts';
 import { ownLayersPath } from '../state/paths.ts';
-import { getContainer, listContainers } from '../state/store.ts';
+import { findContainer, listContainers } from '../state/store.ts';
 import { moveToTrash, removeTree } from '../state/trash.ts';
 import type { Context } from './context.ts';
 import { unusedTrees } from './image-trees.ts';
 
 /** Throws StateError for a damaged container.json: nobody can tell what it uses. */
 async function allContainers({ roots }: Context): Promise<ContainerSpec[]> {
-  return Promise.all(listContainers(roots).map((name) => getContainer(roots, name)));
+  // Undefined is one that was removed a moment ago.
+  const specs = await Promise.all(listContainers(roots).map((name) => findContainer(roots, name)));
+  return specs.filter((spec) => spec !== undefined);
 }
 
 function usersOf(entry: Entry, containers: readonly ContainerSpec[]): string[] {
   return containers.filter((spec) => imagesOf(spec).includes(entry.digest)).map(({ name }) => name);
 }
 
+/** The entries without the one that `ref` names. Throws NotFoundError, ConflictError while containers use it. */
+async function withoutImage(context: Context, entries: readonly Entry[], ref: string): Promise<Entry[]> {
+  const entry = getEntry(entries, ref, `remove image ${ref}`);
+  const others = entries.filter((other) => other !== entry);
+  const users = usersOf(entry, await allContainers(context));
+  if (users.length > 0 && !others.some(({ digest }) => digest === entry.digest)) {
+    throw new ConflictError(`cannot remove image ${ref}: used by ${users.join(', ')}`, {
+      hint: `minict rm ${users.join(' ')}`,
+    });
+  }
+  return others;
+}
+
+/** Changes nothing; throws as removeImage does. */
+export async function checkRemoval(context: Context, ref: string): Promise<void> {
+  await withoutImage(context, await readCatalog(context.roots), ref);
+}
+
 /** Takes the name away, and what no other image has. Throws NotFoundError, ConflictError while containers use it. */
 export async function removeImage(context: Context, ref: string): Promise<void> {
-  const { roots } = context;
-  await changeCatalog(roots, async (entries) => {
-    const entry = getEntry(entries, ref, `remove image ${ref}`);
-    const others = entries.filter((other) => other !== entry);
-    const users = usersOf(entry, await allContainers(context));
-    if (users.length > 0 && !others.some(({ digest }) => digest === entry.digest)) {
-      throw new ConflictError(`cannot remove image ${ref}: used by ${users.join(', ')}`, {
-        hint: `minict rm ${users.join(' ')}`,
-      });
-    }
-    return others;
-  });
+  await changeCatalog(context.roots, (entries) => withoutImage(context, entries, ref));
   await removeUnused(context);
 }
 
@@ -53,6 +62,17 @@ export async function removeUnused(context: Context, dryRun = false): Promise<st
     return [...(await collectGarbage(context.roots, inUse, dryRun)), ...unused];
   } finally {
     lock.release();
+  }
+}
+
+/** Adds images by `add`; of what it made when it failed, nothing is left that no image has. */
+export async function addImages<T>(context: Context, add: () => Promise<T>): Promise<T> {
+  try {
+    return await add();
+  } catch (error) {
+    // Where that fails as well, or somebody else adds images, it is for the next prune.
+    await removeUnused(context).catch(() => []);
+    throw error;
   }
 }
 

@@ -3,6 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
+import { sayCommand } from '../host/verbose.ts';
 import { handOnSignals, supervisorArgv } from '../process/supervisor.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { clearExitStatus, readExitStatus } from '../state/exit-status.ts';
@@ -38,7 +39,9 @@ export async function startMain(
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;
   if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid);
-  const child = Bun.spawn(supervisorArgv(cgroups, paths.exit, argv), {
+  const supervisor = supervisorArgv(cgroups, paths.exit, argv);
+  if (context.verbose) sayCommand(supervisor);
+  const child = Bun.spawn(supervisor, {
     stdio: [attachment?.stdin ? 'inherit' : 'ignore', log ?? 'inherit', log ?? 'inherit', lock.fd],
     env,
     detached: !attachment?.terminal,

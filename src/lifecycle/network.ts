@@ -23,9 +23,9 @@ import {
   requireHostAddress,
   writeNetwork,
 } from '../state/network.ts';
-import { bridgeInUse, bridgeState, ensureBridge, removeBridge } from './bridge.ts';
+import { bridgeInUse, bridgeState, ensureBridge, isThere, removeBridge } from './bridge.ts';
 import type { Context } from './context.ts';
-import { chooseSubnet } from './subnet.ts';
+import { chooseSubnet, subnetOn } from './subnet.ts';
 
 export const DEFAULT_NETWORK = 'minict0';
 
@@ -45,6 +45,18 @@ export interface Assignment {
   readonly gateway: string;
 }
 
+function recordOf(instance: string, subnet: Subnet): NetworkRecord {
+  return {
+    version: 1,
+    name: DEFAULT_NETWORK,
+    bridge: DEFAULT_NETWORK,
+    mac: derivedMac(instance, DEFAULT_NETWORK, 'bridge'),
+    subnet: formatSubnet(subnet),
+    gateway: formatIpv4(subnet.base + 1),
+    leases: {},
+  };
+}
+
 function newRecord(instance: string, ip: string | undefined): NetworkRecord {
   let wanted: Subnet | undefined;
   if (ip !== undefined) {
@@ -56,16 +68,12 @@ function newRecord(instance: string, ip: string | undefined): NetworkRecord {
       });
     }
   }
-  const subnet = chooseSubnet(wanted);
-  return {
-    version: 1,
-    name: DEFAULT_NETWORK,
-    bridge: DEFAULT_NETWORK,
-    mac: derivedMac(instance, DEFAULT_NETWORK, 'bridge'),
-    subnet: formatSubnet(subnet),
-    gateway: formatIpv4(subnet.base + 1),
-    leases: {},
-  };
+  return recordOf(instance, chooseSubnet(wanted));
+}
+
+/** Of a bridge that has lost its record: with the state folder, or since a script made it. */
+function lostRecord(instance: string): NetworkRecord {
+  return recordOf(instance, subnetOn(DEFAULT_NETWORK));
 }
 
 /** The network as it is or would be, and the address that `request` gets. Writes nothing. */
@@ -83,8 +91,10 @@ export async function chooseAddress(context: Context, instance: string, request:
 /** One without containers and without its bridge is as good as none: a reboot has been since. */
 async function knownNetwork(context: Context, instance: string): Promise<NetworkRecord | undefined> {
   const record = await readNetwork(context.roots, DEFAULT_NETWORK);
-  if (record === undefined || Object.keys(record.leases).length > 0) return record;
-  return (await bridgeState(context, instance, record)) === 'missing' ? undefined : record;
+  if (record !== undefined && Object.keys(record.leases).length > 0) return record;
+  const state = await bridgeState(context, instance, record ?? lostRecord(instance));
+  if (record !== undefined) return state === 'missing' ? undefined : record;
+  return state === 'up' || state === 'unrecorded' ? lostRecord(instance) : undefined;
 }
 
 function chooseGateway(record: NetworkRecord, address: string, wanted: string | undefined): string {
@@ -172,9 +182,10 @@ export async function leaveNetwork(context: Context, names: readonly string[]): 
 export async function pruneNetwork(context: Context, instance: string, dryRun: boolean): Promise<boolean> {
   const lock = lockNetworks(context.roots);
   try {
-    const record = await readNetwork(context.roots, DEFAULT_NETWORK);
-    if (record === undefined || Object.values(record.leases).some(({ name }) => isHeld(context.roots, name)))
-      return false;
+    const known = await readNetwork(context.roots, DEFAULT_NETWORK);
+    const record = known ?? lostRecord(instance);
+    if (known === undefined && !(await isThere(context, instance, record))) return false;
+    if (Object.values(record.leases).some(({ name }) => isHeld(context.roots, name))) return false;
     if (await bridgeInUse(context, instance, record)) return false;
     if (dryRun) return true;
     await removeBridge(context, instance, record, lock.fd);

@@ -3,7 +3,7 @@ import { existsSync, rmSync, unlinkSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { killAll } from '../cgroup/processes.ts';
 import { ConflictError, HostError, MinictError } from '../errors.ts';
-import { networkNamespacesInUse } from '../host/namespace-users.ts';
+import { isNamespaceHeld, peerNamespace } from '../host/peer-namespace.ts';
 import { requireTools } from '../host/tool.ts';
 import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
@@ -67,7 +67,7 @@ export async function removeTraces(
   lockFds: readonly number[],
   ending: ReadonlyMap<string, Promise<string | undefined>> = new Map(),
 ): Promise<Map<string, string>> {
-  const objects = names.map((name) => {
+  const objects = names.map((name): Undoing => {
     const paths = containerPaths(context.roots, name);
     const state = new Journal(paths.journal).salvage();
     const ends = ending.get(name);
@@ -77,11 +77,10 @@ export async function removeTraces(
       ...(ends === undefined ? {} : { ending: ends }),
     };
   });
+  const behind = new Map(objects.map((object) => [object, namespacesBehind(object)] as const));
   const leave = async (undone: readonly number[]) => {
-    await undoHeldLinks(
-      undone.map((index) => objects[index] as Undoing),
-      spawnContext(context, ...lockFds),
-    );
+    const gone = undone.map((index) => objects[index] as Undoing);
+    await undoHeldLinks(gone, behind, spawnContext(context, ...lockFds));
     await leaveNetwork(
       context,
       undone.map((index) => names[index] as string),
@@ -97,17 +96,28 @@ export async function removeTraces(
   return left;
 }
 
+function linkSteps(steps: readonly Step[]): Step[] {
+  return steps.filter((step) => step.claims?.some(({ kind }) => kind === 'link'));
+}
+
+/** Numbers of the network namespaces that the object's interfaces lead into. */
+function namespacesBehind({ steps }: Undoing): number[] {
+  const claims = linkSteps(steps).flatMap((step) => step.claims ?? []);
+  return claims.flatMap(({ name }) => peerNamespace(name) ?? []);
+}
+
 /**
  * A process of the host in a network namespace (`ip netns exec NAME tcpdump`) keeps it alive, and with it the NIC, which
- * would still have the address when another container gets it.
+ * would still have the address when another container gets it. `behind` has each object's namespaces, as they were.
  */
-async function undoHeldLinks(objects: readonly Undoing[], spawning: SpawnContext): Promise<void> {
-  const inUse = networkNamespacesInUse();
-  const isHeld = ({ identities }: Undoing) =>
-    Object.values(identities.get('netns') ?? {}).some((identity) => inUse.has(identity.split(':')[1] as string));
-  for (const { steps, identities } of objects.filter(isHeld)) {
-    const links = steps.filter((step) => step.claims?.some(({ kind }) => kind === 'link'));
-    const left = await undoSteps({ steps: links, identities }, spawning);
+async function undoHeldLinks(
+  objects: readonly Undoing[],
+  behind: ReadonlyMap<Undoing, readonly number[]>,
+  spawning: SpawnContext,
+): Promise<void> {
+  for (const object of objects.filter((object) => behind.get(object)?.some(isNamespaceHeld))) {
+    const { steps, identities } = object;
+    const left = await undoSteps({ steps: linkSteps(steps), identities }, spawning);
     if (left.length > 0) throw new HostError(`cannot remove a network interface: ${left.join('; ')}`);
   }
 }

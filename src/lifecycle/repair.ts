@@ -56,6 +56,16 @@ function refuseAroundProcesses(instance: string, name: string, undo: readonly St
   );
 }
 
+/** A printed script may have made them: minict would have them in its journal. */
+function refuseOthersFiles(name: string, redo: readonly Step[]): void {
+  for (const { run } of redo) {
+    if (run.kind !== 'write' || !run.exclusive || !existsSync(run.path)) continue;
+    throw new ConflictError(`cannot start ${name}: ${run.path} is there, and minict did not make it`, {
+      hint: `umount ${run.path}; rm ${run.path}; after a printed script: minict start ${name} --dry-run-undo | sh`,
+    });
+  }
+}
+
 /** The caller holds the container's lock, and has put back its network. Throws; then what it did is undone. */
 export async function repair(
   context: Context,
@@ -75,6 +85,7 @@ export async function repair(
     refuseAroundProcesses(instance, spec.name, undo);
     await undoParts(context, spec.name, state, undo, journal, lockFd);
   }
+  refuseOthersFiles(spec.name, redo);
   if (redo.some((step) => step.part === 'nic' && step.claims !== undefined)) await waitForHostLink(spec);
   if (redo.length > 0) await applySteps(`start ${spec.name}`, redo, journal, spawnContext(context, lockFd));
   if (redo.length > 0 || !existsSync(paths.enter)) markUp(context, spec, facts, journal);

@@ -1,6 +1,7 @@
 /** Services, and the commands that stop them: shell lines that run inside, one after the other. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { HostError } from '../errors.ts';
+import { sayCommand } from '../host/verbose.ts';
 import { containerEnv, enterArgv, inCgroupArgv, programEnv } from '../process/enter.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { type Lock, lockContainer } from '../state/locks.ts';
@@ -29,11 +30,13 @@ async function runInside(
   lock: Lock,
 ): Promise<Outcome> {
   const paths = containerPaths(context.roots, spec.name);
-  const argv = enterArgv(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line], env: containerEnv(spec) });
+  const inside = enterArgv(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line], env: containerEnv(spec) });
+  const argv = inCgroupArgv(cgroupOf(instance, spec.name).enterPayload, inside);
+  if (context.verbose) sayCommand(argv);
   const log = openSync(paths.log, 'a+', 0o600);
   try {
     const before = fstatSync(log).size;
-    const child = Bun.spawn(inCgroupArgv(cgroupOf(instance, spec.name).enterPayload, argv), {
+    const child = Bun.spawn(argv, {
       stdio: ['ignore', log, log, lock.fd],
       env: programEnv(containerEnv(spec)),
     });

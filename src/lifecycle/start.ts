@@ -17,7 +17,7 @@ import { runServices } from './services.ts';
 import { isRunning } from './status.ts';
 
 export interface StartOptions {
-  /** It was made a moment ago, and needs no look at what is missing. */
+  /** It was made a moment ago, and needs no look at what is missing, unless somebody stopped it meanwhile. */
   readonly fresh?: boolean;
   /** It is brought up, and no program started. */
   readonly idle?: boolean;
@@ -39,7 +39,7 @@ export async function startContainer(
     const spec = settle(context, await getContainer(context.roots, name));
     const journal = new Journal(containerPaths(context.roots, name).journal);
     const before = journal.read();
-    if (!fresh) {
+    if (!fresh || before?.phase !== 'up') {
       const network = spec.nic && (await repairNetwork(context, instance, spec.nic.network));
       await repair(context, instance, spec, network, journal, lock.fd);
     }

@@ -4,7 +4,7 @@ import { type CgroupPaths, cgroupPaths, readCgroupHost } from '../cgroup/cgroup.
 import { isPopulated } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
-import type { HostLink } from '../host/links.ts';
+import type { HostLink, TwoLooks } from '../host/links.ts';
 import { readToolOutput } from '../host/tool-output.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
@@ -45,9 +45,13 @@ export async function findBroken(
     }
   }
   const { nic } = spec;
-  if (nic !== undefined && !broken.has('nic') && links.get(nic.hostLink)?.master !== nic.network) {
+  const link = nic && links.get(nic.hostLink);
+  if (nic !== undefined && !broken.has('nic') && link?.master !== nic.network) {
     report('nic', `${nic.hostLink} in bridge ${nic.network}`);
   }
+  // Of one that is stopped it is down.
+  const isUp = state.steps.some(({ part }) => part === 'port');
+  if (nic !== undefined && !broken.has('nic') && isUp && !link?.isUp) report('port', `${nic.hostLink} up`);
   if (!broken.has('mounts')) for (const target of await missingMounts(state)) report('mounts', `mount ${target}`);
   return broken;
 }
@@ -73,21 +77,33 @@ export async function readStatus(
   context: Context,
   instance: string,
   spec: ContainerSpec,
+  links: TwoLooks,
+): Promise<Status> {
+  const status = await readStatusOnce(context, instance, spec, await links.first());
+  return status.state === 'broken' ? readStatusOnce(context, instance, spec, await links.second()) : status;
+}
+
+async function readStatusOnce(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
   links: ReadonlyMap<string, HostLink>,
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
   const exitCode = readExitStatus(paths.exit);
   const state = new Journal(paths.journal).salvage();
+  const now = (): Status => ({ state: isRunning(instance, spec.name) ? 'running' : 'ready', missing: [], exitCode });
   const broken = (...missing: string[]): Status => ({ state: 'broken', missing, exitCode });
+  const stopped: Status = { state: 'stopped', missing: [], exitCode };
+  // Nothing is missing of what somebody is just bringing up or taking down.
+  const isUnderWay = () => isLocked(context.roots, spec.name) || !existsSync(paths.json);
   if (state?.damaged) return broken(`journal ${paths.journal} (damaged)`);
-  const underWay = state !== undefined && state.interrupted.size > 0;
-  if (underWay && !isLocked(context.roots, spec.name)) return broken('the end of a start that was interrupted');
-  if (state === undefined || state.phase === undefined || state.phase === 'stopped')
-    return { state: 'stopped', missing: [], exitCode };
-  if (!existsSync(paths.enter)) return broken('the end of a stop that was interrupted');
+  const isHalf = state !== undefined && state.interrupted.size > 0;
+  if (isHalf && !isUnderWay()) return broken('the end of a start that was interrupted');
+  if (state === undefined || state.phase === undefined || state.phase === 'stopped') return stopped;
+  if (!existsSync(paths.enter)) return isUnderWay() ? stopped : broken('the end of a stop that was interrupted');
   const missing = [...(await findBroken(spec, state, links)).values()].flat();
-  if (missing.length > 0) return broken(...missing);
-  return { state: isRunning(instance, spec.name) ? 'running' : 'ready', missing, exitCode };
+  return missing.length > 0 && !isUnderWay() ? broken(...missing) : now();
 }
 
 /** Whether a process is in the container, or one that is about to be its main command; cheaper than its whole status. */

@@ -14,7 +14,7 @@ import { parseSignal } from '../spec/signal.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
-import { getContainer } from '../state/store.ts';
+import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { cgroupOf } from './status.ts';
@@ -47,7 +47,8 @@ export async function stopContainer(context: Context, instance: string, name: st
   }
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
-    await getContainer(context.roots, name);
+    // `run --rm` removes it as soon as its program has ended.
+    if ((await findContainer(context.roots, name)) === undefined) return;
     await endMain(host, payload, supervisor);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);

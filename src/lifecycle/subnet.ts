@@ -20,6 +20,11 @@ export function refuseOverlap(subnet: Subnet, hint: string): void {
   );
 }
 
+/** That of a bridge's address; the default one where it has none. */
+export function subnetOn(dev: string): Subnet {
+  return readRoutes().find((route) => route.dev === dev)?.subnet ?? parseSubnet(DEFAULT_SUBNET);
+}
+
 /** `wanted`, or the next free /24 from 192.168.0.0. Throws ConflictError where a host route overlaps. */
 export function chooseSubnet(wanted: Subnet | undefined): Subnet {
   if (wanted !== undefined) {

@@ -131,7 +131,8 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
     why: 'a network namespace, persisted as a file',
     chain: netChain,
     run: { kind: 'run', argv: ['ip', 'netns', 'add', spec.name], exclusive: true },
-    undo: { kind: 'umount', targets: [paths.netns], unlink: true },
+    // Lazily, as `ip netns del` does: somebody may have the file open.
+    undo: { kind: 'umount', targets: [paths.netns], lazy: true, unlink: true },
     claims: [{ kind: 'nsfile', name: paths.netns }],
   };
   const utsns: Step = {
@@ -139,7 +140,7 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
     why: 'a UTS namespace for the host name, persisted as a file',
     chain: mountChain,
     run: { kind: 'run', argv: ['unshare', `--uts=${paths.utsns}`, 'hostname', spec.hostname] },
-    undo: { kind: 'umount', targets: [paths.utsns] },
+    undo: { kind: 'umount', targets: [paths.utsns], lazy: true },
     claims: [{ kind: 'nsfile', name: paths.utsns }],
   };
   // Neighbours that one process can carry out stand together, and what takes a process stands first: it is at work

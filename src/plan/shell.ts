@@ -1,10 +1,7 @@
 /** A plan as a POSIX shell script that needs no minict. Pure. */
 import { commandArgv, octalEscaped } from '../runner/batch.ts';
+import { quote, shellLine } from '../spec/shell-words.ts';
 import type { Command, Step } from '../step.ts';
-
-export function quote(word: string): string {
-  return /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-}
 
 export function commandLine(command: Command): string {
   switch (command.kind) {
@@ -22,9 +19,9 @@ export function commandLine(command: Command): string {
     case 'rmtree':
       return rmtreeLines(command.path, command.subvolume);
     default: {
-      const line = commandArgv(command).map(quote).join(' ');
+      const line = shellLine(commandArgv(command));
       const files = command.kind === 'umount' && command.unlink ? command.targets : [];
-      return files.length === 0 ? line : `${line} && rm ${files.map(quote).join(' ')}`;
+      return files.length === 0 ? line : `${line} && rm ${shellLine(files)}`;
     }
   }
 }
@@ -54,6 +51,11 @@ export function undoLines(steps: readonly Step[]): string {
     .filter((step) => !(step.endsWith && ids.has(step.endsWith)))
     .map((step) => (step.undo ? explained(`undo: ${step.why}`, step.undo) : ''))
     .join('');
+}
+
+/** Lines that go on after a failure, in a script that otherwise stops. */
+export function goingOn(lines: string): string {
+  return `set +e\n${lines}set -e\n`;
 }
 
 /** `onFailure`: a way back goes on, as an undo does. The umask is minict's own. */

@@ -6,6 +6,9 @@ import type { Place } from '../spec/place.ts';
 /** f_type of statfs(2), from linux/magic.h. */
 const NSFS = 0x6e736673;
 
+/** As a login has it; minict's own is higher. */
+export const SOFT_FILE_LIMIT = 1024;
+
 /** A namespace's file that somebody unmounted or removed; nsenter(1) would end with 1, as programs do. */
 export function missingNamespace({ netns, utsns, mntns }: Place): string | undefined {
   return [netns, utsns, mntns].find((path) => {
@@ -34,7 +37,7 @@ export function becomeProgram(
     openSync('/dev/null', 'r+');
   }
   process.umask(0o022);
-  prepare(1024);
+  prepare(SOFT_FILE_LIMIT);
   const execve = (process as unknown as { execve(path: string, argv: readonly string[], env: object): never }).execve;
   return execve.call(process, tool, argv, env);
 }

@@ -1,5 +1,6 @@
 /** Child processes of plans: a bare spawn, since this is the hot path. argv arrays only, never a shell string. */
 import { missingTool } from '../host/tool.ts';
+import { sayCommand } from '../host/verbose.ts';
 
 export interface Outcome {
   readonly exitCode: number;
@@ -17,9 +18,7 @@ export interface SpawnContext {
  * naming its package.
  */
 export async function runTool(argv: readonly string[], context: SpawnContext, stdin?: string): Promise<Outcome> {
-  if (context.verbose) {
-    process.stderr.write(`+ ${argv.join(' ')}${stdin === undefined ? '' : ` <<EOF\n${stdin}EOF`}\n`);
-  }
+  if (context.verbose) sayCommand(argv, stdin);
   const input = stdin === undefined ? ('ignore' as const) : Buffer.from(stdin);
   const child = spawn(argv, [input, 'ignore', 'pipe', ...context.lockFds]);
   const exitCode = await child.exited;

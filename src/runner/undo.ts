@@ -95,11 +95,15 @@ export async function undoAll(
   });
 
   // Unmounts first, in one call: everything else a container has hangs on its namespaces.
-  const targets = work.flatMap(({ unmounting, identities }) =>
-    unmounting.flatMap((step) => ours(step, identities).map((claim) => claim.name)),
-  );
+  const targetsOf = (wanted: (step: Step) => boolean) =>
+    work.flatMap(({ unmounting, identities }) =>
+      unmounting.filter(wanted).flatMap((step) => ours(step, identities).map((claim) => claim.name)),
+    );
+  const targets = targetsOf(() => true);
   const said = targets.length === 0 ? undefined : await complaint(['umount', '--', ...targets], context);
   if (said !== undefined) {
+    const busy = targetsOf(({ undo }) => undo?.kind === 'umount' && undo.lazy === true);
+    if (busy.length > 0) await complaint(['umount', '--lazy', '--', ...busy], context);
     for (const [index, { unmounting, identities }] of work.entries()) {
       if (unmounting.some((step) => remains(step, identities))) failures[index]?.push(said);
     }

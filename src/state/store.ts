@@ -6,18 +6,41 @@ import type { ContainerSpec } from '../spec/container.ts';
 import { readJson, stageJson } from './json-file.ts';
 import { containerPaths, instancePaths, type Roots } from './paths.ts';
 
-/** Undefined before first use. Throws StateError for a damaged file. */
+/**
+ * Undefined before first use. Where the state folder was removed by hand, the run dir still knows the id. Throws StateError
+ * for a damaged file.
+ */
 export function readInstance(roots: Roots): string | undefined {
-  return readId(instancePaths(roots).instance);
+  return readId(instancePaths(roots).instance) ?? orphanedId(roots, readMarker(roots));
 }
 
 function readId(path: string): string | undefined {
-  if (!existsSync(path)) return undefined;
-  const id = readFileSync(path, 'utf8').trim();
-  if (/^[0-9a-f]{8}$/.test(id)) return id;
+  return existsSync(path) ? parseId(readFileSync(path, 'utf8').trim(), path) : undefined;
+}
+
+function parseId(text: string, path: string): string {
+  if (/^[0-9a-f]{8}$/.test(text)) return text;
   throw new StateError(`cannot read ${path}: it is damaged (not an instance id)`, {
     hint: "8 hex digits, as in the containers' cgroup minict-ID and in the alias of their interfaces",
   });
+}
+
+/** Whose the run dir is: an instance, and the path of its state folder. */
+interface Marker {
+  readonly id: string;
+  readonly root: string;
+}
+
+function readMarker(roots: Roots): Marker | undefined {
+  const path = instancePaths(roots).marker;
+  if (!existsSync(path)) return undefined;
+  const [id = '', ...root] = readFileSync(path, 'utf8').replace(/\n$/, '').split('\n');
+  return { id: parseId(id, path), root: root.join('\n') };
+}
+
+/** The id of the state folder that was at this path before. */
+function orphanedId(roots: Roots, marker: Marker | undefined): string | undefined {
+  return marker?.root === roots.root ? marker.id : undefined;
 }
 
 /** Makes the file with its content at once, unless another one was quicker: nobody ever reads half of it. */
@@ -33,29 +56,50 @@ function writeOnce(path: string, content: string): void {
   }
 }
 
-/** Makes the state folders and the instance id. Throws ConflictError where the run dir is another root's. */
-export function ensureState(roots: Roots): string {
+/**
+ * Makes the state folders and the instance id, that of a state folder which was at the same path before, if so: what is left
+ * of it in the kernel is this minict's. Throws ConflictError where the run dir is another root's, or, unless `takeOver`,
+ * where containers of a removed state folder are still up.
+ */
+export function ensureState(roots: Roots, { takeOver = false } = {}): string {
   const paths = instancePaths(roots);
-  // The marker comes last: where it matches, all is there.
-  const known = readInstance(roots);
-  if (known !== undefined && readId(paths.marker) === known) return known;
+  // The marker is read first, as it is made last: where it matches, all is there.
+  const marker = readMarker(roots);
+  const known = readId(paths.instance);
+  if (known !== undefined && marker?.id === known) return known;
+  const id = known ?? orphanedId(roots, marker);
+  if (marker !== undefined && marker.id !== id) throw othersRunDir(roots);
+  if (known === undefined && id !== undefined && !takeOver) refuseOrphans(roots);
   attempt(`use state folder ${roots.root}`, roots.root, '--root DIR or MINICT_ROOT names another folder', () => {
     for (const dir of ['', 'containers', 'images/blobs/sha256', 'images/layers', 'layers', 'networks', '.trash']) {
       mkdirSync(join(roots.root, dir), { recursive: true, mode: 0o700 });
     }
-    if (known === undefined) writeOnce(paths.instance, `${newInstance()}\n`);
+    if (known === undefined) writeOnce(paths.instance, `${id ?? newInstance()}\n`);
   });
-  const instance = readInstance(roots) as string;
+  const instance = readId(paths.instance) as string;
   attempt(`use run dir ${roots.runDir}`, roots.runDir, '--run-dir DIR or MINICT_RUN_DIR names another folder', () => {
     mkdirSync(roots.runDir, { recursive: true, mode: 0o700 });
-    writeOnce(paths.marker, `${instance}\n`);
+    writeOnce(paths.marker, `${instance}\n${roots.root}\n`);
   });
-  if (readId(paths.marker) !== instance) {
-    throw new ConflictError(`cannot use run dir ${roots.runDir}: it belongs to another minict root`, {
-      hint: 'give this root its own: --run-dir DIR or MINICT_RUN_DIR',
-    });
-  }
+  if (readMarker(roots)?.id !== instance) throw othersRunDir(roots);
   return instance;
+}
+
+function othersRunDir({ runDir }: Roots): ConflictError {
+  return new ConflictError(`cannot use run dir ${runDir}: it belongs to another minict root`, {
+    hint: 'give this root its own: --run-dir DIR or MINICT_RUN_DIR',
+  });
+}
+
+/** A new container would get the address of one that nobody knows of any more. */
+function refuseOrphans({ root, runDir }: Roots): void {
+  const left = readdirSync(runDir, { withFileTypes: true }).some(
+    (entry) => entry.isDirectory() && !entry.name.startsWith('.'),
+  );
+  if (!left) return;
+  throw new ConflictError(`cannot use state folder ${root}: it was removed while containers were up`, {
+    hint: 'minict system prune removes what is left of them',
+  });
 }
 
 function newInstance(): string {

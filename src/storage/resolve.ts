@@ -2,35 +2,11 @@
  * Resolves a path inside a root file system, without ever leaving it: images contain symlinks that point at the host.
  * Reads only. `layers` are searched from the top, as overlayfs does.
  */
-import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
+import { type Found, lookUp } from '../host/layered.ts';
 
 const MAX_LINKS = 40;
-
-interface Found {
-  readonly stat: Stats;
-  readonly layer: string;
-  /** Where its entries are: the layers that are merged in it, none unless it is a directory. */
-  readonly merged: readonly string[];
-}
-
-/** A directory is merged with those below it; anything else, whiteouts (0:0 devices) too, hides what is below. */
-function lookup(layers: readonly string[], path: string): Found | undefined {
-  const merged: string[] = [];
-  let top: Stats | undefined;
-  for (const layer of layers) {
-    const stat = lstatSync(join(layer, path), { throwIfNoEntry: false });
-    if (stat === undefined) continue;
-    if (!stat.isDirectory()) {
-      const whiteout = stat.isCharacterDevice() && stat.rdev === 0;
-      if (top === undefined && !whiteout) return { stat, layer, merged };
-      break;
-    }
-    top ??= stat;
-    merged.push(layer);
-  }
-  return top && { stat: top, layer: merged[0] as string, merged };
-}
 
 interface Resolved {
   /** Inside the root: `/run/resolv.conf`. */
@@ -43,7 +19,7 @@ interface Resolved {
 /** Where `path` leads to; undefined for a loop. */
 export function resolveInRoot(layers: readonly string[], path: string): Resolved | undefined {
   let pending = path.split('/').filter(Boolean);
-  let done: { part: string; found: Found | undefined }[] = [];
+  let done: { part: string; found: Found }[] = [];
   for (let links = 0; pending.length > 0; ) {
     const part = pending.shift() as string;
     if (part === '.') continue;
@@ -53,8 +29,8 @@ export function resolveInRoot(layers: readonly string[], path: string): Resolved
     }
     const here = [...done.map((step) => step.part), part].join('/');
     // lstat of `a/b` would follow a link in `a`: it is asked only of layers in which `a` is a directory.
-    const found = lookup(done.length === 0 ? layers : (done.at(-1)?.found?.merged ?? []), here);
-    if (found?.stat.isSymbolicLink()) {
+    const found = lookUp(done.length === 0 ? layers : (done.at(-1)?.found.merged ?? []), here);
+    if (found.layer !== undefined && found.stat?.isSymbolicLink()) {
       links += 1;
       if (links > MAX_LINKS) return undefined;
       const target = readlinkSync(join(found.layer, here));
@@ -70,13 +46,13 @@ export function resolveInRoot(layers: readonly string[], path: string): Resolved
 
 /** Whether what another layer, below all of these, has at `path` would show: nothing on the way is in front of it. */
 export function showsFromBelow(layers: readonly string[], path: string): boolean {
+  const parts = path.split('/').filter(Boolean);
   let merged = layers;
-  let here = '';
-  for (const part of path.split('/').filter(Boolean)) {
-    here = join(here, part);
-    const stats = merged.map((layer) => lstatSync(join(layer, here), { throwIfNoEntry: false }));
-    if (stats.some((stat) => stat !== undefined && !stat.isDirectory())) return false;
-    merged = merged.filter((_, index) => stats[index] !== undefined);
+  for (let end = 1; end <= parts.length; end += 1) {
+    const here = parts.slice(0, end).join('/');
+    const found = lookUp(merged, here);
+    if (found.isClosed) return false;
+    merged = found.merged;
   }
   return true;
 }

@@ -1,6 +1,6 @@
 /** Steps that put a container's root file system together: overlay (or a directory in place), proc, sys, dev, /etc files. */
 import { statfsSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { HostError, InvalidInputError } from '../errors.ts';
 import type { Command, Step } from '../step.ts';
 import { resolveInRoot, showsFromBelow } from './resolve.ts';
@@ -163,27 +163,27 @@ function overlayPath(path: string): string {
 const MAX_OPTIONS_BYTES = 4095;
 
 /**
- * Images of many layers have them in one folder, so that names relative to it are short enough. Throws InvalidInputError
- * where even these are too many.
+ * Where a page is too short for whole paths, they are told from the folder that most layers are in. Throws
+ * InvalidInputError where even these are too many.
  */
 export function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
-  const optionsOf = (lowers: readonly string[]) =>
+  const optionsOf = (shown: (path: string) => string) =>
     [
-      `lowerdir=${lowers.map(overlayPath).join(':')}`,
-      ...(upper === undefined ? [] : [`upperdir=${overlayPath(upper)}`]),
-      ...(work === undefined ? [] : [`workdir=${overlayPath(work)}`]),
+      `lowerdir=${lower.map(shown).map(overlayPath).join(':')}`,
+      ...(upper === undefined ? [] : [`upperdir=${overlayPath(shown(upper))}`]),
+      ...(work === undefined ? [] : [`workdir=${overlayPath(shown(work))}`]),
       'index=off',
       'metacopy=off',
       'redirect_dir=off',
     ].join(',');
-  const options = optionsOf(lower);
+  const options = optionsOf((path) => path);
   if (Buffer.byteLength(options) <= MAX_OPTIONS_BYTES) return { options };
   const byFolder = [...Map.groupBy(lower, (dir) => dirname(dir))].toSorted(([, a], [, b]) => b.length - a.length);
   const cwd = byFolder[0]?.[0] as string;
-  const short = optionsOf(lower.map((dir) => (dirname(dir) === cwd ? basename(dir) : dir)));
+  const short = optionsOf((path) => relative(cwd, path));
   if (Buffer.byteLength(short) <= MAX_OPTIONS_BYTES) return { options: short, cwd };
   throw new InvalidInputError(`cannot mount ${lower.length} layers: their names do not fit into a page`, {
-    hint: 'commit the container, or name a state folder with a shorter path',
+    hint: 'minict export and minict image import make one layer of many',
   });
 }
 

@@ -48,7 +48,8 @@ test('image rm, and a create from that image', async () => {
   for (const _ of ROUNDS) {
     if (!imageNames(host).includes('lab')) host.minict('image', 'import', join(host.dir, 'lab.tar'), 'lab');
     const [created, removed] = await atOnce(['create', 'c1', '--image', 'lab'], ['image', 'rm', 'lab']);
-    expect([created?.status, removed?.status].sort()).toEqual([0, 125]);
+    // Both may work: the name goes, and the layers stay for as long as the container has them.
+    expect([created?.status, removed?.status]).toContain(0);
     if (created?.status !== 0) continue;
     expect(host.minict('exec', 'c1', 'true')).toMatchObject({ status: 0, stderr: '' });
     expect(host.minict('rm', 'c1').status).toBe(0);
@@ -67,4 +68,24 @@ test('exec in what is not there: nobody unlinks a lock that another one waits fo
   }
   expect(host.minict('exec', 'nobody', 'true').status).toBe(125);
   expect(host.run(['ls', '-A', '/run/minict']).stdout).not.toContain('.lock-nobody');
+});
+
+test('ps, while containers come and go: none is broken, and none that is gone is an error', async () => {
+  const loops = [
+    'm create "$1" && m stop "$1" && m start "$1" && m restart -t 0 "$1" && m rm -f "$1"',
+    'm run -d "$1" -- sleep 100 && m stop -t 0 "$1" && m start "$1" && m rm -f "$1"',
+  ].map((life, index) => {
+    const script = `m() { "$0" "$@"; }; for i in 1 2 3 4 5 6 7 8; do ${life} || exit; done`;
+    return host.spawn(['sh', '-c', script, MINICT, `l${index}`]);
+  });
+  const seen: string[] = [];
+  while (loops.some(({ exitCode }) => exitCode === null)) {
+    const { status, stdout, stderr } = host.minict('ps', '-a');
+    seen.push(stdout);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).not.toContain('broken');
+    await Bun.sleep(1);
+  }
+  expect(await Promise.all(loops.map((loop) => loop.exited))).toEqual([0, 0]);
+  expect(seen.join('')).toMatch(/^l0 /m);
 });

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { linksSettle } from '../helpers/expect.ts';
 import { eventually, Host, type Result } from '../helpers/host.ts';
 import { kernelView } from '../helpers/kernel-view.ts';
+import { programsOf } from '../helpers/processes.ts';
 
 let host: Host;
 beforeAll(async () => {
@@ -124,6 +125,55 @@ describe('a script leaves the kernel as the verb does', () => {
     expect(host.minict('rm', '-f', 's1').stderr).toContain('cannot remove /run/mntns/s1: not made by minict');
     expect(host.run(['umount', '/run/mntns/s1']).status).toBe(0);
     expect(host.run(['rm', '/run/mntns/s1']).status).toBe(0);
+  });
+
+  test('restart, of one that runs, of one that is broken, and of a stopped one', async () => {
+    host.minict('create', 't1', '--stop-cmd', 'echo bye >>/srv/stop', '--', 'sleep', '1000');
+    const program = () => programsOf(host, 't1')[0];
+    const runs = (before: number | undefined) => eventually(() => (program() ?? before) !== before);
+    expect(host.minict('start', 't1').status).toBe(0);
+    const ready = kernelView(host, 't1');
+    let before = program();
+    const back = scriptOf('restart', 't1', '--dry-run-undo');
+    expect(runScript(scriptOf('restart', '-t', '1', 't1', '--dry-run'))).toEqual(done);
+    expect(await runs(before)).toBe(true);
+    expect(kernelView(host, 't1')).toEqual(ready);
+    expect(readFileSync(join(host.root, 'containers/t1/upper/srv/stop'), 'utf8')).toBe('bye\n');
+
+    expect(runScript(back)).toEqual(done);
+    const stopped = kernelView(host, 't1');
+
+    expect(host.minict('start', 't1').status).toBe(0);
+    expect(kernelView(host, 't1')).toEqual(ready);
+    host.run(['ip', 'link', 'del', 't1-eth0']);
+    before = program();
+    const gone = { ...done, stderr: expect.stringMatching(/^(Cannot find device "t1-eth0"\n){2}$/) };
+    expect(runScript(scriptOf('restart', '-t', '0', 't1', '--dry-run'))).toEqual(gone);
+    expect(await runs(before)).toBe(true);
+    expect(kernelView(host, 't1')).toEqual(ready);
+    expect(runScript(back)).toEqual(done);
+
+    host.run(['ip', 'link', 'del', 't1-eth0']);
+    expect(host.minict('start', 't1').status).toBe(0);
+    expect(host.minict('stop', '-t', '0', 't1').status).toBe(0);
+    expect(kernelView(host, 't1')).toEqual(stopped);
+    expect(runScript(scriptOf('restart', 't1', '--dry-run'))).toEqual(done);
+    expect(await runs(undefined)).toBe(true);
+    expect(kernelView(host, 't1')).toEqual(ready);
+    expect(runScript(back)).toEqual(done);
+    expect(kernelView(host, 't1')).toEqual(stopped);
+    expect(host.minict('rm', '-f', 't1')).toMatchObject({ status: 0, stderr: '' });
+  });
+
+  test('rm of what somebody took a piece of: the script removes the rest', async () => {
+    const before = host.snapshot();
+    host.minict('create', 'g1');
+    host.run(['umount', '/run/utsns/g1']);
+    host.run(['rm', '/run/utsns/g1']);
+    expect(runScript(scriptOf('rm', 'g1', '--dry-run')).stderr).toContain('utsns/g1');
+    expect(host.minict('system', 'prune').status).toBe(0);
+    const { network, mounts, run, cgroups } = await host.settled(before);
+    expect({ ...before, network, mounts, run, cgroups }).toEqual(before);
   });
 
   test('run, attached and detached, and the end of both', async () => {

@@ -2,6 +2,7 @@ import { existsSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
+import { imageTree } from '../helpers/images.ts';
 
 let host: Host;
 beforeAll(async () => {
@@ -137,6 +138,20 @@ test("a passwd that links to the host's is read inside", () => {
   host.minict('rm', 'linked');
 });
 
+test("a passwd in a directory that was made anew is the container's own, not the image's", () => {
+  const image = join(host.dir, 'opaque');
+  host.run(['cp', '-a', imageTree(host, 'base'), image]);
+  const move = 'mkdir -p data/deep && mv etc/passwd data/deep/passwd && ln -s /data/deep/passwd etc/passwd';
+  host.run(['sh', '-c', `cd "$0" && ${move}`, image]);
+  host.minict('create', 'anew', '--image', image);
+  expect(host.minict('exec', '-u', 'nobody', 'anew', 'id', '-u').stdout).toBe('65534\n');
+  host.minict('exec', 'anew', 'sh', '-c', 'rm -r /data && mkdir -p /data/deep');
+  expect(host.minict('exec', '-u', 'nobody', 'anew', 'id').stderr).toContain('no user nobody in the container');
+  host.minict('exec', 'anew', 'sh', '-c', 'echo me:x:7:8::/me: >/data/deep/passwd');
+  expect(host.minict('exec', '-u', 'me', 'anew', 'id', '-u').stdout).toBe('7\n');
+  host.minict('rm', 'anew');
+});
+
 test('-w is entered inside, as the user', () => {
   expect(host.minict('exec', '-w', '/link', 'p1', 'sh', '-c', 'pwd -P').stdout).toBe('/srv/data\n');
   expect(host.minict('exec', '-w', '/srv/data', '-u', 'alice', 'p1', 'sh', '-c', 'pwd; id -u').stdout).toBe(
@@ -170,6 +185,45 @@ test('-d says nothing, returns, and leaves a program of the container, in a sess
   const { cgroup } = JSON.parse(host.minict('inspect', 'p1').stdout)[0];
   expect(host.run(['cat', `${cgroup}/cgroup.procs`]).stdout).toBe(`${pid}\n`);
   expect(host.minict('ps').stdout).toMatch(/p1 +running/);
+});
+
+test.each([
+  [['nope'], 127, /^minict: cannot run nope in p1: no such program\n$/],
+  [['/etc/hosts'], 126, /^minict: cannot run \/etc\/hosts in p1: not executable\n$/],
+  [['/srv/no-interpreter'], 127, /no such program/],
+  [['-w', '/nope', 'true'], 126, /no directory \/nope\n$/],
+  [['-w', '/srv', 'nope'], 127, /no such program/],
+  [['-e', 'LD_DEBUG=', 'nope'], 127, /no such program/],
+])('-d %j, which cannot be run, ends with %i', (words, status, message) => {
+  host.minict('exec', 'p1', 'sh', '-c', 'echo "#!/nope" >/srv/no-interpreter; chmod +x /srv/no-interpreter');
+  const options = words.slice(0, words.length - 1);
+  const result = host.minict('exec', '-d', ...options, 'p1', words.at(-1) as string);
+  expect(result).toEqual({ status, stdout: '', stderr: expect.stringMatching(message) });
+});
+
+test.each([
+  [['sh', '-c', 'exit 127']],
+  [['sh', '-c', 'exit 126']],
+  [['true']],
+  [['/srv/script', 'a b']],
+  [['sh', '-c', 'kill -9 $$']],
+])('-d %j, which runs and ends, is none of its failures', (argv) => {
+  const script = 'printf "#!/bin/sh\nexit 127\n" >/srv/script; chmod +x /srv/script';
+  host.minict('exec', 'p1', 'sh', '-c', script);
+  for (let round = 0; round < 10; round += 1) {
+    expect(host.minict('exec', '-d', 'p1', ...argv)).toEqual({ status: 0, stdout: '', stderr: '' });
+  }
+});
+
+test('-d of a program that is in none of the layers, but on a mount made inside', () => {
+  const mounts = ['nsenter', '--mount=/run/mntns/p1'];
+  const rootfs = join(host.root, 'containers/p1/rootfs');
+  host.minict('exec', 'p1', 'mkdir', '/opt');
+  expect(host.run([...mounts, 'mount', '-t', 'tmpfs', 'tmpfs', join(rootfs, 'opt')]).status).toBe(0);
+  host.minict('exec', 'p1', 'cp', '/bin/busybox', '/opt/touch');
+  expect(host.minict('exec', '-d', 'p1', '/opt/touch', '/srv/touched').status).toBe(0);
+  expect(existsSync(join(host.root, 'containers/p1/upper/opt/touch'))).toBe(false);
+  expect(host.run([...mounts, 'umount', join(rootfs, 'opt')]).status).toBe(0);
 });
 
 test('a namespace that somebody took away is named', () => {

@@ -1,6 +1,6 @@
 /** How images are used and built: by name, tarball, folder, recipe. */
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
@@ -28,11 +28,40 @@ describe('--image', () => {
       expect(result).toEqual({ status: 0, stdout: `${name}\n`, stderr: '' });
     }
     expect(imageNames(host)).toEqual(['base', 'lab']);
-    expectRefused(host.minict('image', 'rm', 'lab'), /image lab: used by one, two/);
+    for (const option of [[], ['--dry-run']]) {
+      expectRefused(host.minict('image', 'rm', ...option, 'lab'), /image lab: used by one, two/);
+    }
     expect(host.minict('exec', 'one', 'sh', '-c', 'ping -c1 -W2 two >/dev/null && echo yes').stdout).toBe('yes\n');
     expect(host.minict('rm', '-f', 'one', 'two', 'based').status).toBe(0);
+    const before = storeFiles(host);
+    expect(host.minict('image', 'rm', '--dry-run', 'lab')).toEqual({ status: 0, stdout: 'lab\n', stderr: '' });
+    expect(storeFiles(host)).toEqual(before);
+    expect(imageNames(host)).toEqual(['base', 'lab']);
     expect(host.minict('image', 'rm', 'lab').stdout).toBe('lab\n');
     expect(imageNames(host)).toEqual(['base']);
+  });
+
+  test("a tarball of another's name, or one that has changed since, is not taken for its image", () => {
+    host.minict('create', 'based');
+    const base = imageTree(host, 'base');
+    const [one, two] = ['one', 'two'].map((folder) => join(dir, folder, 'same.tar')) as [string, string];
+    for (const tarball of [one, two]) {
+      mkdirSync(dirname(tarball));
+      host.run(['tar', '-cf', tarball, '-C', base, '.']);
+    }
+    expect(host.minict('create', 'c1', '--image', one)).toMatchObject({ status: 0, stderr: '' });
+    expectRefused(
+      host.minict('create', 'c2', '--image', two),
+      /image same is of 'minict image import .*one\/same\.tar'\nhint: .*image import/,
+    );
+    expect(host.minict('create', 'c2', '--image', one)).toMatchObject({ status: 0, stderr: '' });
+    host.run(['tar', '-rf', one, '-C', '/etc', 'passwd']);
+    expectRefused(host.minict('create', 'c3', '--image', one), /it has changed since image same was made of it/);
+    expect(host.minict('create', 'c3', '--image', 'same')).toMatchObject({ status: 0, stderr: '' });
+    expect(host.minict('rm', 'c1', 'c2', 'c3', 'based').status).toBe(0);
+    expect(host.minict('image', 'rm', 'same').status).toBe(0);
+    const inFolder = ['sh', '-c', 'cd "$0" && exec "$1" create c4 --image same.tar', dirname(one), MINICT];
+    expectRefused(host.run(inFolder), /no such image\nhint: --image \.\/same\.tar is the file/);
   });
 
   test('ls names a damaged image, and lists the others', () => {

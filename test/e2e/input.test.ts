@@ -49,11 +49,25 @@ test.each<[string[], RegExp]>([
   [['image', 'import', '/etc', '../x'], /not a valid name/],
   [['image', 'nope'], /cannot image: unknown command 'nope'\nhint: minict image --help/],
   [['creat', 'b'], /cannot run minict: unknown command 'creat'\nhint: .*Did you mean create\?.* minict --help/],
+  [['images'], /unknown command 'images'\nhint: minict image ls\n/],
+  [['help', 'nope'], /unknown command 'nope'/],
+  [
+    ['image', 'import', 'x.tar'],
+    /cannot image import: missing required argument 'name'\nhint: minict image import --help/,
+  ],
+  [['create', '--name', 'b'], /unknown option '--name'\nhint: .*minict create NAME/],
+  [['create', '--verbose', 'b'], /unknown option '--verbose'\nhint: .*minict --verbose create/],
   [['constructor'], /cannot run minict: unknown command 'constructor'/],
   [['--nope', 'ps'], /cannot ps: unknown option '--nope'/],
   [['--root', '', 'ps'], /cannot use --root '': no path/],
 ])('%j is refused', async (words, message) => {
   await expectRefusedThere(host, words, message);
+});
+
+test.each([['create'], ['image', 'import'], ['system']])('help %s %s is its --help', (...words) => {
+  const help = host.minict(...words, '--help');
+  expect(help).toMatchObject({ status: 0, stdout: expect.stringContaining(`Usage: minict ${words.join(' ')}`) });
+  expect(host.minict('help', ...words)).toEqual(help);
 });
 
 test('a good name among bad ones is done, the status says that not all were', () => {

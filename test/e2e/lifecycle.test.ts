@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Host } from '../helpers/host.ts';
+import { Host, MINICT } from '../helpers/host.ts';
 
 describe.each(['private', 'shared'] as const)('on a host whose / is %s', (propagation) => {
   let host: Host;
@@ -32,6 +34,15 @@ describe.each(['private', 'shared'] as const)('on a host whose / is %s', (propag
     expect(await host.linksGone(/web1-eth0/)).toBe(true);
     expect(host.snapshot()).toEqual(before);
     expect(host.run(['ls', '/sys/kernel', '/dev/null']).status).toBe(0);
+  });
+
+  test('the first lines of the README do what they say', () => {
+    const [lines = ''] = /(^ {4}\S.*\n)+/m.exec(readFileSync('README.md', 'utf8')) ?? [];
+    expect(lines).toMatch(/minict create web1 .*\n.*minict exec web1 .*\n.*curl/);
+    const asRoot = lines.replaceAll('sudo ', '').replaceAll('curl', 'curl -sS --retry 5 --retry-connrefused');
+    const result = host.run(['sh', '-e'], { PATH: `${dirname(MINICT)}:${process.env.PATH}` }, asRoot);
+    expect(result).toEqual({ status: 0, stdout: 'web1\nminict\n', stderr: '' });
+    expect(host.minict('rm', '-f', 'web1').status).toBe(0);
   });
 
   test('containers reach each other by name, and the host reaches them', () => {

@@ -104,13 +104,16 @@ describe('on the default network', () => {
     host.minict('rm', 'heir');
   });
 
-  test('an address that is free again is nowhere, even where a process of the host keeps the namespace', async () => {
+  test.each([
+    ['a process of the host', ['ip', 'netns', 'exec', 'watched', 'sh', '-c'], 'ns/net'],
+    ['a descriptor', ['sh', '-c', 'exec 9</run/netns/watched; eval "$0"'], 'fd/9'],
+  ])('an address that is free again is nowhere, even where %s keeps the namespace', async (_, words, namespace) => {
     create('watched', '--ip', '192.168.0.51');
-    const watcher = host.spawn(['ip', 'netns', 'exec', 'watched', 'sh', '-c', 'echo ready; exec sleep 1000']);
+    const watcher = host.spawn([...words, 'echo ready; exec sleep 1000']);
     try {
       await (watcher.stdout as ReadableStream<Uint8Array>).getReader().read();
       expect(host.minict('rm', 'watched')).toEqual({ status: 0, stdout: 'watched\n', stderr: '' });
-      const links = host.run(['nsenter', `--net=/proc/${watcher.pid}/ns/net`, 'ip', '-o', 'link']).stdout;
+      const links = host.run(['nsenter', `--net=/proc/${watcher.pid}/${namespace}`, 'ip', '-o', 'link']).stdout;
       expect(links).toMatch(/^1: lo: [^\n]*\n$/);
       expect(watcher.exitCode).toBe(null);
     } finally {

@@ -1,9 +1,12 @@
 /** system prune finds and removes what is this minict's own, and leaves all else; so do two roots with each other. */
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expectCreated, expectRefused } from '../helpers/expect.ts';
 import { runWithFault } from '../helpers/faults.ts';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
+import { eth0Of, readIp } from '../helpers/links.ts';
+import { programsOf } from '../helpers/processes.ts';
 
 let host: Host;
 beforeAll(async () => {
@@ -136,4 +139,65 @@ test('a create that comes while prune unmounts waits for its end', async () => {
   writeFileSync(go, '');
   expect([await prune.exited, await create.exited]).toEqual([0, 0]);
   expect(host.minict('exec', 'after', 'hostname').stdout).toBe('after\n');
+});
+
+test('a state folder that was removed by hand: prune removes what is left of it in the kernel', async () => {
+  const clean = host.snapshot();
+  expect(host.minict('run', '-d', 'lost', '--', 'sleep', '1000').status).toBe(0);
+  host.minict('create', 'too', '--mounts', 'host', '--no-network');
+  const program = programsOf(host, 'lost')[0];
+  const { cgroups } = host.snapshot();
+  const group = cgroups[0]?.split(' ')[0] as string;
+  for (const target of ['sys', 'dev']) {
+    host.run(['umount', '-R', join(host.root, 'containers/too/rootfs', target)]);
+  }
+  host.run(['umount', '-R', join(host.root, 'containers/too/rootfs')]);
+  rmSync(host.root, { recursive: true });
+  expectRefused(host.minict('create', 'lost'), /it was removed while containers were up\nhint: minict system prune/);
+  expect(existsSync(host.root)).toBe(false);
+
+  const listed = host.minict('system', 'prune', '--dry-run').stdout;
+  expect(listed).toBe('container lost\ncontainer too\n');
+  expect(existsSync(host.root)).toBe(false);
+  expect(host.minict('system', 'prune').stdout).toContain(listed);
+  expect(await eventually(() => !existsSync(`/proc/${program}`))).toBe(true);
+  expect(existsSync(group)).toBe(false);
+  expect(await host.linksGone(/lost-eth0|minict0/)).toBe(true);
+  const { network, mounts, programs, cgroups: groups } = host.snapshot();
+  expect({ network, mounts, programs, groups }).toEqual({
+    network: clean.network,
+    mounts: clean.mounts,
+    programs: clean.programs,
+    groups: [],
+  });
+  expect(host.run(['ls', '/run/netns', '/run/utsns', '/run/mntns']).stdout).not.toMatch(/lost|too/);
+  expectCreated(host, 'lost');
+  expect(host.minict('exec', 'lost', 'ping', '-c1', '-W2', '192.168.0.1').status).toBe(0);
+});
+
+test('a state folder that was removed without containers: the next create takes the bridge over', async () => {
+  host.minict('create', 'before', '--ip', '10.9.0.5');
+  host.minict('rm', 'before');
+  expect(await host.linksGone(/before-eth0/)).toBe(true);
+  const bridge = readIp(host, 'link', 'show', 'dev', 'minict0');
+  rmSync(host.root, { recursive: true });
+  expectCreated(host, 'after');
+  expect(readIp(host, 'link', 'show', 'dev', 'minict0')).toMatchObject([{ address: bridge[0]?.address }]);
+  expect(eth0Of(host, 'after').addr_info[0]).toMatchObject({ local: '10.9.0.2', prefixlen: 24 });
+  expect(host.minict('exec', 'after', 'ping', '-c1', '-W2', '10.9.0.1').status).toBe(0);
+  expect(host.minict('rm', 'after').status).toBe(0);
+  rmSync(host.root, { recursive: true });
+  expect(host.minict('system', 'prune').stdout).toContain('network minict0\n');
+  expect(readIp(host, 'link').map(({ ifname }) => ifname)).toEqual(['lo']);
+});
+
+test('the bridge that a printed script made is the network of who comes next, by its own address', async () => {
+  host.minict('create', 'first', '--no-network');
+  const script = host.minict('create', 's1', '--ip', '10.8.0.7', '--dry-run').stdout;
+  expect(host.run(['sh'], {}, script).status).toBe(0);
+  const undo = host.minict('create', 's1', '--ip', '10.8.0.7', '--dry-run-undo').stdout;
+  expectCreated(host, 'n1');
+  expect(host.minict('exec', 'n1', 'ping', '-c1', '-W2', '10.8.0.7').status).toBe(0);
+  expect(host.run(['sh'], {}, undo).status).toBe(0);
+  expect(host.minict('exec', 'n1', 'ping', '-c1', '-W2', '10.8.0.1').status).toBe(0);
 });

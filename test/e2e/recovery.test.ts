@@ -1,6 +1,7 @@
 /** What somebody removed by hand: ps says what is missing, start puts it back, rm removes the rest. */
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { expectRefused } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
 import type { Snapshot } from '../helpers/snapshot.ts';
 
@@ -29,6 +30,11 @@ const REMOVALS: { what: string; missing: RegExp; by: (mounts: string) => string[
     what: 'its place in the bridge',
     missing: /b1-eth0 in bridge/,
     by: () => [['ip', 'link', 'set', 'b1-eth0', 'nomaster']],
+  },
+  {
+    what: "its host end's being up",
+    missing: /b1-eth0 up/,
+    by: () => [['ip', 'link', 'set', 'b1-eth0', 'down']],
   },
   { what: 'its network namespace', missing: /nsfile \/run\/netns\/b1/, by: () => [['ip', 'netns', 'del', 'b1']] },
   {
@@ -112,6 +118,21 @@ test('the bridge: each start puts it back, and its container into it', () => {
   expect(host.snapshot().cgroups).toEqual(cgroups);
   expect(host.minict('ps').stdout).toMatch(/^b1 +ready.*\nkeep +running/m);
   expect(host.minict('exec', 'b1', 'ping', '-c1', '-W2', 'keep').status).toBe(0);
+});
+
+test("another's file where a namespace is to be: start refuses, and says what helps", async () => {
+  host.minict('create', 'b1');
+  host.minict('stop', 'b1');
+  host.run(['touch', '/run/mntns/b1']);
+  const refused = host.minict('start', 'b1');
+  expectRefused(
+    refused,
+    /^minict: cannot start b1: \/run\/mntns\/b1 is there, and minict did not make it\nhint: umount/,
+  );
+  host.run(['rm', '/run/mntns/b1']);
+  expect(host.minict('start', 'b1')).toEqual({ status: 0, stdout: 'b1\n', stderr: '' });
+  host.minict('rm', 'b1');
+  expect(await host.settled(clean)).toEqual(clean);
 });
 
 test('a process in what has to be made anew: start refuses, restart mends', () => {

@@ -145,6 +145,22 @@ test('a resolv.conf that is a symlink to nothing yet gets the host’s name serv
   expect(existsSync(join(image, 'run/systemd'))).toBe(false);
 });
 
+test('a mount point of the image in a directory that was made anew is none', () => {
+  const image = tree('anew');
+  mkdirSync(join(image, 'data'));
+  renameSync(join(image, 'etc/passwd'), join(image, 'data/hosts'));
+  rmSync(join(image, 'etc/hosts'), { force: true });
+  symlinkSync('/data/hosts', join(image, 'etc/hosts'));
+  expectCreated(host, 'c1', '--image', image);
+  expect(cat('c1', '/etc/hosts')).toContain('c1');
+  host.run(['nsenter', '--mount=/run/mntns/c1', 'umount', join(host.root, 'containers/c1/rootfs/data/hosts')]);
+  expect(host.minict('exec', 'c1', 'sh', '-c', 'rm -r /data && mkdir /data').status).toBe(0);
+  expect(host.minict('stop', 'c1').status).toBe(0);
+  expect(host.minict('start', 'c1')).toEqual({ status: 0, stdout: 'c1\n', stderr: '' });
+  expect(host.minict('exec', 'c1', 'ls', '-A', '/data').stdout).toBe('');
+  expect(host.minict('rm', 'c1').status).toBe(0);
+});
+
 test.each<[string, string, string?]>([
   ['proc', '/etc'],
   ['sys', '../../../../../..'],

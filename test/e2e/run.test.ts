@@ -62,6 +62,16 @@ test.each([
   expect(inspect(host, 'r1').status).toMatchObject({ state: 'ready', exitCode: status });
 });
 
+test.each([
+  [['--rm', 'r1', 'echo', '-e', '--rm', '-i', '-x'], '--rm -i -x\n'],
+  [['r1', '--rm', 'echo', '--', '-d'], '-- -d\n'],
+  [['--rm', 'r1', '--', 'echo', '--', '-d'], '-- -d\n'],
+  [['-ie', 'A=b', '--rm', 'r1', '-eC=d', 'sh', '-c', 'echo $A $C $0', '-e'], 'b d -e\n'],
+  [['r1', '--env=A=b', '--rm', '--hostname', 'its', 'sh', '-c', 'echo $A $(hostname)'], 'b its\n'],
+])('run %j: from the first word of the command on, all is its own', (words, wanted) => {
+  expect(host.minict('run', ...words)).toEqual({ status: 0, stdout: wanted, stderr: '' });
+});
+
 test('stdin goes in only with -i, byte for byte', () => {
   expect(host.run([MINICT, 'run', '--rm', 'r1', '--', 'cat'], {}, 'x').stdout).toBe('');
   expect(host.run([MINICT, 'run', '--rm', '-i', 'r1', '--', 'cat'], {}, 'x\0y\r\n').stdout).toBe('x\0y\r\n');
@@ -112,6 +122,15 @@ test('wait by another, while run --rm removes the container', async () => {
   expect(await new Response(waiter.stdout).text()).toBe('6\n');
 });
 
+test('stop by another, while run --rm removes the container', async () => {
+  for (let round = 0; round < 10; round += 1) {
+    const child = await running(['--rm'], 'echo up; exec sleep 100');
+    expect(host.minict('stop', '-t', '5', 'r1')).toEqual({ status: 0, stdout: 'r1\n', stderr: '' });
+    expect(await child.exited).toBe(143);
+    expect(host.minict('ps', '-a', '-q').stdout).toBe('');
+  }
+});
+
 test('run -d leaves the program to a small supervisor that holds neither locks nor a terminal', async () => {
   host.minict('run', '-d', 'r1', '--', 'sleep', '300');
   expect(
@@ -135,7 +154,7 @@ test('logs: all, the last lines, and as they come until the program ends', async
   const script = 'echo 1; echo 2 >&2; echo 3; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo 4; exit 3';
   host.minict('run', '-d', 'r1', '--', 'sh', '-c', script);
   expect(await eventually(() => host.minict('logs', 'r1').stdout === '1\n2\n3\n')).toBe(true);
-  expect(host.minict('logs', '--tail', '1', 'r1').stdout).toBe('3\n');
+  expect(host.minict('logs', '-n', '1', 'r1').stdout).toBe('3\n');
   expect(host.minict('logs', '--tail', '0', 'r1').stdout).toBe('');
   const follower = host.spawn([MINICT, 'logs', '-f', '--tail', '2', 'r1']);
   const reader = follower.stdout.getReader();

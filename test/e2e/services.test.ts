@@ -29,6 +29,23 @@ test('services start in order, once; restart runs them again', () => {
   expect(programsOf(host, 's1')).toHaveLength(1);
 });
 
+test('--verbose prints services, stop commands and the main command, so that a shell can repeat them', async () => {
+  const options = [...services(`echo "it's on" >>/tmp/said`), '--stop-cmd', "echo 'and off' >>/tmp/said"];
+  host.minict('create', 's1', ...options, '--', 'sh', '-c', 'echo "in  main" >>/tmp/said; exec sleep 300');
+  const start = host.minict('--verbose', 'start', 's1');
+  const stop = host.minict('--verbose', 'stop', '-t', '0', 's1');
+  const said = join(host.root, 'containers/s1/upper/tmp/said');
+  const lines = ["it's on", 'in  main', 'and off'];
+  expect(readFileSync(said, 'utf8').trim().split('\n')).toEqual(lines);
+  expect([start, stop].map(({ status, stdout }) => [status, stdout])).toEqual(Array(2).fill([0, 's1\n']));
+  const commands = `${start.stderr}${stop.stderr}`.replace(/^\+ /gm, '').replace(/exec sleep 300/, 'exit 0');
+  expect(host.minict('start', 's1').status).toBe(0);
+  expect(await eventually(() => readFileSync(said, 'utf8').split('\n').length === 6)).toBe(true);
+  expect(host.minict('exec', 's1', 'rm', '/tmp/said').status).toBe(0);
+  expect(host.run(['sh'], {}, commands)).toEqual({ status: 0, stdout: '', stderr: '' });
+  expect(readFileSync(said, 'utf8').trim().split('\n')).toEqual(lines);
+});
+
 test('a service that fails stops the start and shows why; its output is in the logs', () => {
   host.minict(
     'create',

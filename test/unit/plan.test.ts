@@ -1,9 +1,10 @@
 /** The plan of a container, and how its steps become few processes: data in, data out. */
 import { describe, expect, test } from 'vitest';
 import { type ContainerFacts, planBringUp } from '../../src/plan/container.ts';
-import { quote, runLines, undoLines } from '../../src/plan/shell.ts';
+import { runLines, undoLines } from '../../src/plan/shell.ts';
 import { failingStep, nextBatch } from '../../src/runner/batch.ts';
 import type { ContainerSpec } from '../../src/spec/container.ts';
+import { quote } from '../../src/spec/shell-words.ts';
 import { containerPaths } from '../../src/state/paths.ts';
 import type { Step } from '../../src/step.ts';
 
@@ -128,9 +129,9 @@ describe('the plan of a container', () => {
   test('the way back unmounts the namespaces and removes their files, in that order', () => {
     const lines = undoLines(plan).split('\n');
     const at = (text: string) => lines.findIndex((line) => line.includes(text));
-    expect(at('umount /run/utsns/web1')).toBeLessThan(at('rm /run/utsns/web1'));
+    expect(at('umount --lazy /run/utsns/web1')).toBeLessThan(at('rm /run/utsns/web1'));
     expect(at('umount /run/mntns/web1')).toBeLessThan(at('rm /run/mntns/web1'));
-    expect(lines).toContain('umount /run/netns/web1 && rm /run/netns/web1');
+    expect(lines).toContain('umount --lazy /run/netns/web1 && rm /run/netns/web1');
     expect(at('ip link del')).toBe(-1);
   });
 });

@@ -1,0 +1,62 @@
+/**
+ * A program that nobody waits for: `exec -d`. It is watched until its exec is through, so that one that cannot be run is
+ * told. By what /proc says: a pipe that closes on exec would close at nsenter's, another one would be the program's.
+ */
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { HostError, NotFoundError } from '../errors.ts';
+
+export interface Detached {
+  readonly container: string;
+  /** What leads to the program, and the program as its last words. */
+  readonly argv: readonly string[];
+  readonly program: readonly string[];
+  readonly workdir: string | undefined;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+const POLL_MS = 1;
+
+/** proc_pid_stat(5): its name, that of the last exec that worked, and its state. */
+function readStat(pid: number): { comm: string; state: string } {
+  const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const end = text.lastIndexOf(')');
+  return { comm: text.slice(text.indexOf('(') + 1, end), state: text.charAt(end + 2) };
+}
+
+/** Whether the process is still one of those that lead to the program. */
+function isOnItsWay(pid: number, { argv, program }: Detached): boolean {
+  const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+  // There is none in the middle of an exec.
+  if (words.length === 0) return true;
+  return words.length > program.length && words.join('\0') === argv.slice(-words.length).join('\0');
+}
+
+function failure({ container, program, workdir }: Detached, tool: string, status: number): Error {
+  const what = `cannot run ${program[0]} in ${container}`;
+  if (status === 127) return new NotFoundError(`${what}: no such program`, { exitCode: 127 });
+  if (status !== 126) return new HostError(`${what}: ${tool} ended with ${status}`);
+  const cause = workdir === undefined ? 'not executable' : `not executable, or no directory ${workdir}`;
+  return new HostError(`${what}: ${cause}`, { exitCode: 126 });
+}
+
+/** Returns once the program has begun. Throws NotFoundError (127), HostError (126: not executable). */
+export async function startDetached(detached: Detached): Promise<void> {
+  const { argv, env, program } = detached;
+  // In a session of its own.
+  const child = Bun.spawn([...argv], { stdio: ['ignore', 'ignore', 'ignore'], env: { ...env }, detached: true });
+  const way = argv.slice(0, argv.length - program.length).map((word) => basename(word));
+  const tools = ['nsenter', 'chroot', 'sh', 'env'].filter((tool) => way.includes(tool));
+  for (;;) {
+    // Nothing is awaited meanwhile: so Bun does not take the process away when it has ended, and its name with it.
+    const { comm, state } = readStat(child.pid);
+    if (state === 'Z') {
+      const status = await child.exited;
+      if (tools.includes(comm) && status !== 0) throw failure(detached, comm, status);
+      return;
+    }
+    if (!isOnItsWay(child.pid, detached)) break;
+    Bun.sleepSync(POLL_MS);
+  }
+  child.unref();
+}
