@@ -1,16 +1,13 @@
 /** minict system doctor */
 import { Chalk } from 'chalk';
 import { examine } from '../doctor/examine.ts';
-import { InvalidInputError } from '../errors.ts';
 import { contextFrom, type GlobalOptions } from '../lifecycle/context.ts';
 import { DEFAULT_NETWORK } from '../lifecycle/network.ts';
-import { print, table } from './output.ts';
+import { print, requireFormat, table } from './output.ts';
 
 /** Prints the checks; exit status 1 where one failed, as a check's is. Not being root is one of them, and no error. */
 export async function doctor(globals: GlobalOptions, format: string): Promise<void> {
-  if (!['table', 'json'].includes(format)) {
-    throw new InvalidInputError(`cannot use --format ${format}: table or json`);
-  }
+  requireFormat(format);
   const { roots } = contextFrom(globals);
   const checks = await examine({ roots, network: DEFAULT_NETWORK });
   if (checks.some((check) => check.state === 'fail')) process.exitCode = 1;

@@ -1,17 +1,12 @@
 /** What the image verbs show: lists, documents, sizes, differences. Reads only. */
-import { InvalidInputError } from '../errors.ts';
 import { readToolOutput } from '../host/tool-output.ts';
 import { type Entry, nameOf, readCatalog, readDocuments } from '../image/catalog.ts';
 import { shownName } from '../image/reference.ts';
 import { getEntry, imageOf } from '../image/store.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
-import { print, table } from './output.ts';
+import { print, requireFormat, table } from './output.ts';
 import { reportError } from './report.ts';
-
-function requireFormat(format: string): void {
-  if (!['table', 'json'].includes(format)) throw new InvalidInputError(`cannot use --format ${format}: table or json`);
-}
 
 const SHOWN_DIGITS = 12;
 

@@ -1,5 +1,6 @@
 /** Results go to stdout, by write(2): touching process.stdout costs 1 ms. */
 import { writeSync } from 'node:fs';
+import { InvalidInputError } from '../errors.ts';
 
 /** Writes all of `text`; a closed pipe (`| head`) ends it quietly, a full one is waited for. */
 export function print(text: string): void {
@@ -25,4 +26,9 @@ export function table(rows: readonly (readonly string[])[]): string {
       .join('  ')
       .trimEnd();
   return rows.map((row) => `${line(row)}\n`).join('');
+}
+
+/** What `--format` takes. Throws InvalidInputError. */
+export function requireFormat(format: string): void {
+  if (!['table', 'json'].includes(format)) throw new InvalidInputError(`cannot use --format ${format}: table or json`);
 }

@@ -40,6 +40,9 @@ const VERBS: Readonly<Record<string, Verb>> = {
     load: async () => (await others()).logs,
   },
   wait: { summary: 'wait for the main command and print its exit status', load: async () => (await others()).wait },
+  cp: { summary: 'copy files into a container, or out of it', load: async () => (await files()).cp },
+  diff: { summary: 'what a container changed of its image', load: async () => (await files()).diff },
+  export: { summary: "a container's root file system as a tar", load: async () => (await files()).exportRoot },
   commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
   snapshot: {
     summary: "a container's files at some time: create, ls, rollback, rm",

@@ -4,7 +4,7 @@ import { lookAtLinks } from '../host/links.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readStatus, type Status } from '../lifecycle/status.ts';
 import { findContainer, listContainers, readInstance } from '../state/store.ts';
-import { print, table } from './output.ts';
+import { print, requireFormat, table } from './output.ts';
 import type { Define } from './program.ts';
 import { repeatable } from './repeatable.ts';
 import { reportError } from './report.ts';
@@ -56,9 +56,7 @@ export const define: Define = (command, globals) => {
     .addOption(repeatable('-f, --filter <K=V>', 'those of that name, status or image'))
     .action(async (options: PsOptions) => {
       requireRoot('ps');
-      if (!['table', 'json'].includes(options.format)) {
-        throw new InvalidInputError(`cannot use --format ${options.format}: table or json`);
-      }
+      requireFormat(options.format);
       const matches = parseFilters(options.filter);
       const context = contextFrom(globals());
       const instance = readInstance(context.roots) ?? '';

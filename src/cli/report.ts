@@ -3,7 +3,7 @@ import { MinictError } from '../errors.ts';
 import { print } from './output.ts';
 
 /** Names and paths from outside go into messages: nothing in them may end the line, or reach the terminal as a command. */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   return text.replace(/\p{Cc}/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 

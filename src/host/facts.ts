@@ -27,6 +27,8 @@ export interface MountPoint {
   readonly target: string;
   /** Mounts beneath it show in other mount namespaces. */
   readonly shared: boolean;
+  /** Of this mount, not of its file system: `ro,nosuid`. */
+  readonly options: string;
 }
 
 /**
@@ -71,10 +73,10 @@ export function parseMountPoints(mountinfo: string): MountPoint[] {
     .split('\n')
     .filter(Boolean)
     .map((line) => {
-      const [id = '', parent = '', , , target = '', , ...tags] = line.split(' - ')[0]?.split(' ') ?? [];
+      const [id = '', parent = '', , , target = '', options = '', ...tags] = line.split(' - ')[0]?.split(' ') ?? [];
       const unoctal = (_: string, octal: string) => String.fromCharCode(Number.parseInt(octal, 8));
       const shared = tags.some((tag) => tag.startsWith('shared:'));
-      return { id, parent, target: target.replace(/\\(\d{3})/g, unoctal), shared };
+      return { id, parent, target: target.replace(/\\(\d{3})/g, unoctal), shared, options };
     });
   const siblings = Map.groupBy(mounts, (mount) => mount.parent);
   const byId = new Map(mounts.map((mount) => [mount.id, mount]));

@@ -1,7 +1,7 @@
 /**
  * The only use of bun:ffi: system calls that Node's standard modules lack. Never to re-implement a host tool.
  */
-import { dlopen } from 'bun:ffi';
+import { dlopen, ptr, read } from 'bun:ffi';
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 
@@ -97,6 +97,53 @@ export function signalProcesses(
 /** Whether a descriptor is a terminal; importing node:tty, or touching process.stdin, costs 1 to 3 ms. */
 export function isTerminal(fd: number): boolean {
   return symbols().isatty(fd) === 1;
+}
+
+/** open(2)'s flag for a descriptor that names a file and opens nothing of it; node:fs has no constant for it. */
+export const O_PATH = 0o10000000;
+const O_CLOEXEC = 0o2000000;
+/** Of openat2(2), which has the same number on x86-64 and arm64. */
+const OPENAT2 = 437n;
+const RESOLVE_NO_MAGICLINKS = 0x02n;
+const RESOLVE_IN_ROOT = 0x10n;
+/** A rename or a mount anywhere on the machine, while a `..` is being followed, makes it give up: EAGAIN. */
+const OPENAT2_TRIES = 1000;
+
+/**
+ * Opens a path with the directory `root` as its root: symlinks, absolute ones and `..` too, lead to nothing outside.
+ * Returns the descriptor. Throws an error with the `code` of a node:fs one.
+ */
+export function openInRoot(root: number, path: Buffer, flags: number): number {
+  const { openat2, errno } = pathCalls();
+  const name = Buffer.concat([path, Buffer.from([0])]);
+  // struct open_how: flags, mode, resolve.
+  const how = new BigUint64Array([BigInt(flags | O_CLOEXEC), 0n, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS]);
+  for (let tries = 1; ; tries += 1) {
+    const fd = openat2(OPENAT2, BigInt(root), ptr(name), ptr(how), BigInt(how.byteLength));
+    if (fd >= 0) return fd;
+    const number = read.i32(errno() as never, 0);
+    // Imported at the top, it would cost every exec.
+    const names = Object.entries(process.getBuiltinModule('node:os').constants.errno);
+    const code = names.find(([, value]) => value === number)?.[0] ?? `errno ${number}`;
+    if (code === 'EAGAIN' && tries < OPENAT2_TRIES) continue;
+    throw Object.assign(new Error(`${code}: cannot open ${path.toString()}`), { code });
+  }
+}
+
+/** With errno(3), and apart from the others: `exec` is not to wait for what it does not use. */
+function openPathCalls() {
+  const { syscall, __errno_location } = dlopen('libc.so.6', {
+    syscall: { args: ['i64', 'i64', 'ptr', 'ptr', 'u64'], returns: 'i32' },
+    __errno_location: { args: [], returns: 'ptr' },
+  }).symbols;
+  return { openat2: syscall, errno: __errno_location };
+}
+
+let pathLibc: ReturnType<typeof openPathCalls> | undefined;
+
+function pathCalls(): ReturnType<typeof openPathCalls> {
+  pathLibc ??= openPathCalls();
+  return pathLibc;
 }
 
 /** Index of an interface in this process's network namespace, 0 where there is none. */

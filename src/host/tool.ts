@@ -12,6 +12,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   rm: 'coreutils',
   sh: 'dash',
   tail: 'coreutils',
+  tar: 'tar',
   btrfs: 'btrfs-progs',
   skopeo: 'skopeo',
 };

@@ -59,10 +59,16 @@ function isWhiteout(path: string): boolean {
   return /^(?:(?!\.wh\.)[^/]+\/)*\.wh\.(?!\.{0,2}$)[^/]+$/.test(path);
 }
 
+export type MemberKind = 'directory' | 'device' | 'other';
+
+/** What else is wrong with a member, as a phrase that follows its name; the name is a byte string (latin1). */
+export type MemberCheck = (name: string, kind: MemberKind) => string | undefined;
+
 /** Takes the stream in pieces; `push` throws before bytes of a bad member's header may be handed on. */
 export class TarMembers {
   private readonly verb: string;
   private readonly isLayer: boolean;
+  private readonly check: MemberCheck | undefined;
   private readonly tree = new TreeCheck();
   private state: State = { want: 'header' };
   /** Bytes of the block or text that is not there in full yet. */
@@ -81,11 +87,12 @@ export class TarMembers {
 
   /**
    * `verb` is for messages (`import web.tar`). A layer may be empty, and need not say where it ends: its digest tells
-   * whether all of it is there.
+   * whether all of it is there. What has a `check` is no image's: no name in it is a whiteout.
    */
-  constructor(verb: string, isLayer: boolean) {
+  constructor(verb: string, isLayer: boolean, check?: MemberCheck) {
     this.verb = verb;
     this.isLayer = isLayer;
+    this.check = check;
   }
 
   /** Returns how many of these bytes belong to the archive: less than all once its end has come. */
@@ -118,7 +125,8 @@ export class TarMembers {
   finish(): void {
     const isBetween = this.state.want === 'header' && this.heldBytes === 0 && this.skipBytes === 0;
     const isAtEnd = this.state.want === 'nothing' || (this.isLayer && isBetween && !this.isExtended);
-    if (!isAtEnd) throw this.refused('it is truncated');
+    const isUntouched = this.members === 0 && isBetween && !this.isExtended;
+    if (!isAtEnd) throw this.refused(isUntouched ? 'nothing came' : 'it is truncated');
     if (this.members === 0 && !this.isLayer) throw this.refused('the archive is empty');
   }
 
@@ -258,13 +266,15 @@ export class TarMembers {
     if (!isFile && !'123456'.includes(flag))
       throw this.refused(`member ${shown(name)} is of an unknown kind (${shown(flag)})`);
     if ((!isFile || isDirectory) && size !== 0) throw this.refused(`member ${shown(name)} has content, but is no file`);
-    const cause = isDirectory
+    const misplaced = isDirectory
       ? this.tree.directory(name)
       : flag === '1'
         ? this.tree.hardLink(name, target)
         : this.tree.other(name, flag === '2');
+    const kind = isDirectory ? 'directory' : '34'.includes(flag) ? 'device' : 'other';
+    const cause = misplaced ?? this.check?.(name, kind);
     if (cause !== undefined) throw this.refused(`member ${shown(name)} ${cause.replace('%', () => shown(target))}`);
-    const whiteout = whiteoutOf(name);
+    const whiteout = this.check === undefined ? whiteoutOf(name) : undefined;
     if (whiteout !== undefined) {
       if (isDirectory || !isWhiteout(whiteout)) {
         throw this.refused(`member ${shown(name)} is a whiteout of nothing that a layer can have`);

@@ -18,7 +18,7 @@ export class TreeCheck {
 
   directory(name: string): string | undefined {
     const parts = partsOf(name);
-    if (parts === undefined) return 'leads out of the image by ..';
+    if (parts === undefined) return 'leads out by ..';
     const cause = this.throughSymlink(parts, parts.length);
     if (cause !== undefined) return cause;
     this.enter(parts, parts.length);
@@ -34,7 +34,7 @@ export class TreeCheck {
   /** Everything that is neither a folder nor a hard link. */
   other(name: string, isSymlink: boolean): string | undefined {
     const parts = partsOf(name);
-    if (parts === undefined) return 'leads out of the image by ..';
+    if (parts === undefined) return 'leads out by ..';
     const cause = this.place(parts);
     if (cause !== undefined) return cause;
     if (isSymlink) this.symlinks.add(parts.join('/'));
@@ -44,9 +44,9 @@ export class TreeCheck {
 
   hardLink(name: string, target: string): string | undefined {
     const parts = partsOf(name);
-    if (parts === undefined) return 'leads out of the image by ..';
+    if (parts === undefined) return 'leads out by ..';
     const to = partsOf(target);
-    if (to === undefined || to.length === 0) return 'is a hard link to % outside of the image';
+    if (to === undefined || to.length === 0) return 'is a hard link to %, which is outside';
     if (this.throughSymlink(to, to.length - 1) !== undefined)
       return 'is a hard link to %, which leads through a symlink';
     const cause = this.place(parts);

@@ -7,9 +7,11 @@ import { lstatSync, readSync, unlinkSync } from 'node:fs';
 import { firstLine, HostError, InvalidInputError } from '../errors.ts';
 import { makeWhiteout, setTimes, writeXattr } from '../host/syscalls.ts';
 import { TarMembers } from './tar-members.ts';
+import { TarSink } from './tar-sink.ts';
 
-const BLOCK = 512;
 const CHUNK_BYTES = 256 << 10;
+/** Enough to know a compression by. */
+const HEAD_BYTES = 8;
 
 export interface Compression {
   readonly name: string;
@@ -41,21 +43,41 @@ export function compressionNamed(name: string): Compression | undefined {
 export async function* piecesOf(fd: number): AsyncGenerator<Buffer> {
   const buffer = Buffer.alloc(CHUNK_BYTES);
   for (;;) {
-    const length = readSync(fd, buffer, 0, buffer.length, null);
+    const length = readNow(fd, buffer);
     if (length === 0) return;
-    yield buffer.subarray(0, length);
+    if (length === undefined) await Bun.sleep(1);
+    else yield buffer.subarray(0, length);
   }
 }
 
-/** Pieces of what is in a compressed file. Throws where the tool finds it damaged. `verb` is for messages. */
-export async function* inflatedPiecesOf(fd: number, compression: Compression, verb: string): AsyncGenerator<Buffer> {
+/** Undefined where whoever made the pipe wants nobody to wait in it, and nothing is there yet. */
+function readNow(fd: number, buffer: Buffer): number | undefined {
+  try {
+    return readSync(fd, buffer, 0, buffer.length, null);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    return undefined;
+  }
+}
+
+/**
+ * Pieces of what is in a compressed file, or in compressed pieces. Throws where the tool finds it damaged. `verb` is for
+ * messages.
+ */
+export async function* inflatedPiecesOf(
+  input: number | AsyncIterable<Buffer>,
+  compression: Compression,
+  verb: string,
+): AsyncGenerator<Buffer> {
   const name = compression.argv[0] as string;
   if (Bun.which(name) === null) {
     throw new HostError(`cannot ${verb}: ${name} not found`, {
       hint: `apt-get install ${compression.package}`,
     });
   }
-  const child = Bun.spawn([...compression.argv], { stdio: [fd, 'pipe', 'pipe'], env: env() });
+  const stdin = typeof input === 'number' ? input : 'pipe';
+  const child = Bun.spawn([...compression.argv], { stdio: [stdin, 'pipe', 'pipe'], env: env() });
+  const fed = typeof input === 'number' ? undefined : feed(child.stdin as Bun.FileSink, input);
   const complaints = new Response(child.stderr).text();
   try {
     for await (const piece of child.stdout) yield Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
@@ -63,18 +85,41 @@ export async function* inflatedPiecesOf(fd: number, compression: Compression, ve
       const cause = firstLine(await complaints).replace(`${name}: `, '') || `${name} failed`;
       throw new InvalidInputError(`cannot ${verb}: it is damaged or truncated (${name}: ${cause})`);
     }
+    await fed;
   } finally {
     child.kill('SIGKILL');
     await child.exited;
   }
 }
 
-/** What tar said, without the lines that only sum up. A full disk comes first: the rest follows from it. */
-function causeOf(complaints: string): string {
-  const lines = complaints.split('\n').map((line) => line.replace(/^tar: /, ''));
-  // A write that the disk takes only in part is the same, said in tar's words.
-  const full = lines.some((line) => /No space left on device|: Wrote only \d+ of/.test(line));
-  return full ? 'No space left on device' : (lines[0] ?? '');
+/** A program that has ended before all is read says why by its exit status. */
+async function feed(sink: Bun.FileSink, pieces: AsyncIterable<Buffer>): Promise<void> {
+  try {
+    for await (const piece of pieces) {
+      sink.write(piece);
+      await sink.flush();
+    }
+    await sink.end();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+  }
+}
+
+/** The same of what may be compressed or not. */
+export async function* plainPiecesOf(pieces: AsyncIterable<Buffer>, verb: string): AsyncGenerator<Buffer> {
+  const rest = pieces[Symbol.asyncIterator]();
+  let head = Buffer.alloc(0);
+  while (head.length < HEAD_BYTES) {
+    const { done, value } = await rest.next();
+    if (done) break;
+    head = Buffer.concat([head, value]);
+  }
+  async function* whole(): AsyncGenerator<Buffer> {
+    yield head;
+    yield* { [Symbol.asyncIterator]: () => rest };
+  }
+  const compression = compressionOf(head);
+  yield* compression === undefined ? whole() : inflatedPiecesOf(whole(), compression, verb);
 }
 
 export interface UnpackOptions {
@@ -90,80 +135,28 @@ export interface UnpackOptions {
   readonly tap: (piece: Buffer) => void;
 }
 
-/** A running GNU tar that unpacks what it is fed. */
-class Unpacking {
-  private readonly verb: string;
-  private readonly dir: string;
-  private readonly members: TarMembers;
-  private readonly tar;
-  private readonly complaints: Promise<string>;
-  private tarEnded = false;
-
-  constructor({ verb, dir, lockFd, isLayer }: UnpackOptions) {
-    this.verb = verb;
-    this.dir = dir;
-    this.members = new TarMembers(verb, isLayer);
-    this.tar = Bun.spawn(
-      [
-        ...['tar', '--extract', '--file=-', '--directory', dir, '--numeric-owner', '--same-owner'],
-        ...['--preserve-permissions', '--delay-directory-restore', '--acls', '--xattrs', '--xattrs-include=*'],
-        // Those are overlayfs's own: in a lower layer they would hide or redirect files.
-        '--xattrs-exclude=trusted.overlay.*',
-      ],
-      { stdio: ['pipe', 'ignore', 'pipe', lockFd], env: env() },
-    );
-    this.complaints = new Response(this.tar.stderr as ReadableStream).text();
-  }
-
-  private async feed(bytes: Uint8Array): Promise<void> {
-    const sink = this.tar.stdin as Bun.FileSink;
-    try {
-      sink.write(bytes);
-      await sink.flush();
-    } catch {
-      // It closed its stdin: its exit status and its words tell why.
-      this.tarEnded = true;
-    }
-  }
-
-  /** Throws InvalidInputError for a bad member; then `abandon` is to follow. */
-  async push(piece: Buffer): Promise<void> {
-    const taken = this.members.push(piece);
-    if (taken > 0 && !this.tarEnded) await this.feed(piece.subarray(0, taken));
-  }
-
-  /** Returns the folders without a member. Throws InvalidInputError where the archive stops early, or tar failed. */
-  async finish(): Promise<readonly string[]> {
-    if (!this.tarEnded) {
-      this.members.finish();
-      await this.feed(new Uint8Array(BLOCK));
-    }
-    await Promise.resolve((this.tar.stdin as Bun.FileSink).end()).catch(() => {});
-    if ((await this.tar.exited) !== 0) {
-      throw new InvalidInputError(`cannot ${this.verb}: ${causeOf(await this.complaints) || 'tar failed'}`);
-    }
-    for (const path of this.members.whiteouts) whiteOut(this.dir, path);
-    return this.members.impliedFolders;
-  }
-
-  /** Nothing writes into the folder any more when it has returned; after `finish` it does nothing. */
-  async abandon(): Promise<void> {
-    this.tar.kill('SIGKILL');
-    await this.tar.exited;
-  }
-}
+const TAR = [
+  ...['tar', '--extract', '--file=-', '--numeric-owner', '--same-owner', '--preserve-permissions'],
+  ...['--delay-directory-restore', '--acls', '--xattrs', '--xattrs-include=*'],
+  // Those are overlayfs's own: in a lower layer they would hide or redirect files.
+  '--xattrs-exclude=trusted.overlay.*',
+];
 
 /** Unpacks all of `pieces`. Returns the folders without a member, as byte strings. Throws InvalidInputError, HostError. */
 export async function unpackPieces(pieces: AsyncIterable<Buffer>, options: UnpackOptions): Promise<readonly string[]> {
-  const unpacking = new Unpacking(options);
+  const { verb, dir, lockFd, isLayer, tap } = options;
+  const members = new TarMembers(verb, isLayer);
+  const tar = new TarSink(verb, members, [...TAR, '--directory', dir], [lockFd]);
   try {
     for await (const piece of pieces) {
-      options.tap(piece);
-      await unpacking.push(piece);
+      tap(piece);
+      await tar.push(piece);
     }
-    return await unpacking.finish();
+    await tar.finish();
+    for (const path of members.whiteouts) whiteOut(dir, path);
+    return members.impliedFolders;
   } finally {
-    await unpacking.abandon();
+    await tar.abandon();
   }
 }
 

@@ -6,7 +6,7 @@ import type { Command, Step } from '../step.ts';
 import { resolveInRoot, showsFromBelow } from './resolve.ts';
 
 /** f_type of statfs(2), from linux/magic.h. */
-const OVERLAYFS = 0x794c7630;
+export const OVERLAYFS = 0x794c7630;
 const NFS = 0x6969;
 
 export interface RootfsFacts {

@@ -19,7 +19,7 @@ export type Fault = keyof typeof FAULTS;
 export const FAILURES: readonly Fault[] = ['fails before it does anything', 'fails when it has done its work'];
 export const KILLS: readonly Fault[] = ['goes on while minict is killed', 'is killed together with minict'];
 
-const TOOLS = ['unshare', 'ip', 'mount', 'umount', 'nsenter', 'sh', 'setsid', 'rm', 'nft'];
+const TOOLS = ['unshare', 'ip', 'mount', 'umount', 'nsenter', 'sh', 'setsid', 'rm', 'nft', 'tar'];
 
 function writeTools(dir: string): void {
   mkdirSync(dir);

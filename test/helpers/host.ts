@@ -74,9 +74,9 @@ export class Host {
     return { ...process.env, MINICT_ROOT: this.root };
   }
 
-  run(argv: readonly string[], env: Record<string, string> = {}, stdin?: string): Result {
+  run(argv: readonly string[], env: Record<string, string> = {}, stdin?: string | Uint8Array): Result {
     const child = Bun.spawnSync(this.inside(argv), {
-      stdio: [stdin === undefined ? 'ignore' : new TextEncoder().encode(stdin), 'pipe', 'pipe'],
+      stdio: [stdin === undefined ? 'ignore' : Buffer.from(stdin as string), 'pipe', 'pipe'],
       env: { ...this.env, ...env },
     });
     const status = child.exitCode ?? 128 + (constants.signals[child.signalCode as NodeJS.Signals] ?? 0);
