@@ -9,9 +9,9 @@ const BLOCK = 512;
 /** What of overlayfs's is in a tree; paths relative to it, as byte strings (latin1). */
 interface Marks {
   /** Character devices 0:0. */
-  readonly whiteouts: string[];
+  readonly whiteouts: readonly string[];
   /** Folders that hide what lower layers have in them. */
-  readonly opaque: string[];
+  readonly opaque: readonly string[];
 }
 
 /** find(1) tells folders and devices from the rest; names are bytes, which node's readdir makes UTF-8 of. */
@@ -25,7 +25,7 @@ async function findMarks(tree: string, what: string): Promise<Marks> {
     new Response(find.stderr).text(),
   ]);
   if ((await find.exited) !== 0) throw new HostError(`cannot ${what}: ${firstLine(stderr)}`);
-  const marks: Marks = { whiteouts: [], opaque: [] };
+  const marks = { whiteouts: [] as string[], opaque: [] as string[] };
   for (const entry of Buffer.from(stdout).toString('latin1').split('\0').slice(0, -1)) {
     const path = entry.slice(1);
     const bytes = Buffer.concat([Buffer.from(`${tree}/`), Buffer.from(path, 'latin1')]);
@@ -69,9 +69,22 @@ function whiteoutMembers({ whiteouts, opaque }: Marks): Buffer {
 function exclusions(paths: readonly string[]): { list: Buffer; words: string[] } {
   const isLine = (path: string) => !path.includes('\n');
   const lines = paths.filter(isLine).map((path) => `./${path}\n`);
+  const others = paths.filter((path) => !isLine(path)).map((path) => Buffer.from(path, 'latin1').toString());
   return {
     list: Buffer.from(lines.join(''), 'latin1'),
-    words: paths.filter((path) => !isLine(path)).map((path) => `--exclude=./${Buffer.from(path, 'latin1').toString()}`),
+    words: [
+      ...['--no-wildcards', '--anchored', '--exclude-from=/dev/stdin'],
+      ...others.map((path) => `--exclude=./${path}`),
+      '.',
+    ],
+  };
+}
+
+/** What tar takes, folders without what is in them. */
+function inclusions(paths: readonly string[]): { list: Buffer; words: string[] } {
+  return {
+    list: Buffer.from(paths.map((path) => (path === '.' ? '.\0' : `./${path}\0`)).join(''), 'latin1'),
+    words: ['--no-recursion', '--null', '--verbatim-files-from', '--files-from=/dev/stdin'],
   };
 }
 
@@ -80,6 +93,8 @@ export interface PackOptions {
   readonly lockFd: number;
   /** Paths relative to the tree that are left out. */
   readonly without?: readonly string[];
+  /** Of a tree without overlayfs's marks: all that is packed, and what is gone of lower layers. */
+  readonly only?: { readonly paths: readonly string[]; readonly gone: readonly string[] };
   /** How tar is run: with the tree held still, say. */
   readonly wrap?: (argv: readonly string[]) => string[];
 }
@@ -88,18 +103,18 @@ export interface PackOptions {
 export async function* packedPiecesOf(
   tree: string,
   what: string,
-  { lockFd, without = [], wrap = (argv) => [...argv] }: PackOptions,
+  { lockFd, without = [], only, wrap = (argv) => [...argv] }: PackOptions,
 ): AsyncGenerator<Buffer> {
-  const marks = await findMarks(tree, what);
+  const marks = only === undefined ? await findMarks(tree, what) : { whiteouts: only.gone, opaque: [] };
   const prologue = whiteoutMembers(marks);
   if (prologue.length > 0) yield prologue;
-  const { list, words } = exclusions([...marks.whiteouts, ...without]);
+  const { list, words } = only === undefined ? exclusions([...marks.whiteouts, ...without]) : inclusions(only.paths);
   const tar = Bun.spawn(
     wrap([
       ...['tar', '--create', '--file=-', '--directory', tree, '--numeric-owner', '--format=posix', '--sparse'],
       ...['--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime', '--acls', '--xattrs'],
       ...['--xattrs-include=*', '--xattrs-exclude=trusted.overlay.*', '--warning=no-file-ignored'],
-      ...['--no-wildcards', '--anchored', '--exclude-from=/dev/stdin', ...words, '.'],
+      ...words,
     ]),
     {
       stdio: [list, 'pipe', 'pipe', lockFd],

@@ -127,17 +127,22 @@ export async function restoreTree(owner: TreeOwner, { lower }: Snapshot, changed
   await replaceTree(owner, (to) => owner.trees.fromTree(tree, to), { ...changed, lower: image });
 }
 
-/** Its files become those of another image; `change` gets what a snapshot of those of before is made of. */
+/**
+ * Its files become those of another image, with `onTop` on top of them; `change` gets what a snapshot of those of before is
+ * made of.
+ */
 export async function rebaseTree(
   owner: TreeOwner,
   source: Pick<ContainerSpec, 'image' | 'imageId' | 'lower'>,
+  onTop: string | undefined,
   change: (lower: string[]) => ContainerSpec,
 ): Promise<void> {
   const { context, spec, trees } = owner;
   const keep = newLayer(context);
   mkdirSync(dirname(keep), { recursive: true, mode: 0o700 });
-  const image = imageTreeOf(context.roots, { ...source, storage: spec.storage });
+  const image = onTop === undefined ? imageTreeOf(context.roots, { ...source, storage: spec.storage }) : undefined;
+  const layers = [...(onTop === undefined ? [] : [onTop]), ...(source.lower ?? [])];
   const commands = (to: string) =>
-    image === undefined ? trees.fromLayers(source.lower ?? [], to) : trees.fromTree(image.tree, to);
+    image === undefined ? trees.fromLayers(layers, to) : trees.fromTree(image.tree, to);
   await replaceTree(owner, commands, change([keep, ...(spec.lower ?? [])]), keep);
 }

@@ -7,6 +7,7 @@ import { freezeUpper, ownLayersOf, replaceFiles, requireLayers } from './own-lay
 import { rebaseTree, treeOwner } from './own-trees.ts';
 import { lockRoot, resolveRoot } from './root.ts';
 import { snapshotOf } from './snapshots.ts';
+import { withTreeLayer } from './tree-layer.ts';
 import { whileDown } from './while-down.ts';
 
 /** Free, and telling when: `before-rebase`, `before-rebase-2`, … */
@@ -44,12 +45,13 @@ export async function rebaseContainer(
       const owner = treeOwner(context, instance, spec, lockFd);
       if (owner !== undefined) {
         const { imageId: _, ...rest } = spec;
-        await rebaseTree(owner, source, (lower) => ({
-          ...rest,
-          ...source,
-          snapshots: [...(spec.snapshots ?? []), snapshotOf(spec, snapshot, lower)],
-        }));
-        return;
+        const rebase = (onTop?: string) =>
+          rebaseTree(owner, source, onTop, (lower) => ({
+            ...rest,
+            ...source,
+            snapshots: [...(spec.snapshots ?? []), snapshotOf(spec, snapshot, lower)],
+          }));
+        return keepChanges ? withTreeLayer(owner, `rebase ${name}`, rebase) : rebase();
       }
       const kept = freezeUpper(context, spec, (frozen) => ({
         ...frozen,

@@ -32,10 +32,14 @@ umount -- "$scratch/merged"
 find "$scratch/upper/$name" -mindepth 1 -maxdepth 1 -exec mv -t "$tree" -- {} +
 rm -rf -- "$scratch"`;
 
+/** Of a directory that is yet to be made, that of the one it will be in. */
+function deviceOf(dir: string): number {
+  return statSync(dir, { throwIfNoEntry: false })?.dev ?? deviceOf(dirname(dir));
+}
+
 /** Whether all are on one device; btrfs has one for each subvolume, and inode numbers of its own in it. */
 function onOneDevice(dirs: readonly string[]): boolean {
-  const devices = new Set(dirs.map((dir) => statSync(dir, { throwIfNoEntry: false })?.dev));
-  return devices.size === 1 && !devices.has(undefined);
+  return new Set(dirs.map(deviceOf)).size === 1;
 }
 
 /**

@@ -115,6 +115,19 @@ export function planMountPoints(layer: string, { absent }: RootfsFacts, chain: s
   ];
 }
 
+/** What may have been made in a tree for them: paths inside, with the folders on the way. */
+export function mountPointsOf({ targets, absent }: RootfsFacts): Set<string> {
+  const paths = [...Object.values(targets), ...absent];
+  return new Set(
+    paths.flatMap((path) =>
+      path
+        .split('/')
+        .slice(1)
+        .map((_, i, parts) => `/${parts.slice(0, i + 1).join('/')}`),
+    ),
+  );
+}
+
 /** Those of /proc, /sys and /dev, in a tree that has no skeleton below it. */
 export function planHostFolders(tree: string, { targets }: RootfsFacts, chain: string): Step[] {
   return FOLDERS.map((folder): Step => {

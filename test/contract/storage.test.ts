@@ -137,7 +137,7 @@ describe.each(DRIVERS)('$driver on $disk', ({ driver, disk }) => {
 
   test.each(['stopped', 'running'])('an image of a %s container has all of its files', (state) => {
     ok('run', '-d', 'k1', '--image', 'rich:1', '--', 'sleep', '300');
-    sh('k1', 'rm /t/one /t/up; rm -r /t/deep /new; mkdir /t/deep; echo new >/t/deep/new; ln /t/again /t/linked-again');
+    sh('k1', 'rm /t/pipe; chmod 750 /t/two; rm -r /t/deep/er /new; echo new >/t/deep/new; ln /t/again /t/linked-again');
     sh(
       'k1',
       'mv /t/cap /t/moved; chmod 0123 /t/changed; touch -d @1 /t/empty; mknod /t/n c 1 3; rm -r /t/becomes-file',

@@ -105,6 +105,8 @@ test.each(['btrfs', 'copy'])('%s shares the blocks of what is alike, also of ima
   ok(disk, 'exec', 'b0', 'sh', '-c', 'head -c 30000000 /dev/urandom >/big; ln /big /bin/big; rm -r /var/www');
   ok(disk, 'commit', 'b0', 'big:1');
   ok(disk, 'rm', 'b0');
+  // An image's layers are unpacked when it is first used.
+  ok(disk, 'run', '--rm', 'b0', '--image', 'big:1', '--', 'true');
   const create = ['create', 'b1', '--image', 'big:1', '--storage', storage];
   expect(mebibytesOf(() => ok(disk, ...create))).toBeLessThan(8);
   expect(mebibytesOf(() => ok(disk, 'snapshot', 'create', 'b1', 'a'))).toBeLessThan(4);
