@@ -5,7 +5,7 @@ set -eu
 
 cd "$(dirname "$0")/.."
 
-BUSYBOX=/usr/local/lib/minict/busybox
+PROGRAMS=/usr/local/lib/minict
 
 say() { printf 'prepare: %s\n' "$*"; }
 die() {
@@ -47,21 +47,28 @@ need() {
 
 update_lists() { as_root apt-get update || say 'apt-get update failed; going on with the lists that are there'; }
 
-# The image `base` is made of a static busybox. Debian's package of it conflicts with its package `busybox`, which many
-# hosts have and which is not ours to remove: there the program is taken out of the package.
-need_busybox() {
-  if ! installed busybox; then
-    need busybox-static
-    return
-  fi
-  [ ! -e "$BUSYBOX" ] || return 0
-  say "taking $BUSYBOX out of the package busybox-static"
+# Takes a program out of a Debian package that brings more than that.
+take() { # PROGRAM PACKAGE
+  [ ! -e "$PROGRAMS/$1" ] || return 0
+  say "taking $PROGRAMS/$1 out of the package $2"
   update_lists
   scratch=$(mktemp -d)
-  (cd "$scratch" && apt-get download busybox-static && dpkg-deb -x busybox-static*.deb tree) ||
-    die 'cannot get busybox-static: apt-get failed, as shown above'
-  as_root install -D -m 755 "$(find "$scratch/tree" -type f -path '*/bin/busybox')" "$BUSYBOX"
+  (cd "$scratch" && apt-get download "$2" && dpkg-deb -x "$2"*.deb tree) ||
+    die "cannot get $2: apt-get failed, as shown above"
+  as_root install -D -m 755 "$(find "$scratch/tree" -type f -path "*/bin/$1")" "$PROGRAMS/$1"
   rm -r "$scratch"
+}
+
+# The image `base` is made of a static busybox. Debian's package of it conflicts with its package `busybox`, which many
+# hosts have and which is not ours to remove.
+need_busybox() {
+  if installed busybox; then take busybox busybox-static; else need busybox-static; fi
+}
+
+# What images are tested with. The package of the registry would start it, for all the network to use.
+need_peers() {
+  need skopeo umoci podman
+  installed docker-registry || take docker-registry docker-registry
 }
 
 need_modules() {
@@ -92,7 +99,8 @@ build() {
 
 run_tests() {
   need_busybox
-  need iproute2 util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables
+  need buildah iproute2 util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables
+  need_peers
   build
   # The native config loader writes no temporary file into node_modules.
   as_root "$bun" --bun node_modules/vitest/vitest.mjs run --configLoader native "$@"

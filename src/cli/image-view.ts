@@ -1,10 +1,11 @@
 /** What the image verbs show: lists, documents, sizes, differences. Reads only. */
+import { existsSync, readdirSync } from 'node:fs';
 import { readToolOutput } from '../host/tool-output.ts';
 import { type Entry, nameOf, readCatalog, readDocuments } from '../image/catalog.ts';
 import { shownName } from '../image/reference.ts';
 import { getEntry, imageOf } from '../image/store.ts';
 import type { Context } from '../lifecycle/context.ts';
-import { imagePaths, type Roots } from '../state/paths.ts';
+import { buildCachePaths, imagePaths, type Roots } from '../state/paths.ts';
 import { print, requireFormat, table } from './output.ts';
 import { reportError } from './report.ts';
 
@@ -113,11 +114,14 @@ export async function diskUse({ roots }: Context): Promise<void> {
   const entries = await readCatalog(roots);
   const { removeUnused } = await import('../lifecycle/images.ts');
   const { blobs, layers } = imagePaths(roots);
+  const { dir: builds, steps } = buildCachePaths(roots);
+  const kept = existsSync(steps) ? readdirSync(steps).length : 0;
   const unused = await removeUnused({ roots, verbose: false }, true);
   const rows = [
     ['images', String(new Set(entries.map(({ digest }) => digest)).size), ''],
     ['blobs', '', formatBytes(await bytesOf(blobs))],
     ['layers', '', formatBytes(await bytesOf(layers))],
+    ['builds', String(kept), formatBytes(existsSync(builds) ? await bytesOf(builds) : 0)],
     ['unused', String(unused.length), formatBytes(unused.length === 0 ? 0 : await bytesOf(...unused))],
   ];
   print(table([['WHAT', 'NUMBER', 'SIZE'], ...rows]));

@@ -5,7 +5,7 @@ import type { Roots } from '../state/paths.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
-import { eachName } from './report.ts';
+import { eachName, printProgress } from './report.ts';
 
 export const define: Define = (command, globals) => {
   /** Of a verb that may be the first in a new state folder. */
@@ -29,13 +29,15 @@ export const define: Define = (command, globals) => {
       print(`${name}\n`);
     });
   command
-    .command('build <recipe-dir> <name>')
-    .description('a folder with a recipe.json')
+    .command('build <folder> <name>')
+    .description('by the recipe.yaml in a folder, or with buildah by its Dockerfile')
     .option('--suite <suite>', "Debian suite, instead of the recipe's")
-    .action(async (dir: string, name: string, options: { suite?: string }) => {
-      const { roots } = store('build');
-      const { buildImage } = await import('../image/recipe.ts');
-      await buildImage(roots, dir, name, { ...options, progress: process.stderr.isTTY });
+    .option('--no-cache', 'make every step anew')
+    .option('-q, --quiet', 'no progress')
+    .action(async (dir: string, name: string, { suite, cache, quiet }: BuildFlags) => {
+      const { buildImage } = await import('../image/build.ts');
+      const say = process.stderr.isTTY && quiet !== true ? printProgress : undefined;
+      await adding('build', (roots) => buildImage(roots, dir, name, { suite, fresh: !cache, say }));
       print(`${name}\n`);
     });
   addTransferOptions(command.command('pull <source> [name]'))
@@ -125,6 +127,12 @@ export const define: Define = (command, globals) => {
       print(names.map((name) => `${name}\n`).join(''));
     });
 };
+
+interface BuildFlags {
+  readonly suite?: string;
+  readonly cache: boolean;
+  readonly quiet?: boolean;
+}
 
 interface TransferFlags {
   readonly authfile?: string;

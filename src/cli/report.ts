@@ -35,6 +35,11 @@ export function reportError(error: unknown, debug = false): number {
   return error instanceof MinictError ? error.exitCode : 125;
 }
 
+/** What a long verb is at. */
+export function printProgress(line: string): void {
+  process.stderr.write(`${oneLine(line)}\n`);
+}
+
 /** What works, but not as its user may expect. */
 export function reportWarning(message: string, hint: string): void {
   process.stderr.write(`minict: warning: ${message}\nhint: ${hint}\n`);

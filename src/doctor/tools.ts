@@ -40,6 +40,7 @@ export const TOOLS: readonly Tools[] = [
     any: true,
     without: 'no Debian images from packages',
   },
+  { name: 'buildah', package: 'buildah', tools: ['buildah'], without: 'no images by a Dockerfile' },
   { name: 'tail', package: 'coreutils', tools: ['tail'], without: 'no minict logs -f' },
 ];
 

@@ -3,7 +3,7 @@
  * Reads only, and follows no symlink as long as the path's folders are known to be folders.
  */
 import { lstatSync, type Stats } from 'node:fs';
-import { readXattr } from './syscalls.ts';
+import { isOpaque } from './syscalls.ts';
 
 export interface Found {
   /** Of the topmost one; undefined where nothing shows. */
@@ -19,11 +19,6 @@ export interface Found {
 /** `path` is relative, as text or as bytes. */
 export function pathIn(layer: string, path: string | Buffer): string | Buffer {
   return typeof path === 'string' ? `${layer}/${path}` : Buffer.concat([Buffer.from(`${layer}/`), path]);
-}
-
-/** Whether a directory hides what lower layers have in it. */
-export function isOpaque(directory: string | Buffer): boolean {
-  return readXattr(directory, 'trusted.overlay.opaque', 1)?.toString() === 'y';
 }
 
 /**

@@ -28,8 +28,8 @@ function open() {
     recv: { args: ['i32', 'ptr', 'u64', 'i32'], returns: 'i64' },
     utimensat: { args: ['i32', 'ptr', 'ptr', 'i32'], returns: 'i32' },
     mknod: { args: ['ptr', 'u32', 'u64'], returns: 'i32' },
-    lgetxattr: { args: ['ptr', 'ptr', 'ptr', 'u64'], returns: 'i64' },
-    llistxattr: { args: ['ptr', 'ptr', 'u64'], returns: 'i64' },
+    lgetxattr: { args: ['ptr', 'ptr', 'ptr', 'u64'], returns: 'i32' },
+    llistxattr: { args: ['ptr', 'ptr', 'u64'], returns: 'i32' },
     lsetxattr: { args: ['ptr', 'ptr', 'ptr', 'u64', 'i32'], returns: 'i32' },
   }).symbols;
 }
@@ -172,23 +172,32 @@ export function restoreForExec(softFileLimit: number): void {
 
 /** NUL-terminated, for C; a path may have bytes that are no UTF-8. */
 function cString(text: string | Buffer): Buffer {
-  return Buffer.concat([Buffer.from(text as string), Buffer.alloc(1)]);
+  return typeof text === 'string' ? Buffer.from(`${text}\0`) : Buffer.concat([text, Buffer.alloc(1)]);
 }
 
 /** An xattr's value is of 64 KiB at most, and the list of a file's names too (xattr(7)). */
 const MAX_XATTR_BYTES = 65536;
 
-/** Undefined where the file does not have it, or more of it. A symlink's own. */
-export function readXattr(path: string | Buffer, name: string, maxBytes = MAX_XATTR_BYTES): Buffer | undefined {
-  const value = Buffer.alloc(maxBytes);
-  const size = Number(symbols().lgetxattr(cString(path), cString(name), value, BigInt(value.length)));
+/** Undefined where the file does not have it. A symlink's own. */
+export function readXattr(path: string | Buffer, name: string): Buffer | undefined {
+  const value = Buffer.alloc(MAX_XATTR_BYTES);
+  const size = symbols().lgetxattr(cString(path), cString(name), value, BigInt(value.length));
   return size < 0 ? undefined : value.subarray(0, size);
+}
+
+const OPAQUE = Buffer.from('trusted.overlay.opaque\0');
+const ONE_BYTE = Buffer.alloc(1);
+
+/** Whether a directory hides what lower layers have in it (overlayfs.rst). A create asks it hundreds of times. */
+export function isOpaque(directory: string | Buffer): boolean {
+  const size = symbols().lgetxattr(cString(directory), OPAQUE, ONE_BYTE, 1n);
+  return size === 1 && ONE_BYTE.toString() === 'y';
 }
 
 /** None where the file system has none. */
 export function listXattrs(path: string | Buffer): string[] {
   const names = Buffer.alloc(MAX_XATTR_BYTES);
-  const size = Number(symbols().llistxattr(cString(path), names, BigInt(names.length)));
+  const size = symbols().llistxattr(cString(path), names, BigInt(names.length));
   return size <= 0 ? [] : names.toString('utf8', 0, size - 1).split('\0');
 }
 

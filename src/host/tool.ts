@@ -15,6 +15,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   tar: 'tar',
   btrfs: 'btrfs-progs',
   skopeo: 'skopeo',
+  buildah: 'buildah',
+  setpriv: 'util-linux',
 };
 
 const PLAN_TOOLS = ['ip', 'unshare', 'nsenter', 'mount', 'umount', 'chroot', 'rm', 'sh'];

@@ -1,6 +1,6 @@
 /**
  * The embedded default image `base`: the host's static busybox and a few files, made in well under a second. Recipes
- * of the kind `{"from": "busybox"}` begin with the same tree.
+ * of the kind `from: busybox` begin with the same tree.
  */
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -3,6 +3,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } f
 import { join } from 'node:path';
 import { StateError } from '../errors.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
+import { MANIFEST } from './media-types.ts';
 import type { Descriptor } from './oci.ts';
 import type { Staging } from './staging.ts';
 
@@ -74,6 +75,11 @@ export class BlobWriter {
     renameSync(this.path, blobPath(this.roots, digest));
     return { mediaType, digest, size: this.size };
   }
+}
+
+/** Of an image whose parts are there. */
+export function writeManifest(staging: Staging, config: Descriptor, layers: readonly Descriptor[]): Descriptor {
+  return writeBlob(staging, MANIFEST, JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST, config, layers }));
 }
 
 export function writeBlob(staging: Staging, mediaType: string, content: string): Descriptor {

@@ -1,16 +1,17 @@
-/** Removes blobs and layers that no image has any more. */
+/** Removes blobs and layers that no image, and no build, has any more. */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { tryLockImageFiles } from '../state/locks.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
 import { moveToTrash, removeTree } from '../state/trash.ts';
 import { blobPath } from './blobs.ts';
+import { pathsInCache } from './build-cache.ts';
 import { readCatalog, readDocuments } from './catalog.ts';
 import { layerDirs, layerPlaces, removeLayerLocks } from './layers.ts';
 
-/** Paths of what images are made of. Throws StateError for a damaged one: then nobody can tell. */
+/** Paths of what images are made of, and of what builds keep. Throws StateError for a damaged one: then nobody can tell. */
 async function pathsInUse(roots: Roots): Promise<Set<string>> {
-  const paths = new Set<string>();
+  const paths = new Set<string>(pathsInCache(roots));
   for (const { digest } of await readCatalog(roots)) {
     const { manifest, config } = readDocuments(roots, digest);
     for (const blob of [digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)]) {

@@ -2,10 +2,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Roots } from '../state/paths.ts';
-import { BlobWriter, writeBlob } from './blobs.ts';
+import { BlobWriter, writeBlob, writeManifest } from './blobs.ts';
 import { changeCatalog, nameOf, withName } from './catalog.ts';
 import { adoptTree, ownDir } from './layers.ts';
-import { CONFIG, layerType, MANIFEST } from './media-types.ts';
+import { CONFIG, layerType } from './media-types.ts';
 import type { Config, Descriptor } from './oci.ts';
 import { type PackOptions, packedPiecesOf } from './pack.ts';
 import { parseImageName } from './reference.ts';
@@ -18,6 +18,8 @@ export interface Layer {
   readonly diffId: string;
   /** For the history. */
   readonly createdBy: string;
+  /** When it was made, where that is not now; ISO 8601. */
+  readonly created?: string;
 }
 
 /** The name of this machine's kind as Go has it, which images use. */
@@ -29,8 +31,8 @@ export function composeImage(
   layers: readonly Layer[],
   settings: Config['config'],
   base?: { readonly layers: readonly Descriptor[]; readonly config: Config },
+  created = new Date().toISOString(),
 ): Descriptor {
-  const created = new Date().toISOString();
   const config: Config = {
     architecture: base?.config.architecture ?? ARCHITECTURE,
     os: 'linux',
@@ -40,15 +42,13 @@ export function composeImage(
       type: 'layers',
       diff_ids: [...(base?.config.rootfs.diff_ids ?? []), ...layers.map(({ diffId }) => diffId)],
     },
-    history: [...(base?.config.history ?? []), ...layers.map(({ createdBy }) => ({ created, created_by: createdBy }))],
+    history: [
+      ...(base?.config.history ?? []),
+      ...layers.map((layer) => ({ created: layer.created ?? created, created_by: layer.createdBy })),
+    ],
   };
-  const manifest = {
-    schemaVersion: 2,
-    mediaType: MANIFEST,
-    config: writeBlob(staging, CONFIG, JSON.stringify(config)),
-    layers: [...(base?.layers ?? []), ...layers.map(({ blob }) => blob)],
-  };
-  return writeBlob(staging, MANIFEST, JSON.stringify(manifest));
+  const all = [...(base?.layers ?? []), ...layers.map(({ blob }) => blob)];
+  return writeManifest(staging, writeBlob(staging, CONFIG, JSON.stringify(config)), all);
 }
 
 /** A layer with what is in a tree, which stays as it is. `what` is for messages. Throws HostError. */

@@ -16,12 +16,13 @@ import {
 import { join } from 'node:path';
 import { InvalidInputError } from '../errors.ts';
 import type { Roots } from '../state/paths.ts';
-import { blobPath, digestOf, syncFile } from './blobs.ts';
+import { blobPath, digestOf, syncFile, writeManifest } from './blobs.ts';
 import { readCatalog, readDocuments } from './catalog.ts';
+import { layerType } from './media-types.ts';
 import { type Config, type Descriptor, type Manifest, parseConfig, parseIndex, parseManifest } from './oci.ts';
 import { fetchImage, type TransferOptions } from './skopeo.ts';
 import type { Staging } from './staging.ts';
-import { piecesOf } from './unpack.ts';
+import { compressionOfFile, piecesOf } from './unpack.ts';
 import { ensureLayers } from './unpack-layer.ts';
 
 /** Blobs that images have as layers; others may be manifests, into which skopeo would write. */
@@ -113,18 +114,68 @@ function readIncoming(incoming: Incoming, layout: string, what: string): Documen
 }
 
 /** skopeo checks digests, and believes sizes. */
-function checkSizes(incoming: Incoming, { manifest }: Documents, what: string): void {
-  for (const { digest, size } of [manifest.config, ...manifest.layers]) {
+function checkSizes(incoming: Incoming, { config, layers }: Manifest, what: string): void {
+  for (const { digest, size } of [config, ...layers]) {
     const real = statSync(incoming.pathOf(digest)).size;
     if (real === size) continue;
     throw new InvalidInputError(`cannot use ${what}: ${digest} has ${real} bytes, and not ${size}`);
   }
 }
 
+/** Layers with the types that they have: skopeo calls those of docker's archives compressed, which they are not. */
+function trueLayers(incoming: Incoming, { layers }: Manifest, what: string): Descriptor[] {
+  return layers.map((layer) => {
+    const { name } = compressionOfFile(incoming.pathOf(layer.digest)) ?? {};
+    if (name !== undefined && name !== 'gzip' && name !== 'zstd') {
+      throw new InvalidInputError(`cannot use ${what}: layer ${layer.digest} is of an unknown kind (${name})`);
+    }
+    const isTrue = /[+.](gzip|zstd)$/.exec(layer.mediaType)?.[1] === name;
+    return isTrue ? layer : { ...layer, mediaType: layerType(name) };
+  });
+}
+
+/** Where an image is to be put: an OCI layout, whose blobs lie beside it. */
+export interface TransferPlace {
+  readonly layout: string;
+  readonly blobs: string;
+}
+
 /**
- * Fetches an image from where skopeo reads. When it returns, all that the image is made of is in the store, but no name.
- * Throws HostError with skopeo's cause, InvalidInputError for a hostile or damaged image. `what` is for messages.
+ * Takes over the image that `fetch` puts into a layout. When it returns, all that the image is made of is in the store, but
+ * no name. Throws what `fetch` throws, InvalidInputError for a hostile or damaged image. `what` is for messages.
  */
+export async function takeLayout(
+  staging: Staging,
+  what: string,
+  fetch: (place: TransferPlace) => Promise<void>,
+): Promise<Descriptor> {
+  const { roots } = staging;
+  const dir = mkdtempSync(join(staging.dir, 'fetched-'));
+  const layout = join(dir, 'layout');
+  const incoming = new Incoming(dir);
+  incoming.link(roots, await knownLayers(roots));
+  const read = async () => {
+    await fetch({ layout, blobs: incoming.blobs });
+    return readIncoming(incoming, layout, what);
+  };
+  let documents = await read();
+  const layersOf = ({ manifest }: Documents) => manifest.layers.map(({ digest }) => digest);
+  if (await incoming.dropDamaged(layersOf(documents))) {
+    rmSync(layout, { recursive: true });
+    documents = await read();
+  }
+  const { top, manifest, config } = documents;
+  checkSizes(incoming, manifest, what);
+  const layers = trueLayers(incoming, manifest, what);
+  await ensureLayers(staging, layers, config.rootfs.diff_ids, (digest) => incoming.pathOf(digest));
+  for (const digest of [top.digest, manifest.config.digest]) syncFile(incoming.pathOf(digest));
+  for (const digest of [...layersOf(documents), manifest.config.digest, top.digest]) incoming.publish(roots, digest);
+  if (layers.some((layer, i) => layer !== manifest.layers[i])) return writeManifest(staging, manifest.config, layers);
+  const { mediaType, digest, size } = top;
+  return { mediaType, digest, size };
+}
+
+/** The same of an image that skopeo fetches from where it reads. Throws HostError with skopeo's cause, too. */
 export async function takeImage(
   staging: Staging,
   verb: string,
@@ -132,26 +183,5 @@ export async function takeImage(
   what: string,
   options: TransferOptions,
 ): Promise<Descriptor> {
-  const { roots } = staging;
-  const dir = mkdtempSync(join(staging.dir, 'fetched-'));
-  const layout = join(dir, 'layout');
-  const incoming = new Incoming(dir);
-  incoming.link(roots, await knownLayers(roots));
-  const fetch = async () => {
-    await fetchImage(staging, verb, source, { layout, blobs: incoming.blobs }, options);
-    return readIncoming(incoming, layout, what);
-  };
-  let documents = await fetch();
-  const layersOf = ({ manifest }: Documents) => manifest.layers.map(({ digest }) => digest);
-  if (await incoming.dropDamaged(layersOf(documents))) {
-    rmSync(layout, { recursive: true });
-    documents = await fetch();
-  }
-  checkSizes(incoming, documents, what);
-  const { top, manifest, config } = documents;
-  await ensureLayers(staging, manifest.layers, config.rootfs.diff_ids, (digest) => incoming.pathOf(digest));
-  for (const digest of [top.digest, manifest.config.digest]) syncFile(incoming.pathOf(digest));
-  for (const digest of [...layersOf(documents), manifest.config.digest, top.digest]) incoming.publish(roots, digest);
-  const { mediaType, digest, size } = top;
-  return { mediaType, digest, size };
+  return takeLayout(staging, what, (place) => fetchImage(staging, verb, source, place, options));
 }

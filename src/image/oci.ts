@@ -12,8 +12,8 @@ const LAYER_TYPES: ReadonlySet<string> = new Set([
   'application/vnd.docker.image.rootfs.diff.tar.gzip',
 ]);
 
-const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'not a sha256 digest'));
-const descriptor = z.object({ mediaType: z.string(), digest, size: z.number() });
+export const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'not a sha256 digest'));
+export const descriptor = z.object({ mediaType: z.string(), digest, size: z.number() });
 export type Descriptor = z.infer<typeof descriptor>;
 
 const manifestSchema = z.object({ config: descriptor, layers: z.array(descriptor) });

@@ -2,7 +2,7 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstLine, HostError } from '../errors.ts';
-import { isOpaque } from '../host/layered.ts';
+import { isOpaque } from '../host/syscalls.ts';
 
 const BLOCK = 512;
 

@@ -1,215 +1,240 @@
 /**
- * Builds an image from a recipe: a folder with a `recipe.json` and the files it names. Says what goes into the tree;
- * Debian's own tools fetch and unpack the packages. The recipe is the user's own, unlike an imported tarball, but its
- * paths are checked all the same: recipes are shared.
+ * recipe.yaml: what an image is made of, and in which order. Read and checked here; nothing of it is run or followed. It is
+ * the user's own, unlike an imported tarball, but recipes are shared, so that nothing in it is believed either.
  */
-import {
-  copyFileSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { join, sep } from 'node:path';
-import { execa } from 'execa';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import * as z from 'zod/mini';
-import { HostError, InvalidInputError, NotFoundError } from '../errors.ts';
-import type { Roots } from '../state/paths.ts';
-import { fillBase } from './base.ts';
-import { imageOfTree } from './compose.ts';
+import { InvalidInputError } from '../errors.ts';
+import { statUserPath } from '../host/user-path.ts';
+import { parseSignal } from '../spec/signal.ts';
+import type { Config } from './oci.ts';
+import { MAX_YAML_BYTES, parseYaml } from './yaml.ts';
 
-const suite = z.string().check(z.regex(/^[a-z][a-z0-9.-]*$/, 'not the name of a Debian suite'));
-const line = z.string().check(z.minLength(1));
-const common = {
-  /** Path in the recipe's folder → absolute path in the image. */
-  files: z.optional(z.record(line, line)),
-  /** Shell lines, run in the tree in order; the first that fails ends the build. */
-  run: z.optional(z.array(line)),
-};
-const recipeSchema = z.union([
-  z.strictObject({ from: z.literal('busybox'), ...common }),
-  z.strictObject({
-    debootstrap: z.strictObject({
-      suite,
-      packages: z.optional(z.array(z.string().check(z.regex(/^[a-z0-9][a-z0-9+.-]+$/, 'not the name of a package')))),
-    }),
-    ...common,
-  }),
-]);
-type Recipe = z.infer<typeof recipeSchema>;
+export const RECIPE = 'recipe.yaml';
 
-export interface BuildOptions {
-  /** Instead of the recipe's own Debian suite. */
-  readonly suite?: string;
-  /** Let the tools show their progress on stderr. */
-  readonly progress: boolean;
+/** What `from:` calls the host's own static busybox. */
+const BUSYBOX = 'busybox';
+
+export type RecipeBase =
+  | { readonly kind: 'busybox' }
+  | { readonly kind: 'image'; readonly ref: string }
+  | { readonly kind: 'debootstrap'; readonly suite: string; readonly packages: readonly string[] };
+
+/** Files or folders of the recipe's folder, to an absolute path in the image. */
+export interface CopyStep {
+  readonly copy: readonly string[];
+  /** With a `/` at its end: into that folder. */
+  readonly to: string;
+  /** `user[:group]`, by the image's own names; root's without it. */
+  readonly owner?: string | undefined;
+  /** Of the files; their own without it. */
+  readonly mode?: number | undefined;
 }
 
-function readRecipe(dir: string): Recipe {
-  const path = join(dir, 'recipe.json');
-  let text: string;
+/** A shell line, run in the tree. */
+export interface RunStep {
+  readonly run: string;
+}
+
+export type RecipeStep = CopyStep | RunStep;
+
+export interface Recipe {
+  readonly base: RecipeBase;
+  readonly steps: readonly RecipeStep[];
+  /** In the words of the OCI image configuration. */
+  readonly settings: NonNullable<Config['config']>;
+}
+
+/** An overlay takes some more layers than that; steps that belong together are one. */
+const MAX_STEPS = 100;
+
+const string = z
+  .string({
+    error: ({ input }) => (input === undefined ? 'is missing' : 'has to be text; numbers, true and false go in quotes'),
+  })
+  .check(z.refine((value) => !value.includes('\0'), 'has a NUL in it'));
+const text = string.check(z.minLength(1, 'is empty'));
+const absolute = text.check(
+  z.refine((path) => path.startsWith('/') && !path.split('/').includes('..'), 'has to be an absolute path without ..'),
+);
+const suite = text.check(z.regex(/^[a-z][a-z0-9.-]*$/, 'not the name of a Debian suite'));
+const packageName = text.check(z.regex(/^[a-z0-9][a-z0-9+.-]+$/, 'not the name of a Debian package'));
+
+function isSignal(name: string): boolean {
   try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const cause = code === 'ENOENT' ? `no ${path}` : message;
-    throw new NotFoundError(`cannot build ${dir}: ${cause}`, {
-      hint: 'a recipe is a folder with a recipe.json',
-    });
+    return parseSignal(name) > 0;
+  } catch {
+    return false;
   }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new InvalidInputError(`cannot build ${dir}: ${path} is not JSON: ${(error as Error).message}`);
-  }
-  const parsed = recipeSchema.safeParse(value);
+}
+
+function listOf<T extends z.ZodMiniType>(item: T, what: string) {
+  return z.array(item, `has to be a list of ${what}`);
+}
+
+/** Errors say which keys there are. */
+function mapping<T extends z.core.$ZodShape>(shape: T) {
+  const keys = Object.keys(shape).join(', ');
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? `unknown key ${issue.keys?.map((key) => JSON.stringify(key)).join(', ')}; allowed: ${keys}`
+        : `has to have keys; allowed: ${keys}`,
+  });
+}
+
+function namesTo(value: z.ZodMiniType<string, string>, what: string) {
+  const name = text.check(z.regex(/^[^\s=]+$/, `not the name of a ${what}`));
+  return z.record(name, value, `has to have names of ${what}s as keys`);
+}
+
+/** docker's two forms. */
+const command = z.union([listOf(text, 'words'), text], 'has to be a list of words, or a line for the shell');
+
+/** YAML makes numbers of some, without harm. */
+function numberOr(pattern: RegExp, message: string) {
+  const isFine = (value: unknown) => pattern.test(String(value));
+  return z.union([z.number(message), z.string(message)], message).check(z.refine(isFine, message));
+}
+const port = numberOr(/^[1-9]\d{0,4}(\/(tcp|udp|sctp))?$/, 'not a port; 80 and 53/udp are').check(
+  z.refine((value) => Number.parseInt(String(value), 10) <= 65535, 'no port has that number'),
+);
+const userAndGroup = numberOr(/^[^\s:\0]+(:[^\s:\0]+)?$/, 'has to be user or user:group');
+
+const recipeSchema = mapping({
+  from: z.optional(text),
+  debootstrap: z.optional(mapping({ suite, packages: z.optional(listOf(packageName, 'packages')) })),
+  steps: z.optional(
+    listOf(z.unknown(), 'steps').check(z.maxLength(MAX_STEPS, `more than ${MAX_STEPS} steps; make fewer of them`)),
+  ),
+  env: z.optional(namesTo(string, 'variable')),
+  cmd: z.optional(command),
+  entrypoint: z.optional(command),
+  workdir: z.optional(absolute),
+  user: z.optional(userAndGroup),
+  labels: z.optional(namesTo(string, 'label')),
+  expose: z.optional(listOf(port, 'ports')),
+  'stop-signal': z.optional(text.check(z.refine(isSignal, 'not a signal; QUIT and SIGTERM are'))),
+  volumes: z.optional(listOf(absolute, 'absolute paths')),
+});
+
+const copySchema = mapping({
+  copy: z.union(
+    [listOf(text, 'files').check(z.minLength(1, 'is empty')), text],
+    'has to be a file, a folder or a list',
+  ),
+  to: absolute,
+  owner: z.optional(userAndGroup),
+  // YAML reads 0644 as the number 644, and 0o644 as 420.
+  mode: z.optional(
+    z.string("has to be octal in quotes, as '0644'").check(z.regex(/^[0-7]{3,4}$/, "has to be octal, as '0644'")),
+  ),
+});
+const runSchema = mapping({ run: text });
+
+/** `steps.1.to` is the second step's `to`. */
+function place(path: readonly PropertyKey[]): string {
+  const [first, index, ...rest] = path;
+  if (first !== 'steps' || typeof index !== 'number') return path.map(String).join('.');
+  return [`step ${index + 1}`, ...rest.map(String)].join(': ');
+}
+
+/** The issue of the alternative that came furthest: "neither of the two" helps nobody. */
+function deepest(issues: readonly z.core.$ZodIssue[], path: readonly PropertyKey[] = []): [PropertyKey[], string] {
+  const all = issues.map((issue): [PropertyKey[], string] => {
+    const here = [...path, ...issue.path];
+    const inner = issue.code === 'invalid_union' ? deepest(issue.errors.flat(), here) : undefined;
+    return inner !== undefined && inner[0].length > here.length ? inner : [here, messageOf(issue)];
+  });
+  return all.reduce((best, other) => (other[0].length > best[0].length ? other : best));
+}
+
+/** Of a key, what is wrong with it is in an issue of its own. */
+function messageOf(issue: z.core.$ZodIssue): string {
+  return issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
+}
+
+function check<T extends z.ZodMiniType>(schema: T, value: unknown, what: string, path: PropertyKey[]): z.infer<T> {
+  const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new InvalidInputError(`cannot build ${dir}: ${path}: ${explain(parsed.error.issues)}`, {
-    hint: '{"from": "busybox"} or {"debootstrap": {"suite": "bookworm", "packages": ["curl"]}}',
-  });
+  const [where, message] = deepest(parsed.error.issues, path);
+  const at = place(where);
+  throw new InvalidInputError(`${what}: ${at === '' ? '' : `${at}: `}${message}`);
 }
 
-/** The issue of the alternative that came furthest: "no alternative fits" helps nobody. */
-function explain(issues: readonly z.core.$ZodIssue[]): string {
-  const all = issues.flatMap((issue) => (issue.code === 'invalid_union' ? issue.errors.flat() : [issue]));
-  const deepest = all.reduce((best, issue) => (issue.path.length > best.path.length ? issue : best), all[0] as never);
-  return `${deepest.path.length > 0 ? `${deepest.path.join('.')}: ` : ''}${deepest.message}`;
-}
-
-/** A file of the recipe's folder, no matter how its path is written. Throws for one outside of it. */
-function sourceOf(dir: string, file: string): string {
-  const path = join(dir, file);
-  if (!existsSync(path)) throw new NotFoundError(`cannot build ${dir}: no file ${file}`);
-  const real = realpathSync(path);
-  if (!real.startsWith(`${realpathSync(dir)}${sep}`)) {
-    throw new InvalidInputError(`cannot build ${dir}: file ${file} is outside of the recipe's folder`);
+function readStep(value: unknown, index: number, what: string): RecipeStep {
+  const path = ['steps', index];
+  const keys = typeof value === 'object' && value !== null ? Object.keys(value) : [];
+  if (keys.includes('copy') === keys.includes('run')) {
+    throw new InvalidInputError(`${what}: ${place(path)}: has to have one of copy, run`);
   }
-  if (!lstatSync(real).isFile()) throw new InvalidInputError(`cannot build ${dir}: ${file} is no regular file`);
-  return real;
-}
-
-/** Makes the folders on the way; a symlink in the tree could lead to the host, so none is followed. */
-function targetOf(dir: string, rootfs: string, path: string): string {
-  const parts = path.split('/').filter((part) => part !== '' && part !== '.');
-  if (!path.startsWith('/') || parts.length === 0 || parts.includes('..')) {
-    throw new InvalidInputError(`cannot build ${dir}: ${path} is no absolute path in the image`);
+  if (keys.includes('run')) return check(runSchema, value, what, path);
+  const { copy, to, owner, mode } = check(copySchema, value, what, path);
+  const sources = typeof copy === 'string' ? [copy] : copy;
+  if (sources.length > 1 && !to.endsWith('/')) {
+    throw new InvalidInputError(`${what}: ${place([...path, 'to'])}: has to end with / where several files go`);
   }
-  let here = rootfs;
-  for (const [index, part] of parts.entries()) {
-    here = join(here, part);
-    const stat = lstatSync(here, { throwIfNoEntry: false });
-    if (stat?.isSymbolicLink()) {
-      const link = here.slice(rootfs.length);
-      throw new InvalidInputError(
-        `cannot build ${dir}: ${link} is a symlink in the image; write its target in ${path}`,
-      );
-    }
-    if (index < parts.length - 1 && stat === undefined) mkdirSync(here, { mode: 0o755 });
-  }
-  return here;
+  return {
+    copy: sources,
+    to,
+    owner: owner === undefined ? undefined : String(owner),
+    mode: mode === undefined ? undefined : Number.parseInt(mode, 8),
+  };
 }
 
-async function runTool(what: string, argv: readonly string[], lockFd: number, progress: boolean): Promise<void> {
-  const [file = '', ...words] = argv;
-  const { failed, stderr } = await execa(file, words, {
-    // Packages' scripts ask nothing, and their chatter is no result of minict's.
-    // execa's types know descriptors up to 9; it hands on any.
-    stdio: ['ignore', progress ? 2 : 'ignore', progress ? 2 : 'pipe', lockFd as 3],
-    env: { LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
-    reject: false,
-  });
-  if (!failed) return;
-  if (progress) throw new HostError(`cannot ${what}: its tools failed, see above`);
-  const lines = (stderr ?? '').trim().split('\n');
-  const full = lines.find((text) => /no space left on device/i.test(text));
-  const cause = full ?? lines.find((text) => /^E: /.test(text)) ?? lines.at(-1);
-  throw new HostError(`cannot ${what}: ${cause || 'a tool failed'}`, {
-    hint: 'on a terminal the tools show all they do',
-  });
-}
-
-/** In a mount namespace of its own: what the tool mounts into the tree goes with it, however it ends. */
-const OWN_MOUNTS = ['unshare', '--mount', '--propagation', 'private', '--'];
-
-const NO_RECOMMENDS = '--aptopt=APT::Install-Recommends "false"';
-const LEAN = ['man', 'locale', 'doc'].map((dir) => `--dpkgopt=path-exclude=/usr/share/${dir}/*`);
-const KEEP_LICENCES = '--dpkgopt=path-include=/usr/share/doc/*/copyright';
-
-async function fillDebian(
-  rootfs: string,
-  what: string,
-  recipe: { suite: string; packages: readonly string[] },
-  lockFd: number,
-  progress: boolean,
-): Promise<void> {
-  const include = recipe.packages.length > 0 ? [`--include=${recipe.packages.join(',')}`] : [];
-  if (Bun.which('mmdebstrap') !== null) {
-    const quiet = progress ? [] : ['--quiet'];
-    const options = [...quiet, ...include, NO_RECOMMENDS, ...LEAN, KEEP_LICENCES];
-    const tool = ['mmdebstrap', '--mode=root', '--variant=minbase', '--format=directory', ...options];
-    await runTool(what, [...OWN_MOUNTS, ...tool, recipe.suite, rootfs], lockFd, progress);
-  } else if (Bun.which('debootstrap') !== null) {
-    const tool = ['debootstrap', '--variant=minbase', ...include, recipe.suite, rootfs];
-    await runTool(what, [...OWN_MOUNTS, ...tool], lockFd, progress);
-    await runTool(what, ['chroot', rootfs, '/usr/bin/apt-get', 'clean'], lockFd, progress);
-  } else {
-    throw new HostError(`cannot ${what}: neither mmdebstrap nor debootstrap found`, {
-      hint: 'apt-get install mmdebstrap',
+function baseOf({ from, debootstrap }: z.infer<typeof recipeSchema>, what: string): RecipeBase {
+  if ((from === undefined) === (debootstrap === undefined)) {
+    throw new InvalidInputError(`${what}: has to have one of from, debootstrap`, {
+      hint: `from: ${BUSYBOX}, from: IMAGE, or debootstrap: {suite: bookworm, packages: [curl]}`,
     });
   }
-  // Both copy the build host's name and resolver into the tree; mounts of a container need the files to be there.
-  for (const file of ['etc/hostname', 'etc/hosts', 'etc/resolv.conf']) {
-    rmSync(join(rootfs, file), { force: true });
-    writeFileSync(join(rootfs, file), '', { mode: 0o644 });
+  if (debootstrap !== undefined) {
+    return { kind: 'debootstrap', suite: debootstrap.suite, packages: debootstrap.packages ?? [] };
   }
+  return from === BUSYBOX ? { kind: 'busybox' } : { kind: 'image', ref: from as string };
 }
 
-async function runLines(
-  rootfs: string,
-  what: string,
-  lines: readonly string[],
-  lockFd: number,
-  progress: boolean,
-): Promise<void> {
-  for (const text of lines) {
-    // All processes of the line end with its PID namespace, and /proc goes with the mount namespace.
-    const own = ['unshare', '--mount', '--pid', '--fork', '--kill-child', `--root=${rootfs}`, '--wd=/', '--mount-proc'];
-    const clean = [
-      '/usr/bin/env',
-      '-i',
-      'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-      'HOME=/root',
-    ];
-    await runTool(`${what}: run ${JSON.stringify(text)}`, [...own, ...clean, 'sh', '-ec', text], lockFd, progress);
-  }
+function words(value: string | string[]): string[] {
+  return typeof value === 'string' ? ['/bin/sh', '-c', value] : value;
 }
 
-/**
- * Builds the recipe in folder `dir` into image `name`. Throws NotFoundError, InvalidInputError (the recipe),
- * ConflictError (the name is taken), HostError (a tool is missing or fails).
- */
-export async function buildImage(roots: Roots, dir: string, name: string, options: BuildOptions): Promise<void> {
-  const recipe = readRecipe(dir);
-  const what = `build ${dir}`;
-  if (options.suite !== undefined) {
-    if (!suite.safeParse(options.suite).success) {
-      throw new InvalidInputError(`cannot ${what}: ${JSON.stringify(options.suite)} is not the name of a Debian suite`);
-    }
-    if (!('debootstrap' in recipe)) throw new InvalidInputError(`cannot ${what}: its recipe takes no --suite`);
-  }
-  const sources = Object.entries(recipe.files ?? {}).map(([file, path]) => ({ from: sourceOf(dir, file), path }));
-  await imageOfTree(roots, name, what, async (rootfs, lockFd) => {
-    if ('debootstrap' in recipe) {
-      const debian = { suite: options.suite ?? recipe.debootstrap.suite, packages: recipe.debootstrap.packages ?? [] };
-      await fillDebian(rootfs, what, debian, lockFd, options.progress);
-    } else {
-      fillBase(rootfs);
-    }
-    for (const { from, path } of sources) copyFileSync(from, targetOf(dir, rootfs, path));
-    await runLines(rootfs, what, recipe.run ?? [], lockFd, options.progress);
-  });
+function keysOf(names: readonly string[]): Record<string, object> {
+  return Object.fromEntries(names.map((name) => [name, {}]));
+}
+
+function settingsOf(recipe: z.infer<typeof recipeSchema>): Recipe['settings'] {
+  const { env, cmd, entrypoint, workdir, user, labels, expose, volumes } = recipe;
+  const ports = expose?.map((value) => (String(value).includes('/') ? String(value) : `${value}/tcp`));
+  return {
+    ...(env && { Env: Object.entries(env).map(([name, value]) => `${name}=${value}`) }),
+    ...(entrypoint && { Entrypoint: words(entrypoint) }),
+    ...(cmd && { Cmd: words(cmd) }),
+    ...(workdir && { WorkingDir: workdir }),
+    ...(user !== undefined && { User: String(user) }),
+    ...(labels && { Labels: labels }),
+    ...(ports && { ExposedPorts: keysOf(ports) }),
+    ...(recipe['stop-signal'] && { StopSignal: recipe['stop-signal'] }),
+    ...(volumes && { Volumes: keysOf(volumes) }),
+  };
+}
+
+export function isSuite(name: string): boolean {
+  return suite.safeParse(name).success;
+}
+
+/** Throws InvalidInputError, with the line or the path of the mistake, NotFoundError. */
+export function readRecipe(dir: string): Recipe {
+  const path = join(dir, RECIPE);
+  const what = `cannot build ${dir}: ${RECIPE}`;
+  const stat = statUserPath(path, `build ${dir}`);
+  if (!stat.isFile()) throw new InvalidInputError(`${what}: is no regular file`);
+  if (stat.size > MAX_YAML_BYTES) throw new InvalidInputError(`${what}: is larger than ${MAX_YAML_BYTES >> 10} KiB`);
+  const value = parseYaml(readFileSync(path, 'utf8'), what);
+  const recipe = check(recipeSchema, value, what, []);
+  return {
+    base: baseOf(recipe, what),
+    steps: (recipe.steps ?? []).map((step, index) => readStep(step, index, what)),
+    settings: settingsOf(recipe),
+  };
 }

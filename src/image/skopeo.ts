@@ -44,7 +44,7 @@ function causeOf(stderr: string): string {
 }
 
 /** Causes that may be gone a moment later. A registry that nobody listens for is none. */
-const PASSING = /\bEOF\b|connection reset|broken pipe|timeout|HTTP status: 5\d\d/i;
+const PASSING = /\bEOF\b|connection reset|broken pipe|timeout|status( code from registry|:) 5\d\d/i;
 
 const RETRY_AFTER_MS = [500, 2000];
 

@@ -12,7 +12,7 @@ import type { Descriptor } from './oci.ts';
 import { type Staging, withStaging } from './staging.ts';
 import {
   type Compression,
-  compressionNamed,
+  compressionOfFile,
   inflatedPiecesOf,
   piecesOf,
   type UnpackOptions,
@@ -73,9 +73,7 @@ interface Layer {
 
 /** Throws InvalidInputError where the content is not what the image says. */
 async function unpack(staging: Staging, { blob, path, place: { diffId } }: Layer): Promise<UnpackedTree> {
-  // `…tar+gzip`, `…tar+zstd`, and docker's `…tar.gzip`
-  const compression = compressionNamed(/[+.](gzip|zstd)$/.exec(blob.mediaType)?.[1] ?? '');
-  const unpacked = await unpackBlob(staging, path, compression, {
+  const unpacked = await unpackBlob(staging, path, compressionOfFile(path), {
     verb: `unpack layer ${blob.digest}`,
     isLayer: true,
   });

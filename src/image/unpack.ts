@@ -3,7 +3,7 @@
  * GNU tar, so the archive is read once, whatever its size, and tar never sees a member that leads out. Whiteouts of the
  * OCI layer format become overlayfs's afterwards.
  */
-import { lstatSync, readSync, unlinkSync } from 'node:fs';
+import { closeSync, lstatSync, openSync, readSync, unlinkSync } from 'node:fs';
 import { firstLine, HostError, InvalidInputError } from '../errors.ts';
 import { makeWhiteout, setTimes, writeXattr } from '../host/syscalls.ts';
 import { TarMembers } from './tar-members.ts';
@@ -35,8 +35,15 @@ export function compressionOf(head: Buffer): Compression | undefined {
   return COMPRESSIONS.find(({ magic }) => magic.length <= head.length && magic.every((byte, i) => head[i] === byte));
 }
 
-export function compressionNamed(name: string): Compression | undefined {
-  return COMPRESSIONS.find((compression) => compression.name === name);
+/** The same of a file: what a media type says of a layer is not always so (skopeo takes it from docker's archives as it is). */
+export function compressionOfFile(path: string): Compression | undefined {
+  const head = Buffer.alloc(8);
+  const fd = openSync(path, 'r');
+  try {
+    return compressionOf(head.subarray(0, readSync(fd, head)));
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Pieces of a file or a pipe. Its buffer is used again: a consumer must be done with a piece before it asks for the next. */

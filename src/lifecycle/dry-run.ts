@@ -187,7 +187,12 @@ export async function removeLines(context: Context, name: string, force: boolean
     throw new ConflictError(`cannot remove ${name}: processes run in it`, { hint: `minict rm -f ${name}` });
   }
   const paths = containerPaths(context.roots, name);
-  const records = step('records', "minict's records of it", { kind: 'rmtree', path: paths.runDir });
+  // Last, so that its status is the script's: what is left of the container keeps them, as with minict.
+  const forget = '[ ! -e "$0" ] && rm -rf --one-file-system -- "$1"';
+  const records = step('records', "minict's records of it", {
+    kind: 'run',
+    argv: ['sh', '-c', forget, paths.dir, paths.runDir],
+  });
   return (
     endLines(context, spec) +
     undoLines(stepsInEffect(paths, new Journal(paths.journal).read(), spec.storage)) +

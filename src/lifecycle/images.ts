@@ -1,8 +1,9 @@
 /** Images and who uses them: what may be removed, and what is left over then. */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConflictError } from '../errors.ts';
-import { changeCatalog, type Entry, nameOf, readCatalog } from '../image/catalog.ts';
+import { ConflictError, StateError } from '../errors.ts';
+import { dropEntries } from '../image/build-cache.ts';
+import { changeCatalog, type Entry, nameOf, readCatalog, readDocuments } from '../image/catalog.ts';
 import { collectGarbage } from '../image/collect.ts';
 import { shownName } from '../image/reference.ts';
 import { getEntry } from '../image/store.ts';
@@ -43,9 +44,35 @@ export async function checkRemoval(context: Context, ref: string): Promise<void>
   await withoutImage(context, await readCatalog(context.roots), ref);
 }
 
-/** Takes the name away, and what no other image has. Throws NotFoundError, ConflictError while containers use it. */
+/** Digests of what is in the layers of images; of a damaged one nobody knows. */
+function diffIdsOf({ roots }: Context, entries: readonly Entry[]): Set<string> {
+  return new Set(
+    entries.flatMap(({ digest }) => {
+      try {
+        return readDocuments(roots, digest).config.rootfs.diff_ids;
+      } catch (error) {
+        if (error instanceof StateError) return [];
+        throw error;
+      }
+    }),
+  );
+}
+
+/**
+ * Takes the name away, and what no other image has, with what builds keep of it. Throws NotFoundError, ConflictError while
+ * containers use it.
+ */
 export async function removeImage(context: Context, ref: string): Promise<void> {
-  await changeCatalog(context.roots, (entries) => withoutImage(context, entries, ref));
+  await changeCatalog(context.roots, async (entries) => {
+    const others = await withoutImage(context, entries, ref);
+    const gone = diffIdsOf(
+      context,
+      entries.filter((entry) => !others.includes(entry)),
+    );
+    const left = diffIdsOf(context, others);
+    dropEntries(context.roots, (diffId) => gone.has(diffId) && !left.has(diffId));
+    return others;
+  });
   await removeUnused(context);
 }
 
@@ -76,17 +103,25 @@ export async function addImages<T>(context: Context, add: () => Promise<T>): Pro
   }
 }
 
-/** Images without a name, or with `all` every one, that no container uses. Returns their names or digests. */
+/**
+ * Images without a name, or with `all` every one, that no container uses; and what builds keep that is in no image. Returns
+ * the images' names or digests, and paths.
+ */
 export async function pruneImages(context: Context, all: boolean, dryRun: boolean): Promise<string[]> {
+  const { roots } = context;
   const containers = await allContainers(context);
   const isUnused = (entry: Entry) => (all || nameOf(entry) === undefined) && usersOf(entry, containers).length === 0;
-  const unused = (await readCatalog(context.roots)).filter(isUnused);
+  const entries = await readCatalog(roots);
+  const unused = entries.filter(isUnused);
   if (!dryRun && unused.length > 0) {
-    await changeCatalog(context.roots, async (entries) => {
+    await changeCatalog(roots, async (current) => {
       const now = await allContainers(context);
-      return entries.filter((entry) => !isUnused(entry) || usersOf(entry, now).length > 0);
+      return current.filter((entry) => !isUnused(entry) || usersOf(entry, now).length > 0);
     });
-    await removeUnused(context);
   }
-  return unused.map((entry) => shownName(nameOf(entry) ?? entry.digest));
+  const left = diffIdsOf(context, dryRun ? entries.filter((entry) => !isUnused(entry)) : await readCatalog(roots));
+  const { dropBuildahStorage } = await import('../image/dockerfile.ts');
+  const builds = [...dropEntries(roots, (diffId) => !left.has(diffId), dryRun), ...dropBuildahStorage(roots, dryRun)];
+  if (!dryRun) await removeUnused(context);
+  return [...unused.map((entry) => shownName(nameOf(entry) ?? entry.digest)), ...builds];
 }

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { isUnused } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
+import { removeStaleLocks } from '../image/build-cache.ts';
 import { bindId } from '../plan/container.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
@@ -47,6 +48,7 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
   await attempt(async () =>
     removeStaleFolders(imagePaths(context.roots).dir, dryRun).map((path) => `image folder ${path}`),
   );
+  await attempt(async () => removeStaleLocks(context.roots, dryRun).map((path) => `image file ${path}`));
   await attempt(async () => (await removeUnused(context, dryRun)).map((path) => `image file ${path}`));
   await attempt(async () => emptyTrash(context.roots, dryRun));
   await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));

@@ -44,7 +44,8 @@ export function rootsFrom(options: { root?: string; runDir?: string }, env: Node
 
 /** What minict itself makes in the state folder. */
 export function stateFolders(roots: Roots): string[] {
-  return ['containers', 'images', 'layers', 'networks', '.trash', 'skeleton'].map((folder) => join(roots.root, folder));
+  const folders = ['build-cache', 'containers', 'images', 'layers', 'networks', '.trash', 'skeleton'];
+  return folders.map((folder) => join(roots.root, folder));
 }
 
 export const LOCK_PREFIX = '.lock-';
@@ -130,6 +131,17 @@ export function imagePaths(roots: Roots): {
     layers: join(dir, 'layers'),
     trees: join(dir, 'trees'),
   };
+}
+
+/** What builds keep for the next one: steps of recipes, and the storage that buildah has of minict. */
+export function buildCachePaths(roots: Roots): {
+  dir: string;
+  steps: string;
+  buildah: string;
+  buildahLock: string;
+} {
+  const dir = join(roots.root, 'build-cache');
+  return { dir, steps: join(dir, 'steps'), buildah: join(dir, 'buildah'), buildahLock: join(dir, 'buildah.lock') };
 }
 
 /** What containers wrote until a snapshot or a clone: layers of their own, which may be several ones'. */

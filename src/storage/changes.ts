@@ -3,7 +3,7 @@
  * written to meanwhile is held by descriptors: a program in the container can put a symlink anywhere in it at any time.
  */
 import { closeSync, constants, lstatSync, openSync, readdirSync, type Stats } from 'node:fs';
-import { readXattr } from '../host/syscalls.ts';
+import { isOpaque } from '../host/syscalls.ts';
 import { toBytes } from './tree.ts';
 
 /** docker's letters: added, changed, deleted. */
@@ -73,7 +73,7 @@ class Layers {
       if (inside === undefined) continue;
       top ??= { stat, file };
       merged.push(inside);
-      if (readXattr(bytes(file), 'trusted.overlay.opaque')?.toString() === 'y') break;
+      if (isOpaque(bytes(file))) break;
     }
     return top && { ...top, merged };
   }

@@ -1,9 +1,9 @@
 /** Layers that are odd, and have to work: what one layer does to those below it never leaves the image. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Host } from '../helpers/host.ts';
-import { imageTree } from '../helpers/images.ts';
+import { baseTar } from '../helpers/layer-fixtures.ts';
 import { type LayerFixture, Layout } from '../helpers/oci-layout.ts';
 import { hideContainersCache } from '../helpers/registry.ts';
 import { archive, pax } from '../helpers/tar.ts';
@@ -17,10 +17,7 @@ beforeAll(async () => {
   outside = join(host.dir, 'outside');
   mkdirSync(outside);
   writeFileSync(join(outside, 'victim'), 'safe');
-  host.minict('create', 'for-base', '--no-network');
-  const tarball = join(host.dir, 'base.tar');
-  host.run(['tar', '-cf', tarball, '-C', imageTree(host, 'base'), '.']);
-  base = readFileSync(tarball);
+  base = baseTar(host);
 });
 afterAll(() => host.destroy());
 

@@ -1,5 +1,5 @@
-/** How images are used and built: by name, tarball, folder, recipe. */
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+/** How images are used: by name, tarball, folder. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
@@ -15,8 +15,6 @@ beforeAll(async () => {
   mkdirSync(dir, { recursive: true });
 });
 afterAll(() => host.destroy());
-
-const images = () => storeFiles(host);
 
 describe('--image', () => {
   test('a tarball is imported once under its file name; rm of a used image names its container', () => {
@@ -90,37 +88,5 @@ describe('--image', () => {
     expect(host.minict('exec', 'inplace', 'sh', '-c', script).stdout).toBe('new\n');
     expect(host.minict('rm', 'inplace').status).toBe(0);
     expect(listing()).toBe(before);
-  });
-});
-
-describe('build', () => {
-  test('puts files, runs lines in the tree, and leaves nothing when one fails', () => {
-    const recipe = join(dir, 'recipe');
-    mkdirSync(recipe);
-    writeFileSync(join(recipe, 'page'), 'page\n');
-    writeFileSync(join(dir, 'victim'), 'safe');
-    const write = (value: unknown) => writeFileSync(join(recipe, 'recipe.json'), JSON.stringify(value));
-    write({
-      from: 'busybox',
-      files: { page: '/srv/deep/page' },
-      run: ['cat /srv/deep/page >/copy', 'ls /proc/1/cwd >/seen'],
-    });
-    expect(host.minict('image', 'build', recipe, 'own')).toEqual({ status: 0, stdout: 'own\n', stderr: '' });
-    expect(readFileSync(join(imageTree(host, 'own'), 'copy'), 'utf8')).toBe('page\n');
-    expect(readFileSync(join(imageTree(host, 'own'), 'seen'), 'utf8')).toContain('srv');
-    const before = images();
-    const refused = (value: unknown, message: RegExp) => {
-      write(value);
-      expectRefused(host.minict('image', 'build', recipe, 'bad'), message);
-    };
-    refused({ from: 'busybox', run: ['echo broken >&2; false'] }, /broken/);
-    refused({ from: 'busybox', files: { '../victim': '/x' } }, /outside of the recipe/);
-    refused({ from: 'busybox', files: { page: '/../x' } }, /no absolute path/);
-    refused({ from: 'busybox', files: { page: '/bin/sh' } }, /is a symlink in the image/);
-    refused({ from: 'scratch' }, /recipe\.json/);
-    refused({ debootstrap: { suite: '--help' } }, /suite: not the name of a Debian suite/);
-    symlinkSync('/etc/passwd', join(recipe, 'link'));
-    refused({ from: 'busybox', files: { link: '/x' } }, /outside of the recipe/);
-    expect(images()).toEqual(before);
   });
 });

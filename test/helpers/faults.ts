@@ -19,7 +19,10 @@ export type Fault = keyof typeof FAULTS;
 export const FAILURES: readonly Fault[] = ['fails before it does anything', 'fails when it has done its work'];
 export const KILLS: readonly Fault[] = ['goes on while minict is killed', 'is killed together with minict'];
 
-const TOOLS = ['unshare', 'ip', 'mount', 'umount', 'nsenter', 'sh', 'setsid', 'rm', 'nft', 'tar'];
+const TOOLS = [
+  ...['unshare', 'ip', 'mount', 'umount', 'nsenter', 'sh', 'setsid', 'rm', 'nft'],
+  ...['skopeo', 'tar', 'gzip', 'find', 'cat', 'cp'],
+];
 
 function writeTools(dir: string): void {
   mkdirSync(dir);
@@ -61,7 +64,7 @@ export function runWithFault(host: Host, words: readonly string[], fault: Fault,
 }
 
 /** The calls by which minict itself changes something, but fsync(2) and the like, which make no state that could be left. */
-export const CHANGING_CALLS = ['mkdir', 'write', 'pwrite64', 'rename', 'unlink', 'unlinkat', 'rmdir'] as const;
+export const CHANGING_CALLS = ['mkdir', 'write', 'pwrite64', 'rename', 'link', 'unlink', 'unlinkat', 'rmdir'] as const;
 
 const KILLED = 128 + 9;
 

@@ -40,6 +40,16 @@ find t -depth -exec touch -h -d '2004-02-03 04:05:06.25 UTC' {} +
 cd ..; pack l4 t
 `;
 
+/** A layer of the files of `base`, in which programs can run. */
+export function baseTar(host: Host): Buffer {
+  const file = join(host.dir, 'base.tar');
+  host.minict('create', 'for-base', '--no-network');
+  const { status, stderr } = host.run(['tar', '-cf', file, '-C', imageTree(host, 'base'), '.']);
+  if (status !== 0) throw new Error(stderr);
+  host.minict('rm', 'for-base');
+  return readFileSync(file);
+}
+
 /** Tars of four layers, the bottom one first; the first has the files of `base`. */
 export function richLayers(host: Host): Buffer[] {
   const dir = join(host.dir, 'rich');

@@ -3,6 +3,9 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually, type Host } from './host.ts';
 
+/** In the second place where its package is not installed (bin/prepare.sh). */
+const PROGRAM = Bun.which('docker-registry') ?? '/usr/local/lib/minict/docker-registry';
+
 export interface Registry {
   /** `localhost:PORT`, of the throwaway host. */
   readonly address: string;
@@ -39,7 +42,7 @@ export async function startRegistry(host: Host, port = 5000, password?: string):
       ...auth,
     }),
   );
-  const child = Bun.spawn(host.inside(['docker-registry', 'serve', config]), {
+  const child = Bun.spawn(host.inside([PROGRAM, 'serve', config]), {
     stdio: ['ignore', 'ignore', 'ignore'],
     env: { ...host.env, OTEL_TRACES_EXPORTER: 'none' },
   });
