@@ -1,11 +1,11 @@
 /** Images that are kept as trees, for storage drivers that make containers of them; reclaimed with their images. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { takeLock } from '../host/syscalls.ts';
 import { readCatalog } from '../image/catalog.ts';
 import { imageOf } from '../image/store.ts';
 import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { lockImageTrees } from '../state/locks.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
 import { inNewFolder } from '../state/staging.ts';
 import { driverOf } from '../storage/driver.ts';
@@ -36,9 +36,7 @@ export async function ensureImageTree(context: Context, source: Source): Promise
   const dir = keptDir(context.roots, source);
   if (dir === undefined || existsSync(dir)) return;
   const { trees, dir: images } = imagePaths(context.roots);
-  mkdirSync(trees, { recursive: true, mode: 0o700 });
-  const lockPath = join(trees, `.lock-${basename(dir)}`);
-  const lock = takeLock(lockPath, 'exclusive');
+  const lock = lockImageTrees(context.roots);
   try {
     if (existsSync(dir)) return;
     await inNewFolder(images, async (folder, lockFd) => {
@@ -47,18 +45,18 @@ export async function ensureImageTree(context: Context, source: Source): Promise
       // A tree that a power cut left half written would be every container's.
       const all = [...commands, { kind: 'run', argv: ['sync', '--file-system', tree] } as const];
       await runCommands('make a tree of the image', all, spawnContext(context, lockFd));
+      mkdirSync(trees, { recursive: true, mode: 0o700 });
       renameSync(tree, dir);
     });
   } finally {
-    rmSync(lockPath, { force: true });
-    lock?.release();
+    lock.release();
   }
 }
 
 /** Paths of trees of images that are not there any more. Throws StateError for a damaged image. */
 export async function unusedTrees(roots: Roots): Promise<string[]> {
   const { trees } = imagePaths(roots);
-  const all = existsSync(trees) ? readdirSync(trees).filter((name) => !name.startsWith('.')) : [];
+  const all = existsSync(trees) ? readdirSync(trees) : [];
   if (all.length === 0) return [];
   const inUse = new Set((await readCatalog(roots)).map((entry) => treeDir(roots, imageOf(roots, entry).layers)));
   return all.map((name) => join(trees, name)).filter((path) => !inUse.has(path));

@@ -25,6 +25,11 @@ export function imageFilesLockPath(roots: Roots): string {
   return join(roots.runDir, '.image-files');
 }
 
+/** Held by whoever makes an image a tree. */
+export function imageTreesLockPath(roots: Roots): string {
+  return join(roots.runDir, '.image-trees');
+}
+
 /** The id that tells two roots on one machine apart, and in the run dir whose that is. */
 export function instancePaths(roots: Roots): { instance: string; marker: string } {
   return { instance: join(roots.root, 'instance'), marker: join(roots.runDir, '.instance') };

@@ -104,7 +104,8 @@ export function takeSnapshot(pid: number, root: string, ip: (what: string) => st
   const instance = join(root, 'instance');
   const leases = join(root, 'networks');
   // The locks of what containers share are made at first use, and stay.
-  const isLock = (path: string) => ['.networks', '.images', '.image-files'].some((name) => path === `minict/${name}`);
+  const isLock = (path: string) =>
+    ['.networks', '.images', '.image-files', '.image-trees'].some((name) => path === `minict/${name}`);
   return {
     network: network(JSON.parse(ip('address')), JSON.parse(ip('route'))).sort(),
     mounts: mountLines(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')).sort(),
