@@ -35,6 +35,13 @@ export type Command =
     }
   | { readonly kind: 'mkdir'; readonly path: string; readonly mode: number; readonly parents?: boolean }
   | { readonly kind: 'write'; readonly path: string; readonly content: string; readonly exclusive?: boolean }
+  | {
+      /** A folder or an empty file, made where it is missing, in a tree that others may be changing: no symlink is followed. */
+      readonly kind: 'mountpoint';
+      readonly within: string;
+      readonly path: string;
+      readonly folder: boolean;
+    }
   | { readonly kind: 'unlink'; readonly path: string }
   | { readonly kind: 'rmdir'; readonly path: string }
   | {

@@ -1,19 +1,23 @@
 /** A container's processes held still while something is done, and let go on whatever becomes of minict. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { firstLine, HostError } from '../errors.ts';
 import { type CgroupHost, readCgroupHost } from './cgroup.ts';
 
 /**
  * In the freezer of v1 the state says when all are still; v2 has it in cgroup.events. Both are waited for, two seconds at
- * most: what hangs in the kernel cannot be held, nor does it write.
+ * most: what hangs in the kernel cannot be held, nor does it write. The end comes with that of its stdin, which is minict's;
+ * a signal of the terminal goes to minict, too.
  */
 const WHILE_FROZEN = `
-file=$1 hold=$2 release=$3 events=$4 still=$5; shift 5
+file=$1 hold=$2 release=$3 events=$4 still=$5
+trap '' HUP INT QUIT PIPE TERM
 trap 'echo "$release" >"$file"' EXIT
 echo "$hold" >"$file" || exit 1
 tries=0
 until grep -qx "$still" "$events" || [ "$tries" -ge 200 ]; do sleep 0.01; tries=$((tries + 1)); done
-"$@"
+echo still
+read -r _
 `;
 
 function freezerOf({ version }: CgroupHost, path: string): string[] {
@@ -22,9 +26,20 @@ function freezerOf({ version }: CgroupHost, path: string): string[] {
     : [join(path, 'cgroup.freeze'), '1', '0', join(path, 'cgroup.events'), 'frozen 1'];
 }
 
-/** `argv`, run while the processes of the group at `path` are held still; as it is where there is no such group. */
-export function whileFrozenArgv(path: string, argv: readonly string[]): string[] {
-  const [file = '', ...words] = freezerOf(readCgroupHost(), path);
-  if (!existsSync(file)) return [...argv];
-  return ['sh', '-c', WHILE_FROZEN, 'sh', file, ...words, ...argv];
+/** Does `action` while the processes of the group at `path`, where there is one, are held still. Throws HostError. */
+export async function whileFrozen<T>(path: string, action: () => Promise<T>): Promise<T> {
+  const words = freezerOf(readCgroupHost(), path);
+  if (!existsSync(words[0] as string)) return action();
+  const holder = Bun.spawn(['sh', '-c', WHILE_FROZEN, 'sh', ...words], { stdio: ['pipe', 'pipe', 'pipe'] });
+  try {
+    const { done } = await holder.stdout.getReader().read();
+    if (done)
+      throw new HostError(
+        `cannot hold the processes of ${path}: ${firstLine(await new Response(holder.stderr).text())}`,
+      );
+    return await action();
+  } finally {
+    await holder.stdin.end();
+    await holder.exited;
+  }
 }

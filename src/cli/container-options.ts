@@ -3,15 +3,16 @@ import { type Command, Option } from 'commander';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { combineSettings } from '../image/settings.ts';
+import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, refuseForeign } from '../lifecycle/create.ts';
-import { type Assignment, reserveAddress } from '../lifecycle/network.ts';
+import { type Assignment, nicOf, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import type { TreeOrigin } from '../plan/container.ts';
 import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { derivedMac, hostLinkName, parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
+import { parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
@@ -31,6 +32,9 @@ export interface ContainerOptions {
   readonly mtu?: number;
   readonly hostname?: string;
   readonly network: boolean;
+  readonly volume: readonly string[];
+  readonly tmpfs: readonly string[];
+  readonly readOnly?: boolean;
   readonly mounts: ContainerSpec['mounts'];
   readonly service: readonly string[];
   readonly stopCmd: readonly string[];
@@ -57,6 +61,11 @@ export function addContainerOptions(command: Command): Command {
     .option('--mtu <bytes>', 'MTU', parseMtuBytes)
     .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .option('--no-network', 'only a loopback')
+    .addOption(
+      repeatable('-v, --volume <src:dst[:ro]>', 'a volume, or with a / in SRC a file or directory of the host'),
+    )
+    .addOption(repeatable('--tmpfs <dst[:options]>', 'files in memory: size, mode, uid, gid, exec, …'))
+    .option('--read-only', 'nothing is written but into volumes, binds and tmpfs')
     .addOption(new Option('--mounts <where>', 'where the mounts are').choices(['private', 'host']).default('private'))
     .addOption(repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c'))
     .addOption(repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c'))
@@ -106,6 +115,7 @@ export async function specFrom(
     labels: parseLabels(opts.label),
     hasServices: opts.service.length > 0,
   };
+  const volumes = resolveVolumes(opts.volume, opts.tmpfs, Object.keys(settings.Volumes ?? {}));
   return {
     version: 1,
     name,
@@ -115,6 +125,8 @@ export async function specFrom(
     services: [...opts.service],
     stopCommands: [...opts.stopCmd],
     ...combineSettings(settings, given),
+    ...(opts.readOnly ? { readOnly: true } : {}),
+    ...(volumes.length === 0 ? {} : { volumes }),
     ...source,
     ...storageFrom(opts),
   };
@@ -137,19 +149,7 @@ function storageFrom({ rootfs, storage }: ContainerOptions): Pick<ContainerSpec,
 }
 
 export function withNic(spec: ContainerSpec, opts: NicOptions, instance: string, lease: Assignment): ContainerSpec {
-  return {
-    ...spec,
-    nic: {
-      network: lease.record.name,
-      name: 'eth0',
-      hostLink: hostLinkName(instance, spec.name, 'eth0'),
-      address: lease.address,
-      prefix: lease.prefix,
-      gateway: lease.gateway,
-      mac: opts.macAddress ?? derivedMac(instance, lease.record.name, lease.address),
-      ...(opts.mtu === undefined ? {} : { mtuBytes: opts.mtu }),
-    },
-  };
+  return { ...spec, nic: nicOf(instance, spec.name, lease, { mac: opts.macAddress, mtuBytes: opts.mtu }) };
 }
 
 /** argv → container: what create and run do. Throws; then nothing is left. */
@@ -175,7 +175,13 @@ export async function makeContainer(
     const rootLock = lockRoot(context, spec);
     try {
       await refuseUsedRoot(context, spec);
-      return { spec: await createFrom(context, instance, spec, opts, lock.fd), instance };
+      const make = () => createFrom(context, instance, spec, opts, lock.fd);
+      const isPlain = !spec.volumes?.some((volume) => volume.type === 'volume' && volume.name !== undefined);
+      // Loaded where there are any.
+      const full = isPlain
+        ? await make()
+        : await (await import('../lifecycle/volumes.ts')).withVolumes(context, spec, make);
+      return { spec: full, instance };
     } finally {
       rootLock.release();
     }

@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import { ConflictError } from '../errors.ts';
 import { planBase } from '../image/base.ts';
 import { type Image, lookUpImage } from '../image/store.ts';
+import { mountedOf } from '../lifecycle/attachments.ts';
 import { readFacts } from '../lifecycle/container-facts.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { refuseForeign } from '../lifecycle/create.ts';
 import { createLines, instanceForScripts, programLines, uncreateLines } from '../lifecycle/dry-run.ts';
 import { chooseAddress } from '../lifecycle/network.ts';
 import { refuseUsedRoot } from '../lifecycle/root.ts';
+import { planNamedVolumes } from '../lifecycle/volumes.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import { findContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
@@ -49,8 +51,12 @@ export async function planScript(
   const request = { name, hostname: spec.hostname, ip: opts.ip, gateway: opts.gateway };
   const network = opts.network ? await chooseAddress(context, instance, request) : undefined;
   if (network !== undefined) spec = withNic(spec, opts, instance, network);
-  const facts = readFacts(context, instance, spec, network?.record, { imageToCome: image.length > 0 });
+  const facts = readFacts(context, instance, spec, network?.record, {
+    imageToCome: image.length > 0,
+    volumesToCome: true,
+  });
   if (wanted === 'undo') return uncreateLines(context, spec, facts);
-  const programs = main === undefined ? '' : programLines(context, spec, main);
-  return (await createLines(context, spec, network?.record, facts, image)) + programs;
+  const programs = main === undefined ? '' : programLines(context, spec, main, mountedOf(facts.rootfs.volumes));
+  const first = [...image, ...planNamedVolumes(context, spec, facts)];
+  return (await createLines(context, spec, network?.record, facts, first)) + programs;
 }

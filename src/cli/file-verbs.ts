@@ -4,5 +4,7 @@ export * as commit from './commit.ts';
 export * as cp from './cp.ts';
 export * as diff from './diff.ts';
 export * as exportRoot from './export.ts';
+export * as loadContainer from './load-container.ts';
 export * as rebase from './rebase.ts';
+export * as saveContainer from './save-container.ts';
 export * as snapshot from './snapshot.ts';

@@ -3,9 +3,10 @@ import { existsSync, readdirSync } from 'node:fs';
 import { readToolOutput } from '../host/tool-output.ts';
 import { type Entry, nameOf, readCatalog, readDocuments } from '../image/catalog.ts';
 import { shownName } from '../image/reference.ts';
-import { getEntry, imageOf } from '../image/store.ts';
+import { getEntry, imageOf, resolveImage } from '../image/store.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { buildCachePaths, imagePaths, type Roots } from '../state/paths.ts';
+import { printChanges } from './changes.ts';
 import { print, requireFormat, table } from './output.ts';
 import { reportError } from './report.ts';
 
@@ -125,4 +126,12 @@ export async function diskUse({ roots }: Context): Promise<void> {
     ['unused', String(unused.length), formatBytes(unused.length === 0 ? 0 : await bytesOf(...unused))],
   ];
   print(table([['WHAT', 'NUMBER', 'SIZE'], ...rows]));
+}
+
+export async function diff(roots: Roots, from: string, to: string, format: string): Promise<void> {
+  requireFormat(format);
+  // A committed image may be blobs alone.
+  const [before, after] = [await resolveImage(roots, from), await resolveImage(roots, to)];
+  const { changesBetween } = await import('../storage/changes.ts');
+  printChanges(changesBetween(undefined, after.layers, before.layers), format);
 }

@@ -60,14 +60,14 @@ export const define: Define = (command, globals) => {
     .option('--format <format>', 'docker-archive or oci-archive', 'docker-archive')
     .action(async (ref: string, options: { output?: string; format: string }) => {
       const { roots } = store('save');
-      await (await import('../image/archive.ts')).saveImage(roots, ref, options.output, options.format);
+      await (await import('../image/save.ts')).saveImage(roots, ref, options.output, options.format);
     });
   command
     .command('load')
     .description('what docker save, podman save or image save made')
     .option('-i, --input <file>', 'in place of standard input')
     .action(async (options: { input?: string }) => {
-      const { loadImages } = await import('../image/archive.ts');
+      const { loadImages } = await import('../image/load.ts');
       const names = await adding('load', (roots) => loadImages(roots, options.input));
       print(names.map((name) => `${name}\n`).join(''));
     });
@@ -98,6 +98,13 @@ export const define: Define = (command, globals) => {
     .description('what the store takes of the disk')
     .action(async () => (await import('./image-view.ts')).diskUse(store('df')));
   command
+    .command('diff <from> <to>')
+    .description('what one image has added (A), changed (C) and deleted (D) of another')
+    .option('--format <format>', 'table or json', 'table')
+    .action(async (from: string, to: string, { format }: { format: string }) => {
+      await (await import('./image-view.ts')).diff(store('diff').roots, from, to, format);
+    });
+  command
     .command('tag <image> <name>')
     .description('another name for an image')
     .action(async (ref: string, name: string) => {
@@ -118,7 +125,7 @@ export const define: Define = (command, globals) => {
     });
   command
     .command('prune')
-    .description('remove images without a name that no container uses')
+    .description('remove images without a name that no container uses, and what builds keep besides')
     .option('-a, --all', 'those with a name, too')
     .option('--dry-run', 'only list them')
     .action(async (options: { all?: boolean; dryRun?: boolean }) => {

@@ -1,8 +1,11 @@
 /** minict inspect: always one JSON array. */
 import { lookAtLinks } from '../host/links.ts';
-import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { sourceOf } from '../lifecycle/attachments.ts';
+import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { cgroupOf, readStatus } from '../lifecycle/status.ts';
+import type { ContainerSpec } from '../spec/container.ts';
 import { parseContainerName } from '../spec/name.ts';
+import type { VolumeSpec } from '../spec/volume.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import { print } from './output.ts';
@@ -21,6 +24,9 @@ export const define: Define = (command, globals) => {
         const paths = containerPaths(context.roots, name);
         found.push({
           ...spec,
+          ...(spec.volumes === undefined
+            ? {}
+            : { volumes: spec.volumes.map((volume) => withSource(context, spec, volume)) }),
           address: spec.nic?.address,
           status: await readStatus(context, instance, spec, lookAtLinks()),
           namespaces: { net: paths.netns, uts: paths.utsns, mount: spec.mounts === 'private' ? paths.mntns : null },
@@ -34,3 +40,9 @@ export const define: Define = (command, globals) => {
     print(`${JSON.stringify(found, null, 2)}\n`);
   });
 };
+
+/** With the folder of a volume's files. */
+function withSource(context: Context, spec: ContainerSpec, volume: VolumeSpec): object {
+  const source = sourceOf(context, spec, volume);
+  return source === undefined ? volume : { ...volume, source };
+}

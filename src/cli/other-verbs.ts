@@ -4,4 +4,5 @@ export * as inspect from './inspect.ts';
 export * as logs from './logs.ts';
 export * as ps from './ps.ts';
 export * as system from './system.ts';
+export * as volume from './volume.ts';
 export * as wait from './wait.ts';

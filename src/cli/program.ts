@@ -43,6 +43,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   cp: { summary: 'copy files into a container, or out of it', load: async () => (await files()).cp },
   diff: { summary: 'what a container changed of its image', load: async () => (await files()).diff },
   export: { summary: "a container's root file system as a tar", load: async () => (await files()).exportRoot },
+  volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: async () => (await others()).volume },
   commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
   snapshot: {
     summary: "a container's files at some time: create, ls, rollback, rm",
@@ -50,6 +51,14 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   clone: { summary: 'another container with the same files and settings', load: async () => (await files()).clone },
   rebase: { summary: 'another image under a container', load: async () => (await files()).rebase },
+  'save-container': {
+    summary: 'all of a container as one tar, for another host',
+    load: async () => (await files()).saveContainer,
+  },
+  'load-container': {
+    summary: 'a container that save-container saved',
+    load: async () => (await files()).loadContainer,
+  },
   image: { summary: 'images: import, build, pull, push, ls, rm, …', load: async () => (await others()).image },
   system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
 };

@@ -1,9 +1,9 @@
 /** minict ps */
-import { InvalidInputError } from '../errors.ts';
 import { lookAtLinks } from '../host/links.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readStatus, type Status } from '../lifecycle/status.ts';
 import { findContainer, listContainers, readInstance } from '../state/store.ts';
+import { type Filters, parseFilters } from './filter.ts';
 import { print, requireFormat, table } from './output.ts';
 import type { Define } from './program.ts';
 import { repeatable } from './repeatable.ts';
@@ -22,26 +22,11 @@ interface PsOptions {
   readonly filter: string[];
 }
 
-const FILTERS: Readonly<Record<string, (row: Row) => string>> = {
+const FILTERS: Filters<Row> = {
   name: (row) => row.name,
   status: (row) => row.state,
   image: (row) => row.image,
 };
-
-/** As docker has it: one of a key's values, for all of the keys. */
-function parseFilters(words: readonly string[]): (row: Row) => boolean {
-  const filters = words.map((word) => {
-    const [key = '', ...value] = word.split('=');
-    const of = Object.hasOwn(FILTERS, key) ? FILTERS[key] : undefined;
-    if (of === undefined || value.length === 0) {
-      const known = Object.keys(FILTERS).join(', ');
-      throw new InvalidInputError(`cannot use --filter '${word}': not K=V with K one of ${known}`);
-    }
-    return { of, value: value.join('=') };
-  });
-  const byKey = [...Map.groupBy(filters, ({ of }) => of)];
-  return (row) => byKey.every(([of, wanted]) => wanted.some(({ value }) => value === of(row)));
-}
 
 function statusCell({ state, missing, exitCode }: Row): string {
   if (missing.length > 0) return `${state} (missing: ${missing.join(', ')})`;
@@ -57,7 +42,7 @@ export const define: Define = (command, globals) => {
     .action(async (options: PsOptions) => {
       requireRoot('ps');
       requireFormat(options.format);
-      const matches = parseFilters(options.filter);
+      const matches = parseFilters(options.filter, FILTERS);
       const context = contextFrom(globals());
       const instance = readInstance(context.roots) ?? '';
       const names = listContainers(context.roots);

@@ -45,6 +45,11 @@ export function reportWarning(message: string, hint: string): void {
   process.stderr.write(`minict: warning: ${message}\nhint: ${hint}\n`);
 }
 
+/** What came out other than it was. */
+export function reportNote(text: string): void {
+  process.stderr.write(`minict: ${oneLine(text)}\n`);
+}
+
 /** A failure that does not stop the verb. */
 export function reportFailure(failure: MinictError): void {
   process.stderr.write(`minict: warning: ${oneLine(failure.message)}\n`);

@@ -1,10 +1,10 @@
-/** minict snapshot create|ls|rollback|rm */
-import { InvalidInputError } from '../errors.ts';
+/** minict snapshot create|ls|diff|rollback|rm */
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { createSnapshot, parseSnapshotName, removeSnapshot, rollBack } from '../lifecycle/snapshots.ts';
-import { parseContainerName } from '../spec/name.ts';
+import { createSnapshot, removeSnapshot, rollBack } from '../lifecycle/snapshots.ts';
+import { parseContainerName, parseSnapshotName } from '../spec/name.ts';
 import { ensureState, getContainer } from '../state/store.ts';
-import { print, table } from './output.ts';
+import { printChanges } from './changes.ts';
+import { print, requireFormat, table } from './output.ts';
 import type { Define } from './program.ts';
 import { eachName } from './report.ts';
 import { parseGrace } from './stop.ts';
@@ -31,9 +31,7 @@ export const define: Define = (command, globals) => {
     .option('--format <format>', 'table or json', 'table')
     .action(async (name: string, { quiet, format }: { quiet?: boolean; format: string }) => {
       const { context } = begin('ls');
-      if (!['table', 'json'].includes(format)) {
-        throw new InvalidInputError(`cannot use --format ${format}: table or json`);
-      }
+      requireFormat(format);
       const { snapshots = [] } = await getContainer(context.roots, parseContainerName(name));
       if (format === 'json') print(`${JSON.stringify(snapshots)}\n`);
       else if (quiet) print(snapshots.map((snapshot) => `${snapshot.name}\n`).join(''));
@@ -43,6 +41,16 @@ export const define: Define = (command, globals) => {
         });
         print(table([['NAME', 'CREATED', 'IMAGE'], ...rows]));
       }
+    });
+  command
+    .command('diff <name> <snapshot> [to]')
+    .description('what became of the files of then, until another snapshot or until now')
+    .option('--format <format>', 'table or json', 'table')
+    .action(async (name: string, snapshot: string, to: string | undefined, { format }: { format: string }) => {
+      const { context } = begin('diff');
+      requireFormat(format);
+      const { diffSnapshot } = await import('../lifecycle/diff.ts');
+      printChanges(await diffSnapshot(context, parseContainerName(name), snapshot, to), format);
     });
   command
     .command('rollback <name> <snapshot>')

@@ -27,6 +27,8 @@ export interface MountPoint {
   readonly target: string;
   /** Mounts beneath it show in other mount namespaces. */
   readonly shared: boolean;
+  /** What is mounted has no name any more: somebody removed it. */
+  readonly removed: boolean;
   /** Of this mount, not of its file system: `ro,nosuid`. */
   readonly options: string;
 }
@@ -73,10 +75,12 @@ export function parseMountPoints(mountinfo: string): MountPoint[] {
     .split('\n')
     .filter(Boolean)
     .map((line) => {
-      const [id = '', parent = '', , , target = '', options = '', ...tags] = line.split(' - ')[0]?.split(' ') ?? [];
+      const [id = '', parent = '', , root = '', target = '', options = '', ...tags] =
+        line.split(' - ')[0]?.split(' ') ?? [];
       const unoctal = (_: string, octal: string) => String.fromCharCode(Number.parseInt(octal, 8));
       const shared = tags.some((tag) => tag.startsWith('shared:'));
-      return { id, parent, target: target.replace(/\\(\d{3})/g, unoctal), shared, options };
+      const removed = root.endsWith('//deleted');
+      return { id, parent, target: target.replace(/\\(\d{3})/g, unoctal), shared, removed, options };
     });
   const siblings = Map.groupBy(mounts, (mount) => mount.parent);
   const byId = new Map(mounts.map((mount) => [mount.id, mount]));

@@ -40,6 +40,10 @@ export function syncFile(path: string): void {
   closeSync(fd);
 }
 
+export function writeAll(fd: number, piece: Buffer): void {
+  for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at);
+}
+
 let blobsWritten = 0;
 
 /** A blob that is being written, piece by piece. */
@@ -60,7 +64,7 @@ export class BlobWriter {
   write(piece: Buffer): void {
     this.hasher.update(piece);
     this.size += piece.length;
-    for (let at = 0; at < piece.length; ) at += writeSync(this.fd, piece, at);
+    writeAll(this.fd, piece);
   }
 
   /** Onto the disk: for the small ones that all depends on; a layer's content is checked when it is read. */
@@ -68,12 +72,17 @@ export class BlobWriter {
     fsyncSync(this.fd);
   }
 
+  /** Tells what was written; the file stays where it is. */
+  close(): { digest: string; size: number } {
+    closeSync(this.fd);
+    return { digest: `sha256:${this.hasher.digest('hex')}`, size: this.size };
+  }
+
   /** Puts it into its place; one that is there already may be damaged. */
   publish(mediaType: string): Descriptor {
-    closeSync(this.fd);
-    const digest = `sha256:${this.hasher.digest('hex')}`;
+    const { digest, size } = this.close();
     renameSync(this.path, blobPath(this.roots, digest));
-    return { mediaType, digest, size: this.size };
+    return { mediaType, digest, size };
   }
 }
 

@@ -10,7 +10,7 @@ import { readJson, writeJson } from '../state/json-file.ts';
 import { lockImages } from '../state/locks.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
 import { readBlob } from './blobs.ts';
-import { INDEX, REF_NAME } from './media-types.ts';
+import { INDEX, MANIFEST, REF_NAME } from './media-types.ts';
 import type { Config, Descriptor, Manifest } from './oci.ts';
 
 type Catalog = z.infer<typeof images>;
@@ -60,6 +60,13 @@ export function withName(entries: readonly Entry[], name: string, manifest: Desc
 function unnamed(others: readonly Entry[], { mediaType, digest, size }: Entry, but: string): Entry[] {
   if (digest === but || others.some((entry) => entry.digest === digest)) return [];
   return [{ mediaType, digest, size }];
+}
+
+/** Of the manifest of a digest, which the store has. Throws StateError. */
+export function descriptorOf(roots: Roots, digest: string): Descriptor {
+  const content = readBlob(roots, digest);
+  const { mediaType } = JSON.parse(content) as { mediaType?: unknown };
+  return { mediaType: typeof mediaType === 'string' ? mediaType : MANIFEST, digest, size: Buffer.byteLength(content) };
 }
 
 /** Manifest and configuration, checked when they came into the store. Throws StateError. */

@@ -1,18 +1,28 @@
-/** Removes blobs and layers that no image, and no build, has any more. */
+/** Removes blobs and layers that no image, no build and no container has any more. */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { tryLockImageFiles } from '../state/locks.ts';
-import { imagePaths, type Roots } from '../state/paths.ts';
+import { imagePaths, ownLayersPath, type Roots } from '../state/paths.ts';
 import { moveToTrash, removeTree } from '../state/trash.ts';
 import { blobPath } from './blobs.ts';
 import { pathsInCache } from './build-cache.ts';
 import { readCatalog, readDocuments } from './catalog.ts';
 import { layerDirs, layerPlaces, removeLayerLocks } from './layers.ts';
 
-/** Paths of what images are made of, and of what builds keep. Throws StateError for a damaged one: then nobody can tell. */
-async function pathsInUse(roots: Roots): Promise<Set<string>> {
+/** What containers use: directories, and digests of images. */
+export interface ContainersUse {
+  readonly layers: ReadonlySet<string>;
+  readonly images: readonly string[];
+}
+
+/**
+ * Paths of what images are made of, those too that containers have and the catalog does not, and of what builds keep. Throws
+ * StateError for a damaged one: then nobody can tell.
+ */
+async function pathsInUse(roots: Roots, { images }: ContainersUse): Promise<Set<string>> {
   const paths = new Set<string>(pathsInCache(roots));
-  for (const { digest } of await readCatalog(roots)) {
+  const unlisted = images.filter((digest) => existsSync(blobPath(roots, digest)));
+  for (const digest of new Set([...(await readCatalog(roots)).map((entry) => entry.digest), ...unlisted])) {
     const { manifest, config } = readDocuments(roots, digest);
     for (const blob of [digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)]) {
       paths.add(blobPath(roots, blob));
@@ -22,23 +32,25 @@ async function pathsInUse(roots: Roots): Promise<Set<string>> {
   return paths;
 }
 
+function ownLayerDirs(roots: Roots): string[] {
+  const dir = ownLayersPath(roots);
+  return existsSync(dir) ? readdirSync(dir).map((name) => join(dir, name)) : [];
+}
+
 /**
- * Returns the paths of what it removed, or with `dryRun` would. `layersInUse` are containers' own. While somebody adds
- * images it does nothing: what is being added looks the same.
+ * Returns the paths of what it removed, or with `dryRun` would. While somebody adds images or containers, or reads what
+ * they are made of, it does nothing: what is being added looks the same.
  */
-export async function collectGarbage(
-  roots: Roots,
-  layersInUse: ReadonlySet<string>,
-  dryRun = false,
-): Promise<string[]> {
+export async function collectGarbage(roots: Roots, use: ContainersUse, dryRun = false): Promise<string[]> {
   const lock = tryLockImageFiles(roots);
   if (lock === undefined) return [];
   try {
     const { blobs } = imagePaths(roots);
-    const inUse = await pathsInUse(roots);
+    const inUse = await pathsInUse(roots, use);
     const all = existsSync(blobs) ? readdirSync(blobs).map((name) => join(blobs, name)) : [];
     const files = all.filter((path) => !inUse.has(path));
-    const trees = layerDirs(roots).filter((path) => !inUse.has(path) && !layersInUse.has(path));
+    const dirs = [...layerDirs(roots), ...ownLayerDirs(roots)];
+    const trees = dirs.filter((path) => !inUse.has(path) && !use.layers.has(path));
     if (!dryRun) {
       removeLayerLocks(roots);
       for (const path of files) rmSync(path);

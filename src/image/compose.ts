@@ -60,8 +60,8 @@ export async function packLayer(
   options: Omit<PackOptions, 'lockFd'> = {},
 ): Promise<Layer> {
   const writer = new BlobWriter(staging);
-  const pieces = packedPiecesOf(tree, what, { ...options, lockFd: staging.lockFd });
-  for await (const piece of pieces) writer.write(piece);
+  const { lockFd } = staging;
+  for await (const piece of packedPiecesOf(tree, what, { ...options, lockFd })) writer.write(piece);
   const blob = writer.publish(layerType(undefined));
   // A plain tar: what is in it is the blob itself.
   return { blob, diffId: blob.digest, createdBy };

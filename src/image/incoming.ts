@@ -2,27 +2,18 @@
  * An image that skopeo brings: into the staging folder, where it is checked and unpacked before the store knows of it. Of
  * blobs that the store has, skopeo gets second names; so it neither fetches them again nor writes into the store.
  */
-import {
-  closeSync,
-  linkSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { linkSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidInputError } from '../errors.ts';
 import type { Roots } from '../state/paths.ts';
 import { blobPath, digestOf, syncFile, writeManifest } from './blobs.ts';
 import { readCatalog, readDocuments } from './catalog.ts';
+import { digestOfFile } from './damage.ts';
 import { layerType } from './media-types.ts';
 import { type Config, type Descriptor, type Manifest, parseConfig, parseIndex, parseManifest } from './oci.ts';
 import { fetchImage, type TransferOptions } from './skopeo.ts';
 import type { Staging } from './staging.ts';
-import { compressionOfFile, piecesOf } from './unpack.ts';
+import { compressionOfFile } from './unpack.ts';
 import { ensureLayers } from './unpack-layer.ts';
 
 /** Blobs that images have as layers; others may be manifests, into which skopeo would write. */
@@ -81,17 +72,6 @@ class Incoming {
     renameSync(this.pathOf(digest), blobPath(roots, digest));
     this.linked.add(digest);
   }
-}
-
-async function digestOfFile(path: string): Promise<string> {
-  const hasher = new Bun.CryptoHasher('sha256');
-  const fd = openSync(path, 'r');
-  try {
-    for await (const piece of piecesOf(fd)) hasher.update(piece);
-  } finally {
-    closeSync(fd);
-  }
-  return `sha256:${hasher.digest('hex')}`;
 }
 
 interface Documents {
@@ -169,8 +149,9 @@ export async function takeLayout(
   const layers = trueLayers(incoming, manifest, what);
   await ensureLayers(staging, layers, config.rootfs.diff_ids, (digest) => incoming.pathOf(digest));
   for (const digest of [top.digest, manifest.config.digest]) syncFile(incoming.pathOf(digest));
-  for (const digest of [...layersOf(documents), manifest.config.digest, top.digest]) incoming.publish(roots, digest);
+  for (const digest of [...layersOf(documents), manifest.config.digest]) incoming.publish(roots, digest);
   if (layers.some((layer, i) => layer !== manifest.layers[i])) return writeManifest(staging, manifest.config, layers);
+  incoming.publish(roots, top.digest);
   const { mediaType, digest, size } = top;
   return { mediaType, digest, size };
 }

@@ -10,7 +10,7 @@ import { digestOf } from './blobs.ts';
 /** 80 bits of the digest of its content: nobody finds a second layer with the same. */
 const NAME_DIGITS = 20;
 
-function shortName(digest: string): string {
+export function shortName(digest: string): string {
   return digest.slice('sha256:'.length).slice(0, NAME_DIGITS);
 }
 

@@ -19,7 +19,9 @@ export type Descriptor = z.infer<typeof descriptor>;
 const manifestSchema = z.object({ config: descriptor, layers: z.array(descriptor) });
 export type Manifest = z.infer<typeof manifestSchema>;
 
-const list = z.nullish(z.array(z.string()));
+/** What goes to execve(2) in the end. */
+const words = z.string().check(z.regex(/^[^\0]*$/, 'has a NUL'));
+const list = z.nullish(z.array(words));
 const emptyObjects = z.nullish(z.record(z.string(), z.unknown()));
 const configSchema = z.object({
   created: z.optional(z.string()),
@@ -30,9 +32,9 @@ const configSchema = z.object({
       Env: list,
       Cmd: list,
       Entrypoint: list,
-      WorkingDir: z.nullish(z.string()),
-      User: z.nullish(z.string()),
-      StopSignal: z.nullish(z.string()),
+      WorkingDir: z.nullish(words),
+      User: z.nullish(words),
+      StopSignal: z.nullish(words),
       ExposedPorts: emptyObjects,
       Volumes: emptyObjects,
       Labels: z.nullish(z.record(z.string(), z.string())),

@@ -3,8 +3,7 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstLine, HostError } from '../errors.ts';
 import { isOpaque } from '../host/syscalls.ts';
-
-const BLOCK = 512;
+import { memberHeader, paddingOf } from './tar-header.ts';
 
 /** What of overlayfs's is in a tree; paths relative to it, as byte strings (latin1). */
 interface Marks {
@@ -36,19 +35,10 @@ async function findMarks(tree: string, what: string): Promise<Marks> {
   return marks;
 }
 
-const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, '0')}\0`;
-
-/** Header of a member without an owner, and its content in whole blocks (pax(1), "ustar Interchange Format"). */
+/** A member without an owner, and its content in whole blocks. */
 function member(name: string, flag: string, content: string): Buffer {
-  const header = Buffer.alloc(BLOCK);
-  header.write(name, 0, 100, 'latin1');
-  header.write(octal(0o600, 7) + octal(0, 7) + octal(0, 7) + octal(content.length, 11) + octal(0, 11), 100, 'latin1');
-  header.write(`        ${flag}`, 148, 'latin1');
-  header.write('ustar\x0000', 257, 'latin1');
-  const sum = header.reduce((total, byte) => total + byte, 0);
-  header.write(`${octal(sum, 6)} `, 148, 'latin1');
-  const blocks = Math.ceil(content.length / BLOCK) * BLOCK;
-  return Buffer.concat([header, Buffer.from(content.padEnd(blocks, '\0'), 'latin1')]);
+  const bytes = Buffer.from(content, 'latin1');
+  return Buffer.concat([memberHeader(name, flag, bytes.length), bytes, Buffer.alloc(paddingOf(bytes.length))]);
 }
 
 function emptyFile(path: string): Buffer {
@@ -95,27 +85,26 @@ export interface PackOptions {
   readonly without?: readonly string[];
   /** Of a tree without overlayfs's marks: all that is packed, and what is gone of lower layers. */
   readonly only?: { readonly paths: readonly string[]; readonly gone: readonly string[] };
-  /** How tar is run: with the tree held still, say. */
-  readonly wrap?: (argv: readonly string[]) => string[];
 }
 
 /** Pieces of the tar. Throws HostError. Sockets are left out, as they always are. */
 export async function* packedPiecesOf(
   tree: string,
   what: string,
-  { lockFd, without = [], only, wrap = (argv) => [...argv] }: PackOptions,
+  { lockFd, without = [], only }: PackOptions,
 ): AsyncGenerator<Buffer> {
   const marks = only === undefined ? await findMarks(tree, what) : { whiteouts: only.gone, opaque: [] };
   const prologue = whiteoutMembers(marks);
   if (prologue.length > 0) yield prologue;
   const { list, words } = only === undefined ? exclusions([...marks.whiteouts, ...without]) : inclusions(only.paths);
   const tar = Bun.spawn(
-    wrap([
-      ...['tar', '--create', '--file=-', '--directory', tree, '--numeric-owner', '--format=posix', '--sparse'],
-      ...['--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime', '--acls', '--xattrs'],
-      ...['--xattrs-include=*', '--xattrs-exclude=trusted.overlay.*', '--warning=no-file-ignored'],
+    [
+      ...['tar', '--create', '--file=-', '--directory', tree, '--numeric-owner', '--format=posix', '--acls'],
+      // The newer version writes tar's process id into the headers: one tree would have many digests.
+      ...['--sparse', '--sparse-version=0.0', '--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime'],
+      ...['--xattrs', '--xattrs-include=*', '--xattrs-exclude=trusted.overlay.*', '--warning=no-file-ignored'],
       ...words,
-    ]),
+    ],
     {
       stdio: [list, 'pipe', 'pipe', lockFd],
       env: { ...process.env, LC_ALL: 'C' },

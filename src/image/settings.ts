@@ -1,6 +1,6 @@
 /**
  * What an image says of the programs in it, with what the user says instead, as docker combines the two: `Entrypoint` stays
- * before the user's words, `Cmd` gives way to them. An image is untrusted: what makes no sense is refused here. Pure.
+ * before the user's words, `Cmd` gives way to them. Pure.
  */
 import { InvalidInputError } from '../errors.ts';
 import type { ContainerSpec } from '../spec/container.ts';
@@ -34,10 +34,25 @@ function environmentOf(image: Image['settings']): Record<string, string> {
   return Object.fromEntries(
     (image.Env ?? []).flatMap((entry) => {
       const at = entry.indexOf('=');
-      if (entry.includes('\0')) throw new InvalidInputError('cannot use the image: a NUL in its Env');
       return at > 0 ? [[entry.slice(0, at), entry.slice(at + 1)] as const] : [];
     }),
   );
+}
+
+/** Throws InvalidInputError for one that is none. */
+function checkStopSignal(given: string | undefined, image: Image['settings']): void {
+  try {
+    const signal = given ?? image.StopSignal;
+    if (signal) parseSignal(signal);
+  } catch (error) {
+    if (given !== undefined) throw error;
+    throw new InvalidInputError(
+      `cannot use the image: its StopSignal ${JSON.stringify(image.StopSignal)} is no signal`,
+      {
+        hint: '--stop-signal TERM',
+      },
+    );
+  }
 }
 
 /** Throws InvalidInputError. */
@@ -45,7 +60,7 @@ export function combineSettings(image: Image['settings'], given: GivenSettings):
   const user = given.user ?? (image.User || undefined);
   const workdir = given.workdir ?? (image.WorkingDir || undefined);
   const stopSignal = given.stopSignal ?? (image.StopSignal || undefined);
-  if (stopSignal !== undefined) parseSignal(stopSignal);
+  checkStopSignal(given.stopSignal, image);
   const labels = { ...image.Labels, ...given.labels };
   const exposedPorts = Object.keys(image.ExposedPorts ?? {});
   return {

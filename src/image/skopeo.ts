@@ -7,6 +7,8 @@ import { dirname, join } from 'node:path';
 import { firstLine, HostError } from '../errors.ts';
 import { missingTool } from '../host/tool.ts';
 import { imagePaths } from '../state/paths.ts';
+import { readDocuments } from './catalog.ts';
+import { refuseDamaged } from './damage.ts';
 import { INDEX, REF_NAME } from './media-types.ts';
 import type { Descriptor } from './oci.ts';
 import type { Staging } from './staging.ts';
@@ -86,7 +88,7 @@ interface Copy {
   readonly place: string;
   /** Words of skopeo's own: of the layout, and from where to where. */
   readonly layout: readonly string[];
-  readonly words: readonly [string, string];
+  readonly words: readonly [from: string, to: string];
 }
 
 async function copy(staging: Staging, { verb, place, layout, words }: Copy, options: TransferOptions): Promise<void> {
@@ -119,7 +121,7 @@ export async function fetchImage(
   await copy(staging, { verb, place: source, layout: ours, words: [source, `oci:${layout}:${TAG}`] }, options);
 }
 
-/** Throws HostError with skopeo's cause; a damaged blob is named in it. */
+/** Of an image in the store. Throws HostError with skopeo's cause, StateError for a damaged blob. */
 export async function sendImage(
   staging: Staging,
   verb: string,
@@ -127,15 +129,20 @@ export async function sendImage(
   destination: string,
   options: TransferOptions,
 ): Promise<void> {
+  // skopeo believes a manifest.
+  readDocuments(staging.roots, digest);
   const layout = join(staging.dir, 'to-send');
   mkdirSync(layout);
   const manifests = [{ mediaType, digest, size, annotations: { [REF_NAME]: TAG } }];
   writeFileSync(join(layout, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
   writeFileSync(join(layout, 'index.json'), JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests }));
   const ours = ['--src-shared-blob-dir', dirname(imagePaths(staging.roots).blobs)];
-  await copy(
-    staging,
-    { verb, place: destination, layout: ours, words: [`oci:${layout}:${TAG}`, destination] },
-    options,
-  );
+  const words = [`oci:${layout}:${TAG}`, destination] as const;
+  try {
+    await copy(staging, { verb, place: destination, layout: ours, words }, options);
+  } catch (error) {
+    // skopeo tells of a damaged blob in many ways.
+    await refuseDamaged(staging.roots, { mediaType, digest, size }, verb);
+    throw error;
+  }
 }

@@ -20,13 +20,18 @@ export interface Image {
   readonly settings: NonNullable<Config['config']>;
 }
 
+/** Directories of an image's layers, the top one first. */
+export function layersOfImage(roots: Roots, digest: string): string[] {
+  return overlayDirs(roots, readDocuments(roots, digest).config.rootfs.diff_ids);
+}
+
 export function imageOf(roots: Roots, entry: Entry): Image {
   const { config } = readDocuments(roots, entry.digest);
   const name = nameOf(entry);
   return {
     name: name === undefined ? entry.digest : shownName(name),
     id: entry.digest,
-    layers: overlayDirs(roots, config.rootfs.diff_ids),
+    layers: layersOfImage(roots, entry.digest),
     settings: config.config ?? {},
   };
 }

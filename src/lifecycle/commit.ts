@@ -1,6 +1,6 @@
 /** commit: an image of a container's files and settings. What the container wrote becomes layers on top of its image's. */
 import { existsSync } from 'node:fs';
-import { whileFrozenArgv } from '../cgroup/freeze.ts';
+import { whileFrozen } from '../cgroup/freeze.ts';
 import { readDocuments } from '../image/catalog.ts';
 import { composeImage, type Layer, nameImage, packLayer } from '../image/compose.ts';
 import { overlayDirs } from '../image/layers.ts';
@@ -85,8 +85,8 @@ export async function commitContainer(
       }
       for (const dir of owner === undefined ? directories : []) {
         const isWritten = isUp && pause && (dir === paths.upper || dir === spec.inPlace);
-        const wrap = isWritten ? { wrap: (argv: readonly string[]) => whileFrozenArgv(payload, argv) } : {};
-        layers.push(await packLayer(staging, dir, createdBy, verb, wrap));
+        const pack = () => packLayer(staging, dir, createdBy, verb);
+        layers.push(await (isWritten ? whileFrozen(payload, pack) : pack()));
       }
       const manifest = composeImage(staging, layers, { ...settingsOf(spec), ...settings }, base);
       await nameImage(roots, image, manifest, verb, { move: true });

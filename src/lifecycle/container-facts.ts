@@ -7,36 +7,56 @@ import type { ContainerFacts } from '../plan/container.ts';
 import { type ContainerSpec, treeOf } from '../spec/container.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
-import { readRootfsFacts } from '../storage/rootfs.ts';
+import { readRootfsFacts } from '../storage/mount-points.ts';
+import { readAttachments } from './attachments.ts';
 import type { Context } from './context.ts';
 
-/** `imageToCome`: a script makes it first. Throws NotFoundError, InvalidInputError. */
-export function readFacts(
+interface ToCome {
+  /** A script makes them first. */
+  readonly imageToCome?: boolean;
+  readonly volumesToCome?: boolean;
+}
+
+/** What is known of its root file system. Throws NotFoundError, InvalidInputError. */
+export function readRoot(
   context: Context,
-  instance: string,
   spec: ContainerSpec,
-  network: NetworkRecord | undefined,
-  { imageToCome = false } = {},
-): ContainerFacts {
+  { imageToCome = false, volumesToCome = false }: ToCome = {},
+): Pick<ContainerFacts, 'rootfs' | 'skeleton'> {
   const paths = containerPaths(context.roots, spec.name);
   const skeleton = skeletonPath(context.roots);
   const tree = treeOf(spec, paths.files);
   // A tree that is there needs nothing of what it was made of.
   const sources = tree !== undefined && existsSync(tree) ? [tree] : (spec.lower ?? [tree as string]);
-  const what = spec.inPlace ?? `image ${spec.image}`;
+  const what = spec.inPlace ?? (spec.image === undefined ? `the files of ${spec.name}` : `image ${spec.image}`);
   const gone = imageToCome ? undefined : sources.find((path) => !existsSync(path));
   if (gone !== undefined) {
     throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${gone} back` });
   }
   const overlay = spec.lower !== undefined;
-  const layers = tree === undefined ? [paths.upper, ...sources, skeleton].filter(existsSync) : sources;
+  const image = tree === undefined ? [...sources, skeleton].filter(existsSync) : sources;
+  const layers = tree === undefined && existsSync(paths.upper) ? [paths.upper, ...image] : image;
+  const root = { layers, image, overlay, what, toCome: imageToCome };
+  return { rootfs: readRootfsFacts(root, readAttachments(context, spec, volumesToCome)), skeleton };
+}
+
+/** Throws NotFoundError, InvalidInputError. */
+export function readFacts(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  network: NetworkRecord | undefined,
+  toCome: ToCome = {},
+): ContainerFacts {
   return {
     instance,
     cgroup: cgroupPaths(readCgroupHost(), instance, spec.name),
-    rootfs: readRootfsFacts(layers, what, overlay),
-    skeleton,
+    ...readRoot(context, spec, toCome),
     bridge: network?.bridge,
-    hostsFile: network === undefined ? paths.hosts : networkPaths(context.roots, network.name).hosts,
+    hostsFile:
+      network === undefined
+        ? containerPaths(context.roots, spec.name).hosts
+        : networkPaths(context.roots, network.name).hosts,
     resolvConf: readResolvConf(),
   };
 }

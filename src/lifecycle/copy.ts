@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
 import { piecesOf, plainPiecesOf } from '../image/unpack.ts';
+import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import { type Entry, fromBytes, pathAt, Tree, toBytes } from '../storage/tree.ts';
 import type { Context } from './context.ts';
 import {
@@ -19,7 +20,7 @@ import {
   type Transfer,
   unpack,
 } from './transfer.ts';
-import { HOST_FOLDERS, isWithin, openView, type View } from './view.ts';
+import { openView, type View } from './view.ts';
 
 /** One of cp's two words. */
 export interface Side {
@@ -233,6 +234,7 @@ const CAUSES: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'a name is too long',
   EROFS: 'it is mounted read-only',
   ENOSPC: 'no space left on device',
+  EEXIST: 'something else came there meanwhile',
 };
 
 function asSentence(error: unknown, say: (cause: string) => MinictError): unknown {

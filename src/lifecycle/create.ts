@@ -10,7 +10,7 @@ import {
   planBringUp,
   planFolder,
   planHost,
-  planTree,
+  planOwnFiles,
   type TreeOrigin,
 } from '../plan/container.ts';
 import { containerEnv } from '../process/enter.ts';
@@ -24,15 +24,14 @@ import {
   type ContainerPaths,
   containerPaths,
   hostJournalPath,
-  MNTNS_DIR,
-  NETNS_DIR,
+  NAMESPACE_FOLDERS,
   skeletonPath,
-  UTSNS_DIR,
 } from '../state/paths.ts';
 import { stageContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { driverOf } from '../storage/driver.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
+import { mountedOf } from './attachments.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { ensureImageTree, imageTreeOf } from './image-trees.ts';
@@ -54,7 +53,7 @@ export function refuseForeign(paths: ContainerPaths, name: string): void {
 /** Once a boot: the folders of persisted namespaces; again where another root's prune, or somebody, unmounted them. */
 export async function prepareHost(context: Context): Promise<void> {
   const journal = new Journal(hostJournalPath(context.roots));
-  const isReady = () => journal.salvage()?.phase === 'up' && [NETNS_DIR, UTSNS_DIR, MNTNS_DIR].every(isMountPoint);
+  const isReady = () => journal.salvage()?.phase === 'up' && NAMESPACE_FOLDERS.every(isMountPoint);
   if (isReady()) return;
   const lock = lockHost(context.roots);
   try {
@@ -75,7 +74,7 @@ export function planCreate(
   origin: TreeOrigin | undefined = imageTreeOf(context.roots, spec),
 ): Step[] {
   const paths = containerPaths(context.roots, spec.name);
-  return [...planFolder(paths, spec.storage), ...planTree(spec, paths, origin), ...planBringUp(spec, paths, facts)];
+  return [...planFolder(paths, spec.storage), ...planOwnFiles(spec, paths, origin), ...planBringUp(spec, paths, facts)];
 }
 
 /**
@@ -134,9 +133,10 @@ async function findDrops(bridge: string): Promise<readonly ForeignDrop[]> {
 /** From here on `exec` finds the container. */
 export function markUp(context: Context, spec: ContainerSpec, facts: ContainerFacts, journal: Journal): void {
   const paths = containerPaths(context.roots, spec.name);
+  const { volumes } = facts.rootfs;
   writeEnterRecord(paths, {
     version: 1,
-    place: placeOf(spec, paths),
+    place: { ...placeOf(spec, paths), ...(volumes.length === 0 ? {} : { mounted: mountedOf(volumes) }) },
     env: containerEnv(spec),
     ...(spec.user === undefined ? {} : { user: spec.user }),
     ...(spec.workdir === undefined ? {} : { workdir: spec.workdir }),

@@ -10,15 +10,18 @@ import { type ContainerFacts, planBringUp, planHost } from '../plan/container.ts
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
 import { planKill, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
-import { supervisorArgv } from '../process/supervisor.ts';
+import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
 import { type NetworkRecord, readNetwork } from '../state/network.ts';
-import { containerPaths, MNTNS_DIR, NETNS_DIR, networkPaths, skeletonPath, UTSNS_DIR } from '../state/paths.ts';
+import { containerPaths, NAMESPACE_FOLDERS, networkPaths, skeletonPath } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
+import { mountedOf } from './attachments.ts';
 import { bridgeState, planNetwork } from './bridge.ts';
 import { readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
@@ -43,7 +46,7 @@ async function planSurroundings(context: Context, network: NetworkRecord | undef
   const { root } = context.roots;
   const dirs = [root, join(root, 'containers'), join(root, 'networks')].filter((dir) => !existsSync(dir));
   const mounted = readMountPoints();
-  const ready = [NETNS_DIR, UTSNS_DIR, MNTNS_DIR].every((dir) => mounted.some(({ target }) => target === dir));
+  const ready = NAMESPACE_FOLDERS.every((dir) => mounted.some(({ target }) => target === dir));
   const instance = instanceForScripts(context);
   const bridge = network !== undefined && (await bridgeState(context, instance, network)) === 'missing';
   return [
@@ -63,19 +66,19 @@ function planHostsEntry(context: Context, spec: ContainerSpec): Step[] {
   return [step('hosts entry', 'its name, for all', { kind: 'run', argv: ['sh', '-c', append, hosts, entry] })];
 }
 
-/** `facts` are those of the image, where there is one already; `image` makes it first. */
+/** `facts` are those of the image, where there is one already; `first` makes what is not there yet. */
 export async function createLines(
   context: Context,
   spec: ContainerSpec,
   network: NetworkRecord | undefined,
   facts: ContainerFacts,
-  image: readonly Step[] = [],
+  first: readonly Step[] = [],
 ): Promise<string> {
   const [folder, ...rest] = planCreate(context, spec, facts);
   return runLines([
     ...(await planSurroundings(context, network)),
     ...(folder === undefined ? [] : [folder]),
-    ...image,
+    ...first,
     ...planHostsEntry(context, spec),
     ...rest,
   ]);
@@ -89,42 +92,53 @@ function planShellLine(context: Context, spec: ContainerSpec, why: string, line:
   const { enterPayload } = cgroupOf(instanceForScripts(context), spec.name);
   const place = placeOf(spec, containerPaths(context.roots, spec.name));
   const env = containerEnv(spec);
-  return planProgram(why, enterPayload, programEnv(env), enterArgv(place, { argv: ['/bin/sh', '-c', line], env }));
+  const argv = enterArgv(place, { argv: ['/bin/sh', '-c', line], env });
+  return planProgram(why, enterPayload, { argv, env: programEnv(env) });
 }
 
 /** Services and the main command: `attached` without a terminal, or left to its supervisor. */
-export function programLines(context: Context, spec: ContainerSpec, main: 'attached' | 'detached'): string {
+export function programLines(
+  context: Context,
+  spec: ContainerSpec,
+  main: 'attached' | 'detached',
+  mounted: Place['mounted'],
+): string {
   const services = spec.services.map((line) => planShellLine(context, spec, 'service', line));
   if (spec.command.length === 0) return runLines(services);
   const paths = containerPaths(context.roots, spec.name);
   const cgroup = cgroupOf(instanceForScripts(context), spec.name);
-  const { argv, env } = mainProgram(spec, paths, undefined);
-  if (main === 'attached') return runLines([...services, planProgram('main command', cgroup.enterPayload, env, argv)]);
-  const supervisor = supervisorArgv(cgroup, paths.exit, argv);
+  const program = mainProgram(spec, paths, undefined, mounted);
+  if (main === 'attached') return runLines([...services, planProgram('main command', cgroup.enterPayload, program)]);
+  const supervisor = supervised(cgroup, paths.exit, program);
   const why = 'main command, and what waits for it';
   return runLines([
     ...services,
     step('exit', 'it has not ended', { kind: 'write', path: paths.exit, content: '' }),
-    planSupervised(why, cgroup.enterSupervisor, paths.log, env, supervisor),
+    planSupervised(why, cgroup.enterSupervisor, paths.log, supervisor),
   ]);
 }
 
 /** What a start brings up of a container in that state. */
-async function bringUpLines(context: Context, spec: ContainerSpec, state: JournalState | undefined): Promise<string> {
+async function bringUpLines(
+  context: Context,
+  spec: ContainerSpec,
+  state: JournalState | undefined,
+): Promise<{ lines: string; mounted: Place['mounted'] }> {
   const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
   const facts = readFacts(context, instanceForScripts(context), spec, network);
   const whole = planBringUp(spec, containerPaths(context.roots, spec.name), facts);
   const { undo, redo } = await planRepair(spec, state, whole);
   const broken = undo.length === 0 ? '' : goingOn(undoLines(undo));
-  return runLines(await planSurroundings(context, network)) + broken + runLines(redo);
+  const lines = runLines(await planSurroundings(context, network)) + broken + runLines(redo);
+  return { lines, mounted: mountedOf(facts.rootfs.volumes) };
 }
 
 export async function startLines(context: Context, name: string): Promise<string> {
   const spec = await getContainer(context.roots, name);
   const state = new Journal(containerPaths(context.roots, name).journal).read();
   const started = state?.phase === 'started' && isRunning(instanceForScripts(context), name);
-  const up = await bringUpLines(context, spec, state);
-  return up + (started ? '' : programLines(context, spec, 'detached'));
+  const { lines, mounted } = await bringUpLines(context, spec, state);
+  return lines + (started ? '' : programLines(context, spec, 'detached', mounted));
 }
 
 function endLines(context: Context, spec: ContainerSpec): string {
@@ -154,7 +168,8 @@ export async function restartLines(context: Context, name: string, graceMs: numb
   const undone = new Set(state && stepsThatStopUndoes(state.steps));
   const stopped = state && { ...state, steps: state.steps.filter((step) => !undone.has(step)) };
   const stop = goingOn(await stopLines(context, name, graceMs));
-  return stop + (await bringUpLines(context, spec, stopped)) + programLines(context, spec, 'detached');
+  const { lines, mounted } = await bringUpLines(context, spec, stopped);
+  return stop + lines + programLines(context, spec, 'detached', mounted);
 }
 
 /** The way back of a start, and of a restart: as a stop, of all that they may bring up. */
@@ -169,9 +184,11 @@ export async function unstartLines(context: Context, name: string): Promise<stri
 /** The way back of a stop: of a container that is up, all that the stop would take down. */
 export async function unstopLines(context: Context, name: string): Promise<string> {
   const spec = await getContainer(context.roots, name);
-  const state = new Journal(containerPaths(context.roots, name).journal).read();
+  const paths = containerPaths(context.roots, name);
+  const state = new Journal(paths.journal).read();
   if (state === undefined || isDown(state)) return startLines(context, name);
-  return runLines(stepsThatStopUndoes(state.steps)) + programLines(context, spec, 'detached');
+  const mounted = readEnterRecord(paths)?.place.mounted;
+  return runLines(stepsThatStopUndoes(state.steps)) + programLines(context, spec, 'detached', mounted);
 }
 
 /** The container as it was made; what was in its files is gone. */

@@ -48,7 +48,7 @@ export function execProgram(
     throw new ConflictError(`cannot exec in ${name}: its namespace ${gone} is gone`, { hint: `minict start ${name}` });
   }
   const wanted = options.user ?? record.user;
-  const user = wanted === undefined ? undefined : userInside(wanted, record.place.layers);
+  const user = wanted === undefined ? undefined : userInside(wanted, record.place);
   const given = { ...record.env, ...options.env };
   const workdir = options.workdir ?? record.workdir;
   const argv = enterArgv(record.place, { argv: program, env: given, user, workdir });

@@ -54,10 +54,12 @@ export async function ensureImageTree(context: Context, source: Source): Promise
 }
 
 /** Paths of trees of images that are not there any more. Throws StateError for a damaged image. */
-export async function unusedTrees(roots: Roots): Promise<string[]> {
+export async function unusedTrees(roots: Roots, containers: readonly ContainerSpec[]): Promise<string[]> {
   const { trees } = imagePaths(roots);
   const all = existsSync(trees) ? readdirSync(trees) : [];
   if (all.length === 0) return [];
-  const inUse = new Set((await readCatalog(roots)).map((entry) => treeDir(roots, imageOf(roots, entry).layers)));
+  const images = (await readCatalog(roots)).map((entry) => imageOf(roots, entry).layers);
+  const layers = [...images, ...containers.flatMap(({ lower }) => (lower === undefined ? [] : [lower]))];
+  const inUse = new Set(layers.map((dirs) => treeDir(roots, dirs)));
   return all.map((name) => join(trees, name)).filter((path) => !inUse.has(path));
 }

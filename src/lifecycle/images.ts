@@ -1,15 +1,22 @@
 /** Images and who uses them: what may be removed, and what is left over then. */
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { ConflictError, StateError } from '../errors.ts';
+import { blobPath } from '../image/blobs.ts';
 import { dropEntries } from '../image/build-cache.ts';
-import { changeCatalog, type Entry, nameOf, readCatalog, readDocuments } from '../image/catalog.ts';
+import {
+  changeCatalog,
+  descriptorOf,
+  type Entry,
+  nameOf,
+  readCatalog,
+  readDocuments,
+  withName,
+} from '../image/catalog.ts';
 import { collectGarbage } from '../image/collect.ts';
-import { shownName } from '../image/reference.ts';
+import { parseImageName, shownName } from '../image/reference.ts';
 import { getEntry } from '../image/store.ts';
 import { type ContainerSpec, imagesOf, layersOf } from '../spec/container.ts';
 import { lockImages } from '../state/locks.ts';
-import { ownLayersPath } from '../state/paths.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import { moveToTrash, removeTree } from '../state/trash.ts';
 import type { Context } from './context.ts';
@@ -26,9 +33,21 @@ function usersOf(entry: Entry, containers: readonly ContainerSpec[]): string[] {
   return containers.filter((spec) => imagesOf(spec).includes(entry.digest)).map(({ name }) => name);
 }
 
+/** Throws ConflictError where `ref`, a digest, stands for several names: as docker does. */
+function refuseSeveral(entries: readonly Entry[], entry: Entry, ref: string): void {
+  const names = entries
+    .filter(({ digest }) => digest === entry.digest)
+    .map((other) => shownName(nameOf(other) ?? other.digest));
+  if (names.length === 1 || names.includes(ref) || nameOf(entry) === ref) return;
+  throw new ConflictError(`cannot remove image ${ref}: it has several names (${names.join(', ')})`, {
+    hint: `minict image rm ${names.join(' ')}`,
+  });
+}
+
 /** The entries without the one that `ref` names. Throws NotFoundError, ConflictError while containers use it. */
 async function withoutImage(context: Context, entries: readonly Entry[], ref: string): Promise<Entry[]> {
   const entry = getEntry(entries, ref, `remove image ${ref}`);
+  refuseSeveral(entries, entry, ref);
   const others = entries.filter((other) => other !== entry);
   const users = usersOf(entry, await allContainers(context));
   if (users.length > 0 && !others.some(({ digest }) => digest === entry.digest)) {
@@ -76,17 +95,52 @@ export async function removeImage(context: Context, ref: string): Promise<void> 
   await removeUnused(context);
 }
 
+/**
+ * Lists the images that containers have and the catalog does not: of a container that was loaded, or is half-loaded by who
+ * was killed. They get the name by which the container calls them where it is free.
+ */
+export async function listUsedImages(context: Context): Promise<void> {
+  const { roots } = context;
+  const lacking = (containers: readonly ContainerSpec[], entries: readonly Entry[]) => {
+    const listed = new Set(entries.map(({ digest }) => digest));
+    const used = containers.flatMap((spec) => [spec, ...(spec.snapshots ?? [])]);
+    return used.flatMap(({ image, imageId }) =>
+      imageId === undefined || listed.has(imageId) || !existsSync(blobPath(roots, imageId)) ? [] : [{ image, imageId }],
+    );
+  };
+  const containers = await allContainers(context);
+  if (lacking(containers, await readCatalog(roots)).length === 0) return;
+  await changeCatalog(roots, (entries) => {
+    let listed = entries;
+    for (const { image, imageId } of lacking(containers, entries)) {
+      if (!listed.some(({ digest }) => digest === imageId)) listed = withUsed(context, listed, image, imageId);
+    }
+    return listed;
+  });
+}
+
+function withUsed(
+  { roots }: Context,
+  entries: readonly Entry[],
+  image: string | undefined,
+  digest: string,
+): readonly Entry[] {
+  const manifest = descriptorOf(roots, digest);
+  const name = image === undefined || image.startsWith('sha256:') ? undefined : parseImageName(image);
+  const isFree = name !== undefined && !entries.some((entry) => nameOf(entry) === name);
+  return isFree ? withName(entries, name, manifest) : [...entries, manifest];
+}
+
 /** Blobs and layers without an image, and containers' own without a container. Returns their paths. */
 export async function removeUnused(context: Context, dryRun = false): Promise<string[]> {
   // No create is between its look at an image and its container.json.
   const lock = lockImages(context.roots, 'exclusive');
   try {
-    const inUse = new Set((await allContainers(context)).flatMap(layersOf));
-    const own = ownLayersPath(context.roots);
-    const entries = existsSync(own) ? readdirSync(own).map((name) => join(own, name)) : [];
-    const unused = [...entries.filter((path) => !inUse.has(path)), ...(await unusedTrees(context.roots))];
-    if (!dryRun) for (const path of unused) removeTree(moveToTrash(context.roots, path, 'layer'));
-    return [...(await collectGarbage(context.roots, inUse, dryRun)), ...unused];
+    const containers = await allContainers(context);
+    const use = { layers: new Set(containers.flatMap(layersOf)), images: containers.flatMap(imagesOf) };
+    const trees = await unusedTrees(context.roots, containers);
+    if (!dryRun) for (const path of trees) removeTree(moveToTrash(context.roots, path, 'tree'));
+    return [...(await collectGarbage(context.roots, use, dryRun)), ...trees];
   } finally {
     lock.release();
   }

@@ -4,8 +4,9 @@ import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
-import { handOnSignals, supervisorArgv } from '../process/supervisor.ts';
+import { handOnSignals, supervised } from '../process/supervisor.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
 import { clearExitStatus, readExitStatus } from '../state/exit-status.ts';
 import type { Lock } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -34,16 +35,17 @@ export async function startMain(
   const paths = containerPaths(context.roots, spec.name);
   clearExitStatus(paths.exit);
   const cgroups = cgroupOf(instance, spec.name);
-  const { argv, env } = mainProgram(spec, paths, attachment?.terminal ? process.env.TERM : undefined);
+  const term = attachment?.terminal ? process.env.TERM : undefined;
+  const program = mainProgram(spec, paths, term, readEnterRecord(paths)?.place.mounted);
   const log = attachment === undefined ? openSync(paths.log, 'a', 0o600) : undefined;
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;
   if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid);
-  const supervisor = supervisorArgv(cgroups, paths.exit, argv);
-  if (context.verbose) sayCommand(supervisor);
-  const child = Bun.spawn(supervisor, {
+  const { argv, env } = supervised(cgroups, paths.exit, program);
+  if (context.verbose) sayCommand(argv);
+  const child = Bun.spawn([...argv], {
     stdio: [attachment?.stdin ? 'inherit' : 'ignore', log ?? 'inherit', log ?? 'inherit', lock.fd],
-    env,
+    env: { ...env },
     detached: !attachment?.terminal,
   });
   pid = child.pid;

@@ -1,5 +1,5 @@
 /** The default network: made at first use, hands out addresses, goes when nobody is in it. */
-import { InvalidInputError } from '../errors.ts';
+import { ConflictError, InvalidInputError } from '../errors.ts';
 import {
   formatIpv4,
   formatSubnet,
@@ -10,7 +10,8 @@ import {
   type Subnet,
   subnetOf,
 } from '../spec/address.ts';
-import { derivedMac } from '../spec/name.ts';
+import type { NicSpec } from '../spec/container.ts';
+import { derivedMac, hostLinkName } from '../spec/name.ts';
 import { type Lock, lockNetworks } from '../state/locks.ts';
 import {
   allocateAddress,
@@ -128,15 +129,12 @@ export async function reserveAddress(
   };
   try {
     const assignment = await chooseAddress(context, instance, request);
-    const { record, address } = assignment;
-    await ensureBridge(context, instance, record, lock.fd);
-    ensureHostsFile(context.roots, record.name);
+    await ensureBridge(context, instance, assignment.record, lock.fd);
+    ensureHostsFile(context.roots, assignment.record.name);
     return {
       ...assignment,
       commit() {
-        const others = Object.entries(record.leases).filter(([, lease]) => lease.name !== request.name);
-        const leases = { ...Object.fromEntries(others), [address]: { name: request.name, hostname: request.hostname } };
-        writeNetwork(context.roots, { ...record, leases });
+        writeLease(context, assignment, request);
         unlock();
       },
       release: unlock,
@@ -145,6 +143,62 @@ export async function reserveAddress(
     unlock();
     throw error;
   }
+}
+
+function writeLease({ roots }: Context, { record, address }: Assignment, { name, hostname }: AddressRequest): void {
+  const others = Object.entries(record.leases).filter(([, lease]) => lease.name !== name);
+  writeNetwork(roots, { ...record, leases: { ...Object.fromEntries(others), [address]: { name, hostname } } });
+}
+
+/**
+ * Of a container that is not up: its bridge comes with its first start. The first of `wishes` that can be met, or
+ * `otherwise`; `causes` tell why those before could not. Throws what chooseAddress throws of the last.
+ */
+export async function leaseAddress(
+  context: Context,
+  instance: string,
+  wishes: readonly AddressRequest[],
+  otherwise: AddressRequest,
+): Promise<{ assignment: Assignment; causes: readonly string[] }> {
+  const lock = lockNetworks(context.roots);
+  const causes: string[] = [];
+  const choose = async (request: AddressRequest) => {
+    const assignment = await chooseAddress(context, instance, request);
+    writeLease(context, assignment, request);
+    return { assignment, causes };
+  };
+  try {
+    for (const wish of wishes) {
+      try {
+        return await choose(wish);
+      } catch (error) {
+        if (!(error instanceof InvalidInputError || error instanceof ConflictError)) throw error;
+        causes.push(error.message);
+      }
+    }
+    return await choose(otherwise);
+  } finally {
+    lock.release();
+  }
+}
+
+/** The interface that a container has with an address. */
+export function nicOf(
+  instance: string,
+  container: string,
+  { record, address, prefix, gateway }: Assignment,
+  { mac, mtuBytes }: { readonly mac?: string | undefined; readonly mtuBytes?: number | undefined },
+): NicSpec {
+  return {
+    network: record.name,
+    name: 'eth0',
+    hostLink: hostLinkName(instance, container, 'eth0'),
+    address,
+    prefix,
+    gateway,
+    mac: mac ?? derivedMac(instance, record.name, address),
+    ...(mtuBytes === undefined ? {} : { mtuBytes }),
+  };
 }
 
 /** Puts the bridge of a reserved address back (after a reboot, or when somebody removed it). */

@@ -4,8 +4,9 @@
  */
 import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { whileFrozenArgv } from '../cgroup/freeze.ts';
+import { whileFrozen } from '../cgroup/freeze.ts';
 import { ConflictError, HostError } from '../errors.ts';
+import { shortName } from '../image/layers.ts';
 import { runTool } from '../runner/spawn.ts';
 import { type ContainerSpec, layersOf } from '../spec/container.ts';
 import { containerPaths, ownLayersPath, type Roots } from '../state/paths.ts';
@@ -27,6 +28,11 @@ export function requireLayers(spec: ContainerSpec, verb: string): string[] {
   throw new ConflictError(`cannot ${verb} ${spec.name}: its files are in ${spec.inPlace} itself, without layers`, {
     hint: 'create it with --image instead of --rootfs',
   });
+}
+
+/** Of one that came from elsewhere: known by the digest of its tar, and shared by all who have it. */
+export function sharedLayerDir(roots: Roots, digest: string): string {
+  return join(ownLayersPath(roots), shortName(digest));
 }
 
 /** Where one of them can be. */
@@ -109,8 +115,9 @@ export async function copyUpper(
   writeContainer(context.roots, { ...spec, pending: { kind: 'copy', layer } });
   mkdirSync(ownLayersPath(context.roots), { recursive: true, mode: 0o700 });
   const copy = ['cp', '-a', '--reflink=auto', '--', upper, layer];
-  const argv = whileFrozenArgv(cgroupOf(instance, spec.name).payload, copy);
-  const { exitCode, stderr } = await runTool(argv, spawnContext(context, lockFd));
+  const { exitCode, stderr } = await whileFrozen(cgroupOf(instance, spec.name).payload, () =>
+    runTool(copy, spawnContext(context, lockFd)),
+  );
   if (exitCode !== 0) {
     settle(context, { ...spec, pending: { kind: 'copy', layer } });
     throw new HostError(`cannot copy the files of ${spec.name}: ${stderr.trim().split('\n')[0]}`);

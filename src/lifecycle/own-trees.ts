@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { whileFrozenArgv } from '../cgroup/freeze.ts';
+import { whileFrozen } from '../cgroup/freeze.ts';
 import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec, Snapshot } from '../spec/container.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -71,8 +71,8 @@ async function makeTree({ context, instance, spec, lockFd }: TreeOwner, commands
   try {
     mkdirSync(dirname(to), { recursive: true, mode: 0o700 });
     const { payload } = cgroupOf(instance, spec.name);
-    const wrap = (argv: readonly string[]) => whileFrozenArgv(payload, argv);
-    await runCommands(`copy the files of ${spec.name}`, commands, spawnContext(context, lockFd), wrap);
+    const copy = () => runCommands(`copy the files of ${spec.name}`, commands, spawnContext(context, lockFd));
+    await whileFrozen(payload, copy);
   } catch (error) {
     settleTree(context, pending);
     throw error;

@@ -1,5 +1,5 @@
 /** Where a container's program has to go, its namespaces and its root, and as whom. */
-import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
+import { containerEnv, enterArgv, programEnv, type Run } from '../process/enter.ts';
 import { resolveUser, type User } from '../process/user.ts';
 import { type ContainerSpec, rootfsOf, treeOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
@@ -18,20 +18,21 @@ export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
 }
 
 /** `user[:group]` by the container's own files. Throws InvalidInputError, NotFoundError. */
-export function userInside(wanted: string, layers: readonly string[]): User {
-  const [passwd = '', group = ''] = ['/etc/passwd', '/etc/group'].map((path) => readInRoot(layers, path));
+export function userInside(wanted: string, { layers, mounted }: Pick<Place, 'layers' | 'mounted'>): User {
+  const [passwd = '', group = ''] = ['/etc/passwd', '/etc/group'].map((path) => readInRoot(layers, path, mounted));
   return resolveUser(wanted, passwd, group);
 }
 
-/** The main command: how to get inside and run it, and with which environment. */
+/** The main command, with what is mounted in its root: how to get inside and run it, and with which environment. */
 export function mainProgram(
   spec: ContainerSpec,
   paths: ContainerPaths,
   term: string | undefined,
-): { argv: string[]; env: Record<string, string> } {
+  mounted: Place['mounted'],
+): Run {
   const place = placeOf(spec, paths);
   const env = containerEnv(spec);
-  const user = spec.user === undefined ? undefined : userInside(spec.user, place.layers);
+  const user = spec.user === undefined ? undefined : userInside(spec.user, { layers: place.layers, mounted });
   return {
     argv: enterArgv(place, { argv: spec.command, env, user, workdir: spec.workdir }),
     env: programEnv(env, { home: user?.home, term }),

@@ -17,12 +17,13 @@ import {
   NETNS_DIR,
   type Roots,
   UTSNS_DIR,
+  volumesDir,
 } from '../state/paths.ts';
 import { removeStaleFolders } from '../state/staging.ts';
 import { containerFolders, listContainers } from '../state/store.ts';
 import { removeTree, trashedFolders } from '../state/trash.ts';
 import { type Context, spawnContext } from './context.ts';
-import { removeUnused } from './images.ts';
+import { listUsedImages, removeUnused } from './images.ts';
 import { DEFAULT_NETWORK, pruneNetwork } from './network.ts';
 import { isLeftover, recover } from './remove.ts';
 import { cgroupOf } from './status.ts';
@@ -45,11 +46,14 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
     }
   };
   for (const name of unfinishedNames(context)) await attempt(() => pruneContainer(context, instance, name, dryRun));
-  await attempt(async () =>
-    removeStaleFolders(imagePaths(context.roots).dir, dryRun).map((path) => `image folder ${path}`),
-  );
+  const stale = (dir: string) => removeStaleFolders(dir, dryRun);
+  await attempt(async () => stale(imagePaths(context.roots).dir).map((path) => `image folder ${path}`));
   await attempt(async () => removeStaleLocks(context.roots, dryRun).map((path) => `image file ${path}`));
-  await attempt(async () => (await removeUnused(context, dryRun)).map((path) => `image file ${path}`));
+  await attempt(async () => stale(volumesDir(context.roots)).map((path) => `volume folder ${path}`));
+  await attempt(async () => {
+    if (!dryRun) await listUsedImages(context);
+    return (await removeUnused(context, dryRun)).map((path) => `image file ${path}`);
+  });
   await attempt(async () => emptyTrash(context.roots, dryRun));
   await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
   await attempt(() => pruneHost(context, instance, dryRun));

@@ -5,13 +5,8 @@ import { doInProcess } from '../runner/in-process.ts';
 import { runTool, type SpawnContext } from '../runner/spawn.ts';
 import type { Command } from '../step.ts';
 
-/** `wrap` is around those that are programs. Throws HostError, `cannot <what>: …`. */
-export async function runCommands(
-  what: string,
-  commands: readonly Command[],
-  context: SpawnContext,
-  wrap: (argv: readonly string[]) => readonly string[] = (argv) => argv,
-): Promise<void> {
+/** Throws HostError, `cannot <what>: …`. */
+export async function runCommands(what: string, commands: readonly Command[], context: SpawnContext): Promise<void> {
   for (const command of commands) {
     try {
       if (doInProcess(command)) continue;
@@ -19,7 +14,7 @@ export async function runCommands(
       throw new HostError(`cannot ${what}: ${(error as Error).message}`, { cause: error });
     }
     if (command.kind !== 'run') throw new Error(`no program: ${command.kind}`);
-    const { exitCode, stderr } = await runTool(wrap(commandArgv(command)), context);
+    const { exitCode, stderr } = await runTool(commandArgv(command), context);
     if (exitCode !== 0) throw new HostError(`cannot ${what}: ${firstLine(stderr)}`);
   }
 }

@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
-import { containerEnv, enterArgv, inCgroupArgv, programEnv } from '../process/enter.ts';
+import { containerEnv, enterArgv, inCgroup, programEnv } from '../process/enter.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { type Lock, lockContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -30,16 +30,15 @@ async function runInside(
   lock: Lock,
 ): Promise<Outcome> {
   const paths = containerPaths(context.roots, spec.name);
-  const inside = enterArgv(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line], env: containerEnv(spec) });
-  const argv = inCgroupArgv(cgroupOf(instance, spec.name).enterPayload, inside);
+  const given = containerEnv(spec);
+  const inside = enterArgv(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line], env: given });
+  const program = { argv: inside, env: programEnv(given) };
+  const { argv, env } = inCgroup(cgroupOf(instance, spec.name).enterPayload, program);
   if (context.verbose) sayCommand(argv);
   const log = openSync(paths.log, 'a+', 0o600);
   try {
     const before = fstatSync(log).size;
-    const child = Bun.spawn(argv, {
-      stdio: ['ignore', log, log, lock.fd],
-      env: programEnv(containerEnv(spec)),
-    });
+    const child = Bun.spawn([...argv], { stdio: ['ignore', log, log, lock.fd], env: { ...env } });
     const status = await child.exited;
     const after = fstatSync(log).size;
     const end = Buffer.alloc(Math.min(after - before, REPEATED_BYTES));

@@ -1,6 +1,6 @@
 /** Snapshots of a container's files: made, listed, gone back to, forgotten. */
 import { existsSync } from 'node:fs';
-import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
+import { ConflictError, NotFoundError } from '../errors.ts';
 import type { ContainerSpec, Snapshot } from '../spec/container.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -10,14 +10,6 @@ import { removeUnused } from './images.ts';
 import { copyUpper, freezeUpper, replaceFiles, requireLayers, settle } from './own-layers.ts';
 import { keepTree, restoreTree, treeOwner } from './own-trees.ts';
 import { whileDown } from './while-down.ts';
-
-/** Throws InvalidInputError. */
-export function parseSnapshotName(text: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(text)) return text;
-  throw new InvalidInputError(`cannot use snapshot name ${JSON.stringify(text)}: not a valid name`, {
-    hint: 'letters, digits, _ . - and first a letter or digit',
-  });
-}
 
 /** Throws NotFoundError. */
 export function getSnapshot({ name, snapshots = [] }: ContainerSpec, snapshot: string): Snapshot {

@@ -1,5 +1,5 @@
 /** What a container is doing, from the kernel: its namespaces, links, mounts, cgroup. Reads only. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
@@ -69,8 +69,13 @@ async function missingMounts(state: JournalState): Promise<string[]> {
     }
     there = parseMountPoints(output.stdout);
   }
-  const found = new Set(there.map((mount) => mount.target));
-  return mounts.map((mount) => mount.target).filter((target) => !found.has(target));
+  const found = new Map(there.map((mount) => [mount.target, mount]));
+  // An editor puts a new file in the place of one that is bound: that is no reason to stop the container.
+  const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  return mounts.flatMap(({ source, target }) => {
+    const mount = found.get(target);
+    return mount === undefined || (mount.removed && !isFile(source)) ? [target] : [];
+  });
 }
 
 export async function readStatus(

@@ -2,6 +2,7 @@
 import { fstatSync } from 'node:fs';
 import { HostError, type MinictError } from '../errors.ts';
 import { toolPath } from '../host/tool.ts';
+import { sayCommand } from '../host/verbose.ts';
 import { type MemberKind, TarMembers } from '../image/tar-members.ts';
 import { causeOf, TarSink } from '../image/tar-sink.ts';
 import { Overwriting } from '../storage/overwrite.ts';
@@ -82,7 +83,7 @@ function unpackArgv({ keepOwners, keepTop }: Destination): string[] {
 }
 
 function say({ context }: Transfer, argv: readonly string[]): void {
-  if (context.verbose) process.stderr.write(`+ ${argv.join(' ')}\n`);
+  if (context.verbose) sayCommand(argv);
 }
 
 const env = () => ({ ...process.env, LC_ALL: 'C' });

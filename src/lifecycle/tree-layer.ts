@@ -1,25 +1,29 @@
 /** What a container changed of its image, where its files are one tree: as a layer. */
 import { join } from 'node:path';
-import { whileFrozenArgv } from '../cgroup/freeze.ts';
+import { whileFrozen } from '../cgroup/freeze.ts';
 import { type Layer, packLayer } from '../image/compose.ts';
 import { packedPiecesOf } from '../image/pack.ts';
 import { type Staging, withStaging } from '../image/staging.ts';
 import { unpackTree } from '../image/unpack-layer.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { containerPaths } from '../state/paths.ts';
-import { mountPointsOf, readRootfsFacts } from '../storage/rootfs.ts';
+import { readRootfsFacts } from '../storage/mount-points.ts';
+import { mountPointsOf } from '../storage/rootfs.ts';
 import { type Difference, differenceOf } from '../storage/tree-changes.ts';
-import { spawnContext } from './context.ts';
+import { readAttachments } from './attachments.ts';
+import { type Context, spawnContext } from './context.ts';
 import type { TreeOwner } from './own-trees.ts';
 import { runCommands } from './run-commands.ts';
 
 /** Mount points that minict made in its tree, as its image lacks them. */
-export function treeMountPoints({ lower = [], image }: ContainerSpec): Set<string> {
-  return mountPointsOf(readRootfsFacts(lower, `image ${image}`, true));
+export function treeMountPoints(context: Context, spec: ContainerSpec): Set<string> {
+  const { lower = [], image } = spec;
+  const root = { layers: lower, image: lower, overlay: true, what: `image ${image}` };
+  return mountPointsOf(readRootfsFacts(root, readAttachments(context, spec, false)));
 }
 
-function differenceOfTree(spec: ContainerSpec, tree: string): Difference {
-  return differenceOf(tree, spec.lower ?? [], treeMountPoints(spec));
+function differenceOfTree(context: Context, spec: ContainerSpec, tree: string): Difference {
+  return differenceOf(tree, spec.lower ?? [], treeMountPoints(context, spec));
 }
 
 /**
@@ -35,11 +39,11 @@ export async function packTree(
   const { files } = containerPaths(context.roots, spec.name);
   const copy = join(staging.dir, 'files');
   if (isUp) {
-    const wrap = (argv: readonly string[]) => (payload === undefined ? argv : whileFrozenArgv(payload, argv));
-    await runCommands(verb, trees.fromTree(files, copy), spawnContext(context, staging.lockFd), wrap);
+    const make = () => runCommands(verb, trees.fromTree(files, copy), spawnContext(context, staging.lockFd));
+    await (payload === undefined ? make() : whileFrozen(payload, make));
   }
   const tree = isUp ? copy : files;
-  return packLayer(staging, tree, createdBy, verb, onImage ? { only: differenceOfTree(spec, tree) } : {});
+  return packLayer(staging, tree, createdBy, verb, onImage ? { only: differenceOfTree(context, spec, tree) } : {});
 }
 
 /** Hands over a directory in overlayfs's form with what a stopped container changed. Throws HostError. */
@@ -50,7 +54,10 @@ export async function withTreeLayer(
 ): Promise<void> {
   const { files } = containerPaths(context.roots, spec.name);
   await withStaging(context.roots, verb, async (staging) => {
-    const pieces = packedPiecesOf(files, verb, { lockFd: staging.lockFd, only: differenceOfTree(spec, files) });
+    const pieces = packedPiecesOf(files, verb, {
+      lockFd: staging.lockFd,
+      only: differenceOfTree(context, spec, files),
+    });
     await use((await unpackTree(staging, pieces, { verb, isLayer: true, tap: () => {} })).tree);
   });
 }

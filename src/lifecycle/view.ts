@@ -4,24 +4,21 @@ import { ConflictError, firstLine, HostError, NotFoundError } from '../errors.ts
 import { isMountPoint, parseMountPoints } from '../host/facts.ts';
 import { O_PATH } from '../host/syscalls.ts';
 import { toolPath } from '../host/tool.ts';
+import { sayCommand } from '../host/verbose.ts';
+import { lowerLayers } from '../plan/container.ts';
 import { missingNamespace } from '../process/become.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
 import { type ContainerSpec, rootfsOf, treeOf } from '../spec/container.ts';
-import { type ContainerPaths, containerPaths, skeletonPath } from '../state/paths.ts';
+import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
+import { type ContainerPaths, containerPaths } from '../state/paths.ts';
 import { OVERLAYFS } from '../storage/rootfs.ts';
 import { type Entry, pathOf, Tree, toBytes } from '../storage/tree.ts';
 import { isSealed, sealArgv, type ViewPlan, viewArgv } from '../storage/view.ts';
+import { readRoot } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { type Held, holdAlone, holdContainer } from './hold.ts';
 import { placeOf } from './place.ts';
-
-/** The host's, in every container that is up. */
-export const HOST_FOLDERS = ['/proc', '/sys', '/dev'];
-
-export function isWithin(path: string, dir: string): boolean {
-  return `${path}/`.startsWith(`${dir}/`);
-}
 
 export interface ViewOptions {
   readonly write?: boolean;
@@ -137,7 +134,7 @@ function planView(
 ): { plan: ViewPlan; hosts: string[] } {
   const paths = containerPaths(context.roots, spec.name);
   const tree = treeOf(spec, paths.files);
-  const rootfs = up || tree === undefined ? rootfsOf(spec, paths.rootfs) : tree;
+  const rootfs = up ? rootfsOf(spec, paths.rootfs) : (tree ?? paths.rootfs);
   const gone = (tree === undefined ? (spec.lower ?? []) : [tree]).find((path) => !existsSync(path));
   if (gone !== undefined) {
     throw new NotFoundError(`cannot open the files of ${spec.name}: ${gone} is not there any more`, {
@@ -148,13 +145,17 @@ function planView(
   const without = mounts.flatMap(({ id, run }) =>
     run.kind === 'mount' && HOST_FOLDERS.some((path) => id === `mount ${path.slice(1)}`) ? [run.target] : [],
   );
-  const lower = [...(spec.lower ?? []), paths.mountPoints, skeletonPath(context.roots)].filter(existsSync);
+  const facts = up ? undefined : readRoot(context, spec);
+  const image = tree === undefined ? spec.lower : undefined;
+  const lower = facts && image && lowerLayers(image, paths, facts).filter(existsSync);
   const { upper, work } = paths;
-  // To be read only, the upper is one more of the lower ones: nothing is written into any.
-  const overlay = write ? { lower, upper, work } : { lower: [upper, ...lower] };
+  // Read only, its upper layer is one more of the lower ones: nothing is written into any.
+  const isWritten = write && !spec.readOnly;
+  const overlay = lower && (isWritten ? { lower, upper, work } : { lower: [upper, ...lower] });
+  const volumes = bare ? [] : (facts?.rootfs.volumes ?? []);
   const mntns = up && spec.mounts === 'private' ? paths.mntns : undefined;
   const hosts = [...HOST_FOLDERS.map((path) => `${rootfs}${path}`), ...without];
-  return { plan: { rootfs, mntns, overlay: up || tree !== undefined ? undefined : overlay, bare, without }, hosts };
+  return { plan: { rootfs, mntns, overlay, bare, without, volumes }, hosts };
 }
 
 /** The process that has the root mounted. */
@@ -165,7 +166,7 @@ interface Eye {
 
 async function openEye(name: string, plan: ViewPlan, context: Context, lockFd: number, up: boolean): Promise<Eye> {
   const [tool = '', ...words] = viewArgv(plan);
-  if (context.verbose) process.stderr.write(`+ ${[tool, ...words].join(' ')}\n`);
+  if (context.verbose) sayCommand([tool, ...words]);
   const child = Bun.spawn([toolPath(tool), ...words], {
     stdio: ['pipe', 'pipe', 'pipe', lockFd],
     env: { ...process.env, LC_ALL: 'C' },

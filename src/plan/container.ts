@@ -6,7 +6,9 @@ import { derivedMac } from '../spec/name.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import type { Command, Part, Step } from '../step.ts';
 import { driverOf } from '../storage/driver.ts';
-import { planHostFolders, planMountPoints, planRootfs, type RootfsFacts } from '../storage/rootfs.ts';
+import { type FillFrom, planNewVolume } from '../storage/fill.ts';
+import type { RootfsFacts } from '../storage/mount-points.ts';
+import { planHostFolders, planMountPoints, planRootfs } from '../storage/rootfs.ts';
 
 export interface ContainerFacts {
   readonly instance: string;
@@ -75,7 +77,7 @@ export function planFolder({ dir, files }: ContainerPaths, storage: ContainerSpe
 }
 
 /** Its files, where a copy of them all is its own; once, when it is made. `origin` is a tree that they are made of. */
-export function planTree(spec: ContainerSpec, paths: ContainerPaths, origin: TreeOrigin | undefined): Step[] {
+export function planOwnFiles(spec: ContainerSpec, paths: ContainerPaths, origin: TreeOrigin | undefined): Step[] {
   const { trees } = driverOf(spec);
   if (trees === undefined || spec.lower === undefined) return [];
   const move: Command = { kind: 'run', argv: ['mv', '-T', '--', origin?.tree ?? '', paths.files] };
@@ -93,7 +95,9 @@ export function planTree(spec: ContainerSpec, paths: ContainerPaths, origin: Tre
 /** What the mounts take: files and folders in the container's own, and the file of their namespace. */
 function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts, chain: string): Step[] {
   const driver = driverOf(spec);
-  const dirs = spec.inPlace === undefined ? driver.folders(paths) : [];
+  const own = driver.folders(paths).map((path) => ({ path, why: 'for its root' }));
+  const copy = { path: paths.rootfs, why: 'where the directory is seen read-only' };
+  const dirs = spec.inPlace === undefined ? own : spec.readOnly ? [copy] : [];
   const file = (why: string, path: string, content: string): Step => ({
     id: `file ${path}`,
     why,
@@ -101,18 +105,25 @@ function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerF
     run: { kind: 'write', path, content },
   });
   const mntns = spec.mounts === 'private' ? paths.mntns : undefined;
+  const newVolumes = facts.rootfs.volumes.filter(
+    ({ volume, toMake }) => toMake && volume.type === 'volume' && volume.name === undefined,
+  );
   return [
     ...dirs.map(
-      (path): Step => ({
+      ({ path, why }): Step => ({
         id: `folder ${path}`,
-        why: 'for its root',
+        why,
         chain,
         run: { kind: 'mkdir', path, mode: 0o755, parents: true },
       }),
     ),
+    ...newVolumes.flatMap((volume) => planNewVolume(volume, fillFrom(spec, facts.skeleton), chain)),
     ...(driver.trees === undefined
-      ? planMountPoints(paths.mountPoints, facts.rootfs, chain)
-      : [...planHostFolders(paths.files, facts.rootfs, chain), ...planMountPoints(paths.files, facts.rootfs, chain)]),
+      ? planMountPoints(paths.mountPoints, paths.hiddenMountPoints, facts.rootfs, chain)
+      : [
+          ...planHostFolders(paths.files, facts.rootfs, chain),
+          ...planMountPoints(paths.files, paths.files, facts.rootfs, chain),
+        ]),
     file('for /etc/hostname', paths.hostname, `${spec.hostname}\n`),
     file("the host's name servers", paths.resolvConf, facts.resolvConf),
     ...(spec.nic === undefined
@@ -162,9 +173,24 @@ function planNics({ nic, name }: ContainerSpec, { bridge, instance }: ContainerF
   return planNic(nic, { container: name, bridge, hostMac, alias: `minict:${instance}:${name}:${nic.name}` });
 }
 
-/** The image's, and below them the mount points that it may lack. */
-function lowerLayers(image: readonly string[], paths: ContainerPaths, { rootfs, skeleton }: ContainerFacts): string[] {
-  return rootfs.absent.length === 0 ? [...image, skeleton] : [...image, paths.mountPoints, skeleton];
+/** The image's, and around them the mount points that it may lack. */
+export function lowerLayers(
+  image: readonly string[],
+  paths: ContainerPaths,
+  { rootfs, skeleton }: Pick<ContainerFacts, 'rootfs' | 'skeleton'>,
+): string[] {
+  const { files, folders, hidden } = rootfs.absent;
+  return [
+    ...(hidden.length === 0 ? [] : [paths.hiddenMountPoints]),
+    ...image,
+    ...(files.length === 0 && folders.length === 0 ? [] : [paths.mountPoints]),
+    skeleton,
+  ];
+}
+
+/** What a new volume of the container's is filled from. */
+export function fillFrom({ lower, inPlace }: ContainerSpec, skeleton: string): FillFrom {
+  return lower === undefined ? { inPlace: inPlace as string } : { lower: [...lower, skeleton] };
 }
 
 function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
@@ -172,7 +198,10 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
     {
       name: spec.name,
       rootfs: rootfsOf(spec, paths.rootfs),
-      root: spec.lower && driverOf(spec).rootMount(paths, lowerLayers(spec.lower, paths, facts)),
+      root:
+        spec.lower && driverOf(spec).rootMount(paths, lowerLayers(spec.lower, paths, facts), spec.readOnly ?? false),
+      readOnlyTree: spec.readOnly ? spec.inPlace : undefined,
+      readOnly: spec.readOnly ?? false,
       files: { '/etc/hosts': facts.hostsFile, '/etc/hostname': paths.hostname, '/etc/resolv.conf': paths.resolvConf },
       mntns: spec.mounts === 'private' ? paths.mntns : undefined,
     },

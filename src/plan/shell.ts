@@ -1,5 +1,6 @@
 /** A plan as a POSIX shell script that needs no minict. Pure. */
-import { commandArgv, octalEscaped } from '../runner/batch.ts';
+import { commandArgv } from '../runner/batch.ts';
+import { inMountinfo } from '../spec/octal.ts';
 import { quote, shellLine } from '../spec/shell-words.ts';
 import type { Command, Step } from '../step.ts';
 
@@ -11,6 +12,11 @@ export function commandLine(command: Command): string {
       const path = quote(command.path);
       if (command.exclusive) return `(set -C; : >${path})`;
       return `printf %s ${quote(command.content)} >${path}`;
+    }
+    case 'mountpoint': {
+      const path = `${command.within}/${command.path}`;
+      const above = path.slice(0, path.lastIndexOf('/'));
+      return command.folder ? `mkdir -p ${quote(path)}` : `mkdir -p ${quote(above)} && : >>${quote(path)}`;
     }
     case 'unlink':
       return `rm ${quote(command.path)}`;
@@ -28,7 +34,7 @@ export function commandLine(command: Command): string {
 
 /** What is mounted in the folder is another's, and has no border that rm sees where both are on one disk. */
 function rmtreeLines(path: string, subvolume: string | undefined): string {
-  const mounts = `cut -d ' ' -f 5 /proc/self/mountinfo | sed 's|$|/|' | grep -F ${quote(`${octalEscaped(path)}/`)}`;
+  const mounts = `cut -d ' ' -f 5 /proc/self/mountinfo | sed 's|$|/|' | grep -F ${quote(`${inMountinfo(path)}/`)}`;
   const refuse = `echo 'not removed: mounted in it' >&2; false`;
   const first = subvolume === undefined ? '' : `btrfs subvolume delete -- ${quote(subvolume)}; `;
   return `if ${mounts} >&2; then ${refuse}\nelse ${first}rm -rf --one-file-system -- ${quote(path)}; fi`;

@@ -26,7 +26,21 @@ export function containerEnv(spec: ContainerSpec): Record<string, string> {
  * inside.
  */
 const STEERS_TOOLS =
-  /^(LD_|MALLOC_|BASH|GLIBC_TUNABLES$|GCONV_PATH$|GETCONF_DIR$|LOCPATH$|NLSPATH$|ENV$|SHELLOPTS$|PS4$|IFS$)/;
+  /^(LD_|MALLOC_|BASH|GLIBC_TUNABLES$|GCONV_PATH$|GETCONF_DIR$|(MUSL_)?LOCPATH$|NLSPATH$|ENV$|SHELLOPTS$|PS4$|IFS$)/;
+
+/** A locale with a slash in its name is a path (glibc's findlocale.c). */
+function namesLocaleFile(key: string, value: string): boolean {
+  return /^(LANG|LANGUAGE|LC_.*)$/.test(key) && value.includes('/');
+}
+
+/** What a shell on the way would not hand on, or not as it is. */
+function isLostInShells(key: string): boolean {
+  return !/^[A-Za-z_]\w*$/.test(key) || /^(OPTIND|LINENO|PPID|PWD|OLDPWD|SHLVL|_)$/.test(key);
+}
+
+function isSetInside([key, value]: readonly [string, string]): boolean {
+  return STEERS_TOOLS.test(key) || namesLocaleFile(key, value) || isLostInShells(key);
+}
 
 /** A program's environment: built, not inherited, save TERM where there is a terminal. */
 export function programEnv(
@@ -34,11 +48,13 @@ export function programEnv(
   { home = '/root', term }: { home?: string | undefined; term?: string | undefined } = {},
 ): Record<string, string> {
   const all = { HOME: home, ...(term === undefined ? {} : { TERM: term }), ...env };
-  return Object.fromEntries(Object.entries(all).filter(([key]) => !STEERS_TOOLS.test(key)));
+  return Object.fromEntries(Object.entries(all).filter((entry) => !isSetInside(entry)));
 }
 
 function setInside(env: Readonly<Record<string, string>>): string[] {
-  const words = Object.entries(env).flatMap(([key, value]) => (STEERS_TOOLS.test(key) ? [`${key}=${value}`] : []));
+  const words = Object.entries(env)
+    .filter(isSetInside)
+    .map(([key, value]) => `${key}=${value}`);
   return words.length === 0 ? [] : ['env', '--', ...words];
 }
 
@@ -64,11 +80,24 @@ export function enterArgv(place: Place, program: Program): string[] {
   ];
 }
 
+/** A program, by what leads to it, and the environment that goes with it. */
+export interface Run {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
 /** Line of a script whose $0 is the cgroup's file. Descriptor 3, a lock if anything, is held until then. */
 export const ENTER_CGROUP = 'echo 0 >"$0" || exit 125; exec 3>&-';
 
-/** A process enters a cgroup before the exec, so nothing it starts can be outside. */
-export function inCgroupArgv(enter: string, argv: readonly string[], first = ':'): string[] {
-  const script = `${first}; umask 022; ulimit -S -n 1024 2>/dev/null; ${ENTER_CGROUP}; exec "$@"`;
-  return [toolPath('sh'), '-c', script, enter, ...argv];
+/**
+ * A process enters a cgroup before the exec, so nothing it starts can be outside. The shell gets the program's PATH last:
+ * dash takes its builtins from where that has `%builtin`, behind the image's own folders. What shells export is not its.
+ */
+export function inCgroup(enter: string, { argv, env }: Run, first = ':'): Run {
+  const { PATH = '', ...rest } = env;
+  const script = [
+    ...[first, 'umask 022', 'ulimit -S -n 1024 2>/dev/null', ENTER_CGROUP],
+    ...['unset PWD OLDPWD SHLVL', 'export PATH="$1"', 'shift', 'exec "$@"'],
+  ].join('; ');
+  return { argv: [toolPath('sh'), '-c', script, enter, PATH, ...argv], env: rest };
 }

@@ -4,32 +4,21 @@
  */
 import { toolPath } from '../host/tool.ts';
 import type { Step } from '../step.ts';
-import { inCgroupArgv } from './enter.ts';
+import { inCgroup, type Run } from './enter.ts';
 
 /** `argv` with just this environment. */
-function cleanEnvArgv(env: Readonly<Record<string, string>>, argv: readonly string[]): string[] {
+function cleanEnvArgv({ argv, env }: Run): string[] {
   return ['env', '-i', ...Object.entries(env).map(([key, value]) => `${key}=${value}`), ...argv];
 }
 
 /** A program in the container's cgroup; `argv` is how to get inside. */
-export function planProgram(
-  why: string,
-  enterPayload: string,
-  env: Readonly<Record<string, string>>,
-  argv: readonly string[],
-): Step {
-  const words = cleanEnvArgv(env, inCgroupArgv(enterPayload, argv, 'exec </dev/null'));
-  return { id: why, why, run: { kind: 'run', argv: words } };
+export function planProgram(why: string, enterPayload: string, program: Run): Step {
+  const argv = cleanEnvArgv(inCgroup(enterPayload, program, 'exec </dev/null'));
+  return { id: why, why, run: { kind: 'run', argv } };
 }
 
 /** A main command that nobody is attached to. What forks its supervisor is in that one's cgroup, so a stop sees it. */
-export function planSupervised(
-  why: string,
-  enterSupervisor: string,
-  log: string,
-  env: Readonly<Record<string, string>>,
-  supervisor: readonly string[],
-): Step {
+export function planSupervised(why: string, enterSupervisor: string, log: string, supervisor: Run): Step {
   const detach = [
     toolPath('setsid'),
     '--fork',
@@ -37,10 +26,10 @@ export function planSupervised(
     '-c',
     'exec >>"$0" 2>&1; exec "$@"',
     log,
-    ...supervisor,
+    ...supervisor.argv,
   ];
-  const words = cleanEnvArgv(env, inCgroupArgv(enterSupervisor, detach, 'exec </dev/null'));
-  return { id: why, why, run: { kind: 'run', argv: words } };
+  const argv = cleanEnvArgv(inCgroup(enterSupervisor, { argv: detach, env: supervisor.env }, 'exec </dev/null'));
+  return { id: why, why, run: { kind: 'run', argv } };
 }
 
 const PIDS = 'pids() { find "$0" -name cgroup.procs -exec cat {} + 2>/dev/null; }';

@@ -4,29 +4,29 @@
  */
 import { readFileSync } from 'node:fs';
 import { toolPath } from '../host/tool.ts';
-import { ENTER_CGROUP, inCgroupArgv } from './enter.ts';
+import { ENTER_CGROUP, inCgroup, type Run } from './enter.ts';
 
 /**
- * $0: its cgroup, $1: file for the status. A trap that does nothing is not handed on, as '' would be. What sh says of a
+ * $0: its cgroup, $1: file for the status. Its variables are no program's. A trap that does nothing is not handed on, as '' would be. What sh says of a
  * program that a signal ended is none of the program's output.
  */
 const SUPERVISOR = `
 ${ENTER_CGROUP}
-exit=$1; shift
+minict_exit=$1; shift
 trap : HUP INT QUIT TERM
 exec 4>&2 2>/dev/null
-"$@"; status=$?
-echo "$status" >"$exit"
-exit "$status"
+"$@"; minict_status=$?
+echo "$minict_status" >"$minict_exit"
+exit "$minict_status"
 `;
 
-export function supervisorArgv(
+export function supervised(
   cgroups: { enterSupervisor: string; enterPayload: string },
   exitFile: string,
-  program: readonly string[],
-): string[] {
-  const inPayload = inCgroupArgv(cgroups.enterPayload, program, 'exec 2>&4 4>&-');
-  return [toolPath('sh'), '-c', SUPERVISOR, cgroups.enterSupervisor, exitFile, ...inPayload];
+  program: Run,
+): Run {
+  const { argv, env } = inCgroup(cgroups.enterPayload, program, 'exec 2>&4 4>&-');
+  return { argv: [toolPath('sh'), '-c', SUPERVISOR, cgroups.enterSupervisor, exitFile, ...argv], env };
 }
 
 const HANDED_ON = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;

@@ -1,4 +1,5 @@
 /** Neighbouring steps become one process where a tool can take many: `ip -batch`, `mount --fstab`. Pure. */
+import { octalEscaped } from '../spec/octal.ts';
 import type { Command, Step } from '../step.ts';
 
 export interface Batch {
@@ -29,11 +30,6 @@ function unshareOf(command: Command): Unshare | undefined {
   const hostname = command.argv.at(-2) === 'hostname' ? command.argv.at(-1) : undefined;
   const options = command.argv.slice(1, hostname === undefined ? -1 : -2);
   return { options, hostname, mntns: options.find((word) => word.startsWith('--mount='))?.slice('--mount='.length) };
-}
-
-/** fstab(5) and mountinfo write white space and backslashes in octal. */
-export function octalEscaped(text: string): string {
-  return text.replace(/[\s\\#]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`);
 }
 
 function fstab(steps: readonly Step[]): string {

@@ -108,9 +108,16 @@ export async function undoAll(
       if (unmounting.some((step) => remains(step, identities))) failures[index]?.push(said);
     }
   }
-  for (const { undo } of work.flatMap(({ unmounting }) => unmounting)) {
-    if (undo?.kind !== 'umount' || !undo.unlink) continue;
-    for (const path of undo.targets.filter(isEmptyFile)) unlinkSync(path);
+  for (const [index, { unmounting }] of work.entries()) {
+    for (const { undo } of unmounting) {
+      if (undo?.kind !== 'umount' || !undo.unlink) continue;
+      try {
+        for (const path of undo.targets.filter(isEmptyFile)) unlinkSync(path);
+      } catch (error) {
+        // Somebody has a copy of the mount.
+        failures[index]?.push((error as Error).message);
+      }
+    }
   }
 
   for (const [index, { ending }] of objects.entries()) {

@@ -18,9 +18,9 @@ export function imagesOf({ imageId, snapshots = [] }: ContainerSpec): string[] {
   return [imageId, ...snapshots.map((snapshot) => snapshot.imageId)].filter((id) => id !== undefined);
 }
 
-/** The root file system's directory as exec, chroot and the mounts see it. */
-export function rootfsOf(spec: ContainerSpec, overlayTarget: string): string {
-  return spec.inPlace ?? overlayTarget;
+/** The root file system's directory as exec, chroot and the mounts see it: what is in place is read-only elsewhere. */
+export function rootfsOf({ inPlace, readOnly }: ContainerSpec, mountTarget: string): string {
+  return inPlace === undefined || readOnly ? mountTarget : inPlace;
 }
 
 /** The directory with all of its files, where they are not made of layers at each mount. */

@@ -1,4 +1,4 @@
-/** Names of containers and of interfaces. */
+/** Names of containers, of their snapshots, and of interfaces. */
 import { InvalidInputError } from '../errors.ts';
 
 const CONTAINER_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
@@ -53,5 +53,13 @@ export function parseHostname(text: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/.test(text)) return text;
   throw new InvalidInputError(`cannot use host name ${JSON.stringify(text)}: not a host name`, {
     hint: 'letters, digits, - and dots, 63 at most',
+  });
+}
+
+/** Throws InvalidInputError. */
+export function parseSnapshotName(text: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(text)) return text;
+  throw new InvalidInputError(`cannot use snapshot name ${JSON.stringify(text)}: not a valid name`, {
+    hint: 'letters, digits, _ . - and first a letter or digit',
   });
 }

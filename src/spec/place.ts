@@ -3,8 +3,20 @@ export interface Place {
   readonly rootfs: string;
   /** Folders that make up the root, the upper first: its files, as seen without entering it. */
   readonly layers: readonly string[];
+  /** What is mounted in front of them. */
+  readonly mounted?: readonly Mounted[] | undefined;
   readonly netns: string;
   readonly utsns: string;
   /** Absent where the container's mounts are in the host's table. */
   readonly mntns: string | undefined;
+}
+
+/** A mount in a root, by what can be seen of it from outside. */
+export interface Mounted {
+  /** Inside the root, without symlinks. */
+  readonly path: string;
+  /** The host's file or directory; absent for a tmpfs. */
+  readonly source?: string;
+  /** Directories whose entries it has: none for a file, and for a tmpfs. */
+  readonly dirs: readonly string[];
 }

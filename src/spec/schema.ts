@@ -1,6 +1,8 @@
 /** What state files hold, as zod schemas; the types come from them. Values are loaded by who must check a file, only then. */
 import * as z from 'zod/mini';
 
+const where = { target: z.string(), readOnly: z.optional(z.boolean()) };
+
 /**
  * A container's files at some time: the layers that they are, the top one first, and the image that they came from. Where a
  * container's files are one tree, the top one is a tree, too, and the rest is what that was made of.
@@ -29,6 +31,18 @@ export const container = z.object({
   lower: z.optional(z.array(z.string()).check(z.minLength(1))),
   /** A directory that is written in place (`--rootfs`). */
   inPlace: z.optional(z.string()),
+  /** The root file system is mounted read-only (`--read-only`). */
+  readOnly: z.optional(z.boolean()),
+  /** `-v` and `--tmpfs`; a container's own (anonymous) volume has neither name nor source, and is known by its place here. */
+  volumes: z.optional(
+    z.array(
+      z.discriminatedUnion('type', [
+        z.object({ type: z.literal('bind'), source: z.string(), ...where }),
+        z.object({ type: z.literal('volume'), name: z.optional(z.string()), ...where }),
+        z.object({ type: z.literal('tmpfs'), target: z.string(), options: z.string() }),
+      ]),
+    ),
+  ),
   mounts: z.enum(['private', 'host']),
   nic: z.optional(
     z.object({
@@ -94,4 +108,11 @@ export const images = z.object({
       annotations: z.optional(z.record(z.string(), z.string())),
     }),
   ),
+});
+
+/** volume.json: a named volume; its files are beside it, in `data`. */
+export const volume = z.object({
+  version: z.literal(1),
+  name: z.string(),
+  createdAt: z.string(),
 });

@@ -1,4 +1,4 @@
-/** flock(2) on files under the run dir: they die with their holders. Containers in name order, then images, networks, the host. */
+/** flock(2) on files under the run dir: they die with their holders. Containers in name order, then images, volumes, networks, the host. */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { type Lock, takeLock } from '../host/syscalls.ts';
 import {
@@ -9,6 +9,7 @@ import {
   imageTreesLockPath,
   networkPaths,
   type Roots,
+  volumesLockPath,
 } from './paths.ts';
 
 export type { Lock } from '../host/syscalls.ts';
@@ -53,6 +54,11 @@ export function lockNetworks(roots: Roots): Lock {
 /** For what root file systems are made of; exclusive for who removes an image, or is to write into a directory in place. */
 export function lockImages(roots: Roots, mode: 'shared' | 'exclusive'): Lock {
   return lock(roots, imagesLockPath(roots), mode);
+}
+
+/** For named volumes; exclusive for who removes one, or has made one that no container has yet. */
+export function lockVolumes(roots: Roots, mode: 'shared' | 'exclusive'): Lock {
+  return lock(roots, volumesLockPath(roots), mode);
 }
 
 /** For blobs and layers: shared for who adds some, until an image has them; exclusive for who removes those without one. */

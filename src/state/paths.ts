@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 
 export interface Roots {
-  /** What outlasts a reboot: containers, images, networks. Default /var/lib/minict, mode 0700. */
+  /** What outlasts a reboot: containers, images, networks, volumes. Default /var/lib/minict, mode 0700. */
   readonly root: string;
   /** What a reboot must forget: journals, locks. Default /run/minict. */
   readonly runDir: string;
@@ -18,6 +18,10 @@ export function hostJournalPath(roots: Roots): string {
 
 export function imagesLockPath(roots: Roots): string {
   return join(roots.runDir, '.images');
+}
+
+export function volumesLockPath(roots: Roots): string {
+  return join(roots.runDir, '.volumes');
 }
 
 /** Held, shared, by whoever adds blobs and layers that no image has yet. */
@@ -39,6 +43,7 @@ export function instancePaths(roots: Roots): { instance: string; marker: string 
 export const NETNS_DIR = '/run/netns';
 export const UTSNS_DIR = '/run/utsns';
 export const MNTNS_DIR = '/run/mntns';
+export const NAMESPACE_FOLDERS = [NETNS_DIR, UTSNS_DIR, MNTNS_DIR];
 
 export function rootsFrom(options: { root?: string; runDir?: string }, env: NodeJS.ProcessEnv): Roots {
   return {
@@ -49,7 +54,7 @@ export function rootsFrom(options: { root?: string; runDir?: string }, env: Node
 
 /** What minict itself makes in the state folder. */
 export function stateFolders(roots: Roots): string[] {
-  const folders = ['build-cache', 'containers', 'images', 'layers', 'networks', '.trash', 'skeleton'];
+  const folders = ['build-cache', 'containers', 'images', 'layers', 'networks', 'volumes', '.trash', 'skeleton'];
   return folders.map((folder) => join(roots.root, folder));
 }
 
@@ -65,6 +70,10 @@ export interface ContainerPaths {
   readonly files: string;
   /** A layer with the mount points that only this container's image lacks. */
   readonly mountPoints: string;
+  /** The same in front of the image's layers, where one of these hides what is below. */
+  readonly hiddenMountPoints: string;
+  /** Folder of the volumes that go with it. */
+  readonly volumes: string;
   readonly hosts: string;
   readonly hostname: string;
   readonly resolvConf: string;
@@ -90,6 +99,8 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     rootfs: join(dir, 'rootfs'),
     files: join(dir, 'files'),
     mountPoints: join(dir, 'mountpoints'),
+    hiddenMountPoints: join(dir, 'mountpoints-front'),
+    volumes: join(dir, 'volumes'),
     hosts: join(dir, 'hosts'),
     hostname: join(dir, 'hostname'),
     resolvConf: join(dir, 'resolv.conf'),
@@ -136,6 +147,16 @@ export function imagePaths(roots: Roots): {
     layers: join(dir, 'layers'),
     trees: join(dir, 'trees'),
   };
+}
+
+export function volumesDir(roots: Roots): string {
+  return join(roots.root, 'volumes');
+}
+
+/** `data` has its files. */
+export function volumePaths(roots: Roots, name: string): { dir: string; json: string; data: string } {
+  const dir = join(volumesDir(roots), name);
+  return { dir, json: join(dir, 'volume.json'), data: join(dir, 'data') };
 }
 
 /** What builds keep for the next one: steps of recipes, and the storage that buildah has of minict. */

@@ -10,9 +10,13 @@ function trashPath(roots: Roots): string {
   return join(roots.root, '.trash');
 }
 
+/** Several may go in one millisecond. */
+let moved = 0;
+
 /** Returns where it is now, to be removed. */
 export function moveToTrash(roots: Roots, dir: string, kind: string): string {
-  const trash = join(trashPath(roots), `${kind}-${process.pid}-${Date.now()}`);
+  moved += 1;
+  const trash = join(trashPath(roots), `${kind}-${process.pid}-${Date.now()}-${moved}`);
   mkdirSync(trashPath(roots), { recursive: true, mode: 0o700 });
   renameSync(dir, trash);
   return trash;

@@ -6,7 +6,7 @@ import { checkLayers } from './rootfs.ts';
 export const copy: StorageDriver = {
   validate: checkLayers,
   folders: ({ rootfs }) => [rootfs],
-  rootMount: ({ files }) => treeMount(files),
+  rootMount: ({ files }, _, readOnly) => treeMount(files, readOnly),
   trees: {
     fromLayers: (layers, to) => [{ kind: 'mkdir', path: to, mode: 0o755 }, mergeCommand(layers, to)],
     fromTree: (from, to) => [{ kind: 'run', argv: ['cp', '-a', '--reflink=auto', '-T', '--', from, to] }],

@@ -16,7 +16,7 @@ export interface StorageDriver {
   /** Folders that it needs in the container's own. */
   folders(paths: ContainerPaths): string[];
   /** What is mounted at the container's `rootfs`. */
-  rootMount(paths: ContainerPaths, layers: readonly string[]): RootMount;
+  rootMount(paths: ContainerPaths, layers: readonly string[], readOnly: boolean): RootMount;
   /** Absent where what a container wrote is a layer on top of its image's (overlay). */
   readonly trees?: TreeDriver;
 }

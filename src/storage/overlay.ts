@@ -8,10 +8,14 @@ export const overlay: StorageDriver = {
     checkLayers(layers, dir);
   },
   folders: ({ upper, work, rootfs }) => [upper, work, rootfs],
-  rootMount: ({ upper, work }, layers) => ({
-    why: 'the image, read-only, under a layer of its own',
-    source: 'overlay',
-    fstype: 'overlay',
-    ...overlayOptions({ lower: layers, upper, work }),
-  }),
+  rootMount: ({ upper, work }, layers, readOnly) => {
+    const { options, ...cwd } = overlayOptions({ lower: layers, upper, work });
+    return {
+      why: readOnly ? 'the image, read-only' : 'the image, read-only, under a layer of its own',
+      source: 'overlay',
+      fstype: 'overlay',
+      options: readOnly ? `ro,${options}` : options,
+      ...cwd,
+    };
+  },
 };

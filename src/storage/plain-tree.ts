@@ -5,8 +5,9 @@ import type { Command } from '../step.ts';
 import { overlayOptions, type RootMount } from './rootfs.ts';
 
 /** Private: in the host's table, what is mounted in the root would show in the tree itself. */
-export function treeMount(files: string): RootMount {
-  return { why: "the container's files", source: files, fstype: 'none', options: 'bind,private' };
+export function treeMount(files: string, readOnly: boolean): RootMount {
+  const options = readOnly ? 'bind,ro,private' : 'bind,private';
+  return { why: "the container's files", source: files, fstype: 'none', options };
 }
 
 /**

@@ -1,79 +1,27 @@
-/** Steps that put a container's root file system together: overlay (or a directory in place), proc, sys, dev, /etc files. */
+/** Steps that put a container's root file system together: overlay (or a directory in place), proc, sys, dev, /etc files, volumes. */
 import { statfsSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { HostError, InvalidInputError } from '../errors.ts';
+import { HOST_FILES, HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import type { Command, Step } from '../step.ts';
-import { resolveInRoot, showsFromBelow } from './resolve.ts';
+import type { RootfsFacts } from './mount-points.ts';
+import { type Mount, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
+import { planFileInTmpfs, planVolumeMount } from './volume-mount.ts';
 
 /** f_type of statfs(2), from linux/magic.h. */
 export const OVERLAYFS = 0x794c7630;
 const NFS = 0x6969;
-
-export interface RootfsFacts {
-  /** Mount points inside the root, symlinks followed; absent where the image leads nowhere. */
-  readonly targets: Readonly<Record<string, string>>;
-  /** Targets that are in none of an overlay's layers: the image has a symlink there that leads to nothing yet. */
-  readonly absent: readonly string[];
-}
-
-/** In the order of their mounts. */
-const FOLDERS = ['/proc', '/sys', '/dev'];
-const FILES = ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'];
 
 /** A read-only bottom layer with the mount points that an image may lack, so that nothing is written for them. */
 export function planSkeleton(dir: string): Step[] {
   if (statSync(dir, { throwIfNoEntry: false })) return [];
   const step = (path: string, run: Command): Step => ({ id: `skeleton ${path}`, why: 'mount points', run });
   return [
-    ...[...FOLDERS, '/etc'].map((path) =>
+    ...[...HOST_FOLDERS, '/etc'].map((path) =>
       step(path, { kind: 'mkdir', path: join(dir, path), mode: 0o755, parents: true }),
     ),
-    ...FILES.map((path) => step(path, { kind: 'write', path: join(dir, path), content: '' })),
+    ...HOST_FILES.map((path) => step(path, { kind: 'write', path: join(dir, path), content: '' })),
   ];
-}
-
-function isWithin(path: string, dir: string): boolean {
-  return `${path}/`.startsWith(`${dir}/`);
-}
-
-/**
- * Where each mount point really is. None may be within another: below a mounted /proc, a path that was looked up in the
- * image leads to something else, by /proc/1/root to the host. Throws InvalidInputError where /proc, /sys or /dev cannot
- * be one; a file that cannot be one is left out.
- */
-export function readRootfsFacts(layers: readonly string[], what: string, overlay: boolean): RootfsFacts {
-  const targets: Record<string, string> = {};
-  const absent: string[] = [];
-  for (const path of FOLDERS) {
-    const found = resolveInRoot(layers, path);
-    // A skeleton that is yet to be made has it.
-    const fromSkeleton = overlay && found?.path === path && found.stat === undefined && showsFromBelow(layers, path);
-    if (!fromSkeleton && !found?.stat?.isDirectory()) {
-      throw new InvalidInputError(`cannot use ${what}: its ${path} is no directory`, {
-        hint: `make a directory ${path} in it`,
-      });
-    }
-    const outer = Object.keys(targets).find(
-      (other) => isWithin(found.path, targets[other] as string) || isWithin(targets[other] as string, found.path),
-    );
-    if (outer !== undefined) {
-      throw new InvalidInputError(`cannot use ${what}: its ${path} and ${outer} lead into each other`, {
-        hint: `make ${path} and ${outer} directories in it`,
-      });
-    }
-    targets[path] = found.path;
-  }
-  const folders = Object.values(targets);
-  for (const path of FILES) {
-    const found = resolveInRoot(layers, path);
-    if (folders.some((folder) => found !== undefined && isWithin(found.path, folder))) continue;
-    if (found?.stat?.isFile()) targets[path] = found.path;
-    else if (overlay && found !== undefined && found.stat === undefined && showsFromBelow(layers, found.path)) {
-      targets[path] = found.path;
-      absent.push(found.path);
-    }
-  }
-  return { targets, absent };
 }
 
 /** Throws HostError where an overlay's upper directory cannot be. */
@@ -103,47 +51,58 @@ export function checkLayers(lowers: readonly string[], dir: string): void {
   }
 }
 
-/** Files of a layer below all others, for mounts where the image has nothing yet. */
-export function planMountPoints(layer: string, { absent }: RootfsFacts, chain: string): Step[] {
-  const files = absent.map((path) => join(layer, path));
-  const why = "a mount point where the image's symlink leads to";
+/** Folders and files of a layer below all others, of one in front, and in volumes, for mounts where there is nothing yet. */
+export function planMountPoints(layer: string, front: string, facts: RootfsFacts, chain: string): Step[] {
+  const { absent, missing } = facts;
+  const files = absent.files.map((path) => join(layer, path));
+  const folders = [...absent.folders.map((path) => join(layer, path)), ...files.map((path) => dirname(path))];
+  const why = 'a mount point that the image lacks';
   return [
-    ...[...new Set(files.map((path) => dirname(path)))].map(
+    ...[...new Set(folders)].map(
       (path): Step => ({ id: `folder ${path}`, why, chain, run: { kind: 'mkdir', path, mode: 0o755, parents: true } }),
     ),
     ...files.map((path): Step => ({ id: `file ${path}`, why, chain, run: { kind: 'write', path, content: '' } })),
+    ...absent.hidden.map(({ path, isFolder, mode, uid, gid }): Step => {
+      const at = join(front, path);
+      const folder = ['install', '-d', '-m', mode.toString(8), '-o', String(uid), '-g', String(gid), at];
+      const run: Command = isFolder ? { kind: 'run', argv: folder } : { kind: 'write', path: at, content: '' };
+      return { id: `in front ${path}`, why: 'a mount point that a layer of the image hides', chain, run };
+    }),
+    ...missing.flatMap(({ target, isFolder, volume }): Step[] =>
+      volume === undefined
+        ? []
+        : [
+            {
+              id: `mount point ${target}`,
+              why: 'a mount point in a volume',
+              chain,
+              run: { kind: 'mountpoint', within: volume.dir, path: volume.path, folder: isFolder },
+            },
+          ],
+    ),
   ];
 }
 
 /** What may have been made in a tree for them: paths inside, with the folders on the way. */
-export function mountPointsOf({ targets, absent }: RootfsFacts): Set<string> {
-  const paths = [...Object.values(targets), ...absent];
-  return new Set(
-    paths.flatMap((path) =>
-      path
-        .split('/')
-        .slice(1)
-        .map((_, i, parts) => `/${parts.slice(0, i + 1).join('/')}`),
-    ),
-  );
+export function mountPointsOf({ targets, absent, volumes }: RootfsFacts): Set<string> {
+  const made = [...absent.hidden.map(({ path }) => path), ...absent.folders, ...absent.files];
+  const paths = [...Object.values(targets), ...volumes.map(({ target }) => target), ...made];
+  const withParents = (path: string): string[] => (path === '/' ? [] : [...withParents(dirname(path)), path]);
+  return new Set(paths.flatMap(withParents));
 }
 
 /** Those of /proc, /sys and /dev, in a tree that has no skeleton below it. */
 export function planHostFolders(tree: string, { targets }: RootfsFacts, chain: string): Step[] {
-  return FOLDERS.map((folder): Step => {
+  return HOST_FOLDERS.map((folder): Step => {
     const path = join(tree, targets[folder] ?? folder);
-    return {
-      id: `folder ${path}`,
-      why: 'a mount point',
-      chain,
-      run: { kind: 'mkdir', path, mode: 0o755, parents: true },
-    };
+    const run: Command = { kind: 'mkdir', path, mode: 0o755, parents: true };
+    return { id: `folder ${path}`, why: 'a mount point', chain, run };
   });
 }
 
 export interface Overlay {
   readonly lower: readonly string[];
-  /** Absent where it is only read. */
+  /** Both absent where it is only looked at: nothing is written into any. */
   readonly upper?: string;
   readonly work?: string;
 }
@@ -163,6 +122,9 @@ export interface RootfsPlan {
   /** Where the root is seen: the mount point of `root`, or the directory that is used in place. */
   readonly rootfs: string;
   readonly root: RootMount | undefined;
+  /** The directory in place, where it is seen read-only at `rootfs`. */
+  readonly readOnlyTree: string | undefined;
+  readonly readOnly: boolean;
   readonly files: Readonly<Record<string, string>>;
   readonly mntns: string | undefined;
 }
@@ -183,8 +145,9 @@ export function overlayOptions({ lower, upper, work }: Overlay): { options: stri
   const optionsOf = (shown: (path: string) => string) =>
     [
       `lowerdir=${lower.map(shown).map(overlayPath).join(':')}`,
-      ...(upper === undefined ? [] : [`upperdir=${overlayPath(shown(upper))}`]),
-      ...(work === undefined ? [] : [`workdir=${overlayPath(shown(work))}`]),
+      ...(upper === undefined || work === undefined
+        ? []
+        : [`upperdir=${overlayPath(shown(upper))}`, `workdir=${overlayPath(shown(work))}`]),
       'index=off',
       'metacopy=off',
       'redirect_dir=off',
@@ -201,36 +164,10 @@ export function overlayOptions({ lower, upper, work }: Overlay): { options: stri
 }
 
 export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
-  const { name, mntns, root, rootfs } = plan;
-  const chain = `mounts ${name}`;
-  const place = mntns === undefined ? {} : { mntns };
+  const { mntns, root, rootfs, readOnly, readOnlyTree } = plan;
+  const place = { chain: `mounts ${plan.name}`, mntns };
+  const { chain } = place;
   const steps: Step[] = [];
-  const mount = (
-    id: string,
-    why: string,
-    source: string,
-    target: string,
-    fstype: string,
-    options: string,
-    cwd?: string,
-  ) => {
-    const shared: Pick<Step, 'undo' | 'claims'> =
-      mntns === undefined
-        ? {
-            // Slave first: killed between rbind and rslave, an unmount would take the host's /sys with it.
-            undo: { kind: 'run', argv: ['sh', '-c', 'mount --make-rslave "$0" && umount -R "$0"', target] },
-            claims: [{ kind: 'mount', name: target }],
-          }
-        : {};
-    steps.push({
-      id: `mount ${id}`,
-      why,
-      chain,
-      run: { kind: 'mount', source, target, fstype, options, ...place, ...(cwd === undefined ? {} : { cwd }) },
-      ...shared,
-      ...(mntns === undefined ? {} : { endsWith: 'mntns' }),
-    });
-  };
   if (mntns !== undefined) {
     steps.push({
       id: 'mntns',
@@ -241,25 +178,35 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
       claims: [{ kind: 'nsfile', name: mntns }],
     });
   }
+  const mount = (id: string, why: string, what: Omit<Mount, 'id' | 'why'>) =>
+    steps.push(mountStep({ id, why, ...what }, place));
   if (root !== undefined) {
-    const { why, source, fstype, options, cwd } = root;
-    mount('rootfs', why, source, rootfs, fstype, options, cwd);
+    const { why, ...what } = root;
+    mount('rootfs', why, { target: rootfs, ...what });
+  }
+  if (readOnlyTree !== undefined) {
+    const bind = { source: readOnlyTree, target: rootfs, fstype: 'none', options: READ_ONLY_TREE, anyTree: true };
+    mount('rootfs', 'the directory, read-only', bind);
+    steps.push(...planTree('rootfs', { source: readOnlyTree, target: rootfs, readOnly: true }, place));
   }
   const at = (path: string) => join(rootfs, facts.targets[path] ?? path);
-  mount('proc', 'processes, as the host sees them', 'proc', at('/proc'), 'proc', 'defaults');
-  mount(
-    'sys',
-    "the host's /sys; slave, so that no unmount comes back to the host",
-    '/sys',
-    at('/sys'),
-    'none',
-    'rbind,rslave',
+  const bind = (source: string, target: string, options: string) => ({ source, target, fstype: 'none', options });
+  const proc = { source: 'proc', target: at('/proc'), fstype: 'proc', options: 'defaults' };
+  mount('proc', 'processes, as the host sees them', proc);
+  mount('sys', "the host's /sys; slave, so that no unmount comes back to the host", bind('/sys', at('/sys'), TREE));
+  mount('dev', "the host's /dev, likewise", bind('/dev', at('/dev'), TREE));
+  const planFile = (path: string) => {
+    const source = plan.files[path] as string;
+    steps.push(...planFileInTmpfs(facts, rootfs, facts.targets[path] as string, place));
+    mount(path, `minict's own ${path} over the image's`, bind(source, at(path), readOnly ? 'bind,ro' : 'bind'));
+  };
+  const files = Object.keys(plan.files).filter((path) => facts.targets[path] !== undefined);
+  const inVolumes = new Set(
+    files.filter((path) => facts.volumes.some(({ target }) => isWithin(facts.targets[path] as string, target))),
   );
-  mount('dev', "the host's /dev, likewise", '/dev', at('/dev'), 'none', 'rbind,rslave');
-  for (const [path, source] of Object.entries(plan.files)) {
-    if (facts.targets[path] === undefined) continue;
-    mount(path, `minict's own ${path} over the image's`, source, at(path), 'none', 'bind');
-  }
+  for (const path of files) if (!inVolumes.has(path)) planFile(path);
+  for (const volume of facts.volumes) steps.push(...planVolumeMount(volume, facts, rootfs, place));
+  for (const path of inVolumes) planFile(path);
   if (mntns !== undefined) {
     steps.push({
       id: 'mntns trim',

@@ -3,6 +3,8 @@
  * its own, and waits at a pipe; when the pipe closes, or its reader is killed, process, namespace and mounts are gone.
  */
 import type { MountPoint } from '../host/facts.ts';
+import { isWithin } from '../spec/root-paths.ts';
+import type { PlacedVolume } from './mount-points.ts';
 import { type Overlay, overlayOptions } from './rootfs.ts';
 
 export interface ViewPlan {
@@ -16,23 +18,39 @@ export interface ViewPlan {
   readonly bare: boolean;
   /** Mounts, with all below them, that do not show. */
   readonly without: readonly string[];
+  /** Of a stopped one: what is to be seen in it, but for what is only in memory. */
+  readonly volumes: readonly PlacedVolume[];
 }
 
 /** What the process writes back is its sign that all is mounted. */
 const WAIT = 'exec cat';
-const MOUNT = `cd -- "$1" && mount -t overlay -o "$2" overlay "$3" && ${WAIT}`;
+const BIND_EACH = 'while [ $# -gt 0 ]; do mount -o "$1" "$2" "$3" || exit; shift 3; done';
+const MOUNT = `cd -- "$1" && mount -t overlay -o "$2" overlay "$3" && shift 3 && { ${BIND_EACH}; } && ${WAIT}`;
+const MOUNT_IN_PLACE = `mount --rbind "$1" "$1" && shift && { ${BIND_EACH}; } && ${WAIT}`;
 /** A mount of its own, whose flags can be changed. */
 const BIND = `mount "$1" "$2" "$2" && shift 2 && { [ $# = 0 ] || umount --lazy "$@"; } && ${WAIT}`;
 
-export function viewArgv({ rootfs, mntns, overlay, bare, without }: ViewPlan): string[] {
+/** Words for BIND_EACH; what has its place in a tmpfs is not there now. */
+function bindWords(rootfs: string, volumes: readonly PlacedVolume[]): string[] {
+  const memory = volumes.filter(({ source }) => source === undefined).map(({ target }) => target);
+  return volumes.flatMap(({ volume, source, target, toMake }) => {
+    if (source === undefined || toMake || memory.some((dir) => isWithin(target, dir))) return [];
+    const readOnly = volume.type !== 'tmpfs' && volume.readOnly;
+    // What is mounted in the source would be writable.
+    return [readOnly ? 'bind,ro' : 'rbind', source, `${rootfs}${target}`];
+  });
+}
+
+export function viewArgv({ rootfs, mntns, overlay, bare, without, volumes }: ViewPlan): string[] {
   const argv = [
     ...(mntns === undefined ? [] : ['nsenter', `--mount=${mntns}`]),
     ...['unshare', '--mount', '--propagation', 'private', 'sh', '-c'],
   ];
   if (overlay !== undefined) {
     const { options, cwd = '/' } = overlayOptions(overlay);
-    return [...argv, MOUNT, 'sh', cwd, options, rootfs];
+    return [...argv, MOUNT, 'sh', cwd, options, rootfs, ...bindWords(rootfs, volumes)];
   }
+  if (volumes.length > 0) return [...argv, MOUNT_IN_PLACE, 'sh', rootfs, ...bindWords(rootfs, volumes)];
   return [...argv, BIND, 'sh', bare ? '--bind' : '--rbind', rootfs, ...(bare ? [] : without)];
 }
 

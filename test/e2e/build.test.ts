@@ -15,6 +15,7 @@ import { expectRefused } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
 import { imageNames, storeFiles } from '../helpers/images.ts';
 import { build, inspectImage, writeFolder } from '../helpers/recipe.ts';
+import { Terminal } from '../helpers/terminal.ts';
 
 let host: Host;
 let dir: string;
@@ -193,6 +194,20 @@ env: {WHO: me}
     expect(host.minict('image', 'prune').stdout).toContain(`${first.id}\n`);
     expect(host.minict('image', 'ls', '-a').stdout).not.toContain(first.id.slice(7, 19));
   });
+});
+
+test('on a terminal each step, and what its line says, shows as it comes', async () => {
+  const recipe = folder('shown', "{ from: busybox, steps: [{ run: 'echo one; sleep 0.2; echo two >&2' }] }");
+  const build = async (...options: string[]) => {
+    const terminal = new Terminal(host, [MINICT, 'image', 'build', ...options, recipe, 'shown']);
+    const shown = await terminal.shows(/^[\s\S]*shown\r\n$/);
+    expect(await terminal.status()).toBe(0);
+    terminal.close();
+    return shown;
+  };
+  expect(await build('-q')).toBe('shown\r\n');
+  expect(await build('--no-cache')).toMatch(/step 1\/1: run echo one; .*\r\none\r\ntwo\r\nshown\r\n$/);
+  expect(await build()).toMatch(/step 1\/1: run echo one; .*\r\n {4}as before\r\nshown\r\n$/);
 });
 
 describe('the cache', () => {

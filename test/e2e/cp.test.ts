@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { expectCreated, expectRefused } from '../helpers/expect.ts';
 import { Host, MINICT, type Result } from '../helpers/host.ts';
+import { imageTree } from '../helpers/images.ts';
 import { EVERYTHING, factsOf } from '../helpers/tree.ts';
 
 let host: Host;
@@ -44,7 +45,7 @@ describe.each(STATES)('a container that is %s', (_, options, up) => {
   test('all that a tree has goes in and out again', () => {
     const rootfs = join(host.dir, 'rootfs');
     rmSync(rootfs, { recursive: true, force: true });
-    expect(shell(`cp -a "$(dirname ${host.root}/images/layers/*/bin)" ${rootfs}`)).toMatchObject({ status: 0 });
+    expect(host.run(['cp', '-a', imageTree(host, 'base'), rootfs])).toMatchObject({ status: 0 });
     const words = options.map((word) => (word === 'ROOTFS' ? rootfs : word));
     expectCreated(host, 'c1', ...words);
     if (!up) host.minict('stop', 'c1');
@@ -256,4 +257,30 @@ test('names with spaces, newlines, dashes, colons, backslashes', () => {
     expect(stream).toEqual({ ...done, stdout: `l${name}/\nl${name}/f\n` });
     inside('rm -r /srv/*');
   }
+});
+
+test('on a host whose mounts are shared, as systemd makes them, none of a copy’s shows anywhere', async () => {
+  const shared = await Host.create('shared');
+  const rootfs = join(shared.dir, 'rootfs');
+  for (const options of [[], ['--mounts', 'host'], ['--rootfs', rootfs], ['--rootfs', rootfs, '--mounts', 'host']]) {
+    expectCreated(shared, 'c1', ...options);
+    if (options.length === 0) shared.run(['cp', '-a', imageTree(shared, 'base'), rootfs]);
+    for (const state of ['up', 'stopped']) {
+      if (state === 'stopped') shared.minict('stop', 'c1');
+      const before = shared.snapshot();
+      for (const words of [
+        ['cp', join(host.dir, 'tree/dir'), 'c1:/srv'],
+        ['cp', 'c1:/srv/dir', join(shared.dir, 'out')],
+        ['export', 'c1', '-o', join(shared.dir, 'out.tar')],
+      ]) {
+        expect(shared.minict(...words)).toEqual(done);
+        expect(shared.snapshot()).toEqual(before);
+      }
+      if (state === 'up')
+        expect(shared.minict('exec', 'c1', 'cat', '/srv/dir/one', '/proc/1/comm').stdout).toMatch(/^one\n./);
+      rmSync(join(shared.dir, 'out'), { recursive: true });
+    }
+    expect(shared.minict('rm', 'c1')).toMatchObject({ status: 0, stderr: '' });
+  }
+  await shared.destroy();
 });

@@ -29,6 +29,12 @@ function runScript(script: string): Result {
   return host.run(['sh'], {}, script);
 }
 
+/** A file in a tmpfs, and a volume of its own in a named one. */
+const VOLUMES = [
+  ...['-v', 'v1:/var/www', '-v', '/own', '-v', '/var/www/in', '-v', '/etc:/bound:ro'],
+  ...['--tmpfs', '/tmp:size=1m', '-v', '/etc/passwd:/tmp/deep/passwd', '-v', '/srv:/new/place'],
+];
+
 const done = { status: 0, stdout: '', stderr: '' };
 
 test('on a host that never saw minict, a script makes all that a container needs; its undo takes it away', async () => {
@@ -61,6 +67,7 @@ test('on a host that never saw minict, a script makes all that a container needs
 describe('a script leaves the kernel as the verb does', () => {
   beforeAll(() => {
     expect(host.minict('create', 'other').stderr).toBe('');
+    expect(host.minict('volume', 'create', 'v1').stderr).toBe('');
   });
 
   beforeEach(() => linksSettle(host));
@@ -69,6 +76,8 @@ describe('a script leaves the kernel as the verb does', () => {
     [[]],
     [['--mounts', 'host', '--mtu', '1400', '--hostname', 'its']],
     [['--no-network']],
+    [[...VOLUMES, '--mounts', 'host']],
+    [[...VOLUMES, '--read-only']],
     [['--ip', '192.168.0.77/24', '--gateway', '192.168.0.78', '--mac-address', '02:00:00:00:00:07']],
   ])('create %j, and its undo', async (options) => {
     const before = host.snapshot();
@@ -125,6 +134,18 @@ describe('a script leaves the kernel as the verb does', () => {
     expect(host.minict('rm', '-f', 's1').stderr).toContain('cannot remove /run/mntns/s1: not made by minict');
     expect(host.run(['umount', '/run/mntns/s1']).status).toBe(0);
     expect(host.run(['rm', '/run/mntns/s1']).status).toBe(0);
+  });
+
+  test('a new volume, made and filled by a script, is one that minict knows', async () => {
+    const before = host.snapshot();
+    const options = ['-v', 'new:/var/www', '--no-network'];
+    const undo = scriptOf('create', 'd2', ...options, '--dry-run-undo');
+    expect(runScript(scriptOf('create', 'd2', ...options, '--dry-run'))).toEqual(done);
+    expect(readFileSync(join(host.root, 'volumes/new/data/index.html'), 'utf8')).toBe('minict\n');
+    expect(host.minict('volume', 'ls', '-q').stdout).toBe('new\nv1\n');
+    expect(runScript(undo)).toEqual(done);
+    expect(host.minict('volume', 'rm', 'new')).toEqual({ ...done, stdout: 'new\n' });
+    expect(await host.settled(before)).toEqual(before);
   });
 
   test('restart, of one that runs, of one that is broken, and of a stopped one', async () => {

@@ -2,10 +2,14 @@
 import { expect, test } from 'vitest';
 import { useFaultHost } from '../helpers/fault-host.ts';
 import { killBetween, MANY_POINTS } from '../helpers/recovery.ts';
-import { CREATE_RM, RM_TWICE, RUN_RM, START, STOP, STOP_START } from '../helpers/verbs.ts';
+import { CREATE_RM, CREATE_VOLUMES, RM_TWICE, RUN_RM, START, STOP, STOP_START } from '../helpers/verbs.ts';
 
 const faulty = useFaultHost();
 
-test.each([CREATE_RM, START, STOP, STOP_START, RM_TWICE, RUN_RM])('$title', MANY_POINTS, async (verb) => {
-  expect(await killBetween(faulty.host, verb, faulty.clean)).toBeGreaterThanOrEqual(verb.changes);
-});
+test.each([CREATE_RM, START, STOP, STOP_START, RM_TWICE, RUN_RM, CREATE_VOLUMES])(
+  '$title',
+  MANY_POINTS,
+  async (verb) => {
+    expect(await killBetween(faulty.host, verb, faulty.clean)).toBeGreaterThanOrEqual(verb.changes);
+  },
+);

@@ -42,7 +42,14 @@ test('a stopped container: at once, and back again as often as one likes', () =>
     expect(sh('s1', 'cat /file; ls /dir')).toBe(`${round}\nnew\n`);
     ok('snapshot', 'rollback', 's1', 'a');
   }
+  sh('s1', 'echo four >/file; rm /dir/kept; echo new >/new');
+  ok('stop', 's1');
+  expect(ok('snapshot', 'diff', 's1', 'a')).toBe('C /dir\nD /dir/kept\nC /file\nA /new\n');
   ok('snapshot', 'create', 's1', 'b');
+  expect(ok('snapshot', 'diff', 's1', 'b')).toBe('');
+  expect(ok('snapshot', 'diff', 's1', 'b', 'a')).toBe('C /dir\nA /dir/kept\nC /file\nD /new\n');
+  ok('snapshot', 'rollback', 's1', 'a');
+  ok('start', 's1');
   expect(ok('snapshot', 'ls', '-q', 's1')).toBe('a\nb\n');
   const listed = JSON.parse(ok('snapshot', 'ls', 's1', '--format', 'json'));
   expect(listed).toMatchObject([{ name: 'a', image: 'base' }, { name: 'b' }]);
@@ -112,6 +119,8 @@ test('an image of a container; another image under one, with or without its chan
   expect(
     ok('run', '--rm', 's8', '--image', 'lab:1', '--', 'sh', '-c', 'pwd; echo $A; ls /var/www; stat -c %h /file'),
   ).toBe('/srv\nb c\nnew\n2\n');
+  expect(ok('image', 'diff', 'base', 'lab:1')).toMatch(/^A \/file\nA \/link\n(C \/srv\n)?C \/var\n?/);
+  expect(ok('image', 'diff', 'lab:1', 'base')).toContain('D /file\n');
   expect(ok('image', 'history', 'lab:1')).toMatch(/ first\n.* make image base\n$/);
   expectCreated(host, 's9');
   sh('s9', 'echo mine >/mine; echo nine >/file');

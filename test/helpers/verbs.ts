@@ -34,6 +34,14 @@ const RUNNING = ['run', '-d', 'f1', ...SLEEP];
 
 const PRUNE = ['system', 'prune'];
 
+/** Of each kind one; the named volume is there, and empty, so that it is filled. */
+const VOLUMES = ['-v', 'v1:/var/www', '-v', '/own', '-v', `${TREE}:/bound:ro`, '--tmpfs', '/tmp', '--read-only'];
+const MAKE_VOLUME = ['volume', 'create', 'v1'];
+
+function withVolumes(verb: Verb): Verb {
+  return { ...verb, before: [MAKE_VOLUME, ...verb.before], after: [['volume', 'rm', 'v1'], PRUNE] };
+}
+
 function creating(title: string, options: readonly string[], commands: number): Verb {
   return { title, words: ['create', 'f1', ...options], options, before: [], atomic: true, commands, changes: 25 };
 }
@@ -60,6 +68,7 @@ export const CREATE_RM: Verb = {
   next: ['rm', '-f', 'f1'],
   ends: true,
 };
+export const CREATE_VOLUMES = withVolumes({ ...creating('create with volumes', VOLUMES, 6), changes: 45 });
 const RM_FORCE = ending(['rm', '-f', 'f1'], RUNNING, 2, 10);
 export const RM_TWICE: Verb = { ...RM_FORCE, title: 'rm -f, then again', next: ['rm', '-f', 'f1'], ends: true };
 export const RUN_RM: Verb = {
@@ -84,6 +93,8 @@ export const CHANGING_VERBS: readonly Verb[] = [
   RUN_RM,
   { ...CREATE, title: 'run -d', words: RUNNING },
   ending(['restart', '-t', '0', 'f1'], RUNNING, 4, 30),
+  CREATE_VOLUMES,
+  withVolumes(starting('start after stop with volumes --mounts host', [...ON_HOST, ...VOLUMES], 8)),
 ];
 
 /** What makes and removes what all containers share, on a host without any. */
@@ -107,14 +118,15 @@ export const SHARED_VERBS: readonly Verb[] = [
 /** Words for a command line of `host`. */
 export function wordsFor(host: Host, words: readonly string[]): string[] {
   const tree = join(host.dir, TREE);
-  if (words.includes(TREE) && !existsSync(tree)) {
+  if (words.some((word) => word.startsWith(TREE)) && !existsSync(tree)) {
     cpSync(imageTree(host, 'base'), tree, { recursive: true, verbatimSymlinks: true });
   }
-  return words.map((word) => (word === TREE ? tree : word));
+  return words.map((word) => (word.startsWith(TREE) ? `${tree}${word.slice(TREE.length)}` : word));
 }
 
 export function prepare(host: Host, verb: Verb): void {
-  for (const words of verb.before) expect(host.minict(...words)).toMatchObject({ status: 0, stderr: '' });
+  for (const words of verb.before)
+    expect(host.minict(...wordsFor(host, words))).toMatchObject({ status: 0, stderr: '' });
 }
 
 /** Whether there is a container `f1`. */

@@ -44,7 +44,9 @@ const facts: ContainerFacts = {
     enterSupervisor: '/cg/minict-00c0ffee/web1/supervisor/cgroup.procs',
   },
   rootfs: {
-    absent: [],
+    absent: { files: [], folders: [], hidden: [] },
+    volumes: [],
+    missing: [],
     targets: { '/proc': '/proc', '/sys': '/sys', '/dev': '/dev', '/etc/hosts': '/etc/hosts', '/etc/hostname': '/e t' },
   },
   skeleton: '/lib/skeleton',

@@ -1,0 +1,47 @@
+/** minict save-container */
+import { InvalidInputError } from '../errors.ts';
+import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import type { ContainerSpec } from '../spec/container.ts';
+import { parseContainerName } from '../spec/name.ts';
+import { ensureState } from '../state/store.ts';
+import type { Define } from './program.ts';
+import { reportNote } from './report.ts';
+
+interface SaveFlags {
+  readonly output?: string;
+  /** Commander's word for `--without-image`. */
+  readonly withoutImage?: boolean;
+  readonly have?: string;
+}
+
+/** What does not come along as it is. */
+function notesOn({ name, inPlace }: ContainerSpec): string[] {
+  if (inPlace === undefined) return [];
+  return [`the files of ${name} are in ${inPlace} itself: where it is loaded, they are under a layer of its own`];
+}
+
+export const define: Define = (command, globals) => {
+  command
+    .argument('<name>')
+    .option('-o, --output <file>', 'in place of standard output')
+    .option('--without-image', 'the other side has its image')
+    .option('--have <file>', 'leave out what the other side has: what its load-container --list-have printed')
+    .action(async (rawName: string, { output, withoutImage = false, have }: SaveFlags) => {
+      requireRoot('save-container');
+      const context = contextFrom(globals());
+      const name = parseContainerName(rawName);
+      if (output === undefined && process.stdout.isTTY) {
+        throw new InvalidInputError(`cannot save ${name}: standard output is a terminal`, { hint: '-o FILE' });
+      }
+      const instance = ensureState(context.roots);
+      const { saveContainer } = await import('../lifecycle/save-container.ts');
+      const { readDigests } = await import('../lifecycle/shared-digests.ts');
+      const isThere = have === undefined ? () => false : readDigests(have);
+      const save = (fd: number) => saveContainer(context, instance, name, fd, { withoutImage, isThere });
+      const saved =
+        output === undefined
+          ? await save(1)
+          : await (await import('../host/new-file.ts')).writeNewFile(output, `save ${name}`, save);
+      for (const note of notesOn(saved)) reportNote(note);
+    });
+};

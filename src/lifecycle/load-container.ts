@@ -1,0 +1,215 @@
+/**
+ * load-container: a container from what save-container wrote, all of it or nothing. It comes into being stopped, by one
+ * rename of its folder; paths, interface and images are this host's, and nothing of the stream's but names and settings.
+ */
+import { mkdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConflictError, InvalidInputError, MinictError } from '../errors.ts';
+import { requireTools } from '../host/tool.ts';
+import { type Entry, nameOf, readCatalog } from '../image/catalog.ts';
+import { adoptTree } from '../image/layers.ts';
+import { parseImageName, shownName } from '../image/reference.ts';
+import { type Staging, withStaging } from '../image/staging.ts';
+import { layersOfImage } from '../image/store.ts';
+import { TarReader } from '../image/tar-stream.ts';
+import { doInProcess } from '../runner/in-process.ts';
+import { parseAddress } from '../spec/address.ts';
+import type { ContainerSpec } from '../spec/container.ts';
+import type { SavedContainer } from '../spec/saved-container.ts';
+import { writeJson } from '../state/json-file.ts';
+import { lockContainer, releaseContainer } from '../state/locks.ts';
+import { containerPaths, type Roots, skeletonPath } from '../state/paths.ts';
+import { findContainer, listContainers } from '../state/store.ts';
+import { driverOf } from '../storage/driver.ts';
+import { planSkeleton } from '../storage/rootfs.ts';
+import type { Context } from './context.ts';
+import { refuseForeign } from './create.ts';
+import { addImages, listUsedImages } from './images.ts';
+import { type Received, readSaved, receiveParts } from './loaded-parts.ts';
+import { type AddressRequest, leaseAddress, nicOf } from './network.ts';
+import { sharedLayerDir } from './own-layers.ts';
+import { recover, removeTraces } from './remove.ts';
+
+export interface LoadOptions {
+  /** In place of the one that it was saved with. */
+  readonly name: string | undefined;
+  /** The address that it has to have. */
+  readonly ip: string | undefined;
+}
+
+export interface Loaded {
+  readonly name: string;
+  /** What is other than it was, a sentence each. */
+  readonly notes: readonly string[];
+}
+
+async function refuseTaken({ roots }: Context, name: string, verb: string): Promise<void> {
+  if ((await findContainer(roots, name)) === undefined) return;
+  throw new ConflictError(`cannot ${verb}: a container ${name} is there`, {
+    hint: '--name NAME gives it another name',
+  });
+}
+
+/** What an image is called here: a name that it has, or may have; its digest otherwise. */
+function labelOf(entries: readonly Entry[], image: string | undefined, digest: string): string {
+  const wanted = image === undefined || image.startsWith('sha256:') ? undefined : parseImageName(image);
+  const names = entries.filter((entry) => entry.digest === digest).flatMap((entry) => nameOf(entry) ?? []);
+  const isFree = wanted !== undefined && !entries.some((entry) => nameOf(entry) === wanted);
+  const name = names.find((other) => other === wanted) ?? names[0] ?? (isFree ? wanted : undefined);
+  return name === undefined ? digest : shownName(name);
+}
+
+type Files = Pick<ContainerSpec, 'image' | 'imageId'> & { lower: string[] };
+
+async function filesHere(
+  roots: Roots,
+): Promise<(files: Pick<SavedContainer, 'image' | 'imageId' | 'layers'>) => Files> {
+  const entries = await readCatalog(roots);
+  return ({ image, imageId, layers }) => {
+    const own = layers.map((digest) => sharedLayerDir(roots, digest));
+    if (imageId === undefined) return { lower: own };
+    return { image: labelOf(entries, image, imageId), imageId, lower: [...own, ...layersOfImage(roots, imageId)] };
+  };
+}
+
+/** Who here has a MAC address. */
+async function macHolder({ roots }: Context, mac: string | undefined): Promise<string | undefined> {
+  if (mac === undefined) return undefined;
+  const specs = await Promise.all(listContainers(roots).map((name) => findContainer(roots, name)));
+  return specs.find((spec) => spec?.nic?.mac === mac)?.name;
+}
+
+async function leaseNic(
+  context: Context,
+  instance: string,
+  name: string,
+  hostname: string,
+  saved: NonNullable<SavedContainer['nic']>,
+  ip: string | undefined,
+): Promise<{ nic: NonNullable<ContainerSpec['nic']>; notes: string[] }> {
+  const request = (address: string | undefined, gateway: string | undefined): AddressRequest => {
+    return { name, hostname, ip: address, gateway };
+  };
+  const [plain = ''] = saved.address.split('/');
+  const addresses = ip === undefined ? [saved.address, plain, undefined] : [ip];
+  const gateways = saved.gateway === undefined ? [undefined] : [saved.gateway, undefined];
+  const wishes = addresses.flatMap((address) => gateways.map((gateway) => request(address, gateway)));
+  const { assignment, causes } = await leaseAddress(context, instance, wishes, request(ip, undefined));
+  const holder = await macHolder(context, saved.mac);
+  const mac = holder === undefined ? saved.mac : undefined;
+  const nic = nicOf(instance, name, assignment, { mac, mtuBytes: saved.mtuBytes });
+  const notes: string[] = [];
+  if (ip === undefined && nic.address !== plain) notes.push(`${name} has the address ${nic.address}: ${causes[0]}`);
+  if (saved.gateway !== undefined && nic.gateway !== saved.gateway) {
+    notes.push(`${name} has the gateway ${nic.gateway}: ${saved.gateway} is not one of the network here`);
+  }
+  if (mac !== saved.mac) notes.push(`${name} has another MAC address: container ${holder} has ${saved.mac}`);
+  return { nic, notes };
+}
+
+/** The spec, and its folder where it is to be; the caller holds its lock, and has made an empty folder of its name. */
+async function publish(
+  context: Context,
+  instance: string,
+  staging: Staging,
+  saved: SavedContainer,
+  received: Received,
+  { name, ip }: { name: string; ip: string | undefined },
+): Promise<Loaded> {
+  const { roots } = context;
+  const { name: oldName, image, imageId, layers, upper: _, nic: savedNic, snapshots, ...settings } = saved;
+  const here = await filesHere(roots);
+  const files = here({ image, imageId, layers });
+  driverOf({}).validate(files.lower, roots.root);
+  for (const { run } of planSkeleton(skeletonPath(roots))) doInProcess(run);
+  const hostname = settings.hostname === oldName ? name : settings.hostname;
+  const network = savedNic && (await leaseNic(context, instance, name, hostname, savedNic, ip));
+  const spec: ContainerSpec = {
+    ...settings,
+    name,
+    hostname,
+    ...files,
+    ...(network === undefined ? {} : { nic: network.nic }),
+    ...(snapshots.length === 0
+      ? {}
+      : { snapshots: snapshots.map((taken) => ({ name: taken.name, createdAt: taken.createdAt, ...here(taken) })) }),
+  };
+  const folder = join(staging.dir, 'container');
+  mkdirSync(folder, { mode: 0o755 });
+  if (received.upper === undefined) mkdirSync(join(folder, 'upper'), { mode: 0o755 });
+  else renameSync(received.upper, join(folder, 'upper'));
+  writeJson(join(folder, 'container.json'), spec);
+  for (const [digest, tree] of received.layers) adoptTree(tree, sharedLayerDir(roots, digest));
+  renameSync(folder, containerPaths(roots, name).dir);
+  return { name, notes: network?.notes ?? [] };
+}
+
+async function makeLoaded(
+  context: Context,
+  instance: string,
+  staging: Staging,
+  saved: SavedContainer,
+  received: Received,
+  wanted: { name: string; ip: string | undefined },
+  verb: string,
+): Promise<Loaded> {
+  const { name } = wanted;
+  const paths = containerPaths(context.roots, name);
+  const lock = lockContainer(context.roots, name, 'exclusive');
+  try {
+    await recover(context, instance, name, lock.fd);
+    await refuseTaken(context, name, verb);
+    refuseForeign(paths, name);
+    // Who was killed leaves a folder, by which the next command finds the lease, too.
+    mkdirSync(paths.dir, { mode: 0o755 });
+    try {
+      return await publish(context, instance, staging, saved, received, wanted);
+    } catch (error) {
+      await removeTraces(context, [name], [lock.fd]);
+      throw error;
+    }
+  } finally {
+    releaseContainer(context.roots, name, lock);
+  }
+}
+
+/**
+ * `what` is where it comes from, for messages. Throws InvalidInputError (damaged, cut short, hostile, incomplete),
+ * ConflictError, HostError; then all is as before.
+ */
+export async function loadContainer(
+  context: Context,
+  instance: string,
+  pieces: AsyncIterable<Buffer>,
+  what: string,
+  options: LoadOptions,
+): Promise<Loaded> {
+  const verb = `load ${what}`;
+  requireTools();
+  if (options.ip !== undefined) parseAddress(options.ip);
+  const load = async (staging: Staging): Promise<Loaded> => {
+    const reader = new TarReader(pieces, verb);
+    const saved = await readSaved(reader, verb);
+    const wanted = { name: options.name ?? saved.name, ip: options.ip };
+    if (wanted.ip !== undefined && saved.nic === undefined) {
+      throw new InvalidInputError(`cannot ${verb}: --ip ${wanted.ip}, but ${saved.name} has no network`);
+    }
+    // Before the bytes that would come in vain.
+    await refuseTaken(context, wanted.name, verb);
+    const received = await receiveParts(staging, reader, saved, verb);
+    const loaded = await makeLoaded(context, instance, staging, saved, received, wanted, verb);
+    return { ...loaded, notes: [...loaded.notes, ...(await listImages(context))] };
+  };
+  return addImages(context, () => withStaging(context.roots, verb, load));
+}
+
+/** The container is there: what goes wrong now is no reason to say that it is not. */
+async function listImages(context: Context): Promise<string[]> {
+  try {
+    await listUsedImages(context);
+    return [];
+  } catch (error) {
+    if (!(error instanceof MinictError)) throw error;
+    return [`its image is not listed yet, until minict system prune: ${error.message}`];
+  }
+}

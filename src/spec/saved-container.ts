@@ -1,0 +1,125 @@
+/**
+ * What a saved container says of itself, the first member of its tar: settings, and of which parts its files are. It comes
+ * from elsewhere: nothing of it is a path, and all of it is checked here. Pure.
+ */
+import * as z from 'zod/mini';
+import { InvalidInputError } from '../errors.ts';
+import { parseAddress, parseIpv4, parseMtuBytes } from './address.ts';
+import { parseContainerName, parseHostname, parseMac, parseSnapshotName } from './name.ts';
+import { parseSignal } from './signal.ts';
+
+export const SAVED_VERSION = 1;
+
+/** The members of its tar; those of an image's archive (image-spec, image-layout.md) have the names that they have there. */
+export const MANIFEST_NAME = 'minict-container.json';
+export const UPPER = 'upper.tar';
+export const LAYOUT = { marker: 'oci-layout', index: 'index.json' } as const;
+
+export type PartKind = 'layer' | 'blob';
+
+export function partName(kind: PartKind, digest: string): string {
+  const hex = digest.slice('sha256:'.length);
+  return kind === 'layer' ? `layers/${hex}.tar` : `blobs/sha256/${hex}`;
+}
+
+/** Undefined for a name that partName never makes. */
+export function parsePartName(name: string): { readonly kind: PartKind; readonly digest: string } | undefined {
+  const [, layer, blob] = /^(?:layers\/([0-9a-f]{64})\.tar|blobs\/sha256\/([0-9a-f]{64}))$/.exec(name) ?? [];
+  if (layer !== undefined) return { kind: 'layer', digest: `sha256:${layer}` };
+  return blob === undefined ? undefined : { kind: 'blob', digest: `sha256:${blob}` };
+}
+
+/** What a parser of the vocabulary takes; its message where it does not. */
+function fits<T>(parse: (text: string) => unknown) {
+  return z.check<T>(({ value, issues }) => {
+    try {
+      parse(String(value));
+    } catch (error) {
+      issues.push({ code: 'custom', input: value, message: (error as Error).message });
+    }
+  });
+}
+
+const parsed = (parse: (text: string) => unknown) => z.string().check(fits(parse));
+
+/** Of programs: execve(2) takes no NUL. */
+const text = z.string().check(z.regex(/^[^\0]*$/, 'a NUL in it'));
+const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, 'not a sha256 digest'));
+const time = z.string().check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/, 'no time'));
+
+/** The layers that no image has, the top one first, and the image below them. */
+const files = {
+  image: z.optional(z.string()),
+  imageId: z.optional(digest),
+  layers: z.array(digest),
+};
+
+const settings = {
+  hostname: parsed(parseHostname),
+  createdAt: time,
+  mounts: z.enum(['private', 'host']),
+  services: z.array(text),
+  stopCommands: z.array(text),
+  command: z.array(text),
+  env: z.record(z.string().check(z.regex(/^[^\s=\0]+$/, 'no name of a variable')), text),
+  user: z.optional(text),
+  workdir: z.optional(text),
+  stopSignal: z.optional(parsed(parseSignal)),
+  labels: z.optional(z.record(text, text)),
+  exposedPorts: z.optional(z.array(text)),
+};
+
+const savedContainer = z.strictObject({
+  version: z.literal(SAVED_VERSION),
+  name: parsed(parseContainerName),
+  ...settings,
+  ...files,
+  /** What it wrote since its last layer. */
+  upper: z.optional(digest),
+  nic: z.optional(
+    z.strictObject({
+      /** With its length. */
+      address: parsed(parseAddress),
+      /** Only where it is not the network's own; the next likewise. */
+      gateway: z.optional(parsed(parseIpv4)),
+      mac: z.optional(parsed(parseMac)),
+      mtuBytes: z.optional(z.number().check(fits(parseMtuBytes))),
+    }),
+  ),
+  snapshots: z.array(z.strictObject({ name: parsed(parseSnapshotName), createdAt: time, ...files })),
+});
+export type SavedContainer = z.infer<typeof savedContainer>;
+
+function oddity({ layers, imageId, snapshots }: SavedContainer): string | undefined {
+  const all = [{ layers, imageId }, ...snapshots];
+  if (all.some((files) => files.layers.length === 0 && files.imageId === undefined)) return 'files of no layer';
+  const names = snapshots.map(({ name }) => name);
+  return new Set(names).size < names.length ? 'two snapshots of one name' : undefined;
+}
+
+function causeOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'unrecognized_keys') return `this minict knows no ${[...issue.path, ...issue.keys].join('.')}`;
+  const { message } = issue.code === 'invalid_key' ? (issue.issues[0] ?? issue) : issue;
+  return `${issue.path.join('.')}: ${message}`;
+}
+
+/** `verb` is for messages: `load web1.tar`. Throws InvalidInputError. */
+export function parseSavedContainer(content: string, verb: string): SavedContainer {
+  let value: { version?: unknown } | null;
+  try {
+    value = JSON.parse(content);
+  } catch {
+    throw new InvalidInputError(`cannot ${verb}: what it says of the container is no JSON`);
+  }
+  const version = value?.version;
+  if (typeof version === 'number' && version > SAVED_VERSION) {
+    throw new InvalidInputError(`cannot ${verb}: it was saved by a newer minict`, { hint: 'update minict' });
+  }
+  const result = savedContainer.safeParse(value);
+  if (!result.success) {
+    throw new InvalidInputError(`cannot ${verb}: ${causeOf(result.error.issues[0] as z.core.$ZodIssue)}`);
+  }
+  const cause = oddity(result.data);
+  if (cause !== undefined) throw new InvalidInputError(`cannot ${verb}: ${cause}`);
+  return result.data;
+}
