@@ -45,7 +45,9 @@ async function describe(
   spec: ContainerSpec,
   { upper, layers }: Parts,
 ): Promise<SavedContainer> {
-  const { version: _, lower, inPlace, image, imageId, nic: __, snapshots = [], pending: ___, ...settings } = spec;
+  const { version: _, lower, inPlace, image, imageId, nic: __, snapshots = [], pending: ___, ...rest } = spec;
+  // Elsewhere, its files are layers.
+  const { storage: ____, ...settings } = rest;
   const filesOf = (dirs: readonly string[], name: string | undefined, id: string | undefined) => ({
     layers: ownLayers(roots, dirs, id).map((dir) => (layers.get(dir) as Part).digest),
     // Without a digest it is a directory of this host.
@@ -107,9 +109,15 @@ export async function saveContainer(
     return await withStaging(roots, verb, async (staging) => {
       const spec = settle(context, await getContainer(roots, name));
       const isUp = existsSync(containerPaths(roots, name).enter);
-      const written = await readWritten(staging, verb, spec, isUp ? cgroupOf(instance, name).payload : undefined);
+      const written = await readWritten(
+        context,
+        staging,
+        verb,
+        spec,
+        isUp ? cgroupOf(instance, name).payload : undefined,
+      );
       if (isUp) letGo();
-      const parts = await readParts(staging, verb, spec, written);
+      const parts = await readParts(context, staging, verb, spec, written);
       const writer = new TarWriter(fd, verb);
       const saved = await describe(roots, instance, spec, parts);
       await writer.addText(MANIFEST_NAME, `${JSON.stringify(saved, null, 2)}\n`);

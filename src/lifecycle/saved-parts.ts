@@ -8,12 +8,15 @@ import { ConflictError, NotFoundError } from '../errors.ts';
 import { mountsIn } from '../host/facts.ts';
 import { BlobWriter, blobPath } from '../image/blobs.ts';
 import { readDocuments } from '../image/catalog.ts';
-import { packedPiecesOf } from '../image/pack.ts';
+import { type PackOptions, packedPiecesOf } from '../image/pack.ts';
 import type { Staging } from '../image/staging.ts';
 import { layersOfImage } from '../image/store.ts';
 import { piecesOf } from '../image/unpack.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import { type ContainerSpec, treeOf } from '../spec/container.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
+import { driverOf } from '../storage/driver.ts';
+import type { Context } from './context.ts';
+import { differenceOfTree } from './tree-layer.ts';
 
 /** A directory as a tar: what it is, and how it is read. */
 export interface Part {
@@ -31,9 +34,16 @@ async function* fromFile(path: string): AsyncGenerator<Buffer> {
   }
 }
 
+/** What is packed of a directory that has more in it than a layer would. */
+type Only = () => PackOptions['only'];
+
+const ALL: Only = () => undefined;
+
 /** Of a directory that nobody writes into until it has been sent. */
-async function measuredPart(staging: Staging, verb: string, dir: string): Promise<Part> {
-  const pieces = () => packedPiecesOf(dir, verb, staging);
+async function measuredPart(staging: Staging, verb: string, dir: string, chosen: Only): Promise<Part> {
+  const only = chosen();
+  const { lockFd } = staging;
+  const pieces = () => packedPiecesOf(dir, verb, { lockFd, ...(only === undefined ? {} : { only }) });
   const hasher = new Bun.CryptoHasher('sha256');
   let size = 0;
   for await (const piece of pieces()) {
@@ -44,25 +54,32 @@ async function measuredPart(staging: Staging, verb: string, dir: string): Promis
 }
 
 /** Of a directory that programs write into: they are held still for the time that a copy takes, however slow its reader is. */
-async function copiedPart(staging: Staging, verb: string, dir: string, payload: string): Promise<Part> {
+async function copiedPart(staging: Staging, verb: string, dir: string, payload: string, chosen: Only): Promise<Part> {
   const copy = new BlobWriter(staging);
+  const { lockFd } = staging;
   await whileFrozen(payload, async () => {
-    for await (const piece of packedPiecesOf(dir, verb, staging)) copy.write(piece);
+    const only = chosen();
+    const options = { lockFd, ...(only === undefined ? {} : { only }) };
+    for await (const piece of packedPiecesOf(dir, verb, options)) copy.write(piece);
   });
   return { ...copy.close(), pieces: () => fromFile(copy.path) };
 }
 
 /**
- * The directory that a container's programs write into: its own upper one, or the one that it has in place. `payload` is the
- * cgroup of a container that is up.
+ * The directory that a container's programs write into: its own upper one, what it changed in a tree of its own, or the one
+ * that it has in place. `payload` is the cgroup of a container that is up.
  */
 export async function readWritten(
+  context: Context,
   staging: Staging,
   verb: string,
-  { name, inPlace }: ContainerSpec,
+  spec: ContainerSpec,
   payload: string | undefined,
 ): Promise<Part | undefined> {
-  const dir = inPlace ?? containerPaths(staging.roots, name).upper;
+  const { name, inPlace } = spec;
+  const { upper, files } = containerPaths(staging.roots, name);
+  const dir = treeOf(spec, files) ?? upper;
+  const only = hasTrees(spec) ? () => differenceOfTree(context, spec, dir) : ALL;
   if (!existsSync(dir)) {
     if (inPlace === undefined) return undefined;
     throw new NotFoundError(`cannot ${verb}: ${dir} is not there any more`, { hint: `put ${dir} back` });
@@ -70,7 +87,11 @@ export async function readWritten(
   if (inPlace !== undefined && mountsIn([dir]).get(dir)?.length) {
     throw new ConflictError(`cannot ${verb}: its mounts are in its files, in ${dir}`, { hint: `minict stop ${name}` });
   }
-  return payload === undefined ? measuredPart(staging, verb, dir) : copiedPart(staging, verb, dir, payload);
+  return payload === undefined ? measuredPart(staging, verb, dir, only) : copiedPart(staging, verb, dir, payload, only);
+}
+
+function hasTrees(spec: ContainerSpec): boolean {
+  return driverOf(spec).trees !== undefined;
 }
 
 export interface Parts {
@@ -81,18 +102,28 @@ export interface Parts {
 }
 
 export async function readParts(
+  context: Context,
   staging: Staging,
   verb: string,
-  { lower, inPlace, imageId, snapshots = [] }: ContainerSpec,
+  spec: ContainerSpec,
   written: Part | undefined,
 ): Promise<Parts> {
+  const { lower, inPlace, imageId, snapshots = [] } = spec;
   // Elsewhere, a directory in place is one under an upper directory.
   if (lower === undefined) return { upper: undefined, layers: new Map([[inPlace as string, written as Part]]) };
   const dirs = [{ lower, imageId }, ...snapshots].flatMap((files) =>
     ownLayers(staging.roots, files.lower, files.imageId),
   );
+  // The tree of a snapshot, and what it was made of.
+  const trees = new Map(hasTrees(spec) ? snapshots.map((files) => [files.lower[0], files]) : []);
+  const onlyOf = (dir: string): Only => {
+    const files = trees.get(dir);
+    return files
+      ? () => differenceOfTree(context, { ...spec, ...files, name: spec.name, lower: files.lower.slice(1) }, dir)
+      : ALL;
+  };
   const layers = new Map<string, Part>();
-  for (const dir of new Set(dirs)) layers.set(dir, await measuredPart(staging, verb, dir));
+  for (const dir of new Set(dirs)) layers.set(dir, await measuredPart(staging, verb, dir, onlyOf(dir)));
   return { upper: written, layers };
 }
 

@@ -22,7 +22,8 @@ export function treeMountPoints(context: Context, spec: ContainerSpec): Set<stri
   return mountPointsOf(readRootfsFacts(root, readAttachments(context, spec, false)));
 }
 
-function differenceOfTree(context: Context, spec: ContainerSpec, tree: string): Difference {
+/** What makes a tree of the layers that `spec` has. */
+export function differenceOfTree(context: Context, spec: ContainerSpec, tree: string): Difference {
   return differenceOf(tree, spec.lower ?? [], treeMountPoints(context, spec));
 }
 

@@ -171,6 +171,96 @@ describe.each(DRIVERS)('$driver on $disk', ({ driver, disk }) => {
     expectNoFiles();
   });
 
+  test('what was changed, and files in and out, up or stopped', () => {
+    ok('create', 'd1', '--image', 'rich:1');
+    expect(ok('diff', 'd1')).toBe('');
+    sh('d1', 'echo x >/t/new; rm /t/pipe; chmod 700 /t/changed; rm -r /t/deep; mkdir /t/deep; : >/t/deep/z');
+    sh('d1', 'touch -r /t/again /tmp/time; printf "gone!\\n" >/t/again; touch -r /tmp/time /t/again; rm /tmp/time');
+    const changes = [
+      'C /t',
+      ...(driver === 'overlay' ? [] : ['C /t/again']),
+      'C /t/changed',
+      'C /t/deep',
+      'D /t/deep/er',
+      'D /t/deep/three',
+      'A /t/deep/z',
+      'A /t/new',
+      'D /t/pipe',
+    ];
+    expect(sh('d1', 'stat -c %s /t/again')).toBe('6\n');
+    expect(ok('diff', 'd1').split('\n').filter(Boolean)).toEqual(changes);
+    ok('snapshot', 'create', 'd1', 'a');
+    sh('d1', 'rm /t/new; echo y >/t/newer');
+    const later = ['C /t', 'D /t/new', 'A /t/newer'];
+    expect(ok('snapshot', 'diff', 'd1', 'a').split('\n').filter(Boolean)).toEqual(later);
+    for (const state of ['up', 'stopped']) {
+      if (state === 'stopped') ok('stop', 'd1');
+      expect(ok('cp', 'd1:/t/newer', '-')).toContain('y\n');
+      ok('cp', join(host.dir, 'layout/oci-layout'), `d1:/t/in-${state}`);
+      const tar = join(host.dir, `${state}.tar`);
+      ok('export', '-o', tar, 'd1');
+      expect(host.run(['tar', '-tf', tar]).stdout).toMatch(new RegExp(`(^|/)t/in-${state}$`, 'm'));
+    }
+    expect(ok('snapshot', 'diff', 'd1', 'a').split('\n').filter(Boolean)).toEqual([
+      later[0],
+      'A /t/in-stopped',
+      'A /t/in-up',
+      ...later.slice(1),
+    ]);
+    ok('start', 'd1');
+    expect(sh('d1', 'cat /t/in-up')).toBe(sh('d1', 'cat /t/in-stopped'));
+    ok('rm', 'd1');
+    expectNoFiles();
+  });
+
+  test('volumes, binds and memory where the image has nothing; a root that is read only', () => {
+    const bound = join(host.root, '..', 'bound');
+    host.run(['mkdir', '-p', bound]);
+    const mounts = ['-v', 'data:/not/there', '-v', `${bound}:/t/here`, '--tmpfs', '/memory', '-v', '/t/changed'];
+    ok('create', 'v1', '--image', 'rich:1', ...mounts);
+    sh('v1', 'echo a >/not/there/a; echo b >/t/here/b; echo c >/memory/c; echo d >/t/changed/d; stat -c %a /t/changed');
+    expect(host.run(['cat', join(bound, 'b')]).stdout).toBe('b\n');
+    ok('stop', 'v1');
+    ok('start', 'v1');
+    expect(sh('v1', 'cat /not/there/a /t/here/b /t/changed/d; ls /memory')).toBe('a\nb\nd\n');
+    expect(ok('diff', 'v1')).toBe('');
+    const facts = containerFacts(host, 'v1');
+    host.minict('rebase', 'v1', 'base');
+    expect(sh('v1', 'cat /not/there/a /t/here/b /t/changed/d')).toBe('a\nb\nd\n');
+    ok('snapshot', 'rollback', 'v1', 'before-rebase');
+    expect(containerFacts(host, 'v1')).toEqual(facts);
+    ok('create', 'v2', '--image', 'rich:1', '--read-only', '--tmpfs', '/tmp');
+    expect(host.minict('exec', 'v2', 'sh', '-c', 'echo x >/t/x').stderr).toMatch(/Read-only file system/);
+    expect(sh('v2', 'echo x >/tmp/x; cat /tmp/x')).toBe('x\n');
+    ok('rm', 'v1', 'v2');
+    ok('volume', 'rm', 'data');
+    expectNoFiles();
+  });
+
+  test('a container that is moved elsewhere has its files, and those of its snapshots', () => {
+    ok('create', 'm1', '--image', 'rich:1', '--no-network');
+    sh('m1', 'echo one >/file; rm -r /t/deep/er; ln /t/again /t/linked-again');
+    const first = containerFacts(host, 'm1');
+    ok('snapshot', 'create', 'm1', 'a');
+    sh('m1', 'echo two >/file; rm /t/pipe; mkdir /t/deep/new; chmod 700 /t/two');
+    const second = containerFacts(host, 'm1');
+    const tar = join(host.dir, 'm1.tar');
+    ok('save-container', 'm1', '-o', tar);
+    ok('stop', 'm1');
+    const stopped = join(host.dir, 'm1-stopped.tar');
+    ok('save-container', 'm1', '-o', stopped);
+    ok('rm', 'm1');
+    for (const saved of [tar, stopped]) {
+      ok('load-container', '-i', saved);
+      ok('start', 'm1');
+      expect(containerFacts(host, 'm1')).toEqual(second);
+      ok('snapshot', 'rollback', 'm1', 'a');
+      expect(containerFacts(host, 'm1')).toEqual(first);
+      ok('rm', 'm1');
+    }
+    expectNoFiles();
+  });
+
   test('mounts in the table of the host are none of the files', () => {
     ok('create', 'h1', '--mounts', 'host');
     sh('h1', 'echo one >/file; ls /proc/self /sys/kernel /dev/null >/dev/null; cat /etc/hostname');
