@@ -5,7 +5,7 @@ import { requireTools } from '../host/tool.ts';
 import { combineSettings } from '../image/settings.ts';
 import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
-import { createContainer, refuseForeign } from '../lifecycle/create.ts';
+import { createContainer, prepareFiles, refuseForeign } from '../lifecycle/create.ts';
 import { type Assignment, nicOf, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
@@ -199,6 +199,7 @@ export async function createFrom(
   lockFd: number,
   origin?: TreeOrigin,
 ): Promise<ContainerSpec> {
+  await prepareFiles(context, spec, origin);
   if (!opts.network) {
     await createContainer(context, instance, spec, undefined, lockFd, origin);
     return spec;

@@ -77,6 +77,12 @@ export function planCreate(
   return [...planFolder(paths, spec.storage), ...planOwnFiles(spec, paths, origin), ...planBringUp(spec, paths, facts)];
 }
 
+/** What may take its time, and is no container's: before an address is reserved. Throws InvalidInputError, HostError. */
+export async function prepareFiles(context: Context, spec: ContainerSpec, origin: TreeOrigin | undefined) {
+  if (spec.lower !== undefined) driverOf(spec).validate(spec.lower, context.roots.root);
+  if (origin === undefined) await ensureImageTree(context, spec);
+}
+
 /**
  * Makes a container whose address is already reserved; the caller holds its lock. Its files are the image's, or `origin`'s. On
  * failure nothing is left. Returns
@@ -92,8 +98,6 @@ export async function createContainer(
 ): Promise<readonly ForeignDrop[]> {
   const paths = containerPaths(context.roots, spec.name);
   for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
-  if (spec.lower !== undefined) driverOf(spec).validate(spec.lower, context.roots.root);
-  if (origin === undefined) await ensureImageTree(context, spec);
   await prepareHost(context);
   await waitForHostLink(spec);
   const facts = readFacts(context, instance, spec, reservation?.record);

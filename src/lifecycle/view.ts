@@ -12,7 +12,7 @@ import { runTool } from '../runner/spawn.ts';
 import { type ContainerSpec, rootfsOf, treeOf } from '../spec/container.ts';
 import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import { type ContainerPaths, containerPaths } from '../state/paths.ts';
-import { OVERLAYFS } from '../storage/rootfs.ts';
+import { OVERLAYFS } from '../storage/overlay.ts';
 import { type Entry, pathOf, Tree, toBytes } from '../storage/tree.ts';
 import { isSealed, sealArgv, type ViewPlan, viewArgv } from '../storage/view.ts';
 import { readRoot } from './container-facts.ts';

@@ -4,8 +4,8 @@ import { HostError } from '../errors.ts';
 import { BTRFS } from '../host/subvolume.ts';
 import { missingTool } from '../host/tool.ts';
 import type { StorageDriver } from './driver.ts';
+import { checkLayers } from './overlay-options.ts';
 import { mergeCommand, treeMount } from './plain-tree.ts';
-import { checkLayers } from './rootfs.ts';
 
 export const btrfs: StorageDriver = {
   validate(layers, dir) {

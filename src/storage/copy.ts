@@ -1,7 +1,7 @@
 /** copy: all files of a container are copies, which share their blocks where the file system can. Works anywhere. */
 import type { StorageDriver } from './driver.ts';
+import { checkLayers } from './overlay-options.ts';
 import { mergeCommand, treeMount } from './plain-tree.ts';
-import { checkLayers } from './rootfs.ts';
 
 export const copy: StorageDriver = {
   validate: checkLayers,

@@ -2,7 +2,8 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Command } from '../step.ts';
-import { overlayOptions, type RootMount } from './rootfs.ts';
+import { overlayOptions } from './overlay-options.ts';
+import type { RootMount } from './rootfs.ts';
 
 /** Private: in the host's table, what is mounted in the root would show in the tree itself. */
 export function treeMount(files: string, readOnly: boolean): RootMount {

@@ -1,16 +1,11 @@
 /** Steps that put a container's root file system together: overlay (or a directory in place), proc, sys, dev, /etc files, volumes. */
-import { statfsSync, statSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
-import { HostError, InvalidInputError } from '../errors.ts';
+import { statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { HOST_FILES, HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import type { Command, Step } from '../step.ts';
 import type { RootfsFacts } from './mount-points.ts';
 import { type Mount, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
 import { planFileInTmpfs, planVolumeMount } from './volume-mount.ts';
-
-/** f_type of statfs(2), from linux/magic.h. */
-export const OVERLAYFS = 0x794c7630;
-const NFS = 0x6969;
 
 /** A read-only bottom layer with the mount points that an image may lack, so that nothing is written for them. */
 export function planSkeleton(dir: string): Step[] {
@@ -22,33 +17,6 @@ export function planSkeleton(dir: string): Step[] {
     ),
     ...HOST_FILES.map((path) => step(path, { kind: 'write', path: join(dir, path), content: '' })),
   ];
-}
-
-/** Throws HostError where an overlay's upper directory cannot be. */
-export function checkUpper(dir: string): void {
-  const type = statfsSync(dir).type;
-  if (type === OVERLAYFS || type === NFS) {
-    const name = type === NFS ? 'NFS' : 'overlayfs';
-    throw new HostError(`cannot put containers into ${dir}: an overlay's upper directory does not work on ${name}`, {
-      hint: '--storage copy works there; or name a folder on ext4, xfs, btrfs or tmpfs with --root DIR',
-    });
-  }
-}
-
-/** Throws InvalidInputError where no overlay can be made of `lowers` in a state folder `dir`. */
-export function checkLayers(lowers: readonly string[], dir: string): void {
-  for (const path of [...lowers, dir]) {
-    if (!path.includes('"')) continue;
-    throw new InvalidInputError(`cannot make an overlay of ${path}: mount(8) takes no double quote in a path`, {
-      hint: 'rename it',
-    });
-  }
-  const around = lowers.find((lower) => isWithin(dir, lower === '/' ? '' : lower));
-  if (around !== undefined && statSync(around).dev === statSync(dir).dev) {
-    throw new InvalidInputError(`cannot use image ${around}: minict's state folder ${dir} is in it`, {
-      hint: 'name a folder on another file system with --root DIR',
-    });
-  }
 }
 
 /** Folders and files of a layer below all others, of one in front, and in volumes, for mounts where there is nothing yet. */
@@ -100,13 +68,6 @@ export function planHostFolders(tree: string, { targets }: RootfsFacts, chain: s
   });
 }
 
-export interface Overlay {
-  readonly lower: readonly string[];
-  /** Both absent where it is only looked at: nothing is written into any. */
-  readonly upper?: string;
-  readonly work?: string;
-}
-
 /** What is mounted where the root is seen. */
 export interface RootMount {
   readonly why: string;
@@ -127,40 +88,6 @@ export interface RootfsPlan {
   readonly readOnly: boolean;
   readonly files: Readonly<Record<string, string>>;
   readonly mntns: string | undefined;
-}
-
-/** overlayfs splits lowerdir at colons, and options at commas; both take a backslash before them. */
-function overlayPath(path: string): string {
-  return path.replace(/[\\:,]/g, '\\$&');
-}
-
-/** mount(2) takes a page of options. */
-const MAX_OPTIONS_BYTES = 4095;
-
-/**
- * Where a page is too short for whole paths, they are told from the folder that most layers are in. Throws
- * InvalidInputError where even these are too many.
- */
-export function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
-  const optionsOf = (shown: (path: string) => string) =>
-    [
-      `lowerdir=${lower.map(shown).map(overlayPath).join(':')}`,
-      ...(upper === undefined || work === undefined
-        ? []
-        : [`upperdir=${overlayPath(shown(upper))}`, `workdir=${overlayPath(shown(work))}`]),
-      'index=off',
-      'metacopy=off',
-      'redirect_dir=off',
-    ].join(',');
-  const options = optionsOf((path) => path);
-  if (Buffer.byteLength(options) <= MAX_OPTIONS_BYTES) return { options };
-  const byFolder = [...Map.groupBy(lower, (dir) => dirname(dir))].toSorted(([, a], [, b]) => b.length - a.length);
-  const cwd = byFolder[0]?.[0] as string;
-  const short = optionsOf((path) => relative(cwd, path));
-  if (Buffer.byteLength(short) <= MAX_OPTIONS_BYTES) return { options: short, cwd };
-  throw new InvalidInputError(`cannot mount ${lower.length} layers: their names do not fit into a page`, {
-    hint: 'minict export and minict image import make one layer of many',
-  });
 }
 
 export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {

@@ -5,7 +5,7 @@
 import type { MountPoint } from '../host/facts.ts';
 import { isWithin } from '../spec/root-paths.ts';
 import type { PlacedVolume } from './mount-points.ts';
-import { type Overlay, overlayOptions } from './rootfs.ts';
+import { type Overlay, overlayOptions } from './overlay-options.ts';
 
 export interface ViewPlan {
   /** Where the root is seen. */
