@@ -70,15 +70,17 @@ export interface PackOptions {
   readonly lockFd: number;
   /** Paths relative to the tree that are left out. */
   readonly without?: readonly string[];
+  /** It is no layer: nothing in it is overlayfs's, and all is taken as it is. */
+  readonly isPlain?: boolean;
 }
 
 /** Pieces of the tar. Throws HostError. Sockets are left out, as they always are. */
 export async function* packedPiecesOf(
   tree: string,
   what: string,
-  { lockFd, without = [] }: PackOptions,
+  { lockFd, without = [], isPlain = false }: PackOptions,
 ): AsyncGenerator<Buffer> {
-  const marks = await findMarks(tree, what);
+  const marks = isPlain ? { whiteouts: [], opaque: [] } : await findMarks(tree, what);
   const prologue = whiteoutMembers(marks);
   if (prologue.length > 0) yield prologue;
   const { list, words } = exclusions([...marks.whiteouts, ...without]);
@@ -87,7 +89,8 @@ export async function* packedPiecesOf(
       ...['tar', '--create', '--file=-', '--directory', tree, '--numeric-owner', '--format=posix', '--acls'],
       // The newer version writes tar's process id into the headers: one tree would have many digests.
       ...['--sparse', '--sparse-version=0.0', '--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime'],
-      ...['--xattrs', '--xattrs-include=*', '--xattrs-exclude=trusted.overlay.*', '--warning=no-file-ignored'],
+      ...['--xattrs', '--xattrs-include=*', ...(isPlain ? [] : ['--xattrs-exclude=trusted.overlay.*'])],
+      '--warning=no-file-ignored',
       ...['--no-wildcards', '--anchored', '--exclude-from=/dev/stdin', ...words, '.'],
     ],
     {
