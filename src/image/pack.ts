@@ -83,6 +83,8 @@ export interface PackOptions {
   readonly lockFd: number;
   /** Paths relative to the tree that are left out. */
   readonly without?: readonly string[];
+  /** It is no layer: nothing in it is overlayfs's, and all is taken as it is. */
+  readonly isPlain?: boolean;
   /** Of a tree without overlayfs's marks: all that is packed, and what is gone of lower layers. */
   readonly only?: { readonly paths: readonly string[]; readonly gone: readonly string[] };
 }
@@ -91,9 +93,10 @@ export interface PackOptions {
 export async function* packedPiecesOf(
   tree: string,
   what: string,
-  { lockFd, without = [], only }: PackOptions,
+  { lockFd, without = [], isPlain = false, only }: PackOptions,
 ): AsyncGenerator<Buffer> {
-  const marks = only === undefined ? await findMarks(tree, what) : { whiteouts: only.gone, opaque: [] };
+  const unmarked = { whiteouts: only?.gone ?? [], opaque: [] };
+  const marks = isPlain || only !== undefined ? unmarked : await findMarks(tree, what);
   const prologue = whiteoutMembers(marks);
   if (prologue.length > 0) yield prologue;
   const { list, words } = only === undefined ? exclusions([...marks.whiteouts, ...without]) : inclusions(only.paths);
@@ -102,7 +105,8 @@ export async function* packedPiecesOf(
       ...['tar', '--create', '--file=-', '--directory', tree, '--numeric-owner', '--format=posix', '--acls'],
       // The newer version writes tar's process id into the headers: one tree would have many digests.
       ...['--sparse', '--sparse-version=0.0', '--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime'],
-      ...['--xattrs', '--xattrs-include=*', '--xattrs-exclude=trusted.overlay.*', '--warning=no-file-ignored'],
+      ...['--xattrs', '--xattrs-include=*', ...(isPlain ? [] : ['--xattrs-exclude=trusted.overlay.*'])],
+      '--warning=no-file-ignored',
       ...words,
     ],
     {

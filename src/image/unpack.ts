@@ -138,6 +138,8 @@ export interface UnpackOptions {
   readonly lockFd: number;
   /** A layer may be empty. */
   readonly isLayer: boolean;
+  /** It is no part of an image: no name in it is a whiteout, and all attributes are files' own. */
+  readonly isPlain?: boolean;
   /** Gets each piece as it comes. */
   readonly tap: (piece: Buffer) => void;
 }
@@ -145,15 +147,16 @@ export interface UnpackOptions {
 const TAR = [
   ...['tar', '--extract', '--file=-', '--numeric-owner', '--same-owner', '--preserve-permissions'],
   ...['--delay-directory-restore', '--acls', '--xattrs', '--xattrs-include=*'],
-  // Those are overlayfs's own: in a lower layer they would hide or redirect files.
-  '--xattrs-exclude=trusted.overlay.*',
 ];
+/** Those are overlayfs's own: in a lower layer they would hide or redirect files. */
+const WITHOUT_MARKS = '--xattrs-exclude=trusted.overlay.*';
 
 /** Unpacks all of `pieces`. Returns the folders without a member, as byte strings. Throws InvalidInputError, HostError. */
 export async function unpackPieces(pieces: AsyncIterable<Buffer>, options: UnpackOptions): Promise<readonly string[]> {
-  const { verb, dir, lockFd, isLayer, tap } = options;
-  const members = new TarMembers(verb, isLayer);
-  const tar = new TarSink(verb, members, [...TAR, '--directory', dir], [lockFd]);
+  const { verb, dir, lockFd, isLayer, isPlain = false, tap } = options;
+  const members = new TarMembers(verb, isLayer, isPlain ? () => undefined : undefined);
+  const argv = [...TAR, ...(isPlain ? [] : [WITHOUT_MARKS]), '--directory', dir];
+  const tar = new TarSink(verb, members, argv, [lockFd]);
   try {
     for await (const piece of pieces) {
       tap(piece);

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import type { Command } from '../step.ts';
 import { overlayOptions } from './overlay-options.ts';
 import type { RootMount } from './rootfs.ts';
+import { TRIM } from './view.ts';
 
 /** Private: in the host's table, what is mounted in the root would show in the tree itself. */
 export function treeMount(files: string, readOnly: boolean): RootMount {
@@ -17,7 +18,7 @@ export function treeMount(files: string, readOnly: boolean): RootMount {
  * a name that no image can know, and moved from its upper directory to their place. An overlay that is only read serves
  * where it cannot be written (the upper directory is on an overlay itself, or on NFS).
  */
-const MERGE = `
+const MERGE = `${TRIM}
 set -e
 layers=$1 read=$2 write=$3 scratch=$4 tree=$5
 rm -rf -- "$scratch"
