@@ -27,12 +27,13 @@ export function readRoot(
   const skeleton = skeletonPath(context.roots);
   const sources = spec.lower ?? [spec.inPlace as string];
   const what = spec.inPlace ?? (spec.image === undefined ? `the files of ${spec.name}` : `image ${spec.image}`);
-  const gone = imageToCome ? undefined : sources.find((path) => !existsSync(path));
-  if (gone !== undefined) {
+  const there = sources.filter((path) => existsSync(path));
+  const gone = sources.find((path, index) => path !== there[index]);
+  if (gone !== undefined && !imageToCome) {
     throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${gone} back` });
   }
   const overlay = spec.lower !== undefined;
-  const image = overlay ? [...sources, skeleton].filter(existsSync) : sources;
+  const image = overlay && existsSync(skeleton) ? [...there, skeleton] : there;
   const layers = overlay && existsSync(paths.upper) ? [paths.upper, ...image] : image;
   const root = { layers, image, overlay, what, toCome: imageToCome };
   return { rootfs: readRootfsFacts(root, readAttachments(context, spec, volumesToCome)), skeleton };

@@ -31,9 +31,21 @@ function usersOf(entry: Entry, containers: readonly ContainerSpec[]): string[] {
   return containers.filter((spec) => imagesOf(spec).includes(entry.digest)).map(({ name }) => name);
 }
 
+/** Throws ConflictError where `ref`, a digest, stands for several names: as docker does. */
+function refuseSeveral(entries: readonly Entry[], entry: Entry, ref: string): void {
+  const names = entries
+    .filter(({ digest }) => digest === entry.digest)
+    .map((other) => shownName(nameOf(other) ?? other.digest));
+  if (names.length === 1 || names.includes(ref) || nameOf(entry) === ref) return;
+  throw new ConflictError(`cannot remove image ${ref}: it has several names (${names.join(', ')})`, {
+    hint: `minict image rm ${names.join(' ')}`,
+  });
+}
+
 /** The entries without the one that `ref` names. Throws NotFoundError, ConflictError while containers use it. */
 async function withoutImage(context: Context, entries: readonly Entry[], ref: string): Promise<Entry[]> {
   const entry = getEntry(entries, ref, `remove image ${ref}`);
+  refuseSeveral(entries, entry, ref);
   const others = entries.filter((other) => other !== entry);
   const users = usersOf(entry, await allContainers(context));
   if (users.length > 0 && !others.some(({ digest }) => digest === entry.digest)) {
