@@ -85,6 +85,8 @@ export async function* inflatedPiecesOf(
   const stdin = typeof input === 'number' ? input : 'pipe';
   const child = Bun.spawn([...compression.argv], { stdio: [stdin, 'pipe', 'pipe'], env: env() });
   const fed = typeof input === 'number' ? undefined : feed(child.stdin as Bun.FileSink, input);
+  // Nobody awaits it where the tool has failed by itself.
+  fed?.catch(() => {});
   const complaints = new Response(child.stderr).text();
   try {
     for await (const piece of child.stdout) yield Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
@@ -103,8 +105,8 @@ export async function* inflatedPiecesOf(
 async function feed(sink: Bun.FileSink, pieces: AsyncIterable<Buffer>): Promise<void> {
   try {
     for await (const piece of pieces) {
-      sink.write(piece);
-      await sink.flush();
+      // Either may be the one that finds the pipe broken.
+      await Promise.all([sink.write(piece), sink.flush()]);
     }
     await sink.end();
   } catch (error) {
