@@ -33,3 +33,10 @@ export function digestPrefix(text: string): string | undefined {
   const hex = /^(?:sha256:)?([0-9a-f]{6,64})$/.exec(text)?.[1];
   return hex === undefined ? undefined : `sha256:${hex}`;
 }
+
+const SHOWN_DIGITS = 12;
+
+/** As docker shows one in a table. */
+export function shortDigest(digest: string): string {
+  return digest.slice('sha256:'.length).slice(0, SHOWN_DIGITS);
+}

@@ -21,6 +21,7 @@ import {
   unpack,
 } from './transfer.ts';
 import { openView, type View } from './view.ts';
+import { HOSTS } from './view-plan.ts';
 
 /** One of cp's two words. */
 export interface Side {
@@ -69,6 +70,7 @@ class Copying {
   private readonly options: CopyOptions;
   private readonly view: View;
   private readonly host = new Tree();
+  private mountPoints: ReadonlySet<string> = new Set();
 
   constructor(context: Context, from: Side, to: Side, view: View, options: CopyOptions) {
     this.from = from;
@@ -83,7 +85,7 @@ class Copying {
       const target = this.findTarget();
       if (!target.stat?.isDirectory()) throw this.badTarget('not a directory');
       const directory = this.treeOf(this.to).enter(target);
-      await this.view.seal();
+      this.mountPoints = await this.view.seal();
       await unpack(this.transfer, plainPiecesOf(piecesOf(0), this.transfer.verb), this.destination(directory, true));
       return [];
     }
@@ -94,7 +96,7 @@ class Copying {
       return packTo(this.transfer, this.packing(source, name), 1);
     }
     const target = this.findTarget();
-    await this.view.seal();
+    this.mountPoints = await this.view.seal();
     const [packing, destination] = isDirectory ? this.planDirectory(source, target) : this.planFile(source, target);
     return move(this.transfer, packing, destination);
   }
@@ -109,7 +111,8 @@ class Copying {
 
   private destination(directory: number, keepTop: boolean): Destination {
     const keepOwners = this.options.archive ?? false;
-    return { directory, keepOwners, devices: keepOwners || this.to.container !== undefined, keepTop };
+    const devices = keepOwners || this.to.container !== undefined;
+    return { directory, keepOwners, devices, mountPoints: this.mountPoints, keepTop };
   }
 
   private packing({ entry, isDirectory }: Source, as: string): Packing {
@@ -132,12 +135,12 @@ class Copying {
 
   private find(side: Side, path: string, follow: boolean): Entry {
     if (side.container === undefined) return this.host.locate(path, follow);
-    const refusal = "a container's /proc, /sys and /dev are the host's";
-    const refuse = () => (side === this.from ? this.badSource(refusal) : this.badTarget(refusal));
+    const refuse = (cause: string) => (side === this.from ? this.badSource(cause) : this.badTarget(cause));
     // Below them, nothing is there to be found.
-    if (HOST_FOLDERS.some((folder) => isWithin(path, folder))) throw refuse();
+    if (HOST_FOLDERS.some((folder) => isWithin(path, folder))) throw refuse(HOSTS);
     const entry = this.view.tree.locate(path, follow);
-    if (this.view.isHosts(entry)) throw refuse();
+    const refusal = this.view.refusalOf(entry);
+    if (refusal !== undefined) throw refuse(refusal);
     return entry;
   }
 

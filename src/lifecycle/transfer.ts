@@ -28,6 +28,8 @@ export interface Destination {
   readonly keepOwners: boolean;
   /** Devices are made: on the host, whoever may open one is at the machine's. */
   readonly devices: boolean;
+  /** Paths of the mounts in a container's root, as byte strings. */
+  readonly mountPoints: ReadonlySet<string>;
   /** The directory's own mode and times are not the stream's to set. */
   readonly keepTop: boolean;
 }
@@ -153,7 +155,7 @@ export async function unpack(
 ): Promise<void> {
   const argv = unpackArgv(destination);
   say(transfer, argv);
-  const overwriting = new Overwriting(destination.directory);
+  const overwriting = new Overwriting(destination.directory, destination.mountPoints);
   const check = (name: string, kind: MemberKind) =>
     kind === 'device' && !destination.devices ? NO_DEVICE : overwriting.refusal(name, kind === 'directory');
   const members = new TarMembers(transfer.verb, false, check);

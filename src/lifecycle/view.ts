@@ -1,82 +1,96 @@
 /** A container's files as seen from outside, up or stopped, held still for as long as somebody reads or writes them. */
-import { constants, existsSync, openSync, readFileSync, statfsSync } from 'node:fs';
-import { ConflictError, firstLine, HostError, NotFoundError } from '../errors.ts';
-import { isMountPoint, parseMountPoints } from '../host/facts.ts';
+import { constants, existsSync, fstatSync, openSync, statfsSync, statSync } from 'node:fs';
+import { ConflictError, HostError } from '../errors.ts';
+import { isMountPoint } from '../host/facts.ts';
 import { O_PATH } from '../host/syscalls.ts';
-import { toolPath } from '../host/tool.ts';
-import { sayCommand } from '../host/verbose.ts';
-import { lowerLayers } from '../plan/container.ts';
 import { missingNamespace } from '../process/become.ts';
 import { Journal } from '../runner/journal.ts';
-import { runTool } from '../runner/spawn.ts';
-import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
-import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
+import { type ContainerSpec, treeOf } from '../spec/container.ts';
+import { isWithin } from '../spec/root-paths.ts';
 import { type ContainerPaths, containerPaths } from '../state/paths.ts';
-import { OVERLAYFS } from '../storage/rootfs.ts';
+import { OVERLAYFS } from '../storage/overlay.ts';
 import { type Entry, pathOf, Tree, toBytes } from '../storage/tree.ts';
-import { isSealed, sealArgv, type ViewPlan, viewArgv } from '../storage/view.ts';
-import { readRoot } from './container-facts.ts';
-import { type Context, spawnContext } from './context.ts';
+import type { Context } from './context.ts';
+import { Eye } from './eye.ts';
 import { type Held, holdAlone, holdContainer } from './hold.ts';
 import { placeOf } from './place.ts';
-
-export interface ViewOptions {
-  readonly write?: boolean;
-  /** Only what the layers have, not what is mounted over them. */
-  readonly bare?: boolean;
-  /** Whoever has the container may be waiting for this one: not to be waited for in turn. */
-  readonly hurried?: boolean;
-}
+import { type PlannedView, planViewOfStopped, planViewOfUp, type ViewOptions } from './view-plan.ts';
 
 export interface View {
   readonly tree: Tree;
   /** Descriptor of the container's lock, for processes that work on its files. */
   readonly lockFd: number;
-  /** /proc, /sys, /dev, or something in them: not the container's. */
-  isHosts(entry: Entry): boolean;
-  /** To be called when all places are found, before tools go to work on them: no symlink is followed any more. */
-  seal(): Promise<void>;
+  /** Why an entry is not the container's: it is, or is in, what is mounted there at other times. */
+  refusalOf(entry: Entry): string | undefined;
+  /**
+   * To be called when all places are found, before tools go to work on them: no symlink is followed any more. Returns the
+   * mount points, as byte strings.
+   */
+  seal(): Promise<ReadonlySet<string>>;
   close(): Promise<void>;
 }
 
+interface Options extends ViewOptions {
+  /** Whoever has the container may be waiting for this one: not to be waited for in turn. */
+  readonly hurried?: boolean;
+}
+
 /** Throws NotFoundError, ConflictError (not whole, in use), StateError, HostError. */
-export async function openView(context: Context, name: string, options: ViewOptions): Promise<View> {
+export async function openView(context: Context, name: string, options: Options): Promise<View> {
   const { spec, lock, up } = await holdFiles(context, name, options);
   let eye: Eye | undefined;
-  try {
-    const { plan, hosts } = planView(context, spec, up, options);
-    eye = await openEye(name, plan, context, lock.fd, up);
-    const { pid } = eye;
-    const root = openSync(`/proc/${pid}/root${plan.rootfs}`, O_PATH | constants.O_DIRECTORY);
-    const tree = new Tree(root);
-    const close = async () => {
-      tree.close();
-      await eye?.close();
-      lock.release();
-    };
-    if (up && spec.lower !== undefined && statfsSync(`/proc/self/fd/${root}`).type !== OVERLAYFS) {
-      tree.close();
-      throw notWhole(name, 'its root is not mounted');
-    }
-    const isHosts = ({ parent, name: entry }: Entry) => {
-      const path = entry === '.' ? pathOf(parent) : `${pathOf(parent)}/${entry}`;
-      return hosts.some((host) => isWithin(path, toBytes(host)));
-    };
-    return { tree, lockFd: lock.fd, isHosts, seal: () => seal(context, pid, plan.rootfs, lock.fd), close };
-  } catch (error) {
+  let tree: Tree | undefined;
+  const close = async () => {
+    tree?.close();
     await eye?.close();
     lock.release();
+  };
+  try {
+    const planned = up ? planViewOfUp(context, spec, options) : planViewOfStopped(context, spec, options);
+    eye = await lookWith(context, name, planned, lock.fd, up);
+    const root = openSync(`/proc/${eye.pid}/root${planned.plan.rootfs}`, O_PATH | constants.O_DIRECTORY);
+    tree = new Tree(root);
+    if (!isRootOf(spec, containerPaths(context.roots, name), root)) {
+      throw notWhole(name, 'its root is not mounted');
+    }
+    const refusalOf = ({ parent, name: entry }: Entry) => {
+      const path = entry === '.' ? pathOf(parent) : `${pathOf(parent)}/${entry}`;
+      return planned.closed.find((place) => isWithin(path, toBytes(place.path)))?.cause;
+    };
+    const seal = async () => new Set((await (eye as Eye).seal()).map(toBytes));
+    return { tree, lockFd: lock.fd, refusalOf, seal, close };
+  } catch (error) {
+    await close();
     throw error;
   }
+}
+
+async function lookWith(context: Context, name: string, planned: PlannedView, lockFd: number, up: boolean) {
+  try {
+    return await Eye.open(context, planned, lockFd);
+  } catch (error) {
+    const { message } = error as HostError;
+    // Something that it had is not mounted any more.
+    if (up) throw notWhole(name, message);
+    throw new HostError(`cannot open the files of ${name}: ${message}`);
+  }
+}
+
+/** Whether a descriptor is of the container's root, and not of the folder that it is to be mounted on. */
+function isRootOf(spec: ContainerSpec, { files }: ContainerPaths, root: number): boolean {
+  const tree = treeOf(spec, files);
+  if (tree === undefined) return statfsSync(`/proc/self/fd/${root}`).type === OVERLAYFS;
+  const [is, was] = [fstatSync(root), statSync(tree)];
+  return is.ino === was.ino && is.dev === was.dev;
 }
 
 /**
  * No verb changes its mounts meanwhile. Alone where its overlay is to be mounted for writing: two on one upper directory
  * would damage it.
  */
-async function holdFiles(context: Context, name: string, options: ViewOptions): Promise<Held & { up: boolean }> {
+async function holdFiles(context: Context, name: string, options: Options): Promise<Held & { up: boolean }> {
   const shared = judge(context, await holdContainer(context, name));
-  if (shared.up || !options.write || shared.spec.lower === undefined) return shared;
+  if (shared.up || !options.write || treeOf(shared.spec, '') !== undefined) return shared;
   shared.lock.release();
   const alone = judge(context, await holdAlone(context, name, options.hurried ?? false));
   if (!alone.up) return alone;
@@ -115,85 +129,4 @@ function isUp(spec: ContainerSpec, paths: ContainerPaths): boolean {
     });
   }
   return false;
-}
-
-/** `hosts` are the places in it that are not the container's. */
-function planView(
-  context: Context,
-  spec: ContainerSpec,
-  up: boolean,
-  { write = false, bare = false }: ViewOptions,
-): { plan: ViewPlan; hosts: string[] } {
-  const paths = containerPaths(context.roots, spec.name);
-  const rootfs = up ? rootfsOf(spec, paths.rootfs) : (spec.inPlace ?? paths.rootfs);
-  const gone = [...(spec.lower ?? []), ...(spec.inPlace === undefined ? [] : [spec.inPlace])].find(
-    (path) => !existsSync(path),
-  );
-  if (gone !== undefined) {
-    throw new NotFoundError(`cannot open the files of ${spec.name}: ${gone} is not there any more`, {
-      hint: `put ${gone} back`,
-    });
-  }
-  const mounts = up ? (new Journal(paths.journal).read()?.steps ?? []) : [];
-  const without = mounts.flatMap(({ id, run }) =>
-    run.kind === 'mount' && HOST_FOLDERS.some((path) => id === `mount ${path.slice(1)}`) ? [run.target] : [],
-  );
-  const facts = up ? undefined : readRoot(context, spec);
-  const lower = facts && spec.lower && lowerLayers(spec.lower, paths, facts).filter(existsSync);
-  const { upper, work } = paths;
-  // Read only, its upper layer is one more of the lower ones: nothing is written into any.
-  const isWritten = write && !spec.readOnly;
-  const overlay = lower && (isWritten ? { lower, upper, work } : { lower: [upper, ...lower] });
-  const volumes = bare ? [] : (facts?.rootfs.volumes ?? []);
-  const mntns = up && spec.mounts === 'private' ? paths.mntns : undefined;
-  const hosts = [...HOST_FOLDERS.map((path) => `${rootfs}${path}`), ...without];
-  return { plan: { rootfs, mntns, overlay, bare, without, volumes }, hosts };
-}
-
-/** The process that has the root mounted. */
-interface Eye {
-  readonly pid: number;
-  close(): Promise<void>;
-}
-
-async function openEye(name: string, plan: ViewPlan, context: Context, lockFd: number, up: boolean): Promise<Eye> {
-  const [tool = '', ...words] = viewArgv(plan);
-  if (context.verbose) sayCommand([tool, ...words]);
-  const child = Bun.spawn([toolPath(tool), ...words], {
-    stdio: ['pipe', 'pipe', 'pipe', lockFd],
-    env: { ...process.env, LC_ALL: 'C' },
-  });
-  const complaints = new Response(child.stderr as ReadableStream).text();
-  const close = async () => {
-    await Promise.resolve(child.stdin.end()).catch(() => {});
-    await child.exited;
-  };
-  try {
-    child.stdin.write('\n');
-    await child.stdin.flush();
-  } catch {
-    // It has ended: its own words say why.
-  }
-  const { done } = await child.stdout.getReader().read();
-  if (!done) return { pid: child.pid, close };
-  await close();
-  // Something that it had is not mounted any more.
-  if (up) throw notWhole(name, firstLine(await complaints));
-  throw new HostError(`cannot open the files of ${name}: ${firstLine(await complaints)}`);
-}
-
-async function seal(context: Context, pid: number, rootfs: string, lockFd: number): Promise<void> {
-  // Of those in one place, the last is on top.
-  const mounts = () => [
-    ...new Map(
-      parseMountPoints(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))
-        .filter(({ target }) => isWithin(target, rootfs))
-        .map((mount) => [mount.target, mount]),
-    ).values(),
-  ];
-  const { exitCode, stderr } = await runTool(sealArgv(pid, mounts()), spawnContext(context, lockFd));
-  if (exitCode === 0 && mounts().every(isSealed)) return;
-  throw new HostError(`cannot keep symlinks from being followed: ${firstLine(stderr) || 'mount has no nosymfollow'}`, {
-    hint: 'needs Linux 5.10 and util-linux 2.37',
-  });
 }

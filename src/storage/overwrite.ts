@@ -1,19 +1,22 @@
 /**
  * What an archive's members may be written over: docker's rules. A file replaces a file or a symlink, directories are
  * merged, and neither takes the other's place. Nothing is written through a symlink that is there already: who made it may
- * have meant it for that.
+ * have meant it for that. A file that is mounted is not replaced: the kernel lets a process of another mount namespace
+ * unlink what is under it, and then takes the mount away wherever it is (rename(2) and unlink(2) since Linux 3.18).
  */
 import { lstatSync } from 'node:fs';
-import { pathAt } from './tree.ts';
+import { pathAt, pathOf } from './tree.ts';
 
 export class Overwriting {
   private readonly target: number;
+  private readonly mountPoints: ReadonlySet<string>;
   /** Directories that are there; more are looked up on the way to each member. */
   private readonly directories = new Set<string>();
 
-  /** Descriptor of the directory that members are written into. */
-  constructor(target: number) {
+  /** Descriptor of the directory that members are written into; paths of mounts, as that one's is told. */
+  constructor(target: number, mountPoints: ReadonlySet<string>) {
     this.target = target;
+    this.mountPoints = mountPoints;
   }
 
   /** Why a member may not be written, as a phrase that follows its name. */
@@ -36,6 +39,7 @@ export class Overwriting {
           ? 'would be written through a symlink that is there'
           : 'would overwrite a non-directory with a directory';
       } else if (isDirectory) return 'would overwrite a non-directory with a directory';
+      else if (this.mountPoints.has(`${pathOf(this.target)}/${path}`)) return 'would overwrite what is mounted there';
     }
     return undefined;
   }

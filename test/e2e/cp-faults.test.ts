@@ -259,9 +259,10 @@ describe.each(['up', 'stopped'])('in a container that is %s', (state) => {
     writeFileSync(join(dir, 'half'), archive({ name: 'a', content: 'x'.repeat(200_000) }).subarray(0, 50_000));
     const slow = 'exec 3<>"$1"; cat "$2" >&3; exec "$0" cp - web2:/srv <&3';
     const child = host.spawn(['sh', '-c', slow, MINICT, join(dir, 'pipe'), join(dir, 'half')]);
-    expect(await eventually(() => processesOn().some((line) => /^\S*tar --extract/.test(line)))).toBe(true);
+    const began = await eventually(() => processesOn().some((line) => /^\S*tar --extract/.test(line)));
     child.kill('SIGKILL');
     await child.exited;
+    expect(began).toBe(true);
     expect(await eventually(() => processesOn().length === quiet.length)).toBe(true);
     expect(host.snapshot()).toEqual(before);
     expect(host.minict('start', 'web2')).toMatchObject({ status: 0, stderr: '' });

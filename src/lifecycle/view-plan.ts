@@ -1,0 +1,97 @@
+/** What of a container's root is mounted for a view of it, and what of it cannot be seen from outside. */
+import { existsSync } from 'node:fs';
+import { lowerLayers } from '../plan/container.ts';
+import { Journal } from '../runner/journal.ts';
+import { type ContainerSpec, rootfsOf, treeOf } from '../spec/container.ts';
+import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
+import { containerPaths, networkPaths } from '../state/paths.ts';
+import type { Step } from '../step.ts';
+import { planRootfs } from '../storage/rootfs.ts';
+import type { ViewPlan } from '../storage/view.ts';
+import { readRoot } from './container-facts.ts';
+import type { Context } from './context.ts';
+
+/** A place that is not the container's, as the host sees it. */
+export interface Closed {
+  readonly path: string;
+  readonly cause: string;
+}
+
+export interface PlannedView {
+  readonly plan: ViewPlan;
+  /** What is mounted in a stopped one's root then, by a process of that mount namespace. */
+  readonly mounts: (mntns: string) => readonly Step[];
+  readonly closed: readonly Closed[];
+}
+
+export interface ViewOptions {
+  readonly write?: boolean;
+  /** Only what the layers have, not what is mounted over them. */
+  readonly bare?: boolean;
+}
+
+export const HOSTS = "a container's /proc, /sys and /dev are the host's";
+const IN_MEMORY = 'a tmpfs is there only while the container is up';
+const TO_COME = 'the volume there is made by the next start';
+
+const HOST_MOUNTS = HOST_FOLDERS.map((path) => `mount ${path.slice(1)}`);
+
+/** One that is up shows as it is, but for what is the host's. */
+export function planViewOfUp(context: Context, spec: ContainerSpec, { bare = false }: ViewOptions): PlannedView {
+  const paths = containerPaths(context.roots, spec.name);
+  const rootfs = rootfsOf(spec, paths.rootfs);
+  const steps = new Journal(paths.journal).read()?.steps ?? [];
+  const without = steps.flatMap(({ id, run }) =>
+    run.kind === 'mount' && HOST_MOUNTS.includes(id) ? [run.target] : [],
+  );
+  const mntns = spec.mounts === 'private' ? paths.mntns : undefined;
+  return {
+    plan: { rootfs, mntns, overlay: undefined, readOnly: false, bare, without },
+    mounts: () => [],
+    closed: [...HOST_FOLDERS.map((path) => `${rootfs}${path}`), ...without].map((path) => ({ path, cause: HOSTS })),
+  };
+}
+
+/** A stopped one gets what it would be started with, but for what is the host's. Throws NotFoundError, InvalidInputError. */
+export function planViewOfStopped(
+  context: Context,
+  spec: ContainerSpec,
+  { write = false, bare = false }: ViewOptions,
+): PlannedView {
+  const paths = containerPaths(context.roots, spec.name);
+  const facts = readRoot(context, spec);
+  const tree = treeOf(spec, paths.files);
+  const rootfs = tree ?? paths.rootfs;
+  const readOnly = spec.readOnly ?? false;
+  const { upper, work } = paths;
+  const lower = lowerLayers(spec.lower ?? [], paths, facts);
+  // Read only, its upper layer is one more of the lower ones: nothing is written into any.
+  const overlay = write && !readOnly ? { lower, upper, work } : { lower: [upper, ...lower] };
+  const absent = facts.rootfs.volumes.filter(({ volume, toMake }) => volume.type === 'tmpfs' || toMake);
+  const volumes = facts.rootfs.volumes.filter(({ target }) => !absent.some((other) => isWithin(target, other.target)));
+  const hosts = spec.nic === undefined ? paths.hosts : networkPaths(context.roots, spec.nic.network).hosts;
+  const files = Object.entries({
+    '/etc/hosts': hosts,
+    '/etc/hostname': paths.hostname,
+    '/etc/resolv.conf': paths.resolvConf,
+  }).filter(([path, source]) => {
+    const at = facts.rootfs.targets[path] ?? path;
+    return existsSync(source) && !absent.some(({ target }) => isWithin(at, target));
+  });
+  const mounts = (mntns: string) =>
+    planRootfs(
+      {
+        ...{ name: spec.name, rootfs, root: undefined, readOnlyTree: undefined, readOnly, mntns },
+        files: Object.fromEntries(files),
+      },
+      { ...facts.rootfs, volumes },
+    ).filter(({ id }) => !['mntns', 'mntns trim', ...HOST_MOUNTS].includes(id));
+  return {
+    plan: { rootfs, mntns: undefined, overlay: tree === undefined ? overlay : undefined, readOnly, bare, without: [] },
+    mounts: bare ? () => [] : mounts,
+    closed: [
+      ...HOST_FOLDERS.map((path) => ({ path: `${rootfs}${facts.rootfs.targets[path]}`, cause: HOSTS })),
+      ...absent.map(({ target, toMake }) => ({ path: `${rootfs}${target}`, cause: toMake ? TO_COME : IN_MEMORY })),
+    ],
+  };
+}
