@@ -89,7 +89,7 @@ test('without skopeo: the package that brings it, and nothing is left', () => {
   mkdirSync(bare);
   symlinkSync(Bun.which('rm') as string, join(bare, 'rm'));
   const before = storeFiles(host);
-  const result = host.run([MINICT, 'image', 'pull', layout.source('x'), 'x'], { PATH: bare });
+  const result = host.run(['env', `PATH=${bare}`, MINICT, 'image', 'pull', layout.source('x'), 'x']);
   expectRefused(result, /cannot run skopeo: not found in PATH\nhint: apt-get install skopeo/);
   expect(storeFiles(host)).toEqual(before);
 });
