@@ -6,6 +6,10 @@ import { mountStateDisk } from '../helpers/disk.ts';
 import { expectRefused, expectRefusedThere } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
 import { imageTree } from '../helpers/images.ts';
+import { baseTar } from '../helpers/layer-fixtures.ts';
+import { Layout } from '../helpers/oci-layout.ts';
+import { hideContainersCache } from '../helpers/registry.ts';
+import { archive } from '../helpers/tar.ts';
 import { containerFacts } from '../helpers/tree-facts.ts';
 
 let plain: Host;
@@ -116,6 +120,24 @@ test.each(['btrfs', 'copy'])('%s shares the blocks of what is alike, also of ima
   expect(ok(disk, 'exec', 'b2', 'sh', '-c', 'stat -c "%s %h" /big /bin/big')).toBe('30000000 2\n30000000 2\n');
   ok(disk, 'rm', 'b1', 'b2');
   ok(disk, 'image', 'rm', 'big:1');
+});
+
+test('120 layers, in a state folder with a path of 1,000 bytes, become one tree', () => {
+  const layout = new Layout(join(plain.dir, 'layout'));
+  // Each takes away what the one below brought.
+  const layers = Array.from({ length: 119 }, (_, i) => ({
+    tar: archive({ name: 'lab/', flag: '5' }, { name: `lab/${i}`, content: 'x' }, { name: `lab/.wh.${i - 1}` }),
+  }));
+  layout.add('x', { layers: [{ tar: baseTar(plain) }, ...layers] });
+  const root = join(plain.dir, ...Array.from({ length: 5 }, () => 'r, '.repeat(66)));
+  mkdirSync(root, { recursive: true, mode: 0o700 });
+  const minict = (...words: string[]) => plain.run([MINICT, '--root', root, '--run-dir', '/run/long', ...words]);
+  hideContainersCache(plain);
+  expect(minict('image', 'pull', layout.source('x'), 'x').stderr).toBe('');
+  expect(minict('create', 'l1', '--no-network', '--image', 'x', '--storage', 'copy').stderr).toBe('');
+  expect(minict('exec', 'l1', 'ls', '/lab').stdout).toBe('118\n');
+  expect(minict('rm', 'l1').stderr).toBe('');
+  minict('system', 'prune');
 });
 
 test('a directory as an image is copied as it is then; one that minict has, once for all', () => {
