@@ -2,19 +2,13 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { readToolOutput } from '../host/tool-output.ts';
 import { type Entry, nameOf, readCatalog, readDocuments } from '../image/catalog.ts';
-import { shownName } from '../image/reference.ts';
+import { shortDigest, shownName } from '../image/reference.ts';
 import { getEntry, imageOf, resolveImage } from '../image/store.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { buildCachePaths, imagePaths, type Roots } from '../state/paths.ts';
 import { printChanges } from './changes.ts';
 import { print, requireFormat, table } from './output.ts';
 import { reportError } from './report.ts';
-
-const SHOWN_DIGITS = 12;
-
-function shortDigest(digest: string): string {
-  return digest.slice('sha256:'.length).slice(0, SHOWN_DIGITS);
-}
 
 /** In the units that docker shows: powers of ten. */
 export function formatBytes(bytes: number): string {

@@ -14,6 +14,7 @@ interface LoadFlags {
   readonly input?: string;
   readonly name?: string;
   readonly ip?: string;
+  readonly binds?: boolean;
   readonly start?: boolean;
   readonly listHave?: boolean;
 }
@@ -23,9 +24,10 @@ export const define: Define = (command, globals) => {
     .option('-i, --input <file>', 'in place of standard input')
     .option('--name <name>', 'another name', parseContainerName)
     .option('--ip <address>', 'another address (default: its own where that is free here, or the next free one)')
+    .option('--binds', 'it may have the directories of this host that it mounts')
     .option('--start', 'start it, too')
     .option('--list-have', 'only print the digests of what is here, for save-container --have')
-    .action(async ({ input, name, ip, start, listHave }: LoadFlags) => {
+    .action(async ({ input, name, ip, binds = false, start, listHave }: LoadFlags) => {
       requireRoot('load-container');
       const context = contextFrom(globals());
       const instance = ensureState(context.roots);
@@ -39,14 +41,16 @@ export const define: Define = (command, globals) => {
         return;
       }
       const { loadContainer } = await import('../lifecycle/load-container.ts');
-      const { piecesOf } = await import('../image/unpack.ts');
+      const { piecesOf, plainPiecesOf } = await import('../image/unpack.ts');
       if (input !== undefined) statUserPath(input, `load ${input}`);
       else if (isTerminal(0)) {
         throw new InvalidInputError('cannot load: standard input is a terminal', { hint: '-i FILE' });
       }
       const fd = input === undefined ? 0 : openSync(input, 'r');
       try {
-        const loaded = await loadContainer(context, instance, piecesOf(fd), input ?? 'standard input', { name, ip });
+        const what = input ?? 'standard input';
+        const pieces = plainPiecesOf(piecesOf(fd), `load ${what}`);
+        const loaded = await loadContainer(context, instance, pieces, what, { name, ip, binds });
         print(`${loaded.name}\n`);
         for (const note of loaded.notes) reportNote(note);
         if (start) await (await import('../lifecycle/start.ts')).startContainer(context, instance, loaded.name);

@@ -1,5 +1,6 @@
 /** minict ps */
 import { lookAtLinks } from '../host/links.ts';
+import { shortDigest } from '../image/reference.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readStatus, type Status } from '../lifecycle/status.ts';
 import { findContainer, listContainers, readInstance } from '../state/store.ts';
@@ -31,6 +32,11 @@ const FILTERS: Filters<Row> = {
 function statusCell({ state, missing, exitCode }: Row): string {
   if (missing.length > 0) return `${state} (missing: ${missing.join(', ')})`;
   return exitCode === undefined ? state : `${state} (exit ${exitCode})`;
+}
+
+/** One without a name of its own is called by its digest. */
+function shownImage(image: string): string {
+  return image.startsWith('sha256:') ? shortDigest(image) : image;
 }
 
 export const define: Define = (command, globals) => {
@@ -67,7 +73,7 @@ export const define: Define = (command, globals) => {
       if (options.format === 'json') print(`${JSON.stringify(shown)}\n`);
       else if (options.quiet) print(shown.map((row) => `${row.name}\n`).join(''));
       else {
-        const body = shown.map((row) => [row.name, statusCell(row), row.image, row.address]);
+        const body = shown.map((row) => [row.name, statusCell(row), shownImage(row.image), row.address]);
         print(table([['NAME', 'STATUS', 'IMAGE', 'ADDRESS'], ...body]));
       }
     });

@@ -9,24 +9,33 @@ import { reportNote } from './report.ts';
 
 interface SaveFlags {
   readonly output?: string;
-  /** Commander's word for `--without-image`. */
+  readonly volumes?: boolean;
   readonly withoutImage?: boolean;
   readonly have?: string;
 }
 
 /** What does not come along as it is. */
-function notesOn({ name, inPlace }: ContainerSpec): string[] {
-  if (inPlace === undefined) return [];
-  return [`the files of ${name} are in ${inPlace} itself: where it is loaded, they are under a layer of its own`];
+function* notesOn({ name, inPlace, volumes: mounted = [] }: ContainerSpec, volumes: boolean): Generator<string> {
+  if (inPlace !== undefined) {
+    yield `the files of ${name} are in ${inPlace} itself: where it is loaded, they are under a layer of its own`;
+  }
+  for (const volume of mounted) {
+    if (volume.type === 'bind')
+      yield `${volume.source}, at ${volume.target}, stays here: load-container --binds has that host's`;
+    else if (volume.type === 'volume' && volume.name !== undefined && !volumes) {
+      yield `the files of volume ${volume.name}, at ${volume.target}, stay here: --volumes takes them along`;
+    }
+  }
 }
 
 export const define: Define = (command, globals) => {
   command
     .argument('<name>')
     .option('-o, --output <file>', 'in place of standard output')
+    .option('--volumes', 'with the files of its named volumes; those of its own always come along')
     .option('--without-image', 'the other side has its image')
     .option('--have <file>', 'leave out what the other side has: what its load-container --list-have printed')
-    .action(async (rawName: string, { output, withoutImage = false, have }: SaveFlags) => {
+    .action(async (rawName: string, { output, volumes = false, withoutImage = false, have }: SaveFlags) => {
       requireRoot('save-container');
       const context = contextFrom(globals());
       const name = parseContainerName(rawName);
@@ -37,11 +46,11 @@ export const define: Define = (command, globals) => {
       const { saveContainer } = await import('../lifecycle/save-container.ts');
       const { readDigests } = await import('../lifecycle/shared-digests.ts');
       const isThere = have === undefined ? () => false : readDigests(have);
-      const save = (fd: number) => saveContainer(context, instance, name, fd, { withoutImage, isThere });
+      const save = (fd: number) => saveContainer(context, instance, name, fd, { volumes, withoutImage, isThere });
       const saved =
         output === undefined
           ? await save(1)
           : await (await import('../host/new-file.ts')).writeNewFile(output, `save ${name}`, save);
-      for (const note of notesOn(saved)) reportNote(note);
+      for (const note of notesOn(saved, volumes)) reportNote(note);
     });
 };

@@ -16,6 +16,25 @@ export interface Found {
   readonly isClosed: boolean;
 }
 
+interface Seen {
+  readonly stat: Stats;
+  readonly isOpaque: boolean;
+}
+
+/** What was found while nothing changes: images of many layers are looked at again and again. */
+export type Memory = Map<string, Seen | undefined>;
+
+function lookAt(at: string | Buffer): Seen | undefined {
+  const stat = lstatSync(at, { throwIfNoEntry: false });
+  return stat && { stat, isOpaque: stat.isDirectory() && isOpaque(at) };
+}
+
+function lookOrRemember(at: string | Buffer, memory: Memory | undefined): Seen | undefined {
+  if (memory === undefined || typeof at !== 'string') return lookAt(at);
+  if (!memory.has(at)) memory.set(at, lookAt(at));
+  return memory.get(at);
+}
+
 /** `path` is relative, as text or as bytes. */
 export function pathIn(layer: string, path: string | Buffer): string | Buffer {
   return typeof path === 'string' ? `${layer}/${path}` : Buffer.concat([Buffer.from(`${layer}/`), path]);
@@ -25,20 +44,20 @@ export function pathIn(layer: string, path: string | Buffer): string | Buffer {
  * `layers` are those in which the folder that `path` is in is a directory: lstat(2) would follow a symlink on the way. A
  * directory is merged with those below it; anything else, whiteouts (0:0 devices) too, hides what is below.
  */
-export function lookUp(layers: readonly string[], path: string | Buffer): Found {
+export function lookUp(layers: readonly string[], path: string | Buffer, memory?: Memory): Found {
   const merged: string[] = [];
   let top: Stats | undefined;
   for (const layer of layers) {
-    const at = pathIn(layer, path);
-    const stat = lstatSync(at, { throwIfNoEntry: false });
-    if (stat === undefined) continue;
+    const seen = lookOrRemember(pathIn(layer, path), memory);
+    if (seen === undefined) continue;
+    const { stat } = seen;
     if (!stat.isDirectory()) {
       const isHere = top === undefined && !(stat.isCharacterDevice() && stat.rdev === 0);
       return { stat: isHere ? stat : top, layer: isHere ? layer : merged[0], merged, isClosed: true };
     }
     top ??= stat;
     merged.push(layer);
-    if (isOpaque(at)) return { stat: top, layer: merged[0], merged, isClosed: true };
+    if (seen.isOpaque) return { stat: top, layer: merged[0], merged, isClosed: true };
   }
   return { stat: top, layer: merged[0], merged, isClosed: false };
 }

@@ -10,7 +10,7 @@ import { nameImage } from './compose.ts';
 import { copyFile } from './copy-file.ts';
 import { takeImage } from './incoming.ts';
 import { type Descriptor, parseIndex, parseJson } from './oci.ts';
-import { shownName } from './reference.ts';
+import { nameOfTarball, parseImageName, shownName } from './reference.ts';
 import { type Staging, withStaging } from './staging.ts';
 import { nameFrom } from './transfer.ts';
 import { compressionOfFile, inflatedPiecesOf } from './unpack.ts';
@@ -90,9 +90,12 @@ async function fetchArchive({ dir, lockFd }: Staging, input: string | undefined,
 }
 
 /** What it is to be called here. Throws InvalidInputError where no name can be made of it. */
-function ownNames({ names }: Member, what: string): string[] {
-  if (names.length === 0) return [nameFrom(`docker-archive:${what}`)];
-  return names.map((name) => nameFrom(`docker://${name}`));
+function ownNames({ names }: Member, input: string | undefined): string[] {
+  if (names.length > 0) return names.map((name) => nameFrom(`docker://${name}`));
+  if (input !== undefined) return [parseImageName(nameOfTarball(input))];
+  throw new InvalidInputError('cannot load standard input: its image has no name', {
+    hint: '-i FILE calls it after the file',
+  });
 }
 
 /** From a file, or standard input. Returns the images' names. Throws NotFoundError, InvalidInputError, HostError. */
@@ -106,7 +109,7 @@ export async function loadImages(roots: Roots, input: string | undefined): Promi
     const archive = await fetchArchive(staging, input, verb);
     const found: { names: string[]; manifest: Descriptor }[] = [];
     for (const member of await membersOf(archive, what)) {
-      const names = ownNames(member, what);
+      const names = ownNames(member, input);
       found.push({ names, manifest: await takeImage(staging, verb, member.reference, what, {}) });
     }
     for (const { names, manifest } of found) {

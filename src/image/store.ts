@@ -1,13 +1,12 @@
 /** Images as containers use them: found by name, by digest or as a directory. */
 import { existsSync, readdirSync, realpathSync, type Stats } from 'node:fs';
-import { basename } from 'node:path';
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
 import type { Roots } from '../state/paths.ts';
 import { type Entry, nameOf, readCatalog, readDocuments } from './catalog.ts';
 import { overlayDirs } from './layers.ts';
 import type { Config } from './oci.ts';
-import { digestPrefix, parseImageName, shownName } from './reference.ts';
+import { digestPrefix, nameOfTarball, parseImageName, shownName } from './reference.ts';
 
 export interface Image {
   /** As it is shown; the real path of a directory that is used as one. */
@@ -109,9 +108,7 @@ export async function lookUpImage(roots: Roots, ref: string): Promise<Image | Im
   }
   if (!stat.isFile()) throw new InvalidInputError(`cannot use image ${ref}: neither file nor directory`);
   if (stat.size === 0) throw new InvalidInputError(`cannot use image ${ref}: the file is empty`);
-  const name = basename(path)
-    .replace(/\.(tar(\.(gz|xz|zst|zstd))?|tgz|txz)$/, '')
-    .replace(/[^A-Za-z0-9_.-]/g, '-');
+  const name = nameOfTarball(path);
   const image = await findImage(roots, name);
   if (image === undefined) return { name, make: () => importOnce(roots, path, name) };
   requireMadeOf(roots, image, path, ref, stat);

@@ -38,8 +38,8 @@ export class TarSink {
   private async feed(bytes: Uint8Array): Promise<void> {
     const sink = this.tar.stdin as Bun.FileSink;
     try {
-      sink.write(bytes);
-      await sink.flush();
+      // Either may be the one that finds the pipe broken.
+      await Promise.all([sink.write(bytes), sink.flush()]);
     } catch {
       // It closed its stdin: its exit status and its words tell why.
       this.tarEnded = true;

@@ -110,6 +110,11 @@ export class TarReader {
     return (await this.take(length)).toString('utf8');
   }
 
+  /** Lets go of where it comes from. */
+  async close(): Promise<void> {
+    await this.pieces.return?.();
+  }
+
   private async take(length: number): Promise<Buffer> {
     const pieces: Buffer[] = [];
     for (let left = length; left > 0; ) {

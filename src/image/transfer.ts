@@ -4,19 +4,28 @@ import type { Roots } from '../state/paths.ts';
 import { readCatalog } from './catalog.ts';
 import { nameImage } from './compose.ts';
 import { takeImage } from './incoming.ts';
-import { parseImageName, shownName } from './reference.ts';
+import { nameOfTarball, parseImageName, shownName } from './reference.ts';
 import { sendImage, type TransferOptions } from './skopeo.ts';
 import { withStaging } from './staging.ts';
 import { getEntry } from './store.ts';
 
+const lastPart = (path: string) => path.split('/').at(-1) ?? '';
+
+/** What a place calls its image, without the folders or the registry around it. */
+function calledAt(place: string): string {
+  const [, transport, path, reference] = /^(docker-archive|oci-archive|oci):([^:]+)(?::(.+))?$/.exec(place) ?? [];
+  // Others have the image's name at their end: docker://localhost:5000/lab/web:1, docker-daemon:web:1, dir:web
+  if (path === undefined) return lastPart(place).replace(/^(docker-daemon|dir):/, '');
+  const file = nameOfTarball(path);
+  if (reference === undefined || reference.startsWith('@')) return file;
+  // In a layout that may be a tag alone.
+  return transport === 'docker-archive' || /[/:]/.test(reference) ? lastPart(reference) : `${file}:${reference}`;
+}
+
 /** `docker://localhost:5000/lab/web:1` → `web:1`. Throws InvalidInputError where no name can be made of it. */
 export function nameFrom(source: string): string {
-  const place = source.replace(/@sha256:[0-9a-f]+$/, '');
-  const base = (place.split('/').at(-1) ?? '').replace(/^[a-z-]+:(?=.)/, (transport) =>
-    place.startsWith(transport) ? '' : transport,
-  );
   try {
-    return parseImageName(base.replace(/\.(tar|tgz|tar\.gz)(?=:|$)/, ''));
+    return parseImageName(calledAt(source.replace(/@sha256:[0-9a-f]+$/, '')));
   } catch {
     throw new InvalidInputError(`cannot pull ${source}: no name can be made of it`, {
       hint: `minict image pull ${source} NAME`,

@@ -32,7 +32,7 @@ let treesMade = 0;
 export async function unpackTree(
   staging: Staging,
   pieces: AsyncIterable<Buffer>,
-  options: Pick<UnpackOptions, 'verb' | 'isLayer' | 'tap'>,
+  options: Omit<UnpackOptions, 'dir' | 'lockFd'>,
 ): Promise<UnpackedTree> {
   treesMade += 1;
   const tree = join(staging.dir, `tree-${treesMade}`);

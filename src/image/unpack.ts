@@ -85,6 +85,8 @@ export async function* inflatedPiecesOf(
   const stdin = typeof input === 'number' ? input : 'pipe';
   const child = Bun.spawn([...compression.argv], { stdio: [stdin, 'pipe', 'pipe'], env: env() });
   const fed = typeof input === 'number' ? undefined : feed(child.stdin as Bun.FileSink, input);
+  // Nobody awaits it where the tool has failed by itself.
+  fed?.catch(() => {});
   const complaints = new Response(child.stderr).text();
   try {
     for await (const piece of child.stdout) yield Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
@@ -103,8 +105,8 @@ export async function* inflatedPiecesOf(
 async function feed(sink: Bun.FileSink, pieces: AsyncIterable<Buffer>): Promise<void> {
   try {
     for await (const piece of pieces) {
-      sink.write(piece);
-      await sink.flush();
+      // Either may be the one that finds the pipe broken.
+      await Promise.all([sink.write(piece), sink.flush()]);
     }
     await sink.end();
   } catch (error) {
@@ -138,6 +140,8 @@ export interface UnpackOptions {
   readonly lockFd: number;
   /** A layer may be empty. */
   readonly isLayer: boolean;
+  /** It is no part of an image: no name in it is a whiteout, and all attributes are files' own. */
+  readonly isPlain?: boolean;
   /** Gets each piece as it comes. */
   readonly tap: (piece: Buffer) => void;
 }
@@ -145,15 +149,16 @@ export interface UnpackOptions {
 const TAR = [
   ...['tar', '--extract', '--file=-', '--numeric-owner', '--same-owner', '--preserve-permissions'],
   ...['--delay-directory-restore', '--acls', '--xattrs', '--xattrs-include=*'],
-  // Those are overlayfs's own: in a lower layer they would hide or redirect files.
-  '--xattrs-exclude=trusted.overlay.*',
 ];
+/** Those are overlayfs's own: in a lower layer they would hide or redirect files. */
+const WITHOUT_MARKS = '--xattrs-exclude=trusted.overlay.*';
 
 /** Unpacks all of `pieces`. Returns the folders without a member, as byte strings. Throws InvalidInputError, HostError. */
 export async function unpackPieces(pieces: AsyncIterable<Buffer>, options: UnpackOptions): Promise<readonly string[]> {
-  const { verb, dir, lockFd, isLayer, tap } = options;
-  const members = new TarMembers(verb, isLayer);
-  const tar = new TarSink(verb, members, [...TAR, '--directory', dir], [lockFd]);
+  const { verb, dir, lockFd, isLayer, isPlain = false, tap } = options;
+  const members = new TarMembers(verb, isLayer, isPlain ? () => undefined : undefined);
+  const argv = [...TAR, ...(isPlain ? [] : [WITHOUT_MARKS]), '--directory', dir];
+  const tar = new TarSink(verb, members, argv, [lockFd]);
   try {
     for await (const piece of pieces) {
       tap(piece);

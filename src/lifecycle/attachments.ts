@@ -27,7 +27,8 @@ export function resolveVolumes(
   );
 }
 
-function bindSource(source: string): string {
+/** Its real path. Throws NotFoundError, InvalidInputError. */
+export function bindSource(source: string): string {
   try {
     statUserPath(source, `mount ${source}`);
   } catch (error) {

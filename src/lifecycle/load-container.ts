@@ -15,12 +15,15 @@ import { TarReader } from '../image/tar-stream.ts';
 import { doInProcess } from '../runner/in-process.ts';
 import { parseAddress } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import type { SavedContainer } from '../spec/saved-container.ts';
+import { type SavedContainer, volumesOf } from '../spec/saved-container.ts';
+import type { VolumeSpec } from '../spec/volume.ts';
 import { writeJson } from '../state/json-file.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths, type Roots, skeletonPath } from '../state/paths.ts';
 import { findContainer, listContainers } from '../state/store.ts';
-import { checkOverlay, planSkeleton } from '../storage/rootfs.ts';
+import { driverOf } from '../storage/driver.ts';
+import { planSkeleton } from '../storage/rootfs.ts';
+import { bindSource } from './attachments.ts';
 import type { Context } from './context.ts';
 import { refuseForeign } from './create.ts';
 import { addImages, listUsedImages } from './images.ts';
@@ -28,12 +31,15 @@ import { type Received, readSaved, receiveParts } from './loaded-parts.ts';
 import { type AddressRequest, leaseAddress, nicOf } from './network.ts';
 import { sharedLayerDir } from './own-layers.ts';
 import { recover, removeTraces } from './remove.ts';
+import { namedVolumes, refuseVolumes, withVolumes } from './volumes.ts';
 
 export interface LoadOptions {
   /** In place of the one that it was saved with. */
   readonly name: string | undefined;
   /** The address that it has to have. */
   readonly ip: string | undefined;
+  /** It may have the directories of this host that it mounts. */
+  readonly binds: boolean;
 }
 
 export interface Loaded {
@@ -106,41 +112,90 @@ async function leaseNic(
   return { nic, notes };
 }
 
-/** The spec, and its folder where it is to be; the caller holds its lock, and has made an empty folder of its name. */
+/** As they are here. Throws ConflictError, NotFoundError where they cannot be. */
+function volumesHere(context: Context, saved: SavedContainer, binds: boolean, verb: string): VolumeSpec[] {
+  const volumes = volumesOf(saved);
+  const bound = volumes.find((volume) => volume.type === 'bind');
+  if (bound !== undefined && !binds) {
+    throw new ConflictError(`cannot ${verb}: it mounts ${bound.source} of its host at ${bound.target}`, {
+      hint: '--binds lets it have those of this host',
+    });
+  }
+  refuseVolumes(context, namedFiles(saved).keys());
+  return volumes.map((volume) => (volume.type === 'bind' ? { ...volume, source: bindSource(volume.source) } : volume));
+}
+
+/** Places of named volumes whose files come along, by their names. */
+function namedFiles({ volumes }: SavedContainer): Map<string, number> {
+  const named = volumes.map((volume, index) => {
+    return [volume.type === 'volume' && volume.files !== undefined ? volume.name : undefined, index] as const;
+  });
+  return new Map(named.flatMap(([name, index]) => (name === undefined ? [] : [[name, index] as const])));
+}
+
+interface Wanted {
+  readonly name: string;
+  readonly ip: string | undefined;
+  readonly volumes: readonly VolumeSpec[];
+}
+
+/** The folder of a container as it is to be, in the staging folder. */
+function stageFolder(staging: Staging, spec: ContainerSpec, { upper, volumes }: Received): string {
+  const folder = join(staging.dir, 'container');
+  mkdirSync(folder, { mode: 0o755 });
+  if (upper === undefined) mkdirSync(join(folder, 'upper'), { mode: 0o755 });
+  else renameSync(upper, join(folder, 'upper'));
+  const own = [...volumes].filter(([index]) => isOwn(spec.volumes?.[index]));
+  if (own.length > 0) mkdirSync(join(folder, 'volumes'), { mode: 0o755 });
+  for (const [index, tree] of own) renameSync(tree, join(folder, 'volumes', String(index)));
+  writeJson(join(folder, 'container.json'), spec);
+  return folder;
+}
+
+function isOwn(volume: VolumeSpec | undefined): boolean {
+  return volume?.type === 'volume' && volume.name === undefined;
+}
+
+/** Makes it; the caller holds its lock, and has made an empty folder of its name. */
 async function publish(
   context: Context,
   instance: string,
   staging: Staging,
   saved: SavedContainer,
   received: Received,
-  { name, ip }: { name: string; ip: string | undefined },
+  { name, ip, volumes }: Wanted,
 ): Promise<Loaded> {
   const { roots } = context;
-  const { name: oldName, image, imageId, layers, upper: _, nic: savedNic, snapshots, ...settings } = saved;
+  const { name: oldName, image, imageId, layers, upper: _, nic: savedNic, volumes: __, snapshots, ...settings } = saved;
   const here = await filesHere(roots);
   const files = here({ image, imageId, layers });
-  checkOverlay(files.lower, roots.root);
+  driverOf({}).validate(files.lower, roots.root);
   for (const { run } of planSkeleton(skeletonPath(roots))) doInProcess(run);
   const hostname = settings.hostname === oldName ? name : settings.hostname;
   const network = savedNic && (await leaseNic(context, instance, name, hostname, savedNic, ip));
+  const taken = snapshots.map((each) => ({ name: each.name, createdAt: each.createdAt, ...here(each) }));
   const spec: ContainerSpec = {
     ...settings,
     name,
     hostname,
     ...files,
+    ...(volumes.length === 0 ? {} : { volumes: [...volumes] }),
     ...(network === undefined ? {} : { nic: network.nic }),
-    ...(snapshots.length === 0
-      ? {}
-      : { snapshots: snapshots.map((taken) => ({ name: taken.name, createdAt: taken.createdAt, ...here(taken) })) }),
+    ...(taken.length === 0 ? {} : { snapshots: taken }),
   };
-  const folder = join(staging.dir, 'container');
-  mkdirSync(folder, { mode: 0o755 });
-  if (received.upper === undefined) mkdirSync(join(folder, 'upper'), { mode: 0o755 });
-  else renameSync(received.upper, join(folder, 'upper'));
-  writeJson(join(folder, 'container.json'), spec);
+  const folder = stageFolder(staging, spec, received);
   for (const [digest, tree] of received.layers) adoptTree(tree, sharedLayerDir(roots, digest));
-  renameSync(folder, containerPaths(roots, name).dir);
-  return { name, notes: network?.notes ?? [] };
+  const given = new Map(
+    [...namedFiles(saved)].map(([volume, index]) => [volume, received.volumes.get(index) as string]),
+  );
+  const appear = async () => renameSync(folder, containerPaths(roots, name).dir);
+  const named = namedVolumes(spec);
+  await (named.length === 0 ? appear() : withVolumes(context, spec, appear, given));
+  const strange = named.filter((volume) => !given.has(volume.name));
+  const notes = strange.map(({ name: volume, target }) => {
+    return `${name} has the volume ${volume} of this host at ${target}: no files of it came along`;
+  });
+  return { name, notes: [...(network?.notes ?? []), ...notes] };
 }
 
 async function makeLoaded(
@@ -149,7 +204,7 @@ async function makeLoaded(
   staging: Staging,
   saved: SavedContainer,
   received: Received,
-  wanted: { name: string; ip: string | undefined },
+  wanted: Wanted,
   verb: string,
 ): Promise<Loaded> {
   const { name } = wanted;
@@ -186,10 +241,11 @@ export async function loadContainer(
   const verb = `load ${what}`;
   requireTools();
   if (options.ip !== undefined) parseAddress(options.ip);
+  const reader = new TarReader(pieces, verb);
   const load = async (staging: Staging): Promise<Loaded> => {
-    const reader = new TarReader(pieces, verb);
     const saved = await readSaved(reader, verb);
-    const wanted = { name: options.name ?? saved.name, ip: options.ip };
+    const volumes = volumesHere(context, saved, options.binds, verb);
+    const wanted = { name: options.name ?? saved.name, ip: options.ip, volumes };
     if (wanted.ip !== undefined && saved.nic === undefined) {
       throw new InvalidInputError(`cannot ${verb}: --ip ${wanted.ip}, but ${saved.name} has no network`);
     }
@@ -199,7 +255,11 @@ export async function loadContainer(
     const loaded = await makeLoaded(context, instance, staging, saved, received, wanted, verb);
     return { ...loaded, notes: [...loaded.notes, ...(await listImages(context))] };
   };
-  return addImages(context, () => withStaging(context.roots, verb, load));
+  try {
+    return await addImages(context, () => withStaging(context.roots, verb, load));
+  } finally {
+    await reader.close();
+  }
 }
 
 /** The container is there: what goes wrong now is no reason to say that it is not. */

@@ -37,6 +37,8 @@ export interface Received {
   readonly upper: string | undefined;
   /** Trees of layers that were not here, by their digests. */
   readonly layers: ReadonlyMap<string, string>;
+  /** Trees of volumes' files, by their places. */
+  readonly volumes: ReadonlyMap<number, string>;
 }
 
 class Receiver {
@@ -49,6 +51,7 @@ class Receiver {
   /** Files of blobs that came. */
   private readonly blobs = new Map<string, string>();
   private readonly trees = new Map<string, string>();
+  private readonly volumes = new Map<number, string>();
   private upper: string | undefined;
 
   constructor(staging: Staging, reader: TarReader, saved: SavedContainer, verb: string) {
@@ -68,6 +71,9 @@ class Receiver {
       await this.take(name);
     }
     if (this.saved.upper !== undefined && this.upper === undefined) throw this.refusal(`${UPPER} is not in it`);
+    for (const [index, digest] of volumeFiles(this.saved)) {
+      if (!this.volumes.has(index)) throw this.lacking(`volume ${index},`, digest);
+    }
     for (const digest of layersOf(this.saved)) {
       if (!this.trees.has(digest) && !this.isThere(digest)) throw this.lacking('layer', digest);
     }
@@ -75,7 +81,7 @@ class Receiver {
     if (lacking !== undefined) throw this.lacking(this.images.has(lacking) ? 'image' : 'blob', lacking);
     for (const image of this.images) await this.unpackImage(image);
     for (const [digest, path] of this.blobs) renameSync(path, blobPath(this.staging.roots, digest));
-    return { upper: this.upper, layers: this.trees };
+    return { upper: this.upper, layers: this.trees, volumes: this.volumes };
   }
 
   private get images(): Set<string> {
@@ -95,9 +101,13 @@ class Receiver {
   }
 
   private async take(name: string): Promise<void> {
+    const { upper } = this.saved;
     const part = parsePartName(name);
-    if (name === UPPER && this.saved.upper !== undefined) this.upper = await this.unpack(UPPER, this.saved.upper);
-    else if (part?.kind === 'layer' && layersOf(this.saved).has(part.digest)) {
+    const files = part?.kind === 'volume' ? volumeFiles(this.saved).get(part.index) : undefined;
+    if (name === UPPER && upper !== undefined) this.upper = await this.unpack(UPPER, upper);
+    else if (part?.kind === 'volume' && files !== undefined) {
+      this.volumes.set(part.index, await this.unpack(name, files, true));
+    } else if (part?.kind === 'layer' && layersOf(this.saved).has(part.digest)) {
       const { digest } = part;
       if (!this.isThere(digest)) this.trees.set(digest, await this.unpack(`layer ${digest}`, digest));
     } else if (part?.kind === 'blob' && this.expected.has(part.digest)) await this.takeBlob(part.digest);
@@ -136,11 +146,12 @@ class Receiver {
     for (const path of [document, this.pathOf(image)]) syncFile(path);
   }
 
-  private async unpack(what: string, digest: string): Promise<string> {
+  private async unpack(what: string, digest: string, isPlain = false): Promise<string> {
     const hasher = new Bun.CryptoHasher('sha256');
     const { tree } = await unpackTree(this.staging, this.reader.content(), {
       verb: `unpack ${what}`,
       isLayer: true,
+      isPlain,
       tap: (piece) => void hasher.update(piece),
     });
     if (`sha256:${hasher.digest('hex')}` !== digest) throw this.changed(what);
@@ -164,6 +175,12 @@ class Receiver {
 
 function filesOf(saved: SavedContainer) {
   return [saved, ...saved.snapshots];
+}
+
+/** Digests of volumes' files that come along, by their places. */
+function volumeFiles({ volumes }: SavedContainer): Map<number, string> {
+  const files = volumes.map((volume, index) => [index, volume.type === 'volume' ? volume.files : undefined] as const);
+  return new Map(files.flatMap(([index, digest]) => (digest === undefined ? [] : [[index, digest] as const])));
 }
 
 function layersOf(saved: SavedContainer): Set<string> {

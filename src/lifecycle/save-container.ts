@@ -10,16 +10,16 @@ import { TarWriter } from '../image/tar-stream.ts';
 import { type ContainerSpec, imagesOf } from '../spec/container.ts';
 import { derivedMac } from '../spec/name.ts';
 import { LAYOUT, MANIFEST_NAME, partName, SAVED_VERSION, type SavedContainer, UPPER } from '../spec/saved-container.ts';
-import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { readNetwork } from '../state/network.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
-import { getContainer } from '../state/store.ts';
 import type { Context } from './context.ts';
-import { settle } from './own-layers.ts';
-import { blobsOf, fromBlob, ownLayers, type Part, type Parts, readParts, readWritten } from './saved-parts.ts';
+import { type Held, holdAlone, holdContainer } from './hold.ts';
+import { blobsOf, fromBlob, ownLayers, type Part, readLayers, readWritten, type Written } from './saved-parts.ts';
 import { cgroupOf } from './status.ts';
 
 export interface SaveOptions {
+  /** Files of named volumes come along. */
+  readonly volumes: boolean;
   /** The images' documents and layers are left out: the other side has to have them. */
   readonly withoutImage: boolean;
   /** Whether the other side has the layer, or document of an image, of a digest. */
@@ -39,15 +39,18 @@ async function nicOf(roots: Roots, instance: string, { nic }: ContainerSpec): Pr
   };
 }
 
-async function describe(
-  roots: Roots,
-  instance: string,
-  spec: ContainerSpec,
-  { upper, layers }: Parts,
-): Promise<SavedContainer> {
-  const { version: _, lower, inPlace, image, imageId, nic: __, snapshots = [], pending: ___, ...settings } = spec;
+/** Its parts, and where they are from. */
+interface Parts extends Written {
+  /** By their directories. */
+  readonly layers: ReadonlyMap<string, Part>;
+}
+
+async function describe(roots: Roots, instance: string, spec: ContainerSpec, parts: Parts): Promise<SavedContainer> {
+  const { version: _, lower, inPlace, image, imageId, nic: __, snapshots = [], pending: ___, ...rest } = spec;
+  // Elsewhere, its files are layers.
+  const { volumes = [], storage: ____, ...settings } = rest;
   const filesOf = (dirs: readonly string[], name: string | undefined, id: string | undefined) => ({
-    layers: ownLayers(roots, dirs, id).map((dir) => (layers.get(dir) as Part).digest),
+    layers: ownLayers(roots, dirs, id).map((dir) => (parts.layers.get(dir) as Part).digest),
     // Without a digest it is a directory of this host.
     ...(id === undefined ? {} : { imageId: id, ...(name === undefined ? {} : { image: name }) }),
   });
@@ -56,8 +59,12 @@ async function describe(
     version: SAVED_VERSION,
     ...settings,
     ...filesOf(lower ?? [inPlace as string], image, imageId),
-    ...(upper === undefined ? {} : { upper: upper.digest }),
+    ...(lower === undefined || parts.root === undefined ? {} : { upper: parts.root.digest }),
     ...(nic === undefined ? {} : { nic }),
+    volumes: volumes.map((volume, index) => {
+      const files = parts.volumes.get(index)?.digest;
+      return volume.type === 'volume' && files !== undefined ? { ...volume, files } : volume;
+    }),
     snapshots: snapshots.map((taken) => {
       const { name, createdAt } = taken;
       return { name, createdAt, ...filesOf(taken.lower, taken.image, taken.imageId) };
@@ -65,9 +72,23 @@ async function describe(
   };
 }
 
-/** Two directories may have the same in them. */
-function byDigest(layers: Parts['layers']): Map<string, Part> {
-  return new Map([...layers.values()].map((part) => [part.digest, part]));
+/** First what programs write into: the rest can wait, the container cannot. */
+async function sendParts(
+  writer: TarWriter,
+  { lower }: ContainerSpec,
+  { root, volumes, layers }: Parts,
+  isThere: SaveOptions['isThere'],
+  letGo: () => void,
+): Promise<void> {
+  if (lower !== undefined && root !== undefined) await writer.add(UPPER, root, root.pieces());
+  for (const [index, part] of volumes) await writer.add(partName({ kind: 'volume', index }), part, part.pieces());
+  if (lower !== undefined) letGo();
+  // Two directories may have the same in them.
+  for (const part of new Map([...layers.values()].map((each) => [each.digest, each])).values()) {
+    const { digest } = part;
+    if (!isThere(digest)) await writer.add(partName({ kind: 'layer', digest }), part, part.pieces());
+  }
+  letGo();
 }
 
 async function sendImages(roots: Roots, writer: TarWriter, spec: ContainerSpec, options: SaveOptions): Promise<void> {
@@ -80,7 +101,24 @@ async function sendImages(roots: Roots, writer: TarWriter, spec: ContainerSpec, 
     await writer.addText(LAYOUT.marker, '{"imageLayoutVersion":"1.0.0"}\n');
     await writer.addText(LAYOUT.index, `${JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests })}\n`);
   }
-  for (const blob of wanted) await writer.add(partName('blob', blob.digest), blob, fromBlob(roots, blob.digest));
+  for (const blob of wanted) {
+    const { digest } = blob;
+    await writer.add(partName({ kind: 'blob', digest }), blob, fromBlob(roots, digest));
+  }
+}
+
+function isUp({ roots }: Context, name: string): boolean {
+  return existsSync(containerPaths(roots, name).enter);
+}
+
+/** Beside others that read; alone where its programs are held still: the first to end would let them go. */
+async function hold(context: Context, name: string): Promise<Held> {
+  if (!isUp(context, name)) {
+    const held = await holdContainer(context, name);
+    if (!isUp(context, name)) return held;
+    held.lock.release();
+  }
+  return holdAlone(context, name, false);
 }
 
 /**
@@ -96,29 +134,23 @@ export async function saveContainer(
 ): Promise<ContainerSpec> {
   const { roots } = context;
   const verb = `save ${name}`;
-  const lock = lockContainer(roots, name, 'exclusive');
+  const { spec, lock } = await hold(context, name);
   let isHeld = true;
   const letGo = () => {
-    if (isHeld) releaseContainer(roots, name, lock);
+    if (isHeld) lock.release();
     isHeld = false;
   };
   try {
     // Layers that are being read are nobody's to remove, whatever becomes of the container.
     return await withStaging(roots, verb, async (staging) => {
-      const spec = settle(context, await getContainer(roots, name));
-      const isUp = existsSync(containerPaths(roots, name).enter);
-      const written = await readWritten(staging, verb, spec, isUp ? cgroupOf(instance, name).payload : undefined);
-      if (isUp) letGo();
-      const parts = await readParts(staging, verb, spec, written);
+      const payload = isUp(context, name) ? cgroupOf(instance, name).payload : undefined;
+      const written = await readWritten(context, staging, verb, spec, { payload, named: options.volumes });
+      if (payload !== undefined) letGo();
+      const parts = { ...written, layers: await readLayers(context, staging, verb, spec, written) };
       const writer = new TarWriter(fd, verb);
       const saved = await describe(roots, instance, spec, parts);
       await writer.addText(MANIFEST_NAME, `${JSON.stringify(saved, null, 2)}\n`);
-      if (parts.upper !== undefined) await writer.add(UPPER, parts.upper, parts.upper.pieces());
-      if (spec.inPlace === undefined) letGo();
-      for (const part of byDigest(parts.layers).values()) {
-        if (!options.isThere(part.digest)) await writer.add(partName('layer', part.digest), part, part.pieces());
-      }
-      letGo();
+      await sendParts(writer, spec, parts, options.isThere, letGo);
       await sendImages(roots, writer, spec, options);
       await writer.end();
       return spec;

@@ -2,8 +2,9 @@
  * Named volumes: made and filled at first use, all that a create needs or none; held until its container is there; who uses
  * them, and their end. Files are copied before any lock is taken.
  */
-import { existsSync, mkdirSync } from 'node:fs';
-import { firstLine, HostError, StateError } from '../errors.ts';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConflictError, firstLine, HostError, StateError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { type ContainerFacts, fillFrom } from '../plan/container.ts';
 import { doInProcess } from '../runner/in-process.ts';
@@ -62,6 +63,8 @@ async function isUnused(context: Context, name: string): Promise<boolean> {
 interface Staged {
   readonly name: string;
   readonly folder: string;
+  /** What is to be its files, in place of the staged ones. */
+  readonly given?: string;
 }
 
 /** A volume that is to be made, or is empty and to be filled. */
@@ -69,6 +72,7 @@ interface Wanted {
   readonly name: string;
   /** Directory inside the image. */
   readonly fill: string | undefined;
+  readonly given?: string;
 }
 
 /** Those that are not there yet, or empty, as steps of a script: minict knows them then. */
@@ -87,8 +91,16 @@ export function planNamedVolumes(context: Context, spec: ContainerSpec, facts: C
   });
 }
 
-/** Does `action` while the container's named volumes are there; where it fails those that were made for it go again. */
-export async function withVolumes<T>(context: Context, spec: ContainerSpec, action: () => Promise<T>): Promise<T> {
+/**
+ * Does `action` while the container's named volumes are there; where it fails those that were made for it go again. `given`
+ * are trees with the files of volumes that come from elsewhere: none of their names may be there yet.
+ */
+export async function withVolumes<T>(
+  context: Context,
+  spec: ContainerSpec,
+  action: () => Promise<T>,
+  given: ReadonlyMap<string, string> = new Map(),
+): Promise<T> {
   requireTools();
   for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
   mkdirSync(volumesDir(context.roots), { recursive: true, mode: 0o700 });
@@ -97,7 +109,7 @@ export async function withVolumes<T>(context: Context, spec: ContainerSpec, acti
   try {
     while (held === undefined) {
       // Again where one was removed meanwhile.
-      const wanted = await findWanted(context, spec, from);
+      const wanted = await findWanted(context, spec, from, given);
       await stage(context, from, wanted, async (staged) => {
         held = await hold(context, spec, staged);
       });
@@ -115,9 +127,26 @@ export async function withVolumes<T>(context: Context, spec: ContainerSpec, acti
   }
 }
 
-async function findWanted(context: Context, spec: ContainerSpec, from: FillFrom): Promise<Wanted[]> {
+function alreadyThere(name: string): ConflictError {
+  return new ConflictError(`cannot make volume ${name}: one of that name is there`, {
+    hint: `minict volume rm ${name}, where it is none to keep; or save the container without --volumes`,
+  });
+}
+
+/** Throws ConflictError where one of the volumes is there. */
+export function refuseVolumes(context: Context, names: Iterable<string>): void {
+  for (const name of names) if (existsSync(volumePaths(context.roots, name).dir)) throw alreadyThere(name);
+}
+
+async function findWanted(
+  context: Context,
+  spec: ContainerSpec,
+  from: FillFrom,
+  given: ReadonlyMap<string, string>,
+): Promise<Wanted[]> {
   const wanted = new Map<string, Wanted>();
   const layers = 'lower' in from ? from.lower : [from.inPlace];
+  for (const [name, tree] of given) wanted.set(name, { name, fill: undefined, given: tree });
   for (const { name, target } of namedVolumes(spec)) {
     const volume = await findVolume(context.roots, name);
     const image = resolveInRoot(layers, target);
@@ -145,7 +174,8 @@ async function stage(
       const { exitCode, stderr } = await runTool(argv, spawnContext(context, lockFd));
       if (exitCode !== 0) throw new HostError(`cannot fill volume ${first.name}: ${firstLine(stderr)}`);
     }
-    return stage(context, from, rest, use, [...staged, { name: first.name, folder }]);
+    const { name, given } = first;
+    return stage(context, from, rest, use, [...staged, { name, folder, ...(given === undefined ? {} : { given }) }]);
   });
 }
 
@@ -162,9 +192,19 @@ async function hold(context: Context, spec: ContainerSpec, staged: readonly Stag
   const undo = () => {
     for (const dir of undos.map((back) => back())) removeTree(dir);
   };
+  const made = new Set(staged.map(({ name }) => name));
+  const isHere = (name: string) => made.has(name) || existsSync(volumePaths(roots, name).json);
+  if (!namedVolumes(spec).every(({ name }) => isHere(name))) {
+    lock.release();
+    return undefined;
+  }
   try {
-    for (const { name, folder } of staged) {
+    for (const { name, folder, given } of staged) {
       const volume = await findVolume(roots, name);
+      if (given !== undefined) {
+        if (volume !== undefined) throw alreadyThere(name);
+        renameSync(given, join(folder, 'data'));
+      }
       if (volume === undefined) {
         if (publishVolume(roots, name, folder)) undos.push(() => retireVolume(roots, name, []));
       } else if (isEmpty(volume) && (await isUnused(context, name))) {
@@ -172,15 +212,12 @@ async function hold(context: Context, spec: ContainerSpec, staged: readonly Stag
         if (back !== undefined) undos.push(back);
       }
     }
-    if (namedVolumes(spec).every(({ name }) => existsSync(volumePaths(roots, name).json))) return { lock, undo };
+    return { lock, undo };
   } catch (error) {
     undo();
     lock.release();
     throw error;
   }
-  undo();
-  lock.release();
-  return undefined;
 }
 
 /** One that is there stays as it is. */

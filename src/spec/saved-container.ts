@@ -7,6 +7,7 @@ import { InvalidInputError } from '../errors.ts';
 import { parseAddress, parseIpv4, parseMtuBytes } from './address.ts';
 import { parseContainerName, parseHostname, parseMac, parseSnapshotName } from './name.ts';
 import { parseSignal } from './signal.ts';
+import { checkVolumes, type VolumeSpec } from './volume.ts';
 
 export const SAVED_VERSION = 1;
 
@@ -15,16 +16,22 @@ export const MANIFEST_NAME = 'minict-container.json';
 export const UPPER = 'upper.tar';
 export const LAYOUT = { marker: 'oci-layout', index: 'index.json' } as const;
 
-export type PartKind = 'layer' | 'blob';
+/** A layer of a container's own, a document or layer of an image, or the files of a volume by its place among them. */
+export type PartId =
+  | { readonly kind: 'layer' | 'blob'; readonly digest: string }
+  | { readonly kind: 'volume'; readonly index: number };
 
-export function partName(kind: PartKind, digest: string): string {
-  const hex = digest.slice('sha256:'.length);
-  return kind === 'layer' ? `layers/${hex}.tar` : `blobs/sha256/${hex}`;
+export function partName(id: PartId): string {
+  if (id.kind === 'volume') return `volumes/${id.index}.tar`;
+  const hex = id.digest.slice('sha256:'.length);
+  return id.kind === 'layer' ? `layers/${hex}.tar` : `blobs/sha256/${hex}`;
 }
 
 /** Undefined for a name that partName never makes. */
-export function parsePartName(name: string): { readonly kind: PartKind; readonly digest: string } | undefined {
-  const [, layer, blob] = /^(?:layers\/([0-9a-f]{64})\.tar|blobs\/sha256\/([0-9a-f]{64}))$/.exec(name) ?? [];
+export function parsePartName(name: string): PartId | undefined {
+  const forms = /^(?:layers\/([0-9a-f]{64})\.tar|blobs\/sha256\/([0-9a-f]{64})|volumes\/(0|[1-9]\d{0,3})\.tar)$/;
+  const [, layer, blob, index] = forms.exec(name) ?? [];
+  if (index !== undefined) return { kind: 'volume', index: Number(index) };
   if (layer !== undefined) return { kind: 'layer', digest: `sha256:${layer}` };
   return blob === undefined ? undefined : { kind: 'blob', digest: `sha256:${blob}` };
 }
@@ -54,10 +61,19 @@ const files = {
   layers: z.array(digest),
 };
 
+const where = { target: z.string(), readOnly: z.optional(z.boolean()) };
+const volume = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('bind'), source: z.string(), ...where }),
+  /** `files` is the digest of its tar, where that comes along. */
+  z.strictObject({ type: z.literal('volume'), name: z.optional(z.string()), ...where, files: z.optional(digest) }),
+  z.strictObject({ type: z.literal('tmpfs'), target: z.string(), options: z.string() }),
+]);
+
 const settings = {
   hostname: parsed(parseHostname),
   createdAt: time,
   mounts: z.enum(['private', 'host']),
+  readOnly: z.optional(z.boolean()),
   services: z.array(text),
   stopCommands: z.array(text),
   command: z.array(text),
@@ -86,11 +102,27 @@ const savedContainer = z.strictObject({
       mtuBytes: z.optional(z.number().check(fits(parseMtuBytes))),
     }),
   ),
+  volumes: z.array(volume),
   snapshots: z.array(z.strictObject({ name: parsed(parseSnapshotName), createdAt: time, ...files })),
 });
 export type SavedContainer = z.infer<typeof savedContainer>;
 
-function oddity({ layers, imageId, snapshots }: SavedContainer): string | undefined {
+/** As container.json has them. */
+export function volumesOf({ volumes }: SavedContainer): VolumeSpec[] {
+  return volumes.map((each) => {
+    if (each.type !== 'volume') return each;
+    const { files: _, ...rest } = each;
+    return rest;
+  });
+}
+
+function oddity(saved: SavedContainer): string | undefined {
+  const { layers, imageId, snapshots } = saved;
+  try {
+    checkVolumes(volumesOf(saved));
+  } catch (error) {
+    return (error as Error).message;
+  }
   const all = [{ layers, imageId }, ...snapshots];
   if (all.some((files) => files.layers.length === 0 && files.imageId === undefined)) return 'files of no layer';
   const names = snapshots.map(({ name }) => name);

@@ -125,3 +125,20 @@ export function refuseTwice(volumes: readonly VolumeSpec[]): void {
     seen.add(target);
   }
 }
+
+function wordsOf(volume: VolumeSpec): VolumeSpec {
+  if (volume.type === 'tmpfs') return parseTmpfs(`${volume.target}:${volume.options}`);
+  const source = volume.type === 'bind' ? volume.source : volume.name;
+  const words = [source, volume.target, volume.readOnly ? 'ro' : undefined];
+  return parseVolume(words.filter((word) => word !== undefined).join(':'));
+}
+
+/** Throws InvalidInputError unless those are what `-v` and `--tmpfs`, or an image, could have made, with real paths as sources. */
+export function checkVolumes(volumes: readonly VolumeSpec[]): void {
+  for (const volume of volumes) {
+    const isReal = volume.type !== 'bind' || volume.source.startsWith('/');
+    if (isReal && Bun.deepEquals(wordsOf(volume), volume)) continue;
+    throw new InvalidInputError(`cannot mount at ${volume.target}: nobody mounts so`);
+  }
+  refuseTwice(volumes);
+}

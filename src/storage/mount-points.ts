@@ -3,6 +3,7 @@
  * directory in place or the host's files. Reads only.
  */
 import { InvalidInputError } from '../errors.ts';
+import type { Memory } from '../host/layered.ts';
 import type { Mounted } from '../spec/place.ts';
 import { HOST_FILES, HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import type { VolumeSpec } from '../spec/volume.ts';
@@ -83,6 +84,7 @@ type Need =
 
 class Placing {
   private readonly root: Root;
+  private readonly memory: Memory;
   /** Of minict's own folders. */
   readonly targets: Record<string, string> = {};
   readonly placed: PlacedVolume[] = [];
@@ -90,16 +92,17 @@ class Placing {
   readonly missing: MissingMountPoint[] = [];
   readonly absent = { files: [] as string[], folders: [] as string[], hidden: [] as HiddenMountPoint[] };
 
-  constructor(root: Root) {
+  constructor(root: Root, memory: Memory) {
     this.root = root;
+    this.memory = memory;
   }
 
   resolve(path: string): Resolved | undefined {
-    return resolveInRoot(this.root.layers, path, this.mounted);
+    return resolveInRoot(this.root.layers, path, this.mounted, this.memory);
   }
 
   showsFromBelow(path: string): boolean {
-    return this.root.overlay && showsFromBelow(this.root.layers, path);
+    return this.root.overlay && showsFromBelow(this.root.layers, path, this.memory);
   }
 
   need({ path, stat, inside }: Resolved, isFolder: boolean): Need {
@@ -234,10 +237,11 @@ const byTarget = (a: { target: string }, b: { target: string }) => (a.target < b
 
 /** Throws InvalidInputError where /proc, /sys or /dev, or a volume, has no place in the root. */
 export function readRootfsFacts(root: Root, attachments: readonly Attachment[] = []): RootfsFacts {
+  const memory: Memory = new Map();
   let order = [...attachments].sort((a, b) => byTarget(a.volume, b.volume));
   // By a symlink one can be inside another that was to come after it.
   for (let rounds = 0; ; rounds += 1) {
-    const placing = new Placing(root);
+    const placing = new Placing(root, memory);
     placeHostFolders(placing, root.what);
     for (const attachment of order) placeVolume(placing, attachment, root);
     const sorted = [...placing.placed].sort(byTarget);

@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
-import { lookUp } from '../host/layered.ts';
+import { lookUp, type Memory } from '../host/layered.ts';
 import type { Mounted } from '../spec/place.ts';
 
 const MAX_LINKS = 40;
@@ -19,8 +19,8 @@ interface Found {
 }
 
 /** What is called `part` in a directory, by the directories that this is merged of. */
-function entryOf(dirs: readonly string[], part: string): Found {
-  const { stat, layer, merged } = lookUp(dirs, part);
+function entryOf(dirs: readonly string[], part: string, memory: Memory | undefined): Found {
+  const { stat, layer, merged } = lookUp(dirs, part, memory);
   const at = (dir: string) => join(dir, part);
   return { stat, file: layer === undefined ? undefined : at(layer), merged: merged.map(at) };
 }
@@ -42,6 +42,7 @@ export function resolveInRoot(
   layers: readonly string[],
   path: string,
   mounted: readonly Mounted[] = [],
+  memory?: Memory,
 ): Resolved | undefined {
   let pending = path.split('/').filter(Boolean);
   let done: { part: string; found: Found; inside: Mounted | undefined }[] = [];
@@ -59,7 +60,7 @@ export function resolveInRoot(
       continue;
     }
     const above = done.at(-1);
-    const found = entryOf(above === undefined ? layers : above.found.merged, part);
+    const found = entryOf(above === undefined ? layers : above.found.merged, part, memory);
     if (found.file !== undefined && found.stat?.isSymbolicLink()) {
       links += 1;
       if (links > MAX_LINKS) return undefined;
@@ -76,12 +77,12 @@ export function resolveInRoot(
 }
 
 /** Whether what another layer, below all of these, has at `path` would show: nothing on the way is in front of it. */
-export function showsFromBelow(layers: readonly string[], path: string): boolean {
+export function showsFromBelow(layers: readonly string[], path: string, memory?: Memory): boolean {
   const parts = path.split('/').filter(Boolean);
   let merged = layers;
   for (let end = 1; end <= parts.length; end += 1) {
     const here = parts.slice(0, end).join('/');
-    const found = lookUp(merged, here);
+    const found = lookUp(merged, here, memory);
     if (found.isClosed) return false;
     merged = found.merged;
   }

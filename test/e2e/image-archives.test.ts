@@ -181,6 +181,21 @@ test('a path may have what skopeo would take apart', () => {
   expect(must('image', 'load', '-i', join(odd, 'f:g.tar'))).toBe('web:1\n');
 });
 
+test('an image without a name is called after its file', () => {
+  const [{ id }] = JSON.parse(must('image', 'inspect', 'web:1'));
+  must('create', 'c', '--image', 'web:1', '--no-network');
+  must('create', 'b', '--no-network');
+  must('image', 'tag', 'base', 'web:1');
+  const file = join(host.dir, 'the lab.tar');
+  must('image', 'save', id, '-o', file);
+  expect(must('image', 'load', '-i', file)).toBe('the-lab\n');
+  expectRuns('the-lab');
+  const piped = host.run(['sh', '-c', '"$0" image load <"$1"', MINICT, file]);
+  expectRefused(piped, /its image has no name\nhint: -i FILE/);
+  must('rm', 'b', 'c');
+  must('image', 'tag', 'the-lab', 'web:1');
+});
+
 test('what is no archive of images is refused', () => {
   const before = storeFiles(host);
   const refused = (content: Buffer, message: RegExp) => {

@@ -1,8 +1,8 @@
-/** minict is killed at each host command, and before each change of its own, of every verb that changes images. */
+/** minict is killed at each host command, before each change of its own, and at any time, of every verb that changes images. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CHANGING_CALLS, KILLS, killBefore, runWithFault } from '../helpers/faults.ts';
-import { Host } from '../helpers/host.ts';
-import { ImageLab } from '../helpers/image-verbs.ts';
+import { Host, MINICT } from '../helpers/host.ts';
+import { IMAGE_VERBS, ImageLab } from '../helpers/image-verbs.ts';
 import { storeFiles } from '../helpers/images.ts';
 import { MANY_POINTS } from '../helpers/recovery.ts';
 
@@ -17,13 +17,9 @@ afterAll(async () => {
   await host.destroy();
 });
 
-const TITLES = ['pull', 'import', 'import of a folder', 'load', 'push', 'save', 'rm'];
-
-describe.each(TITLES)('%s', (title) => {
-  const verbOf = () => lab.verbs.find((verb) => verb.title === title) as ImageLab['verbs'][number];
-
+describe.each(IMAGE_VERBS)('%s', (title) => {
   test.each(KILLS)('a host command %s', MANY_POINTS, (fault) => {
-    const verb = verbOf();
+    const verb = lab.verb(title);
     const before = storeFiles(host);
     let points = 0;
     for (;;) {
@@ -36,7 +32,7 @@ describe.each(TITLES)('%s', (title) => {
   });
 
   test('a change of its own', MANY_POINTS, () => {
-    const verb = verbOf();
+    const verb = lab.verb(title);
     const before = storeFiles(host);
     let points = 0;
     for (const call of CHANGING_CALLS) {
@@ -48,5 +44,19 @@ describe.each(TITLES)('%s', (title) => {
       }
     }
     expect(points).toBeGreaterThanOrEqual(verb.changes);
+  });
+
+  test('at some time', MANY_POINTS, async () => {
+    const verb = lab.verb(title);
+    const before = storeFiles(host);
+    for (let round = 1; round <= 5; round += 1) {
+      const delayMs = Math.random() * 250;
+      const child = host.spawn([MINICT, ...verb.words]);
+      await Bun.sleep(delayMs);
+      child.kill('SIGKILL');
+      // Its tools go on, and end with what they have to do.
+      await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+      lab.expectRecovery(verb, before, `after ${delayMs} ms`);
+    }
   });
 });

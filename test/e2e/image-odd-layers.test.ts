@@ -81,6 +81,13 @@ test("zstd, and docker's own names of what a layer is", () => {
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
 });
 
+test('an index of several platforms gives the one of this machine', () => {
+  const layout = new Layout(join(host.dir, 'index'));
+  const platform = { os: 'linux', architecture: { x64: 'amd64', arm64: 'arm64' }[process.arch as 'x64' | 'arm64'] };
+  layout.add('x', { layers: [layer({ name: 'p', content: 'p' })], platform });
+  expect(host.minict('image', 'pull', layout.source('x'), 'indexed')).toMatchObject({ status: 0, stderr: '' });
+});
+
 test("overlayfs's own marks in a layer are not taken for its", () => {
   const marks = (name: string, value: string) => pax(`SCHILY.xattr.trusted.overlay.${name}`, value);
   const exec = containerOf(

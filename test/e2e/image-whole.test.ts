@@ -61,9 +61,11 @@ function forget(container: string, ...images: string[]): void {
 
 test('a container sees what umoci unpacks, and so it does after a push and a pull', () => {
   minict('image', 'pull', layout.source('rich'), 'rich:1');
+  const store = join(host.root, 'images');
+  expect(host.run(['skopeo', 'inspect', `oci:${store}:rich:1`])).toMatchObject({ status: 0, stderr: '' });
   minict('create', 'c1', '--image', 'rich:1');
   const facts = containerFacts(host, 'c1');
-  expect(asGoReads(facts)).toEqual(umociFacts(`${layout.dir}:rich`, 'first'));
+  expect(asGoReads(facts)).toEqual(umociFacts(`${store}:rich:1`, 'first'));
   expect(facts.filter((line) => line.includes("('user.empty', b'')"))).toHaveLength(3);
   expect(holeBytes('c1')).toBeLessThan(64 << 10);
 

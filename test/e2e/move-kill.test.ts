@@ -95,6 +95,34 @@ test('load-container', MANY_POINTS, async () => {
   expect(await killEverywhere(words, () => {}, check)).toBeGreaterThanOrEqual(20);
 });
 
+test('load-container with files of a named volume: it is whole, or unused and pruned', MANY_POINTS, async () => {
+  const saved = join(host.dir, 'db1.tar');
+  must('create', 'f1', '--no-network', '-v', 'data:/data', '-v', '/own');
+  must('exec', 'f1', 'sh', '-c', 'echo data >/data/file; echo own >/own/file');
+  must('stop', 'f1');
+  must('save-container', 'f1', '--volumes', '-o', saved);
+  must('rm', 'f1');
+  must('volume', 'rm', 'data');
+  const before = { host: host.snapshot(), files: files() };
+  const words = ['load-container', '-i', saved];
+  const check = async (point: string) => {
+    const isThere = existsSync(join(host.root, 'containers/f1/container.json'));
+    if (!isThere) {
+      must('volume', 'prune');
+      expect(await pruned(), point).toEqual(before.files);
+      expect(await host.settled(before.host), point).toEqual(before.host);
+      expect(must(...words), point).toBe('f1\n');
+    }
+    must('start', 'f1');
+    expect(must('exec', 'f1', 'cat', '/data/file', '/own/file'), point).toBe('data\nown\n');
+    must('rm', '-f', 'f1');
+    must('volume', 'rm', 'data');
+    expect(await pruned(), point).toEqual(before.files);
+    expect(await host.settled(before.host), point).toEqual(before.host);
+  };
+  expect(await killEverywhere(words, () => {}, check)).toBeGreaterThanOrEqual(20);
+});
+
 test('save-container', MANY_POINTS, async () => {
   make();
   const output = join(host.dir, 'saved.tar');

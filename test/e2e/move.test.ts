@@ -312,6 +312,7 @@ test('an image of the same name is another one: both are kept', async () => {
   const [web1, web2] = JSON.parse(over('inspect', 'web1', 'web2'));
   expect(web1).toMatchObject({ image: id('base', here), imageId: id('base', here) });
   expect(web2).toMatchObject({ image: 'lab:1' });
+  expect(over('ps', '-a')).toMatch(new RegExp(`^web1 +stopped +${id('base', here).slice(7, 19)}$`, 'm'));
   expectRefused(there.minict('image', 'rm', 'lab:1'), /used by web2/);
   over('start', 'web1');
   expect(over('exec', 'web1', 'cat', '/one')).toBe('one\n');

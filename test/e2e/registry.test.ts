@@ -1,13 +1,14 @@
 /** Registries that need a login, and those that fail: what may pass is tried again, the rest is one clear error. */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
-import { Host } from '../helpers/host.ts';
+import { Host, MINICT } from '../helpers/host.ts';
 import { imageNames, imageTree, storeFiles } from '../helpers/images.ts';
 import { Layout } from '../helpers/oci-layout.ts';
 import { hideContainersCache, startRegistry } from '../helpers/registry.ts';
 import { archive } from '../helpers/tar.ts';
+import { Terminal } from '../helpers/terminal.ts';
 
 let host: Host;
 let layout: Layout;
@@ -81,6 +82,29 @@ test('what is not there, and nobody who listens: no second try', async () => {
   );
   expectRefused(host.minict('image', 'pull', 'nosuch:/x', 'x'), /nosuch/);
   expectRefused(host.minict('image', 'pull', `oci:${host.dir}/nowhere:x`), /no such file/);
+});
+
+test('without skopeo: the package that brings it, and nothing is left', () => {
+  const bare = join(host.dir, 'bare');
+  mkdirSync(bare);
+  symlinkSync(Bun.which('rm') as string, join(bare, 'rm'));
+  const before = storeFiles(host);
+  const result = host.run(['env', `PATH=${bare}`, MINICT, 'image', 'pull', layout.source('x'), 'x']);
+  expectRefused(result, /cannot run skopeo: not found in PATH\nhint: apt-get install skopeo/);
+  expect(storeFiles(host)).toEqual(before);
+});
+
+test('on a terminal it shows how far it is, without -q', async () => {
+  const place = await faultyRegistry('', 0);
+  const pull = async (...words: string[]) => {
+    const terminal = new Terminal(host, [MINICT, 'image', 'pull', place, ...words]);
+    await terminal.shows(/lab:1\r?\n/);
+    expect(await terminal.status()).toBe(0);
+    return terminal.all;
+  };
+  expect(await pull()).toMatch(/Copying blob [0-9a-f]+/);
+  expect(await pull('-q')).toBe('lab:1\r\n');
+  expect(host.minict('image', 'rm', 'lab:1').status).toBe(0);
 });
 
 test('a registry with a password: skopeo’s auth files are used', async () => {

@@ -10,7 +10,7 @@ import { hideContainersCache, type Registry, startRegistry } from './registry.ts
 import { archive } from './tar.ts';
 
 export interface ImageVerb {
-  readonly title: string;
+  readonly title: (typeof IMAGE_VERBS)[number];
   readonly words: readonly string[];
   /** The image `old` is there before; `new` may be there afterwards. */
   readonly adds: boolean;
@@ -21,12 +21,15 @@ export interface ImageVerb {
   readonly changes: number;
 }
 
+/** Titles of the verbs. */
+export const IMAGE_VERBS = ['pull', 'import', 'import of a folder', 'load', 'push', 'save', 'rm'] as const;
+
 /** Files of the user's, and a registry, for the verbs. */
 export class ImageLab {
   readonly host: Host;
   readonly dir: string;
   readonly registry: Registry;
-  readonly verbs: readonly ImageVerb[];
+  private readonly verbs: readonly ImageVerb[];
 
   private constructor(host: Host, registry: Registry) {
     this.host = host;
@@ -74,6 +77,10 @@ export class ImageLab {
     lab.must('image', 'save', 'new', '-o', join(dir, 'load.tar'));
     lab.must('image', 'rm', 'new');
     return lab;
+  }
+
+  verb(title: (typeof IMAGE_VERBS)[number]): ImageVerb {
+    return this.verbs.find((verb) => verb.title === title) as ImageVerb;
   }
 
   must(...words: string[]): string {

@@ -4,6 +4,8 @@ import { eventually, type Host } from './host.ts';
 export class Terminal {
   private readonly child: ReturnType<typeof Bun.spawn>;
   private unread = '';
+  /** Everything that it has shown. */
+  all = '';
 
   /** 80 columns, 24 rows. */
   constructor(host: Host, argv: readonly string[]) {
@@ -11,7 +13,9 @@ export class Terminal {
       env: { ...host.env, TERM: 'xterm' },
       terminal: {
         data: (_, data) => {
-          this.unread += new TextDecoder().decode(data);
+          const text = new TextDecoder().decode(data);
+          this.all += text;
+          this.unread += text;
         },
       },
     });
