@@ -44,7 +44,12 @@ export type Command =
     }
   | { readonly kind: 'unlink'; readonly path: string }
   | { readonly kind: 'rmdir'; readonly path: string }
-  | { readonly kind: 'rmtree'; readonly path: string };
+  | {
+      readonly kind: 'rmtree';
+      readonly path: string;
+      /** A btrfs subvolume in it, which rm would take for another file system. */
+      readonly subvolume?: string;
+    };
 
 /**
  * What a step brings into being. The runner records its identity after the step (`dev:ino`, interface index), and undoes

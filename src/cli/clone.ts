@@ -33,15 +33,22 @@ async function cloneContainer(context: Context, source: string, name: string, op
     }
     refuseForeign(containerPaths(context.roots, name), name);
     const sourceLockFd = locks[names.indexOf(source)]?.fd as number;
-    await withFiles(context, instance, source, options.snapshot, sourceLockFd, async (lower, { image, imageId }) => {
-      const { nic, snapshots: _, pending: __, ...settings } = await getContainer(context.roots, source);
-      const hostname = options.hostname ?? (settings.hostname === source ? name : settings.hostname);
-      const clone = { ...settings, name, hostname, createdAt: new Date().toISOString(), lower };
-      const from = { ...(image === undefined ? {} : { image }), ...(imageId === undefined ? {} : { imageId }) };
-      const mtu = options.mtu ?? nic?.mtuBytes;
-      const network = { ...options, network: nic !== undefined, ...(mtu === undefined ? {} : { mtu }) };
-      await createFrom(context, instance, { ...clone, ...from }, network, lockFd);
-    });
+    await withFiles(
+      context,
+      instance,
+      source,
+      options.snapshot,
+      sourceLockFd,
+      async (lower, { image, imageId }, origin) => {
+        const { nic, snapshots: _, pending: __, ...settings } = await getContainer(context.roots, source);
+        const hostname = options.hostname ?? (settings.hostname === source ? name : settings.hostname);
+        const clone = { ...settings, name, hostname, createdAt: new Date().toISOString(), lower };
+        const from = { ...(image === undefined ? {} : { image }), ...(imageId === undefined ? {} : { imageId }) };
+        const mtu = options.mtu ?? nic?.mtuBytes;
+        const network = { ...options, network: nic !== undefined, ...(mtu === undefined ? {} : { mtu }) };
+        await createFrom(context, instance, { ...clone, ...from }, network, lockFd, origin);
+      },
+    );
   } finally {
     images.release();
     for (const [index, lock] of locks.entries()) releaseContainer(context.roots, names[index] as string, lock);

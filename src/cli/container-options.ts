@@ -5,16 +5,18 @@ import { requireTools } from '../host/tool.ts';
 import { combineSettings } from '../image/settings.ts';
 import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
-import { createContainer, refuseForeign } from '../lifecycle/create.ts';
+import { createContainer, prepareFiles, refuseForeign } from '../lifecycle/create.ts';
 import { type Assignment, nicOf, reserveAddress } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
+import type { TreeOrigin } from '../plan/container.ts';
 import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
+import { isDriver } from '../storage/driver.ts';
 import { parseEnv, parseLabels, readEnvFile } from './env.ts';
 import { repeatable } from './repeatable.ts';
 import { reportWarning } from './report.ts';
@@ -23,6 +25,7 @@ import { reportWarning } from './report.ts';
 export interface ContainerOptions {
   readonly image?: string;
   readonly rootfs?: string;
+  readonly storage?: string;
   readonly ip?: string;
   readonly gateway?: string;
   readonly macAddress?: string;
@@ -51,6 +54,7 @@ export function addContainerOptions(command: Command): Command {
   return command
     .option('--image <image>', 'image name, directory or tarball (default: base)')
     .option('--rootfs <dir>', 'a directory to be written in place')
+    .option('--storage <driver>', 'overlay, btrfs or copy (default: MINICT_STORAGE, or overlay)')
     .option('--ip <address>', 'IPv4 address, with or without /len (default: next free)')
     .option('--gateway <address>', 'default route (default: the bridge)')
     .option('--mac-address <mac>', 'MAC address', parseMac)
@@ -124,7 +128,24 @@ export async function specFrom(
     ...(opts.readOnly ? { readOnly: true } : {}),
     ...(volumes.length === 0 ? {} : { volumes }),
     ...source,
+    ...storageFrom(opts),
   };
+}
+
+/** Overlay is not written down: it is what all have that say nothing. */
+function storageFrom({ rootfs, storage }: ContainerOptions): Pick<ContainerSpec, 'storage'> {
+  if (rootfs !== undefined) {
+    if (storage === undefined) return {};
+    throw new InvalidInputError('cannot use --storage and --rootfs together', { hint: 'take one of them' });
+  }
+  const [from, name] =
+    storage === undefined ? ['MINICT_STORAGE', process.env.MINICT_STORAGE || 'overlay'] : ['--storage', storage];
+  if (!isDriver(name)) {
+    throw new InvalidInputError(`cannot use ${from} ${JSON.stringify(name)}: no storage driver`, {
+      hint: 'overlay, btrfs or copy',
+    });
+  }
+  return name === 'overlay' ? {} : { storage: name };
 }
 
 export function withNic(spec: ContainerSpec, opts: NicOptions, instance: string, lease: Assignment): ContainerSpec {
@@ -169,23 +190,25 @@ export async function makeContainer(
   }
 }
 
-/** The container of a spec without its NIC; the caller holds its lock. Throws; then nothing is left. */
+/** The container of a spec without its NIC, with the image's files or `origin`'s; the caller holds its lock. Throws; then nothing is left. */
 export async function createFrom(
   context: Context,
   instance: string,
   spec: ContainerSpec,
   opts: NicOptions,
   lockFd: number,
+  origin?: TreeOrigin,
 ): Promise<ContainerSpec> {
+  await prepareFiles(context, spec, origin);
   if (!opts.network) {
-    await createContainer(context, instance, spec, undefined, lockFd);
+    await createContainer(context, instance, spec, undefined, lockFd, origin);
     return spec;
   }
   const request = { name: spec.name, hostname: spec.hostname, ip: opts.ip, gateway: opts.gateway };
   const reservation = await reserveAddress(context, instance, request);
   try {
     const full = withNic(spec, opts, instance, reservation);
-    const drops = await createContainer(context, instance, full, reservation, lockFd);
+    const drops = await createContainer(context, instance, full, reservation, lockFd, origin);
     for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
     return full;
   } finally {

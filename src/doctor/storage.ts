@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { NETNS_DIR } from '../state/paths.ts';
-import { checkUpper } from '../storage/rootfs.ts';
+import { checkUpper } from '../storage/overlay.ts';
 import { type Check, type Examined, pass, warn } from './check.ts';
 
 export function checkStateFolder({ roots }: Examined): Check {

@@ -41,6 +41,7 @@ export const TOOLS: readonly Tools[] = [
     without: 'no Debian images from packages',
   },
   { name: 'buildah', package: 'buildah', tools: ['buildah'], without: 'no images by a Dockerfile' },
+  { name: 'btrfs', package: 'btrfs-progs', tools: ['btrfs'], without: 'no --storage btrfs' },
   { name: 'tail', package: 'coreutils', tools: ['tail'], without: 'no minict logs -f' },
 ];
 

@@ -13,6 +13,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   sh: 'dash',
   tail: 'coreutils',
   tar: 'tar',
+  btrfs: 'btrfs-progs',
   skopeo: 'skopeo',
   buildah: 'buildah',
   setpriv: 'util-linux',

@@ -7,7 +7,7 @@ import { changeCatalog, nameOf, withName } from './catalog.ts';
 import { adoptTree, ownDir } from './layers.ts';
 import { CONFIG, layerType } from './media-types.ts';
 import type { Config, Descriptor } from './oci.ts';
-import { packedPiecesOf } from './pack.ts';
+import { type PackOptions, packedPiecesOf } from './pack.ts';
 import { parseImageName } from './reference.ts';
 import { type Staging, withStaging } from './staging.ts';
 import { requireNewName, taken } from './store.ts';
@@ -52,9 +52,16 @@ export function composeImage(
 }
 
 /** A layer with what is in a tree, which stays as it is. `what` is for messages. Throws HostError. */
-export async function packLayer(staging: Staging, tree: string, createdBy: string, what: string): Promise<Layer> {
+export async function packLayer(
+  staging: Staging,
+  tree: string,
+  createdBy: string,
+  what: string,
+  options: Omit<PackOptions, 'lockFd'> = {},
+): Promise<Layer> {
   const writer = new BlobWriter(staging);
-  for await (const piece of packedPiecesOf(tree, what, staging)) writer.write(piece);
+  const { lockFd } = staging;
+  for await (const piece of packedPiecesOf(tree, what, { ...options, lockFd })) writer.write(piece);
   const blob = writer.publish(layerType(undefined));
   // A plain tar: what is in it is the blob itself.
   return { blob, diffId: blob.digest, createdBy };

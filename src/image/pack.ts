@@ -8,9 +8,9 @@ import { memberHeader, paddingOf } from './tar-header.ts';
 /** What of overlayfs's is in a tree; paths relative to it, as byte strings (latin1). */
 interface Marks {
   /** Character devices 0:0. */
-  readonly whiteouts: string[];
+  readonly whiteouts: readonly string[];
   /** Folders that hide what lower layers have in them. */
-  readonly opaque: string[];
+  readonly opaque: readonly string[];
 }
 
 /** find(1) tells folders and devices from the rest; names are bytes, which node's readdir makes UTF-8 of. */
@@ -24,7 +24,7 @@ async function findMarks(tree: string, what: string): Promise<Marks> {
     new Response(find.stderr).text(),
   ]);
   if ((await find.exited) !== 0) throw new HostError(`cannot ${what}: ${firstLine(stderr)}`);
-  const marks: Marks = { whiteouts: [], opaque: [] };
+  const marks = { whiteouts: [] as string[], opaque: [] as string[] };
   for (const entry of Buffer.from(stdout).toString('latin1').split('\0').slice(0, -1)) {
     const path = entry.slice(1);
     const bytes = Buffer.concat([Buffer.from(`${tree}/`), Buffer.from(path, 'latin1')]);
@@ -59,9 +59,22 @@ function whiteoutMembers({ whiteouts, opaque }: Marks): Buffer {
 function exclusions(paths: readonly string[]): { list: Buffer; words: string[] } {
   const isLine = (path: string) => !path.includes('\n');
   const lines = paths.filter(isLine).map((path) => `./${path}\n`);
+  const others = paths.filter((path) => !isLine(path)).map((path) => Buffer.from(path, 'latin1').toString());
   return {
     list: Buffer.from(lines.join(''), 'latin1'),
-    words: paths.filter((path) => !isLine(path)).map((path) => `--exclude=./${Buffer.from(path, 'latin1').toString()}`),
+    words: [
+      ...['--no-wildcards', '--anchored', '--exclude-from=/dev/stdin'],
+      ...others.map((path) => `--exclude=./${path}`),
+      '.',
+    ],
+  };
+}
+
+/** What tar takes, folders without what is in them. */
+function inclusions(paths: readonly string[]): { list: Buffer; words: string[] } {
+  return {
+    list: Buffer.from(paths.map((path) => (path === '.' ? '.\0' : `./${path}\0`)).join(''), 'latin1'),
+    words: ['--no-recursion', '--null', '--verbatim-files-from', '--files-from=/dev/stdin'],
   };
 }
 
@@ -72,18 +85,21 @@ export interface PackOptions {
   readonly without?: readonly string[];
   /** It is no layer: nothing in it is overlayfs's, and all is taken as it is. */
   readonly isPlain?: boolean;
+  /** Of a tree without overlayfs's marks: all that is packed, and what is gone of lower layers. */
+  readonly only?: { readonly paths: readonly string[]; readonly gone: readonly string[] };
 }
 
 /** Pieces of the tar. Throws HostError. Sockets are left out, as they always are. */
 export async function* packedPiecesOf(
   tree: string,
   what: string,
-  { lockFd, without = [], isPlain = false }: PackOptions,
+  { lockFd, without = [], isPlain = false, only }: PackOptions,
 ): AsyncGenerator<Buffer> {
-  const marks = isPlain ? { whiteouts: [], opaque: [] } : await findMarks(tree, what);
+  const unmarked = { whiteouts: only?.gone ?? [], opaque: [] };
+  const marks = isPlain || only !== undefined ? unmarked : await findMarks(tree, what);
   const prologue = whiteoutMembers(marks);
   if (prologue.length > 0) yield prologue;
-  const { list, words } = exclusions([...marks.whiteouts, ...without]);
+  const { list, words } = only === undefined ? exclusions([...marks.whiteouts, ...without]) : inclusions(only.paths);
   const tar = Bun.spawn(
     [
       ...['tar', '--create', '--file=-', '--directory', tree, '--numeric-owner', '--format=posix', '--acls'],
@@ -91,7 +107,7 @@ export async function* packedPiecesOf(
       ...['--sparse', '--sparse-version=0.0', '--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime'],
       ...['--xattrs', '--xattrs-include=*', ...(isPlain ? [] : ['--xattrs-exclude=trusted.overlay.*'])],
       '--warning=no-file-ignored',
-      ...['--no-wildcards', '--anchored', '--exclude-from=/dev/stdin', ...words, '.'],
+      ...words,
     ],
     {
       stdio: [list, 'pipe', 'pipe', lockFd],

@@ -13,6 +13,7 @@ import { containerPaths, type Roots } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Context } from './context.ts';
 import { settle } from './own-layers.ts';
+import { treeOwner } from './own-trees.ts';
 import { cgroupOf } from './status.ts';
 
 export interface CommitOptions {
@@ -75,9 +76,16 @@ export async function commitContainer(
     return await withStaging(roots, verb, async (staging) => {
       const { base, directories } = partsOf(roots, spec, paths.upper);
       const layers: Layer[] = [];
-      for (const dir of directories) {
+      const createdBy = message ?? `minict ${verb}`;
+      const owner = treeOwner(context, instance, spec, lock.fd);
+      if (owner !== undefined) {
+        const { packTree } = await import('./tree-layer.ts');
+        const options = { createdBy, onImage: base !== undefined, isUp, ...(pause ? { payload } : {}) };
+        layers.push(await packTree(owner, staging, verb, options));
+      }
+      for (const dir of owner === undefined ? directories : []) {
         const isWritten = isUp && pause && (dir === paths.upper || dir === spec.inPlace);
-        const pack = () => packLayer(staging, dir, message ?? `minict ${verb}`, verb);
+        const pack = () => packLayer(staging, dir, createdBy, verb);
         layers.push(await (isWritten ? whileFrozen(payload, pack) : pack()));
       }
       const manifest = composeImage(staging, layers, { ...settingsOf(spec), ...settings }, base);

@@ -4,7 +4,7 @@ import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { NotFoundError } from '../errors.ts';
 import { readResolvConf } from '../host/facts.ts';
 import type { ContainerFacts } from '../plan/container.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import { type ContainerSpec, treeOf } from '../spec/container.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
 import { readRootfsFacts } from '../storage/mount-points.ts';
@@ -25,7 +25,9 @@ export function readRoot(
 ): Pick<ContainerFacts, 'rootfs' | 'skeleton'> {
   const paths = containerPaths(context.roots, spec.name);
   const skeleton = skeletonPath(context.roots);
-  const sources = spec.lower ?? [spec.inPlace as string];
+  const tree = treeOf(spec, paths.files);
+  // A tree that is there needs nothing of what it was made of.
+  const sources = tree !== undefined && existsSync(tree) ? [tree] : (spec.lower ?? [tree as string]);
   const what = spec.inPlace ?? (spec.image === undefined ? `the files of ${spec.name}` : `image ${spec.image}`);
   const there = sources.filter((path) => existsSync(path));
   const gone = sources.find((path, index) => path !== there[index]);
@@ -33,8 +35,8 @@ export function readRoot(
     throw new NotFoundError(`cannot use ${what}: it is not there any more`, { hint: `put ${gone} back` });
   }
   const overlay = spec.lower !== undefined;
-  const image = overlay && existsSync(skeleton) ? [...there, skeleton] : there;
-  const layers = overlay && existsSync(paths.upper) ? [paths.upper, ...image] : image;
+  const image = tree === undefined && existsSync(skeleton) ? [...there, skeleton] : there;
+  const layers = tree === undefined && existsSync(paths.upper) ? [paths.upper, ...image] : image;
   const root = { layers, image, overlay, what, toCome: imageToCome };
   return { rootfs: readRootfsFacts(root, readAttachments(context, spec, volumesToCome)), skeleton };
 }

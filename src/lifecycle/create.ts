@@ -5,7 +5,14 @@ import { isMountPoint, readMountPoints } from '../host/facts.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { isEmpty, readHooks } from '../host/firewall/hooks.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
-import { type ContainerFacts, planBringUp, planFolder, planHost } from '../plan/container.ts';
+import {
+  type ContainerFacts,
+  planBringUp,
+  planFolder,
+  planHost,
+  planOwnFiles,
+  type TreeOrigin,
+} from '../plan/container.ts';
 import { containerEnv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
 import { doInProcess } from '../runner/in-process.ts';
@@ -22,10 +29,12 @@ import {
 } from '../state/paths.ts';
 import { stageContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
-import { checkOverlay, planSkeleton } from '../storage/rootfs.ts';
+import { driverOf } from '../storage/driver.ts';
+import { planSkeleton } from '../storage/rootfs.ts';
 import { mountedOf } from './attachments.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
+import { ensureImageTree, imageTreeOf } from './image-trees.ts';
 import type { Reservation } from './network.ts';
 import { placeOf } from './place.ts';
 import { removeTraces } from './remove.ts';
@@ -58,13 +67,25 @@ export async function prepareHost(context: Context): Promise<void> {
 }
 
 /** The plan of a create as `--dry-run` prints it. */
-export function planCreate(context: Context, spec: ContainerSpec, facts: ContainerFacts): Step[] {
+export function planCreate(
+  context: Context,
+  spec: ContainerSpec,
+  facts: ContainerFacts,
+  origin: TreeOrigin | undefined = imageTreeOf(context.roots, spec),
+): Step[] {
   const paths = containerPaths(context.roots, spec.name);
-  return [...planFolder(paths), ...planBringUp(spec, paths, facts)];
+  return [...planFolder(paths, spec.storage), ...planOwnFiles(spec, paths, origin), ...planBringUp(spec, paths, facts)];
+}
+
+/** What may take its time, and is no container's: before an address is reserved. Throws InvalidInputError, HostError. */
+export async function prepareFiles(context: Context, spec: ContainerSpec, origin: TreeOrigin | undefined) {
+  if (spec.lower !== undefined) driverOf(spec).validate(spec.lower, context.roots.root);
+  if (origin === undefined) await ensureImageTree(context, spec);
 }
 
 /**
- * Makes a container whose address is already reserved; the caller holds its lock. On failure nothing is left. Returns
+ * Makes a container whose address is already reserved; the caller holds its lock. Its files are the image's, or `origin`'s. On
+ * failure nothing is left. Returns
  * the host's firewall rules that will stop its traffic.
  */
 export async function createContainer(
@@ -73,15 +94,15 @@ export async function createContainer(
   spec: ContainerSpec,
   reservation: Reservation | undefined,
   lockFd: number,
+  origin?: TreeOrigin,
 ): Promise<readonly ForeignDrop[]> {
   const paths = containerPaths(context.roots, spec.name);
   for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
-  if (spec.lower !== undefined) checkOverlay(spec.lower, context.roots.root);
   await prepareHost(context);
   await waitForHostLink(spec);
   const facts = readFacts(context, instance, spec, reservation?.record);
   const journal = new Journal(paths.journal);
-  const steps = planCreate(context, spec, facts);
+  const steps = planCreate(context, spec, facts, origin);
   let publish = () => {};
   let drops: Promise<readonly ForeignDrop[]> | undefined;
   const meanwhile = [

@@ -4,17 +4,23 @@ import { NotFoundError } from '../errors.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { containerPaths } from '../state/paths.ts';
 import { type Change, changesBetween } from '../storage/changes.ts';
+import { driverOf } from '../storage/driver.ts';
+import { changesOfTree } from '../storage/tree-changes.ts';
 import type { Context } from './context.ts';
 import { holdContainer } from './hold.ts';
 import { ownLayersOf, requireLayers } from './own-layers.ts';
 import { getSnapshot } from './snapshots.ts';
+import { treeMountPoints } from './tree-layer.ts';
 
-/** What is compared with what, and the upper directory on top of the first where it is the container as it is now. */
+/** What is compared with what, and on top of the first, where it is the container as it is now, what that has written. */
 interface Comparison {
   readonly live: string | undefined;
   readonly now: readonly string[];
   readonly before: readonly string[];
 }
+
+/** A container whose files are one tree; a snapshot's is the first of its layers, and what that was made of is below it. */
+const isTree = (spec: ContainerSpec) => driverOf(spec).trees !== undefined;
 
 async function compare(context: Context, name: string, choose: (spec: ContainerSpec) => Comparison): Promise<Change[]> {
   const { spec, lock } = await holdContainer(context, name);
@@ -24,7 +30,9 @@ async function compare(context: Context, name: string, choose: (spec: ContainerS
     if (gone !== undefined) {
       throw new NotFoundError(`cannot diff ${name}: ${gone} is not there any more`, { hint: `put ${gone} back` });
     }
-    return changesBetween(live, now, before);
+    if (!isTree(spec)) return changesBetween(live, now, before);
+    const tree = live === undefined ? (now[0] as string) : containerPaths(context.roots, name).files;
+    return changesOfTree(tree, before, treeMountPoints(context, spec));
   } finally {
     lock.release();
   }
@@ -43,7 +51,8 @@ export function diffContainer(context: Context, name: string): Promise<Change[]>
 /** What became of a snapshot until another one, or until now. Throws NotFoundError. */
 export function diffSnapshot(context: Context, name: string, from: string, to: string | undefined): Promise<Change[]> {
   return compare(context, name, (spec) => {
-    const before = getSnapshot(spec, from).lower;
+    const { lower } = getSnapshot(spec, from);
+    const before = isTree(spec) ? lower.slice(0, 1) : lower;
     if (to !== undefined) return { live: undefined, now: getSnapshot(spec, to).lower, before };
     return { live: containerPaths(context.roots, name).upper, now: requireLayers(spec, 'diff'), before };
   });

@@ -211,6 +211,8 @@ export async function removeLines(context: Context, name: string, force: boolean
     argv: ['sh', '-c', forget, paths.dir, paths.runDir],
   });
   return (
-    endLines(context, spec) + undoLines(stepsInEffect(paths, new Journal(paths.journal).read())) + runLines([records])
+    endLines(context, spec) +
+    undoLines(stepsInEffect(paths, new Journal(paths.journal).read(), spec.storage)) +
+    runLines([records])
   );
 }

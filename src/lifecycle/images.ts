@@ -18,7 +18,9 @@ import { getEntry } from '../image/store.ts';
 import { type ContainerSpec, imagesOf, layersOf } from '../spec/container.ts';
 import { lockImages } from '../state/locks.ts';
 import { findContainer, listContainers } from '../state/store.ts';
+import { moveToTrash, removeTree } from '../state/trash.ts';
 import type { Context } from './context.ts';
+import { unusedTrees } from './image-trees.ts';
 
 /** Throws StateError for a damaged container.json: nobody can tell what it uses. */
 async function allContainers({ roots }: Context): Promise<ContainerSpec[]> {
@@ -136,7 +138,9 @@ export async function removeUnused(context: Context, dryRun = false): Promise<st
   try {
     const containers = await allContainers(context);
     const use = { layers: new Set(containers.flatMap(layersOf)), images: containers.flatMap(imagesOf) };
-    return await collectGarbage(context.roots, use, dryRun);
+    const trees = await unusedTrees(context.roots, containers);
+    if (!dryRun) for (const path of trees) removeTree(moveToTrash(context.roots, path, 'tree'));
+    return [...(await collectGarbage(context.roots, use, dryRun)), ...trees];
   } finally {
     lock.release();
   }

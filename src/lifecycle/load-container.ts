@@ -21,7 +21,8 @@ import { writeJson } from '../state/json-file.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths, type Roots, skeletonPath } from '../state/paths.ts';
 import { findContainer, listContainers } from '../state/store.ts';
-import { checkOverlay, planSkeleton } from '../storage/rootfs.ts';
+import { driverOf } from '../storage/driver.ts';
+import { planSkeleton } from '../storage/rootfs.ts';
 import { bindSource } from './attachments.ts';
 import type { Context } from './context.ts';
 import { refuseForeign } from './create.ts';
@@ -168,7 +169,7 @@ async function publish(
   const { name: oldName, image, imageId, layers, upper: _, nic: savedNic, volumes: __, snapshots, ...settings } = saved;
   const here = await filesHere(roots);
   const files = here({ image, imageId, layers });
-  checkOverlay(files.lower, roots.root);
+  driverOf({}).validate(files.lower, roots.root);
   for (const { run } of planSkeleton(skeletonPath(roots))) doInProcess(run);
   const hostname = settings.hostname === oldName ? name : settings.hostname;
   const network = savedNic && (await leaseNic(context, instance, name, hostname, savedNic, ip));

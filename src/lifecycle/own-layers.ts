@@ -12,7 +12,9 @@ import { type ContainerSpec, layersOf } from '../spec/container.ts';
 import { containerPaths, ownLayersPath, type Roots } from '../state/paths.ts';
 import { writeContainer } from '../state/store.ts';
 import { moveToTrash, removeTree } from '../state/trash.ts';
+import { driverOf } from '../storage/driver.ts';
 import { type Context, spawnContext } from './context.ts';
+import { settleTree } from './own-trees.ts';
 import { cgroupOf } from './status.ts';
 
 /** Those of its layers that no image has. */
@@ -33,13 +35,15 @@ export function sharedLayerDir(roots: Roots, digest: string): string {
   return join(ownLayersPath(roots), shortName(digest));
 }
 
-function newLayer({ roots }: Context): string {
+/** Where one of them can be. */
+export function newLayer({ roots }: Context): string {
   return join(ownLayersPath(roots), Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString('hex'));
 }
 
 /** Finishes, or takes back, what a killed minict began. The caller holds the exclusive lock. Returns what is so then. */
 export function settle(context: Context, spec: ContainerSpec): ContainerSpec {
   if (spec.pending === undefined) return spec;
+  if (driverOf(spec).trees !== undefined) return settleTree(context, spec);
   const { pending, ...rest } = spec;
   const { upper } = containerPaths(context.roots, spec.name);
   let settled: ContainerSpec = rest;

@@ -1,15 +1,16 @@
 /** Where a container's program has to go, its namespaces and its root, and as whom. */
 import { containerEnv, enterArgv, programEnv, type Run } from '../process/enter.ts';
 import { resolveUser, type User } from '../process/user.ts';
-import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
+import { type ContainerSpec, rootfsOf, treeOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import type { ContainerPaths } from '../state/paths.ts';
 import { readInRoot } from '../storage/resolve.ts';
 
 export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
+  const tree = treeOf(spec, paths.files);
   return {
     rootfs: rootfsOf(spec, paths.rootfs),
-    layers: spec.lower === undefined ? [spec.inPlace as string] : [paths.upper, ...spec.lower],
+    layers: tree === undefined ? [paths.upper, ...(spec.lower ?? [])] : [tree],
     netns: paths.netns,
     utsns: paths.utsns,
     mntns: spec.mounts === 'private' ? paths.mntns : undefined,

@@ -2,9 +2,12 @@
 import type { ContainerSpec } from '../spec/container.ts';
 import { getContainer } from '../state/store.ts';
 import type { Context } from './context.ts';
+import { ensureImageTree } from './image-trees.ts';
 import { freezeUpper, ownLayersOf, replaceFiles, requireLayers } from './own-layers.ts';
+import { rebaseTree, treeOwner } from './own-trees.ts';
 import { lockRoot, resolveRoot } from './root.ts';
 import { snapshotOf } from './snapshots.ts';
+import { withTreeLayer } from './tree-layer.ts';
 import { whileDown } from './while-down.ts';
 
 /** Free, and telling when: `before-rebase`, `before-rebase-2`, … */
@@ -35,8 +38,21 @@ export async function rebaseContainer(
   const rootLock = lockRoot(context, source);
   let snapshot = '';
   try {
-    await whileDown(context, instance, name, graceMs, (spec) => {
+    const { storage } = await getContainer(context.roots, name);
+    await ensureImageTree(context, { ...source, storage });
+    await whileDown(context, instance, name, graceMs, async (spec, lockFd) => {
       snapshot = snapshotName(spec);
+      const owner = treeOwner(context, instance, spec, lockFd);
+      if (owner !== undefined) {
+        const { imageId: _, ...rest } = spec;
+        const rebase = (onTop?: string) =>
+          rebaseTree(owner, source, onTop, (lower) => ({
+            ...rest,
+            ...source,
+            snapshots: [...(spec.snapshots ?? []), snapshotOf(spec, snapshot, lower)],
+          }));
+        return keepChanges ? withTreeLayer(owner, `rebase ${name}`, rebase) : rebase();
+      }
       const kept = freezeUpper(context, spec, (frozen) => ({
         ...frozen,
         snapshots: [...(frozen.snapshots ?? []), snapshotOf(spec, snapshot, frozen.lower ?? [])],

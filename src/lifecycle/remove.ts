@@ -49,8 +49,12 @@ async function endProcesses(instance: string, name: string): Promise<void> {
 }
 
 /** The steps that an `rm` undoes: the container's folder, which outlasts a reboot, and what its journal has. */
-export function stepsInEffect(paths: ContainerPaths, state: JournalState | undefined): Step[] {
-  return [...planFolder(paths), ...(state?.steps ?? []).filter((step) => step.id !== 'folder')];
+export function stepsInEffect(
+  paths: ContainerPaths,
+  state: JournalState | undefined,
+  storage?: ContainerSpec['storage'],
+): Step[] {
+  return [...planFolder(paths, storage), ...(state?.steps ?? []).filter((step) => step.id !== 'folder')];
 }
 
 /**

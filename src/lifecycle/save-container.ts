@@ -47,7 +47,8 @@ interface Parts extends Written {
 
 async function describe(roots: Roots, instance: string, spec: ContainerSpec, parts: Parts): Promise<SavedContainer> {
   const { version: _, lower, inPlace, image, imageId, nic: __, snapshots = [], pending: ___, ...rest } = spec;
-  const { volumes = [], ...settings } = rest;
+  // Elsewhere, its files are layers.
+  const { volumes = [], storage: ____, ...settings } = rest;
   const filesOf = (dirs: readonly string[], name: string | undefined, id: string | undefined) => ({
     layers: ownLayers(roots, dirs, id).map((dir) => (parts.layers.get(dir) as Part).digest),
     // Without a digest it is a directory of this host.
@@ -145,7 +146,7 @@ export async function saveContainer(
       const payload = isUp(context, name) ? cgroupOf(instance, name).payload : undefined;
       const written = await readWritten(context, staging, verb, spec, { payload, named: options.volumes });
       if (payload !== undefined) letGo();
-      const parts = { ...written, layers: await readLayers(staging, verb, spec, written) };
+      const parts = { ...written, layers: await readLayers(context, staging, verb, spec, written) };
       const writer = new TarWriter(fd, verb);
       const saved = await describe(roots, instance, spec, parts);
       await writer.addText(MANIFEST_NAME, `${JSON.stringify(saved, null, 2)}\n`);

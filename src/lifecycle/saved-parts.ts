@@ -8,14 +8,16 @@ import { ConflictError, NotFoundError } from '../errors.ts';
 import { mountsIn } from '../host/facts.ts';
 import { BlobWriter, blobPath } from '../image/blobs.ts';
 import { readDocuments } from '../image/catalog.ts';
-import { packedPiecesOf } from '../image/pack.ts';
+import { type PackOptions, packedPiecesOf } from '../image/pack.ts';
 import type { Staging } from '../image/staging.ts';
 import { layersOfImage } from '../image/store.ts';
 import { piecesOf } from '../image/unpack.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import { type ContainerSpec, treeOf } from '../spec/container.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
+import { driverOf } from '../storage/driver.ts';
 import { sourceOf } from './attachments.ts';
 import type { Context } from './context.ts';
+import { differenceOfTree } from './tree-layer.ts';
 
 /** A directory as a tar: what it is, and how it is read. */
 export interface Part {
@@ -33,9 +35,16 @@ async function* fromFile(path: string): AsyncGenerator<Buffer> {
   }
 }
 
+/** What of a directory is packed, and how; to be asked when nobody writes into it any more. */
+type Packing = () => Pick<PackOptions, 'isPlain' | 'only'>;
+
+const LAYER: Packing = () => ({});
+const PLAIN: Packing = () => ({ isPlain: true });
+
 /** Of a directory that nobody writes into until it has been sent. */
-async function measuredPart(staging: Staging, verb: string, dir: string, isPlain = false): Promise<Part> {
-  const pieces = () => packedPiecesOf(dir, verb, { ...staging, isPlain });
+async function measuredPart(staging: Staging, verb: string, dir: string, packing: Packing): Promise<Part> {
+  const options = { ...staging, ...packing() };
+  const pieces = () => packedPiecesOf(dir, verb, options);
   const hasher = new Bun.CryptoHasher('sha256');
   let size = 0;
   for await (const piece of pieces()) {
@@ -45,15 +54,15 @@ async function measuredPart(staging: Staging, verb: string, dir: string, isPlain
   return { digest: `sha256:${hasher.digest('hex')}`, size, pieces };
 }
 
-async function copiedPart(staging: Staging, verb: string, dir: string, isPlain: boolean): Promise<Part> {
+async function copiedPart(staging: Staging, verb: string, dir: string, packing: Packing): Promise<Part> {
   const copy = new BlobWriter(staging);
-  for await (const piece of packedPiecesOf(dir, verb, { ...staging, isPlain })) copy.write(piece);
+  for await (const piece of packedPiecesOf(dir, verb, { ...staging, ...packing() })) copy.write(piece);
   return { ...copy.close(), pieces: () => fromFile(copy.path) };
 }
 
 /** What a container's programs write into. */
 export interface Written {
-  /** Its upper directory, or the one that it has in place. */
+  /** Its upper directory, what it changed in a tree of its own, or the one that it has in place. */
   readonly root: Part | undefined;
   /** Files of volumes, by their places. */
   readonly volumes: ReadonlyMap<number, Part>;
@@ -83,12 +92,14 @@ export async function readWritten(
   { payload, named }: { readonly payload: string | undefined; readonly named: boolean },
 ): Promise<Written> {
   requireRoot(spec, verb);
-  const read = (dir: string, isPlain: boolean, isCopied: boolean) =>
+  const read = (dir: string, packing: Packing, isCopied: boolean) =>
     isCopied || payload !== undefined
-      ? copiedPart(staging, verb, dir, isPlain)
-      : measuredPart(staging, verb, dir, isPlain);
+      ? copiedPart(staging, verb, dir, packing)
+      : measuredPart(staging, verb, dir, packing);
   const readAll = async (): Promise<Written> => {
-    const root = spec.inPlace ?? containerPaths(context.roots, spec.name).upper;
+    const { upper, files } = containerPaths(context.roots, spec.name);
+    const root = treeOf(spec, files) ?? upper;
+    const packing = hasTrees(spec) ? () => ({ only: differenceOfTree(context, spec, root) }) : LAYER;
     const volumes = new Map<number, Part>();
     const seen = new Set<string>();
     for (const [index, volume] of (spec.volumes ?? []).entries()) {
@@ -96,27 +107,39 @@ export async function readWritten(
       const isNamed = volume.type === 'volume' && volume.name !== undefined;
       if (dir === undefined || !existsSync(dir) || seen.has(dir) || (isNamed && !named)) continue;
       seen.add(dir);
-      volumes.set(index, await read(dir, true, isNamed));
+      volumes.set(index, await read(dir, PLAIN, isNamed));
     }
-    return { root: existsSync(root) ? await read(root, false, false) : undefined, volumes };
+    return { root: existsSync(root) ? await read(root, packing, false) : undefined, volumes };
   };
   return payload === undefined ? readAll() : whileFrozen(payload, readAll);
 }
 
+function hasTrees(spec: ContainerSpec): boolean {
+  return driverOf(spec).trees !== undefined;
+}
+
 /** Directories that no image has, those of its snapshots included, with what each is. */
 export async function readLayers(
+  context: Context,
   staging: Staging,
   verb: string,
-  { lower, inPlace, imageId, snapshots = [] }: ContainerSpec,
+  spec: ContainerSpec,
   { root }: Written,
 ): Promise<ReadonlyMap<string, Part>> {
+  const { lower, inPlace, imageId, snapshots = [] } = spec;
   // Elsewhere, a directory in place is one under an upper directory.
   if (lower === undefined) return new Map([[inPlace as string, root as Part]]);
   const dirs = [{ lower, imageId }, ...snapshots].flatMap((files) =>
     ownLayers(staging.roots, files.lower, files.imageId),
   );
+  // A snapshot's tree, and what that was made of.
+  const trees = new Map(hasTrees(spec) ? snapshots.map(({ lower: [tree, ...below] }) => [tree, below]) : []);
+  const packingOf = (dir: string): Packing => {
+    const below = trees.get(dir);
+    return below ? () => ({ only: differenceOfTree(context, { ...spec, lower: below }, dir) }) : LAYER;
+  };
   const layers = new Map<string, Part>();
-  for (const dir of new Set(dirs)) layers.set(dir, await measuredPart(staging, verb, dir));
+  for (const dir of new Set(dirs)) layers.set(dir, await measuredPart(staging, verb, dir, packingOf(dir)));
   return layers;
 }
 

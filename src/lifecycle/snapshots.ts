@@ -8,6 +8,7 @@ import { getContainer, writeContainer } from '../state/store.ts';
 import type { Context } from './context.ts';
 import { removeUnused } from './images.ts';
 import { copyUpper, freezeUpper, replaceFiles, requireLayers, settle } from './own-layers.ts';
+import { keepTree, restoreTree, treeOwner } from './own-trees.ts';
 import { whileDown } from './while-down.ts';
 
 /** Throws NotFoundError. */
@@ -42,7 +43,10 @@ export async function createSnapshot(context: Context, instance: string, name: s
       });
     }
     const added = (lower: readonly string[]) => [...(spec.snapshots ?? []), snapshotOf(spec, snapshot, lower)];
-    if (existsSync(containerPaths(context.roots, name).enter)) {
+    const owner = treeOwner(context, instance, spec, lock.fd);
+    if (owner !== undefined) {
+      await keepTree(owner, (lower) => ({ ...spec, snapshots: added(lower) }));
+    } else if (existsSync(containerPaths(context.roots, name).enter)) {
       await copyUpper(context, instance, spec, lock.fd, (lower) => ({ ...spec, snapshots: added(lower) }));
     } else {
       freezeUpper(context, spec, (frozen) => ({ ...frozen, snapshots: added(frozen.lower ?? []) }));
@@ -61,14 +65,18 @@ export async function rollBack(
   graceMs: number,
 ): Promise<void> {
   getSnapshot(await getContainer(context.roots, name), snapshot);
-  await whileDown(context, instance, name, graceMs, (spec) => {
-    const { image, imageId, lower } = getSnapshot(spec, snapshot);
-    replaceFiles(context, {
+  await whileDown(context, instance, name, graceMs, async (spec, lockFd) => {
+    const taken = getSnapshot(spec, snapshot);
+    const { image, imageId, lower } = taken;
+    const changed = {
       ...spec,
       lower,
       ...(image === undefined ? {} : { image }),
       ...(imageId === undefined ? {} : { imageId }),
-    });
+    };
+    const owner = treeOwner(context, instance, spec, lockFd);
+    if (owner === undefined) replaceFiles(context, changed);
+    else await restoreTree(owner, taken, changed);
   });
   await removeUnused(context);
 }

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { lowerLayers } from '../plan/container.ts';
 import { Journal } from '../runner/journal.ts';
-import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
+import { type ContainerSpec, rootfsOf, treeOf } from '../spec/container.ts';
 import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import { containerPaths, networkPaths } from '../state/paths.ts';
 import type { Step } from '../step.ts';
@@ -60,7 +60,8 @@ export function planViewOfStopped(
 ): PlannedView {
   const paths = containerPaths(context.roots, spec.name);
   const facts = readRoot(context, spec);
-  const rootfs = spec.inPlace ?? paths.rootfs;
+  const tree = treeOf(spec, paths.files);
+  const rootfs = tree ?? paths.rootfs;
   const readOnly = spec.readOnly ?? false;
   const { upper, work } = paths;
   const lower = lowerLayers(spec.lower ?? [], paths, facts);
@@ -80,13 +81,13 @@ export function planViewOfStopped(
   const mounts = (mntns: string) =>
     planRootfs(
       {
-        ...{ name: spec.name, rootfs, overlay: undefined, readOnlyTree: undefined, readOnly, mntns },
+        ...{ name: spec.name, rootfs, root: undefined, readOnlyTree: undefined, readOnly, mntns },
         files: Object.fromEntries(files),
       },
       { ...facts.rootfs, volumes },
     ).filter(({ id }) => !['mntns', 'mntns trim', ...HOST_MOUNTS].includes(id));
   return {
-    plan: { rootfs, mntns: undefined, overlay: spec.lower && overlay, readOnly, bare, without: [] },
+    plan: { rootfs, mntns: undefined, overlay: tree === undefined ? overlay : undefined, readOnly, bare, without: [] },
     mounts: bare ? () => [] : mounts,
     closed: [
       ...HOST_FOLDERS.map((path) => ({ path: `${rootfs}${facts.rootfs.targets[path]}`, cause: HOSTS })),

@@ -1,14 +1,14 @@
 /** A container's files as seen from outside, up or stopped, held still for as long as somebody reads or writes them. */
-import { constants, existsSync, openSync, statfsSync } from 'node:fs';
+import { constants, existsSync, fstatSync, openSync, statfsSync, statSync } from 'node:fs';
 import { ConflictError, HostError } from '../errors.ts';
 import { isMountPoint } from '../host/facts.ts';
 import { O_PATH } from '../host/syscalls.ts';
 import { missingNamespace } from '../process/become.ts';
 import { Journal } from '../runner/journal.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import { type ContainerSpec, treeOf } from '../spec/container.ts';
 import { isWithin } from '../spec/root-paths.ts';
 import { type ContainerPaths, containerPaths } from '../state/paths.ts';
-import { OVERLAYFS } from '../storage/rootfs.ts';
+import { OVERLAYFS } from '../storage/overlay.ts';
 import { type Entry, pathOf, Tree, toBytes } from '../storage/tree.ts';
 import type { Context } from './context.ts';
 import { Eye } from './eye.ts';
@@ -50,7 +50,7 @@ export async function openView(context: Context, name: string, options: Options)
     eye = await lookWith(context, name, planned, lock.fd, up);
     const root = openSync(`/proc/${eye.pid}/root${planned.plan.rootfs}`, O_PATH | constants.O_DIRECTORY);
     tree = new Tree(root);
-    if (spec.lower !== undefined && statfsSync(`/proc/self/fd/${root}`).type !== OVERLAYFS) {
+    if (!isRootOf(spec, containerPaths(context.roots, name), root)) {
       throw notWhole(name, 'its root is not mounted');
     }
     const refusalOf = ({ parent, name: entry }: Entry) => {
@@ -76,13 +76,21 @@ async function lookWith(context: Context, name: string, planned: PlannedView, lo
   }
 }
 
+/** Whether a descriptor is of the container's root, and not of the folder that it is to be mounted on. */
+function isRootOf(spec: ContainerSpec, { files }: ContainerPaths, root: number): boolean {
+  const tree = treeOf(spec, files);
+  if (tree === undefined) return statfsSync(`/proc/self/fd/${root}`).type === OVERLAYFS;
+  const [is, was] = [fstatSync(root), statSync(tree)];
+  return is.ino === was.ino && is.dev === was.dev;
+}
+
 /**
  * No verb changes its mounts meanwhile. Alone where its overlay is to be mounted for writing: two on one upper directory
  * would damage it.
  */
 async function holdFiles(context: Context, name: string, options: Options): Promise<Held & { up: boolean }> {
   const shared = judge(context, await holdContainer(context, name));
-  if (shared.up || !options.write || shared.spec.lower === undefined) return shared;
+  if (shared.up || !options.write || treeOf(shared.spec, '') !== undefined) return shared;
   shared.lock.release();
   const alone = judge(context, await holdAlone(context, name, options.hurried ?? false));
   if (!alone.up) return alone;

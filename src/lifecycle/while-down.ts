@@ -20,7 +20,7 @@ export async function whileDown(
   instance: string,
   name: string,
   graceMs: number,
-  change: (spec: ContainerSpec) => void | Promise<void>,
+  change: (spec: ContainerSpec, lockFd: number) => void | Promise<void>,
 ): Promise<void> {
   const paths = containerPaths(context.roots, name);
   await getContainer(context.roots, name);
@@ -36,7 +36,7 @@ export async function whileDown(
           hint: `minict stop ${name}`,
         });
       }
-      await change(spec);
+      await change(spec, lock.fd);
     } finally {
       releaseContainer(context.roots, name, lock);
     }

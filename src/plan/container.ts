@@ -4,10 +4,11 @@ import { planLoopback, planNic } from '../network/bridge.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { derivedMac } from '../spec/name.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
-import type { Part, Step } from '../step.ts';
+import type { Command, Part, Step } from '../step.ts';
+import { driverOf } from '../storage/driver.ts';
 import { type FillFrom, planNewVolume } from '../storage/fill.ts';
 import type { RootfsFacts } from '../storage/mount-points.ts';
-import { planMountPoints, planRootfs } from '../storage/rootfs.ts';
+import { planHostFolders, planMountPoints, planRootfs } from '../storage/rootfs.ts';
 
 export interface ContainerFacts {
   readonly instance: string;
@@ -18,6 +19,13 @@ export interface ContainerFacts {
   readonly bridge: string | undefined;
   readonly hostsFile: string;
   readonly resolvConf: string;
+}
+
+/** What a container's files are made of, in place of its image's layers. */
+export interface TreeOrigin {
+  readonly tree: string;
+  /** Made for it alone: it becomes its files. */
+  readonly isOwn: boolean;
 }
 
 /**
@@ -57,22 +65,39 @@ export function bindId(dir: string): string {
 }
 
 /** The container's folder. Its removal takes all files with it. */
-export function planFolder(paths: ContainerPaths): Step[] {
+export function planFolder({ dir, files }: ContainerPaths, storage: ContainerSpec['storage']): Step[] {
   return [
     {
       id: 'folder',
       why: "the container's folder",
-      run: { kind: 'mkdir', path: paths.dir, mode: 0o755 },
-      undo: { kind: 'rmtree', path: paths.dir },
+      run: { kind: 'mkdir', path: dir, mode: 0o755 },
+      undo: { kind: 'rmtree', path: dir, ...(storage === 'btrfs' ? { subvolume: files } : {}) },
     },
   ];
 }
 
+/** Its files, where a copy of them all is its own; once, when it is made. `origin` is a tree that they are made of. */
+export function planOwnFiles(spec: ContainerSpec, paths: ContainerPaths, origin: TreeOrigin | undefined): Step[] {
+  const { trees } = driverOf(spec);
+  if (trees === undefined || spec.lower === undefined) return [];
+  const move: Command = { kind: 'run', argv: ['mv', '-T', '--', origin?.tree ?? '', paths.files] };
+  const made =
+    origin === undefined ? trees.fromLayers(spec.lower, paths.files) : trees.fromTree(origin.tree, paths.files);
+  const commands = origin?.isOwn ? [move] : made;
+  return commands.map((run, index) => ({
+    id: `files ${index}`,
+    why: 'its files, a copy of its own',
+    chain: `mounts ${spec.name}`,
+    run,
+  }));
+}
+
 /** What the mounts take: files and folders in the container's own, and the file of their namespace. */
 function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts, chain: string): Step[] {
-  const overlay = [paths.upper, paths.work, paths.rootfs].map((path) => ({ path, why: 'for the overlay' }));
+  const driver = driverOf(spec);
+  const own = driver.folders(paths).map((path) => ({ path, why: 'for its root' }));
   const copy = { path: paths.rootfs, why: 'where the directory is seen read-only' };
-  const dirs = spec.inPlace === undefined ? overlay : spec.readOnly ? [copy] : [];
+  const dirs = spec.inPlace === undefined ? own : spec.readOnly ? [copy] : [];
   const file = (why: string, path: string, content: string): Step => ({
     id: `file ${path}`,
     why,
@@ -93,7 +118,12 @@ function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerF
       }),
     ),
     ...newVolumes.flatMap((volume) => planNewVolume(volume, fillFrom(spec, facts.skeleton), chain)),
-    ...planMountPoints(paths.mountPoints, paths.hiddenMountPoints, facts.rootfs, chain),
+    ...(driver.trees === undefined
+      ? planMountPoints(paths.mountPoints, paths.hiddenMountPoints, facts.rootfs, chain)
+      : [
+          ...planHostFolders(paths.files, facts.rootfs, chain),
+          ...planMountPoints(paths.files, paths.files, facts.rootfs, chain),
+        ]),
     file('for /etc/hostname', paths.hostname, `${spec.hostname}\n`),
     file("the host's name servers", paths.resolvConf, facts.resolvConf),
     ...(spec.nic === undefined
@@ -168,10 +198,8 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
     {
       name: spec.name,
       rootfs: rootfsOf(spec, paths.rootfs),
-      overlay:
-        spec.lower === undefined
-          ? undefined
-          : { lower: lowerLayers(spec.lower, paths, facts), upper: paths.upper, work: paths.work },
+      root:
+        spec.lower && driverOf(spec).rootMount(paths, lowerLayers(spec.lower, paths, facts), spec.readOnly ?? false),
       readOnlyTree: spec.readOnly ? spec.inPlace : undefined,
       readOnly: spec.readOnly ?? false,
       files: { '/etc/hosts': facts.hostsFile, '/etc/hostname': paths.hostname, '/etc/resolv.conf': paths.resolvConf },

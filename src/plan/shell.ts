@@ -23,7 +23,7 @@ export function commandLine(command: Command): string {
     case 'rmdir':
       return `rmdir ${quote(command.path)}`;
     case 'rmtree':
-      return rmtreeLines(command.path);
+      return rmtreeLines(command.path, command.subvolume);
     default: {
       const line = shellLine(commandArgv(command));
       const files = command.kind === 'umount' && command.unlink ? command.targets : [];
@@ -33,10 +33,11 @@ export function commandLine(command: Command): string {
 }
 
 /** What is mounted in the folder is another's, and has no border that rm sees where both are on one disk. */
-function rmtreeLines(path: string): string {
+function rmtreeLines(path: string, subvolume: string | undefined): string {
   const mounts = `cut -d ' ' -f 5 /proc/self/mountinfo | sed 's|$|/|' | grep -F ${quote(`${inMountinfo(path)}/`)}`;
   const refuse = `echo 'not removed: mounted in it' >&2; false`;
-  return `if ${mounts} >&2; then ${refuse}\nelse rm -rf --one-file-system -- ${quote(path)}; fi`;
+  const first = subvolume === undefined ? '' : `btrfs subvolume delete -- ${quote(subvolume)}; `;
+  return `if ${mounts} >&2; then ${refuse}\nelse ${first}rm -rf --one-file-system -- ${quote(path)}; fi`;
 }
 
 /** A command with its reason, as lines of a script. */

@@ -6,6 +6,7 @@ import { statSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { firstLine } from '../errors.ts';
 import { mountsIn } from '../host/facts.ts';
+import { removeSubvolumesArgv } from '../host/subvolume.ts';
 import type { Claim, Command, Step } from '../step.ts';
 import { commandArgv } from './batch.ts';
 import { identityOf } from './identity.ts';
@@ -67,6 +68,13 @@ async function undoOne(step: Step, undo: Command, identities: Identities, contex
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : (error as Error).message;
   }
+}
+
+/** What rm leaves may have a btrfs subvolume in it. */
+async function removeTrees(trees: readonly string[], context: SpawnContext): Promise<string | undefined> {
+  const said = await complaint(['rm', '-rf', '--one-file-system', '--', ...trees], context);
+  const left = said === undefined ? [] : trees.filter((path) => statSync(path, { throwIfNoEntry: false }));
+  return left.length === 0 ? said : complaint(removeSubvolumesArgv(left), context);
 }
 
 /**
@@ -136,8 +144,7 @@ export async function undoAll(
   }
   const undone = [...failures.keys()].filter((index) => failures[index]?.length === 0);
   const removable = [...trees].filter(([, index]) => undone.includes(index)).map(([path]) => path);
-  const removal =
-    removable.length > 0 ? complaint(['rm', '-rf', '--one-file-system', '--', ...removable], context) : undefined;
+  const removal = removable.length > 0 ? removeTrees(removable, context) : undefined;
   try {
     await meanwhile(undone);
   } finally {

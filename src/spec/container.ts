@@ -22,3 +22,8 @@ export function imagesOf({ imageId, snapshots = [] }: ContainerSpec): string[] {
 export function rootfsOf({ inPlace, readOnly }: ContainerSpec, mountTarget: string): string {
   return inPlace === undefined || readOnly ? mountTarget : inPlace;
 }
+
+/** The directory with all of its files, where they are not made of layers at each mount. */
+export function treeOf({ inPlace, storage = 'overlay' }: ContainerSpec, files: string): string | undefined {
+  return inPlace ?? (storage === 'overlay' ? undefined : files);
+}

@@ -3,7 +3,10 @@ import * as z from 'zod/mini';
 
 const where = { target: z.string(), readOnly: z.optional(z.boolean()) };
 
-/** A container's files at some time: the layers that they are, the top one first, and the image that they came from. */
+/**
+ * A container's files at some time: the layers that they are, the top one first, and the image that they came from. Where a
+ * container's files are one tree, the top one is a tree, too, and the rest is what that was made of.
+ */
 const snapshot = z.object({
   name: z.string(),
   createdAt: z.string(),
@@ -22,7 +25,9 @@ export const container = z.object({
   image: z.optional(z.string()),
   /** Digest of the image's manifest, for one of the store. */
   imageId: z.optional(z.string()),
-  /** Read-only lower directories of the overlay, the top one first; absent with `inPlace`. */
+  /** Where its files are; absent for `overlay`, and with `inPlace`. */
+  storage: z.optional(z.enum(['overlay', 'btrfs', 'copy'])),
+  /** Read-only layers that its files are made of, the top one first; absent with `inPlace`. */
   lower: z.optional(z.array(z.string()).check(z.minLength(1))),
   /** A directory that is written in place (`--rootfs`). */
   inPlace: z.optional(z.string()),
@@ -65,13 +70,15 @@ export const container = z.object({
   exposedPorts: z.optional(z.array(z.string())),
   snapshots: z.optional(z.array(snapshot)),
   /**
-   * What is being done with its upper directory: it becomes a layer by a rename, is copied to one, or is given up. Written
-   * before and gone after, so that a killed minict's work can be finished or taken back.
+   * What is being done with its upper directory: it becomes a layer by a rename, is copied to one, or is given up. Of a tree:
+   * it is copied, or another one takes its place, and it is kept where that is said. Written before and gone after, so that
+   * a killed minict's work can be finished or taken back.
    */
   pending: z.optional(
     z.union([
       z.object({ kind: z.enum(['freeze', 'copy']), layer: z.string() }),
       z.object({ kind: z.literal('discard') }),
+      z.object({ kind: z.literal('adopt'), layer: z.string(), keep: z.optional(z.string()) }),
     ]),
   ),
 });

@@ -6,6 +6,7 @@ import {
   hostJournalPath,
   imageFilesLockPath,
   imagesLockPath,
+  imageTreesLockPath,
   networkPaths,
   type Roots,
   volumesLockPath,
@@ -68,6 +69,11 @@ export function lockImageFiles(roots: Roots): Lock {
 /** The exclusive one; undefined while somebody adds. */
 export function tryLockImageFiles(roots: Roots): Lock | undefined {
   return tryLock(roots, imageFilesLockPath(roots), 'exclusive', false);
+}
+
+/** For images that are kept as trees, made one at a time. */
+export function lockImageTrees(roots: Roots): Lock {
+  return lock(roots, imageTreesLockPath(roots), 'exclusive');
 }
 
 /** For what is made once a boot. */

@@ -29,6 +29,11 @@ export function imageFilesLockPath(roots: Roots): string {
   return join(roots.runDir, '.image-files');
 }
 
+/** Held by whoever makes an image a tree. */
+export function imageTreesLockPath(roots: Roots): string {
+  return join(roots.runDir, '.image-trees');
+}
+
 /** The id that tells two roots on one machine apart, and in the run dir whose that is. */
 export function instancePaths(roots: Roots): { instance: string; marker: string } {
   return { instance: join(roots.root, 'instance'), marker: join(roots.runDir, '.instance') };
@@ -61,6 +66,8 @@ export interface ContainerPaths {
   readonly upper: string;
   readonly work: string;
   readonly rootfs: string;
+  /** All its files, where they are no layers. */
+  readonly files: string;
   /** A layer with the mount points that only this container's image lacks. */
   readonly mountPoints: string;
   /** The same in front of the image's layers, where one of these hides what is below. */
@@ -90,6 +97,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     upper: join(dir, 'upper'),
     work: join(dir, 'work'),
     rootfs: join(dir, 'rootfs'),
+    files: join(dir, 'files'),
     mountPoints: join(dir, 'mountpoints'),
     hiddenMountPoints: join(dir, 'mountpoints-front'),
     volumes: join(dir, 'volumes'),
@@ -127,6 +135,8 @@ export function imagePaths(roots: Roots): {
   index: string;
   blobs: string;
   layers: string;
+  /** Of images that are kept as trees, too: see storage/driver.ts. */
+  trees: string;
 } {
   const dir = join(roots.root, 'images');
   return {
@@ -135,6 +145,7 @@ export function imagePaths(roots: Roots): {
     index: join(dir, 'index.json'),
     blobs: join(dir, 'blobs', 'sha256'),
     layers: join(dir, 'layers'),
+    trees: join(dir, 'trees'),
   };
 }
 

@@ -1,8 +1,9 @@
 /** How a folder ceases to be: by one rename into `.trash`, from where its files are removed; prune takes what is left there. */
 import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConflictError, HostError } from '../errors.ts';
+import { ConflictError, firstLine, HostError } from '../errors.ts';
 import { mountsIn } from '../host/facts.ts';
+import { isSubvolume, removeSubvolumesArgv } from '../host/subvolume.ts';
 import type { Roots } from './paths.ts';
 
 function trashPath(roots: Roots): string {
@@ -36,6 +37,7 @@ export function refuseMounted(dir: string): void {
 /** Throws ConflictError while something is mounted in it, HostError. */
 export function removeTree(dir: string): void {
   refuseMounted(dir);
-  const { exitCode, stderr } = Bun.spawnSync(['rm', '-rf', '--one-file-system', '--', dir]);
-  if (exitCode !== 0) throw new HostError(`cannot remove ${dir}: ${stderr.toString().trim()}`);
+  if (!isSubvolume(dir) && Bun.spawnSync(['rm', '-rf', '--one-file-system', '--', dir]).exitCode === 0) return;
+  const { exitCode, stderr } = Bun.spawnSync(removeSubvolumesArgv([dir]));
+  if (exitCode !== 0) throw new HostError(`cannot remove ${dir}: ${firstLine(stderr.toString())}`);
 }

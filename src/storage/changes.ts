@@ -17,7 +17,7 @@ export interface Change {
 type Stack = readonly string[];
 
 /** What is in one place. */
-interface Found {
+export interface Found {
   readonly stat: Stats;
   /** The file that shows. */
   readonly file: string;
@@ -107,19 +107,40 @@ function looksAlike(a: Stats, b: Stats): boolean {
   return a.isFile() && b.isFile() && !differs(a, b) && a.size === b.size && a.mtimeMs === b.mtimeMs;
 }
 
+/** How files are told apart. */
+export interface Criteria {
+  /** Whether two that have the same owner and mode are the same file or directory, without what is in that. */
+  readonly isSame: (is: Found, was: Found, path: string) => boolean;
+  /** Whether what is new at a path counts; of a directory with nothing in it that does. */
+  readonly counts: (path: string, is: Found) => boolean;
+}
+
+/** In layers, a file that was not written to is the very same, or looks so. */
+const LAYERED: Criteria = {
+  isSame: (is, was) =>
+    is.file === was.file || (is.stat.isDirectory() && was.stat.isDirectory()) || looksAlike(is.stat, was.stat),
+  counts: () => true,
+};
+
+interface Comparison {
+  readonly layers: Layers;
+  readonly criteria: Criteria;
+  readonly changes: Change[];
+}
+
 /** Adds the changes in a directory, `path` with a slash at its end. */
-function compare(layers: Layers, now: Stack, before: Stack, path: string, changes: Change[]): void {
+function compare(comparison: Comparison, now: Stack, before: Stack, path: string): void {
+  const { layers, criteria, changes } = comparison;
   for (const name of new Set(namesIn(apart(now, before)))) {
     const opened = layers.count;
     const [is, was] = [layers.find(now, name), layers.find(before, name)];
     const already = changes.length;
-    if (is?.stat.isDirectory()) compare(layers, is.merged, was?.merged ?? [], `${path}${name}/`, changes);
+    if (is?.stat.isDirectory()) compare(comparison, is.merged, was?.merged ?? [], `${path}${name}/`);
     const add = (kind: Change['kind']) => changes.push({ kind, path: path + name });
+    const hasChanges = changes.length > already;
     if (is === undefined) was && add('D');
-    else if (was === undefined) add('A');
-    else if (is.file !== was.file && !(is.stat.isDirectory() && was.stat.isDirectory())) {
-      if (!looksAlike(is.stat, was.stat)) add('C');
-    } else if (changes.length > already || differs(is.stat, was.stat)) add('C');
+    else if (was === undefined) (hasChanges || criteria.counts(path + name, is)) && add('A');
+    else if (hasChanges || differs(is.stat, was.stat) || !criteria.isSame(is, was, path + name)) add('C');
     layers.close(opened);
   }
 }
@@ -127,12 +148,18 @@ function compare(layers: Layers, now: Stack, before: Stack, path: string, change
 /**
  * What became of `before`. Both have their top layer first; `live`, where there is one, is on top of `now`. By path.
  */
-export function changesBetween(live: string | undefined, now: Stack, before: Stack): Change[] {
+export function changesBetween(
+  live: string | undefined,
+  now: Stack,
+  before: Stack,
+  criteria: Criteria = LAYERED,
+): Change[] {
   const layers = new Layers();
   const changes: Change[] = [];
   try {
     const top = live === undefined ? undefined : layers.open(toBytes(live));
-    compare(layers, [...(top === undefined ? [] : [top]), ...now.map(toBytes)], before.map(toBytes), '/', changes);
+    const all = [...(top === undefined ? [] : [top]), ...now.map(toBytes)];
+    compare({ layers, criteria, changes }, all, before.map(toBytes), '/');
   } finally {
     layers.close();
   }

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Step } from '../step.ts';
 import type { PlacedVolume } from './mount-points.ts';
-import { overlayOptions } from './rootfs.ts';
+import { overlayOptions } from './overlay-options.ts';
 
 /** What a root is made of before anything is changed: lower directories with the skeleton, or the directory in place. */
 export type FillFrom = { readonly lower: readonly string[] } | { readonly inPlace: string };

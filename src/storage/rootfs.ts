@@ -1,16 +1,11 @@
 /** Steps that put a container's root file system together: overlay (or a directory in place), proc, sys, dev, /etc files, volumes. */
-import { statfsSync, statSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
-import { HostError, InvalidInputError } from '../errors.ts';
+import { statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { HOST_FILES, HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import type { Command, Step } from '../step.ts';
 import type { RootfsFacts } from './mount-points.ts';
 import { type Mount, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
 import { planFileInTmpfs, planVolumeMount } from './volume-mount.ts';
-
-/** f_type of statfs(2), from linux/magic.h. */
-export const OVERLAYFS = 0x794c7630;
-const NFS = 0x6969;
 
 /** A read-only bottom layer with the mount points that an image may lack, so that nothing is written for them. */
 export function planSkeleton(dir: string): Step[] {
@@ -22,34 +17,6 @@ export function planSkeleton(dir: string): Step[] {
     ),
     ...HOST_FILES.map((path) => step(path, { kind: 'write', path: join(dir, path), content: '' })),
   ];
-}
-
-/** Throws HostError where an overlay's upper directory cannot be. */
-export function checkUpper(dir: string): void {
-  const type = statfsSync(dir).type;
-  if (type === OVERLAYFS || type === NFS) {
-    const name = type === NFS ? 'NFS' : 'overlayfs';
-    throw new HostError(`cannot put containers into ${dir}: an overlay's upper directory does not work on ${name}`, {
-      hint: 'name a folder on ext4, xfs, btrfs or tmpfs with --root DIR',
-    });
-  }
-}
-
-/** Throws InvalidInputError or HostError where no overlay can be made of `lowers` and an upper directory in `dir`. */
-export function checkOverlay(lowers: readonly string[], dir: string): void {
-  checkUpper(dir);
-  for (const path of [...lowers, dir]) {
-    if (!path.includes('"')) continue;
-    throw new InvalidInputError(`cannot make an overlay of ${path}: mount(8) takes no double quote in a path`, {
-      hint: 'rename it',
-    });
-  }
-  const around = lowers.find((lower) => isWithin(dir, lower === '/' ? '' : lower));
-  if (around !== undefined && statSync(around).dev === statSync(dir).dev) {
-    throw new InvalidInputError(`cannot use image ${around}: minict's state folder ${dir} is in it`, {
-      hint: 'name a folder on another file system with --root DIR',
-    });
-  }
 }
 
 /** Folders and files of a layer below all others, of one in front, and in volumes, for mounts where there is nothing yet. */
@@ -84,18 +51,38 @@ export function planMountPoints(layer: string, front: string, facts: RootfsFacts
   ];
 }
 
-export interface Overlay {
-  readonly lower: readonly string[];
-  /** Both absent where it is only looked at: nothing is written into any. */
-  readonly upper?: string;
-  readonly work?: string;
+/** What may have been made in a tree for them: paths inside, with the folders on the way. */
+export function mountPointsOf({ targets, absent, volumes }: RootfsFacts): Set<string> {
+  const made = [...absent.hidden.map(({ path }) => path), ...absent.folders, ...absent.files];
+  const paths = [...Object.values(targets), ...volumes.map(({ target }) => target), ...made];
+  const withParents = (path: string): string[] => (path === '/' ? [] : [...withParents(dirname(path)), path]);
+  return new Set(paths.flatMap(withParents));
+}
+
+/** Those of /proc, /sys and /dev, in a tree that has no skeleton below it. */
+export function planHostFolders(tree: string, { targets }: RootfsFacts, chain: string): Step[] {
+  return HOST_FOLDERS.map((folder): Step => {
+    const path = join(tree, targets[folder] ?? folder);
+    const run: Command = { kind: 'mkdir', path, mode: 0o755, parents: true };
+    return { id: `folder ${path}`, why: 'a mount point', chain, run };
+  });
+}
+
+/** What is mounted where the root is seen. */
+export interface RootMount {
+  readonly why: string;
+  readonly source: string;
+  readonly fstype: string;
+  readonly options: string;
+  /** What relative paths in the options begin with. */
+  readonly cwd?: string;
 }
 
 export interface RootfsPlan {
   readonly name: string;
-  /** Where the root is seen: the overlay's mount point, or the directory that is used in place. */
+  /** Where the root is seen: the mount point of `root`, or the directory that is used in place. */
   readonly rootfs: string;
-  readonly overlay: Overlay | undefined;
+  readonly root: RootMount | undefined;
   /** The directory in place, where it is seen read-only at `rootfs`. */
   readonly readOnlyTree: string | undefined;
   readonly readOnly: boolean;
@@ -103,42 +90,8 @@ export interface RootfsPlan {
   readonly mntns: string | undefined;
 }
 
-/** overlayfs splits lowerdir at colons, and options at commas; both take a backslash before them. */
-function overlayPath(path: string): string {
-  return path.replace(/[\\:,]/g, '\\$&');
-}
-
-/** mount(2) takes a page of options. */
-const MAX_OPTIONS_BYTES = 4095;
-
-/**
- * Where a page is too short for whole paths, they are told from the folder that most layers are in. Throws
- * InvalidInputError where even these are too many.
- */
-export function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
-  const optionsOf = (shown: (path: string) => string) =>
-    [
-      `lowerdir=${lower.map(shown).map(overlayPath).join(':')}`,
-      ...(upper === undefined || work === undefined
-        ? []
-        : [`upperdir=${overlayPath(shown(upper))}`, `workdir=${overlayPath(shown(work))}`]),
-      'index=off',
-      'metacopy=off',
-      'redirect_dir=off',
-    ].join(',');
-  const options = optionsOf((path) => path);
-  if (Buffer.byteLength(options) <= MAX_OPTIONS_BYTES) return { options };
-  const byFolder = [...Map.groupBy(lower, (dir) => dirname(dir))].toSorted(([, a], [, b]) => b.length - a.length);
-  const cwd = byFolder[0]?.[0] as string;
-  const short = optionsOf((path) => relative(cwd, path));
-  if (Buffer.byteLength(short) <= MAX_OPTIONS_BYTES) return { options: short, cwd };
-  throw new InvalidInputError(`cannot mount ${lower.length} layers: their names do not fit into a page`, {
-    hint: 'minict export and minict image import make one layer of many',
-  });
-}
-
 export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
-  const { mntns, overlay, rootfs, readOnly, readOnlyTree } = plan;
+  const { mntns, root, rootfs, readOnly, readOnlyTree } = plan;
   const place = { chain: `mounts ${plan.name}`, mntns };
   const { chain } = place;
   const steps: Step[] = [];
@@ -154,11 +107,9 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
   }
   const mount = (id: string, why: string, what: Omit<Mount, 'id' | 'why'>) =>
     steps.push(mountStep({ id, why, ...what }, place));
-  if (overlay !== undefined) {
-    const { options, ...cwd } = overlayOptions(overlay);
-    const why = readOnly ? 'the image, read-only' : 'the image, read-only, under a layer of its own';
-    const all = readOnly ? `ro,${options}` : options;
-    mount('rootfs', why, { source: 'overlay', target: rootfs, fstype: 'overlay', options: all, ...cwd });
+  if (root !== undefined) {
+    const { why, ...what } = root;
+    mount('rootfs', why, { target: rootfs, ...what });
   }
   if (readOnlyTree !== undefined) {
     const bind = { source: readOnlyTree, target: rootfs, fstype: 'none', options: READ_ONLY_TREE, anyTree: true };

@@ -1,5 +1,5 @@
 /** Registries that need a login, and those that fail: what may pass is tried again, the rest is one clear error. */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
@@ -82,6 +82,16 @@ test('what is not there, and nobody who listens: no second try', async () => {
   );
   expectRefused(host.minict('image', 'pull', 'nosuch:/x', 'x'), /nosuch/);
   expectRefused(host.minict('image', 'pull', `oci:${host.dir}/nowhere:x`), /no such file/);
+});
+
+test('without skopeo: the package that brings it, and nothing is left', () => {
+  const bare = join(host.dir, 'bare');
+  mkdirSync(bare);
+  symlinkSync(Bun.which('rm') as string, join(bare, 'rm'));
+  const before = storeFiles(host);
+  const result = host.run(['env', `PATH=${bare}`, MINICT, 'image', 'pull', layout.source('x'), 'x']);
+  expectRefused(result, /cannot run skopeo: not found in PATH\nhint: apt-get install skopeo/);
+  expect(storeFiles(host)).toEqual(before);
 });
 
 test('on a terminal it shows how far it is, without -q', async () => {

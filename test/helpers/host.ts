@@ -93,7 +93,8 @@ export class Host {
   }
 
   snapshot(): Snapshot {
-    return takeSnapshot(this.pid, this.root, (what) => this.run(['ip', '-j', what]).stdout);
+    // As the host sees it: it may have a disk of its own there.
+    return takeSnapshot(this.pid, `/proc/${this.pid}/root${this.root}`, (what) => this.run(['ip', '-j', what]).stdout);
   }
 
   /** A deleted namespace's veth pair goes a little later, by the kernel's own worker. */

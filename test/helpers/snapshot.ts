@@ -104,7 +104,7 @@ export function takeSnapshot(pid: number, root: string, ip: (what: string) => st
   const instance = join(root, 'instance');
   const leases = join(root, 'networks');
   // The locks of what containers share are made at first use, and stay.
-  const isLock = (path: string) => /^minict\/\.(networks|images|image-files|volumes)$/.test(path);
+  const isLock = (path: string) => /^minict\/\.(networks|images|image-files|image-trees|volumes)$/.test(path);
   return {
     network: network(JSON.parse(ip('address')), JSON.parse(ip('route'))).sort(),
     mounts: mountLines(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')).sort(),

@@ -1,0 +1,38 @@
+/** overlay: the image's layers, read-only, under a directory of the container's own. Nothing is copied. */
+import { statfsSync } from 'node:fs';
+import { HostError } from '../errors.ts';
+import type { StorageDriver } from './driver.ts';
+import { checkLayers, overlayOptions } from './overlay-options.ts';
+
+/** f_type of statfs(2), from linux/magic.h. */
+export const OVERLAYFS = 0x794c7630;
+const NFS = 0x6969;
+
+/** Throws HostError where an overlay's upper directory cannot be. */
+export function checkUpper(dir: string): void {
+  const type = statfsSync(dir).type;
+  if (type === OVERLAYFS || type === NFS) {
+    const name = type === NFS ? 'NFS' : 'overlayfs';
+    throw new HostError(`cannot put containers into ${dir}: an overlay's upper directory does not work on ${name}`, {
+      hint: '--storage copy works there; or name a folder on ext4, xfs, btrfs or tmpfs with --root DIR',
+    });
+  }
+}
+
+export const overlay: StorageDriver = {
+  validate(layers, dir) {
+    checkUpper(dir);
+    checkLayers(layers, dir);
+  },
+  folders: ({ upper, work, rootfs }) => [upper, work, rootfs],
+  rootMount: ({ upper, work }, layers, readOnly) => {
+    const { options, ...cwd } = overlayOptions({ lower: layers, upper, work });
+    return {
+      why: readOnly ? 'the image, read-only' : 'the image, read-only, under a layer of its own',
+      source: 'overlay',
+      fstype: 'overlay',
+      options: readOnly ? `ro,${options}` : options,
+      ...cwd,
+    };
+  },
+};
