@@ -1,5 +1,5 @@
 /** A container's processes held still while something is done, and let go on whatever becomes of minict. */
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstLine, HostError } from '../errors.ts';
 import { type CgroupHost, readCgroupHost } from './cgroup.ts';
@@ -18,6 +18,7 @@ tries=0
 until grep -qx "$still" "$events" || [ "$tries" -ge 200 ]; do sleep 0.01; tries=$((tries + 1)); done
 echo still
 read -r _
+exit 0
 `;
 
 function freezerOf({ version }: CgroupHost, path: string): string[] {
@@ -29,17 +30,19 @@ function freezerOf({ version }: CgroupHost, path: string): string[] {
 /** Does `action` while the processes of the group at `path`, where there is one, are held still. Throws HostError. */
 export async function whileFrozen<T>(path: string, action: () => Promise<T>): Promise<T> {
   const words = freezerOf(readCgroupHost(), path);
-  if (!existsSync(words[0] as string)) return action();
+  const [file = '', , release = ''] = words;
+  if (!existsSync(file)) return action();
   const holder = Bun.spawn(['sh', '-c', WHILE_FROZEN, 'sh', ...words], { stdio: ['pipe', 'pipe', 'pipe'] });
   try {
     const { done } = await holder.stdout.getReader().read();
-    if (done)
-      throw new HostError(
-        `cannot hold the processes of ${path}: ${firstLine(await new Response(holder.stderr).text())}`,
-      );
+    if (done) {
+      const complaint = firstLine(await new Response(holder.stderr).text());
+      throw new HostError(`cannot hold the processes of ${path}: ${complaint || 'sh failed'}`);
+    }
     return await action();
   } finally {
-    await holder.stdin.end();
-    await holder.exited;
+    await Promise.resolve(holder.stdin.end()).catch(() => {});
+    // Killed, it has let nobody go.
+    if ((await holder.exited) !== 0 && existsSync(file)) writeFileSync(file, release);
   }
 }

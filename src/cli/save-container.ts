@@ -50,7 +50,7 @@ export const define: Define = (command, globals) => {
       const saved =
         output === undefined
           ? await save(1)
-          : await (await import('../host/new-file.ts')).writeNewFile(output, `save ${name}`, save);
+          : await (await import('../image/new-file.ts')).writeNewFile(output, `save ${name}`, save);
       for (const note of notesOn(saved, volumes)) reportNote(note);
     });
 };

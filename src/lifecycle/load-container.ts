@@ -242,6 +242,7 @@ export async function loadContainer(
   requireTools();
   if (options.ip !== undefined) parseAddress(options.ip);
   const reader = new TarReader(pieces, verb);
+  let loaded: Loaded | undefined;
   const load = async (staging: Staging): Promise<Loaded> => {
     const saved = await readSaved(reader, verb);
     const volumes = volumesHere(context, saved, options.binds, verb);
@@ -252,23 +253,18 @@ export async function loadContainer(
     // Before the bytes that would come in vain.
     await refuseTaken(context, wanted.name, verb);
     const received = await receiveParts(staging, reader, saved, verb);
-    const loaded = await makeLoaded(context, instance, staging, saved, received, wanted, verb);
-    return { ...loaded, notes: [...loaded.notes, ...(await listImages(context))] };
+    loaded = await makeLoaded(context, instance, staging, saved, received, wanted, verb);
+    await listUsedImages(context);
+    return loaded;
   };
   try {
     return await addImages(context, () => withStaging(context.roots, verb, load));
+  } catch (error) {
+    if (loaded === undefined || !(error instanceof MinictError)) throw error;
+    // It is there: nobody must take it for lost.
+    const note = `${loaded.name} is there; minict system prune does what is left to do: ${error.message}`;
+    return { ...loaded, notes: [...loaded.notes, note] };
   } finally {
     await reader.close();
-  }
-}
-
-/** The container is there: what goes wrong now is no reason to say that it is not. */
-async function listImages(context: Context): Promise<string[]> {
-  try {
-    await listUsedImages(context);
-    return [];
-  } catch (error) {
-    if (!(error instanceof MinictError)) throw error;
-    return [`its image is not listed yet, until minict system prune: ${error.message}`];
   }
 }

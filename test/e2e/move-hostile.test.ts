@@ -246,6 +246,54 @@ describe('files inside of it', () => {
   });
 });
 
+describe('an image inside of it', () => {
+  interface Lies {
+    readonly layer?: Member[];
+    readonly diffId?: string;
+    readonly size?: number;
+    readonly config?: object;
+  }
+  /** The stream with another image, rightly announced but for those lies. */
+  const withImage = ({ layer = [{ name: './', flag: '5' }], diffId, size, config: more }: Lies) =>
+    changed((manifest, parts) => {
+      const put = (content: Buffer) => {
+        parts.set(`blobs/sha256/${digestOf(content).slice('sha256:'.length)}`, content);
+        return { mediaType: 'application/x', digest: digestOf(content), size: content.length };
+      };
+      const before = [...parts.keys()].filter((name) => name.startsWith('blobs/'));
+      for (const name of before) parts.delete(name);
+      const tar = archive(...layer);
+      const rootfs = { type: 'layers', diff_ids: [diffId ?? digestOf(tar)] };
+      const text = (value: object) => Buffer.from(JSON.stringify(value));
+      const config = text({ architecture: 'amd64', os: 'linux', rootfs, ...more });
+      const layers = [{ ...put(tar), mediaType: 'application/vnd.oci.image.layer.v1.tar', size: size ?? tar.length }];
+      const described = { mediaType: 'application/x', digest: digestOf(config), size: config.length };
+      // The document that names the others is to come first.
+      const blobs = [...parts].filter(([name]) => name.startsWith('blobs/'));
+      for (const [name] of blobs) parts.delete(name);
+      manifest.imageId = put(text({ schemaVersion: 2, config: described, layers })).digest;
+      put(config);
+      for (const [name, content] of blobs) parts.set(name, content);
+      manifest.snapshots = [];
+    });
+
+  test('that is as it says', () => {
+    expect(load(withImage({}))).toMatchObject({ status: 0, stdout: 'x\n' });
+    expect(host.minict('rm', 'x').status).toBe(0);
+    expect(host.minict('image', 'prune').status).toBe(0);
+  });
+
+  test.each<[string, Lies, RegExp]>([
+    ['a layer that leads out', { layer: [{ name: '../../evil', content: 'x' }] }, /\.\.\/\.\.\/evil leads out/],
+    ['a layer of other content', { diffId: `sha256:${'2'.repeat(64)}` }, /its content is sha256:\w+, not sha256:2+/],
+    ['a layer of another size', { size: 7 }, /is not of 7 bytes/],
+    ['documents that do not fit', { config: { rootfs: { type: 'layers', diff_ids: [] } } }, /are not as many/],
+    ['a document that is none', { config: { rootfs: [] } }, /rootfs/],
+  ])('%s', (_, lies, message) => {
+    expectNothing(withImage(lies), message);
+  });
+});
+
 test('cut short anywhere: nothing', () => {
   const ends = [1, 511, 512, 700, 1023];
   let at = 0;

@@ -1,8 +1,8 @@
-/** minict is killed before each change that it makes while it saves or loads a container: there is none, or a whole one. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+/** minict, or a tool of it, is killed or fails anywhere while it saves or loads a container: there is none, or a whole one. */
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { CHANGING_CALLS, killBefore } from '../helpers/faults.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CHANGING_CALLS, FAILURES, KILLS, killBefore, runWithFault } from '../helpers/faults.ts';
 import { Host } from '../helpers/host.ts';
 import { imageTree, storeFiles } from '../helpers/images.ts';
 import { programsOf } from '../helpers/processes.ts';
@@ -38,6 +38,12 @@ beforeAll(async () => {
   must('image', 'rm', 'lab:1');
 });
 afterAll(() => host.destroy());
+
+/** It is there, and runs. */
+function ready(): void {
+  if (existsSync(join(host.root, 'containers/f1'))) must('start', 'f1');
+  else make();
+}
 
 /** What is made of files; a child that goes on for a moment keeps its folder until then. */
 const files = () => ({ store: storeFiles(host), layers: readdirSync(join(host.root, 'layers')) });
@@ -124,7 +130,7 @@ test('load-container with files of a named volume: it is whole, or unused and pr
 });
 
 test('save-container', MANY_POINTS, async () => {
-  make();
+  ready();
   const output = join(host.dir, 'saved.tar');
   const json = () => readFileSync(join(host.root, 'containers/f1/container.json'), 'utf8');
   const before = { files: files(), json: json(), entries: readdirSync(host.dir) };
@@ -140,6 +146,59 @@ test('save-container', MANY_POINTS, async () => {
     await expect.poll(size, { interval: 10, timeout: 10_000 }).not.toBe(was);
   };
   expect(await killEverywhere(['save-container', 'f1', '-o', output], () => {}, check)).toBeGreaterThanOrEqual(10);
+});
+
+describe.each([...FAILURES, ...KILLS])('a tool %s', (fault) => {
+  test('load-container', MANY_POINTS, async () => {
+    ready();
+    must('stop', '-t', '0', 'f1');
+    const before = { host: host.snapshot(), files: files() };
+    const words = ['load-container', '-i', tar, '--name', 'f2', '--ip', '192.168.0.99'];
+    let points = 0;
+    for (; ; points += 1) {
+      const { tool, ...result } = runWithFault(host, words, fault, points + 1);
+      const point = `${tool} (${points + 1}): ${result.stderr}`;
+      const isThere = existsSync(join(host.root, 'containers/f2/container.json'));
+      if (FAILURES.includes(fault)) expect(result.status, point).toBe(isThere ? 0 : 125);
+      // By then only its own folder is left to be removed.
+      expect(isThere, point).toBe(tool === undefined || tool === 'rm');
+      if (isThere) {
+        must('start', 'f2');
+        expect(must('exec', 'f2', 'cat', '/file'), point).toBe('two\n');
+        must('rm', '-f', 'f2');
+        // Its image, whose name another one has.
+        must('image', 'prune');
+      }
+      expect(await pruned(), point).toEqual(before.files);
+      expect(await host.settled(before.host), point).toEqual(before.host);
+      if (tool === undefined) break;
+    }
+    expect(points).toBeGreaterThanOrEqual(2);
+  });
+
+  test('save-container', MANY_POINTS, async () => {
+    ready();
+    const output = join(host.dir, 'saved.tar');
+    rmSync(output, { force: true });
+    const entries = () => readdirSync(host.dir).filter((name) => !/^(calls-.*|tools)$/.test(name));
+    const before = { files: files(), entries: entries() };
+    const size = () => must('exec', 'f1', 'stat', '-c', '%s', '/growing');
+    let points = 0;
+    for (; ; points += 1) {
+      const { tool } = runWithFault(host, ['save-container', 'f1', '-o', output], fault, points + 1);
+      const point = `${tool} (${points + 1})`;
+      if (existsSync(output)) {
+        expect(isWhole(output), point).toBe(true);
+        rmSync(output);
+      }
+      expect(entries(), point).toEqual(before.entries);
+      expect(await pruned(), point).toEqual(before.files);
+      const was = size();
+      await expect.poll(size, { interval: 10, timeout: 10_000 }).not.toBe(was);
+      if (tool === undefined) break;
+    }
+    expect(points).toBeGreaterThanOrEqual(5);
+  });
 });
 
 /** A tar with its end. */

@@ -21,7 +21,7 @@ export const KILLS: readonly Fault[] = ['goes on while minict is killed', 'is ki
 
 const TOOLS = [
   ...['unshare', 'ip', 'mount', 'umount', 'nsenter', 'sh', 'setsid', 'rm', 'nft'],
-  ...['skopeo', 'tar', 'gzip', 'find', 'cat', 'cp', 'mv', 'btrfs'],
+  ...['skopeo', 'tar', 'gzip', 'find', 'cat', 'cp', 'mv', 'ln', 'btrfs'],
 ];
 
 function writeTools(dir: string): void {
