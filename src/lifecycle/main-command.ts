@@ -52,8 +52,13 @@ export async function startMain(
   if (log !== undefined) closeSync(log);
   const host = readCgroupHost();
   const hasBegun = () => isPopulated(host, cgroups.payload) || readExitStatus(paths.exit) !== undefined;
-  while (!hasBegun() && child.exitCode === null && child.signalCode === null) await Bun.sleep(1);
-  if (!hasBegun()) {
+  let begun = hasBegun();
+  while (!begun && child.exitCode === null && child.signalCode === null) {
+    await Bun.sleep(1);
+    begun = hasBegun();
+  }
+  // Once seen is enough: a program may have ended, and its status not be written yet. The last look comes after the supervisor.
+  if (!begun && !hasBegun()) {
     throw new HostError(`cannot start ${spec.name}: its supervisor ended`, { hint: `minict logs ${spec.name}` });
   }
   if (attachment === undefined) child.unref();

@@ -74,7 +74,10 @@ test('a stopped container: each file of it, its settings, its snapshots', async 
   expect(eth0Of(hosts.there, 'web1').addr_info[0]).toMatchObject({ local: mine.nic.address, prefixlen: 24 });
   expect(theirs.nic.mac).not.toBe(mine.nic.mac);
   expect(imageNames(hosts.there)).toEqual(['base']);
-  for (const words of [['snapshot', 'diff', 'web1', 'a'], ['diff', 'web1']]) {
+  for (const words of [
+    ['snapshot', 'diff', 'web1', 'a'],
+    ['diff', 'web1'],
+  ]) {
     expect(over(...words)).toBe(ok(...words));
   }
   over('snapshot', 'rollback', '-t', '0', 'web1', 'a');
