@@ -2,9 +2,8 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectCreated, expectRefused } from '../helpers/expect.ts';
+import { expectCreated, expectRefused, linksSettle } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
-import { linksSettle } from '../helpers/links.ts';
 
 let host: Host;
 beforeAll(async () => {
