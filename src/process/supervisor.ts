@@ -7,8 +7,8 @@ import { toolPath } from '../host/tool.ts';
 import { ENTER_CGROUP, inCgroup, type Run } from './enter.ts';
 
 /**
- * $0: its cgroup, $1: file for the status. Its variables are no program's. A trap that does nothing is not handed on, as '' would be. What sh says of a
- * program that a signal ended is none of the program's output.
+ * $0: its cgroup, $1: file for the status. Its variables are no program's. A trap that does nothing is not handed on, as ''
+ * would be. What sh says of a program that a signal ended is none of the program's output.
  */
 const SUPERVISOR = `
 ${ENTER_CGROUP}
