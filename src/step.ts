@@ -60,8 +60,8 @@ export interface Claim {
   readonly name: string;
 }
 
-/** `port` is the host end's being up: what a stop takes away of a NIC. */
-export type Part = 'cgroup' | 'namespaces' | 'nic' | 'port' | 'mounts';
+/** `nic eth0` is an interface; `port eth0` is its host end's being up: what a stop takes away of it. */
+export type Part = 'cgroup' | 'namespaces' | 'mounts' | `nic ${string}` | `port ${string}`;
 
 export interface Step {
   readonly id: string;

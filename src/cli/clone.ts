@@ -1,22 +1,39 @@
 /** minict clone: the files and settings of a container under another name and address. */
-import { ConflictError } from '../errors.ts';
+import { ConflictError, InvalidInputError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { withFiles } from '../lifecycle/clone.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { refuseForeign } from '../lifecycle/create.ts';
 import { recover } from '../lifecycle/remove.ts';
-import { parseMtuBytes } from '../spec/address.ts';
-import { parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
+import type { NicSpec } from '../spec/container.ts';
+import { parseContainerName, parseHostname } from '../spec/name.ts';
+import type { NicRequest } from '../spec/nic.ts';
 import { lockContainer, lockImages, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer, getContainer } from '../state/store.ts';
-import { type ContainerOptions, createFrom } from './container-options.ts';
+import { createFrom } from './container-options.ts';
+import { type AddressOptions, addAddressOptions } from './nic-options.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
 
-type CloneOptions = Pick<ContainerOptions, 'ip' | 'gateway' | 'macAddress' | 'mtu' | 'hostname'> & {
+interface CloneOptions extends AddressOptions {
+  readonly hostname?: string;
   readonly snapshot?: string;
-};
+}
+
+/** In the same networks, under the same names, with addresses of its own; the options are for the first one. */
+function requestsOf(nics: readonly NicSpec[], options: CloneOptions): NicRequest[] {
+  const { ip, gateway, macAddress } = options;
+  const [first] = nics;
+  if (first === undefined && (ip.length > 0 || gateway.length > 0)) {
+    throw new InvalidInputError('cannot use --ip or --gateway: the container to clone has no network');
+  }
+  return nics.map((nic): NicRequest => {
+    const own = nic === first ? { ips: ip, gateways: gateway, mac: macAddress } : { ips: [], gateways: [] };
+    const mtuBytes = (nic === first ? options.mtu : undefined) ?? nic.mtuBytes;
+    return { network: nic.network, name: nic.name, ...own, mtuBytes, noAddress: nic.addresses.length === 0 };
+  });
+}
 
 async function cloneContainer(context: Context, source: string, name: string, options: CloneOptions): Promise<void> {
   if (source === name) throw new ConflictError(`cannot clone ${source}: the clone needs another name`);
@@ -40,13 +57,11 @@ async function cloneContainer(context: Context, source: string, name: string, op
       options.snapshot,
       sourceLockFd,
       async (lower, { image, imageId }, origin) => {
-        const { nic, snapshots: _, pending: __, ...settings } = await getContainer(context.roots, source);
+        const { nics, snapshots: _, pending: __, ...settings } = await getContainer(context.roots, source);
         const hostname = options.hostname ?? (settings.hostname === source ? name : settings.hostname);
         const clone = { ...settings, name, hostname, createdAt: new Date().toISOString(), lower };
         const from = { ...(image === undefined ? {} : { image }), ...(imageId === undefined ? {} : { imageId }) };
-        const mtu = options.mtu ?? nic?.mtuBytes;
-        const network = { ...options, network: nic !== undefined, ...(mtu === undefined ? {} : { mtu }) };
-        await createFrom(context, instance, { ...clone, ...from }, network, lockFd, origin);
+        await createFrom(context, instance, { ...clone, ...from, nics: [] }, requestsOf(nics, options), lockFd, origin);
       },
     );
   } finally {
@@ -56,14 +71,10 @@ async function cloneContainer(context: Context, source: string, name: string, op
 }
 
 export const define: Define = (command, globals) => {
-  command
+  addAddressOptions(command)
     .argument('<source>')
     .argument('<name>')
     .option('--snapshot <snapshot>', 'the files as they were then')
-    .option('--ip <address>', 'IPv4 address, with or without /len (default: next free)')
-    .option('--gateway <address>', 'default route (default: the bridge)')
-    .option('--mac-address <mac>', 'MAC address', parseMac)
-    .option('--mtu <bytes>', 'MTU', parseMtuBytes)
     .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .action(async (source: string, name: string, options: CloneOptions) => {
       requireRoot('clone');

@@ -6,32 +6,28 @@ import { combineSettings } from '../image/settings.ts';
 import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, prepareFiles, refuseForeign } from '../lifecycle/create.ts';
-import { type Assignment, nicOf, reserveAddress } from '../lifecycle/network.ts';
+import { reserveNics } from '../lifecycle/nics.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import type { TreeOrigin } from '../plan/container.ts';
-import { parseAddress, parseIpv4, parseMtuBytes } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { parseContainerName, parseHostname, parseMac } from '../spec/name.ts';
+import { parseContainerName, parseHostname } from '../spec/name.ts';
+import type { NicRequest } from '../spec/nic.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
 import { isDriver } from '../storage/driver.ts';
 import { parseEnv, parseLabels, readEnvFile } from './env.ts';
+import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
 import { repeatable } from './repeatable.ts';
 import { reportWarning } from './report.ts';
 
 /** As commander hands them over. */
-export interface ContainerOptions {
+export interface ContainerOptions extends NicOptions {
   readonly image?: string;
   readonly rootfs?: string;
   readonly storage?: string;
-  readonly ip?: string;
-  readonly gateway?: string;
-  readonly macAddress?: string;
-  readonly mtu?: number;
   readonly hostname?: string;
-  readonly network: boolean;
   readonly volume: readonly string[];
   readonly tmpfs: readonly string[];
   readonly readOnly?: boolean;
@@ -47,20 +43,12 @@ export interface ContainerOptions {
   readonly label: readonly string[];
 }
 
-/** What they say of the network. */
-export type NicOptions = Pick<ContainerOptions, 'network' | 'ip' | 'gateway' | 'macAddress' | 'mtu'>;
-
 export function addContainerOptions(command: Command): Command {
-  return command
+  return addNicOptions(command)
     .option('--image <image>', 'image name, directory or tarball (default: base)')
     .option('--rootfs <dir>', 'a directory to be written in place')
     .option('--storage <driver>', 'overlay, btrfs or copy (default: MINICT_STORAGE, or overlay)')
-    .option('--ip <address>', 'IPv4 address, with or without /len (default: next free)')
-    .option('--gateway <address>', 'default route (default: the bridge)')
-    .option('--mac-address <mac>', 'MAC address', parseMac)
-    .option('--mtu <bytes>', 'MTU', parseMtuBytes)
     .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
-    .option('--no-network', 'only a loopback')
     .addOption(
       repeatable('-v, --volume <src:dst[:ro]>', 'a volume, or with a / in SRC a file or directory of the host'),
     )
@@ -78,13 +66,6 @@ export function addContainerOptions(command: Command): Command {
     .addOption(repeatable('-l, --label <K=V>', 'label'));
 }
 
-function requireNetworkFor({ network, ip, gateway, macAddress, mtu }: ContainerOptions): void {
-  const idle = Object.entries({ '--ip': ip, '--gateway': gateway, '--mac-address': macAddress, '--mtu': mtu });
-  const option = idle.find(([, value]) => value !== undefined)?.[0];
-  if (network || option === undefined) return;
-  throw new InvalidInputError(`cannot use ${option} and --no-network together`, { hint: 'take one of them' });
-}
-
 /** What to run, from the command line: the words after `--`, or what stands in for them. */
 export interface Words {
   readonly words: readonly string[];
@@ -92,7 +73,7 @@ export interface Words {
   readonly fallback: readonly string[];
 }
 
-/** The spec without its NIC, which needs an address. */
+/** The spec without its interfaces, which need addresses. */
 export async function specFrom(
   context: Context,
   rawName: string,
@@ -101,9 +82,7 @@ export async function specFrom(
   resolve?: ResolveImage,
 ): Promise<ContainerSpec> {
   const name = parseContainerName(rawName);
-  requireNetworkFor(opts);
-  if (opts.ip !== undefined) parseAddress(opts.ip);
-  if (opts.gateway !== undefined) parseIpv4(opts.gateway);
+  requestsFrom(opts);
   const { source, settings } = await resolveRoot(context, opts, resolve);
   const given = {
     ...command,
@@ -122,6 +101,7 @@ export async function specFrom(
     hostname: opts.hostname ?? name,
     createdAt: new Date().toISOString(),
     mounts: opts.mounts,
+    nics: [],
     services: [...opts.service],
     stopCommands: [...opts.stopCmd],
     ...combineSettings(settings, given),
@@ -148,10 +128,6 @@ function storageFrom({ rootfs, storage }: ContainerOptions): Pick<ContainerSpec,
   return name === 'overlay' ? {} : { storage: name };
 }
 
-export function withNic(spec: ContainerSpec, opts: NicOptions, instance: string, lease: Assignment): ContainerSpec {
-  return { ...spec, nic: nicOf(instance, spec.name, lease, { mac: opts.macAddress, mtuBytes: opts.mtu }) };
-}
-
 /** argv → container: what create and run do. Throws; then nothing is left. */
 export async function makeContainer(
   context: Context,
@@ -175,7 +151,7 @@ export async function makeContainer(
     const rootLock = lockRoot(context, spec);
     try {
       await refuseUsedRoot(context, spec);
-      const make = () => createFrom(context, instance, spec, opts, lock.fd);
+      const make = () => createFrom(context, instance, spec, requestsFrom(opts), lock.fd);
       const isPlain = !spec.volumes?.some((volume) => volume.type === 'volume' && volume.name !== undefined);
       // Loaded where there are any.
       const full = isPlain
@@ -190,24 +166,26 @@ export async function makeContainer(
   }
 }
 
-/** The container of a spec without its NIC, with the image's files or `origin`'s; the caller holds its lock. Throws; then nothing is left. */
+/**
+ * The container of a spec without its interfaces, with the image's files or `origin`'s; the caller holds its lock. Throws; then
+ * nothing is left.
+ */
 export async function createFrom(
   context: Context,
   instance: string,
   spec: ContainerSpec,
-  opts: NicOptions,
+  requests: readonly NicRequest[],
   lockFd: number,
   origin?: TreeOrigin,
 ): Promise<ContainerSpec> {
   await prepareFiles(context, spec, origin);
-  if (!opts.network) {
+  if (requests.length === 0) {
     await createContainer(context, instance, spec, undefined, lockFd, origin);
     return spec;
   }
-  const request = { name: spec.name, hostname: spec.hostname, ip: opts.ip, gateway: opts.gateway };
-  const reservation = await reserveAddress(context, instance, request);
+  const reservation = await reserveNics(context, instance, spec, requests);
   try {
-    const full = withNic(spec, opts, instance, reservation);
+    const full = { ...spec, nics: [...reservation.nics] };
     const drops = await createContainer(context, instance, full, reservation, lockFd, origin);
     for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
     return full;

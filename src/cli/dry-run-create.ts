@@ -8,13 +8,14 @@ import { readFacts } from '../lifecycle/container-facts.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { refuseForeign } from '../lifecycle/create.ts';
 import { createLines, instanceForScripts, programLines, uncreateLines } from '../lifecycle/dry-run.ts';
-import { chooseAddress } from '../lifecycle/network.ts';
+import { assignNics } from '../lifecycle/nics.ts';
 import { refuseUsedRoot } from '../lifecycle/root.ts';
 import { planNamedVolumes } from '../lifecycle/volumes.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import { findContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
-import { type ContainerOptions, specFrom, type Words, withNic } from './container-options.ts';
+import { type ContainerOptions, specFrom, type Words } from './container-options.ts';
+import { requestsFrom } from './nic-options.ts';
 
 /** `main`: what becomes of the main command; undefined for create, which does not run it. */
 export async function planScript(
@@ -46,17 +47,16 @@ export async function planScript(
     image = planBase(rootfs);
     return { name: 'base', layers: [rootfs], settings: {} };
   };
-  let spec = await specFrom(context, name, opts, command, resolve);
-  await refuseUsedRoot(context, spec);
-  const request = { name, hostname: spec.hostname, ip: opts.ip, gateway: opts.gateway };
-  const network = opts.network ? await chooseAddress(context, instance, request) : undefined;
-  if (network !== undefined) spec = withNic(spec, opts, instance, network);
-  const facts = readFacts(context, instance, spec, network?.record, {
+  const plain = await specFrom(context, name, opts, command, resolve);
+  await refuseUsedRoot(context, plain);
+  const { nics, networks } = await assignNics(context, instance, plain, requestsFrom(opts));
+  const spec = { ...plain, nics: [...nics] };
+  const facts = readFacts(context, instance, spec, networks, {
     imageToCome: image.length > 0,
     volumesToCome: true,
   });
   if (wanted === 'undo') return uncreateLines(context, spec, facts);
   const programs = main === undefined ? '' : programLines(context, spec, main, mountedOf(facts.rootfs.volumes));
   const first = [...image, ...planNamedVolumes(context, spec, facts)];
-  return (await createLines(context, spec, network?.record, facts, first)) + programs;
+  return (await createLines(context, spec, networks, facts, first)) + programs;
 }

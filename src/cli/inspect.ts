@@ -3,7 +3,7 @@ import { lookAtLinks } from '../host/links.ts';
 import { sourceOf } from '../lifecycle/attachments.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { cgroupOf, readStatus } from '../lifecycle/status.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import { addressesOf, type ContainerSpec } from '../spec/container.ts';
 import { parseContainerName } from '../spec/name.ts';
 import type { VolumeSpec } from '../spec/volume.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -27,7 +27,7 @@ export const define: Define = (command, globals) => {
           ...(spec.volumes === undefined
             ? {}
             : { volumes: spec.volumes.map((volume) => withSource(context, spec, volume)) }),
-          address: spec.nic?.address,
+          address: addressesOf(spec)[0],
           status: await readStatus(context, instance, spec, lookAtLinks()),
           namespaces: { net: paths.netns, uts: paths.utsns, mount: spec.mounts === 'private' ? paths.mntns : null },
           cgroup: cgroupOf(instance, name).payload,

@@ -3,6 +3,7 @@ import { lookAtLinks } from '../host/links.ts';
 import { shortDigest } from '../image/reference.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readStatus, type Status } from '../lifecycle/status.ts';
+import { addressesOf } from '../spec/container.ts';
 import { findContainer, listContainers, readInstance } from '../state/store.ts';
 import { type Filters, parseFilters } from './filter.ts';
 import { print, requireFormat, table } from './output.ts';
@@ -59,7 +60,7 @@ export const define: Define = (command, globals) => {
           // Removed a moment ago.
           if (spec === undefined) return undefined;
           const status = await readStatus(context, instance, spec, links);
-          return { name, ...status, image: spec.image ?? spec.inPlace ?? '', address: spec.nic?.address ?? '' };
+          return { name, ...status, image: spec.image ?? spec.inPlace ?? '', address: addressesOf(spec).join(', ') };
         }),
       );
       const rows = results.flatMap((result) => {

@@ -14,14 +14,16 @@ export async function checkRoutes({ roots, network }: Examined): Promise<Check> 
   if (!isRoot()) return notTried('routes');
   const record = await readNetwork(roots, network);
   if (record === undefined) return pass('routes', 'the first create takes a subnet that no route has');
-  const subnet = parseSubnet(record.subnet);
-  const other = readRoutes().find((route) => route.dev !== record.bridge && overlap(route.subnet, subnet));
-  if (other === undefined) return pass('routes', `none overlaps ${record.subnet}`);
-  const members = Object.values(record.leases).map(({ name }) => name);
+  const subnets = record.subnets.map((each) => parseSubnet(each.subnet));
+  const shown = subnets.map(formatSubnet).join(' and ');
+  const others = readRoutes().filter(({ dev }) => dev !== record.link);
+  const other = others.find((route) => subnets.some((subnet) => overlap(route.subnet, subnet)));
+  if (other === undefined) return pass('routes', `none overlaps ${shown}`);
+  const members = Object.keys(record.members);
   const remove = members.length > 0 ? `minict rm ${members.join(' ')} && ` : '';
   return warn(
     'routes',
-    `${formatSubnet(other.subnet)} on ${other.dev} overlaps network ${network}, ${record.subnet}; a new one takes another`,
+    `${formatSubnet(other.subnet)} on ${other.dev} overlaps network ${network}, ${shown}; a new one takes another`,
     `${remove}minict system prune`,
   );
 }

@@ -8,8 +8,13 @@ export interface HostRoute {
   readonly dev: string;
 }
 
-/** IPv4 routes of the main table but the default one, from /proc/net/route (hex in host byte order, little-endian). */
+/** Routes of both families but the default ones: those that the kernel shows in /proc. */
 export function readRoutes(): HostRoute[] {
+  return [...readIpv4Routes(), ...readIpv6Routes()];
+}
+
+/** The main table, from /proc/net/route (hex in host byte order, little-endian). */
+function readIpv4Routes(): HostRoute[] {
   const swap = (hex: string) => Buffer.from(hex, 'hex').readUInt32LE();
   return readFileSync('/proc/net/route', 'utf8')
     .trim()
@@ -19,7 +24,23 @@ export function readRoutes(): HostRoute[] {
       const field = line.split('\t');
       const mask = swap(field[7] ?? '00000000');
       const prefix = mask === 0 ? 0 : 32 - Math.log2(2 ** 32 - mask);
-      return prefix === 0 ? [] : [{ subnet: subnetOf(swap(field[1] ?? ''), prefix), dev: field[0] ?? '' }];
+      const address = { family: 4, value: BigInt(swap(field[1] ?? '')) } as const;
+      return prefix === 0 ? [] : [{ subnet: subnetOf(address, prefix), dev: field[0] ?? '' }];
+    });
+}
+
+/** All tables, from /proc/net/ipv6_route; without what the kernel has for each interface: ff00::/8, fe80::/64, own addresses. */
+function readIpv6Routes(): HostRoute[] {
+  const path = '/proc/net/ipv6_route';
+  if (!existsSync(path)) return [];
+  return readFileSync(path, 'utf8')
+    .trim()
+    .split('\n')
+    .flatMap((line) => {
+      const [hex = '0', length = '0', , , , , , , , dev = ''] = line.split(/\s+/);
+      const prefix = Number.parseInt(length, 16);
+      if (prefix === 0 || prefix === 128 || dev === 'lo' || /^(ff|fe80)/.test(hex)) return [];
+      return [{ subnet: subnetOf({ family: 6, value: BigInt(`0x${hex}`) }, prefix), dev }];
     });
 }
 

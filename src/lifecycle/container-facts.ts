@@ -4,8 +4,9 @@ import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { NotFoundError } from '../errors.ts';
 import { readResolvConf } from '../host/facts.ts';
 import type { ContainerFacts } from '../plan/container.ts';
-import { type ContainerSpec, treeOf } from '../spec/container.ts';
-import type { NetworkRecord } from '../state/network.ts';
+import { type ContainerSpec, networksOf, treeOf } from '../spec/container.ts';
+import { hostsText } from '../state/hosts.ts';
+import { type NetworkRecord, plainAddress, withMember } from '../state/network.ts';
 import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
 import { readRootfsFacts } from '../storage/mount-points.ts';
 import { readAttachments } from './attachments.ts';
@@ -46,18 +47,36 @@ export function readFacts(
   context: Context,
   instance: string,
   spec: ContainerSpec,
-  network: NetworkRecord | undefined,
+  networks: readonly NetworkRecord[],
   toCome: ToCome = {},
 ): ContainerFacts {
   return {
     instance,
     cgroup: cgroupPaths(readCgroupHost(), instance, spec.name),
     ...readRoot(context, spec, toCome),
-    bridge: network?.bridge,
-    hostsFile:
-      network === undefined
-        ? containerPaths(context.roots, spec.name).hosts
-        : networkPaths(context.roots, network.name).hosts,
+    hostsFile: hostsFileOf(context, spec),
+    ownHosts: ownHostsOf(spec, networks),
     resolvConf: readResolvConf(),
   };
+}
+
+/** That of its network, or its own where it has none or several. */
+export function hostsFileOf({ roots }: Context, { name, nics }: ContainerSpec): string {
+  const [network, ...others] = networksOf(nics);
+  return network === undefined || others.length > 0
+    ? containerPaths(roots, name).hosts
+    : networkPaths(roots, network).hosts;
+}
+
+/** `networks` are its own, with itself among the members or not yet. */
+function ownHostsOf({ name, hostname, nics }: ContainerSpec, networks: readonly NetworkRecord[]): string | undefined {
+  const names = networksOf(nics);
+  if (names.length === 1) return undefined;
+  if (names.length === 0) return `127.0.0.1\tlocalhost\n127.0.1.1\t${hostname}\n`;
+  const joined = networks.map((record) => {
+    const here = nics.filter((nic) => nic.network === record.name);
+    const addresses = here.map((nic) => [nic.name, nic.addresses.map(plainAddress)] as const);
+    return withMember(record, name, { hostname, networks: names }, Object.fromEntries(addresses));
+  });
+  return hostsText(joined);
 }

@@ -17,9 +17,10 @@ import { containerEnv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
 import { doInProcess } from '../runner/in-process.ts';
 import { Journal } from '../runner/journal.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { writeEnterRecord } from '../state/enter-record.ts';
 import { lockHost } from '../state/locks.ts';
+import type { NetworkRecord } from '../state/network.ts';
 import {
   type ContainerPaths,
   containerPaths,
@@ -35,7 +36,7 @@ import { mountedOf } from './attachments.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { ensureImageTree, imageTreeOf } from './image-trees.ts';
-import type { Reservation } from './network.ts';
+import type { Reservation } from './nics.ts';
 import { placeOf } from './place.ts';
 import { removeTraces } from './remove.ts';
 
@@ -99,23 +100,27 @@ export async function createContainer(
   const paths = containerPaths(context.roots, spec.name);
   for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
   await prepareHost(context);
-  await waitForHostLink(spec);
-  const facts = readFacts(context, instance, spec, reservation?.record);
+  await waitForHostLinks(spec, spec.nics);
+  const facts = readFacts(context, instance, spec, reservation?.networks ?? []);
   const journal = new Journal(paths.journal);
   const steps = planCreate(context, spec, facts, origin);
   let publish = () => {};
   let drops: Promise<readonly ForeignDrop[]> | undefined;
   const meanwhile = [
-    () => reservation?.commit(),
+    async () => {
+      // Who has a hosts file of its own has it from its plan: what others write into it comes later.
+      if (facts.ownHosts === undefined) await reservation?.commit();
+    },
     () => {
       publish = stageContainer(context.roots, spec);
     },
     () => {
-      drops = reservation && findDrops(reservation.record.bridge);
+      drops = reservation && findDrops(reservation.networks);
     },
   ];
   try {
     await applySteps(`create ${spec.name}`, steps, journal, spawnContext(context, lockFd), meanwhile);
+    if (facts.ownHosts !== undefined) await reservation?.commit();
     markUp(context, spec, facts, journal);
     publish();
   } catch (error) {
@@ -128,10 +133,10 @@ export async function createContainer(
 }
 
 /** Most hosts have no firewall: then nothing is loaded for it, and no process started. */
-async function findDrops(bridge: string): Promise<readonly ForeignDrop[]> {
+async function findDrops(networks: readonly NetworkRecord[]): Promise<readonly ForeignDrop[]> {
   if (isEmpty(readHooks('bridged'))) return [];
   const { judgeFirewall } = await import('../host/firewall/drops.ts');
-  return (await judgeFirewall(bridge, 'bridged')).drops;
+  return (await Promise.all(networks.map(async ({ link }) => (await judgeFirewall(link, 'bridged')).drops))).flat();
 }
 
 /** From here on `exec` finds the container. */
@@ -150,15 +155,14 @@ export function markUp(context: Context, spec: ContainerSpec, facts: ContainerFa
 }
 
 /** A deleted namespace's veth lives on for some milliseconds; wait only where its name is in the way. */
-export async function waitForHostLink(spec: ContainerSpec): Promise<void> {
-  if (spec.nic === undefined) return;
-  const { hostLink } = spec.nic;
-  const inTheWay = () => interfaceIndex(hostLink) !== 0;
+export async function waitForHostLinks({ name }: ContainerSpec, nics: readonly NicSpec[]): Promise<void> {
+  const links = nics.map(({ hostLink }) => hostLink);
+  const inTheWay = () => links.find((link) => interfaceIndex(link) !== 0);
   const end = performance.now() + 2000;
-  while (inTheWay() && performance.now() < end) await Bun.sleep(2);
-  if (inTheWay()) {
-    throw new ConflictError(`cannot create ${spec.name}: an interface ${hostLink} is there already`, {
-      hint: `ip link show ${hostLink}`,
-    });
-  }
+  while (inTheWay() !== undefined && performance.now() < end) await Bun.sleep(2);
+  const link = inTheWay();
+  if (link === undefined) return;
+  throw new ConflictError(`cannot create ${name}: an interface ${link} is there already`, {
+    hint: `ip link show ${link}`,
+  });
 }

@@ -12,20 +12,20 @@ import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
 import { planKill, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
 import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import { type ContainerSpec, networksOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
-import { type NetworkRecord, readNetwork } from '../state/network.ts';
+import { type NetworkRecord, plainAddress, readNetworks } from '../state/network.ts';
 import { containerPaths, NAMESPACE_FOLDERS, networkPaths, skeletonPath } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
 import { mountedOf } from './attachments.ts';
-import { bridgeState, planNetwork } from './bridge.ts';
 import { readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
 import { planCreate } from './create.ts';
+import { linkState, planNetwork } from './network-link.ts';
 import { mainProgram, placeOf } from './place.ts';
 import { stepsInEffect } from './remove.ts';
 import { planRepair } from './repair.ts';
@@ -42,44 +42,50 @@ function step(id: string, why: string, run: Command): Step {
 }
 
 /** What all containers of this host need, where it is not there yet. */
-async function planSurroundings(context: Context, network: NetworkRecord | undefined): Promise<Step[]> {
+async function planSurroundings(context: Context, networks: readonly NetworkRecord[]): Promise<Step[]> {
   const { root } = context.roots;
   const dirs = [root, join(root, 'containers'), join(root, 'networks')].filter((dir) => !existsSync(dir));
   const mounted = readMountPoints();
   const ready = NAMESPACE_FOLDERS.every((dir) => mounted.some(({ target }) => target === dir));
   const instance = instanceForScripts(context);
-  const bridge = network !== undefined && (await bridgeState(context, instance, network)) === 'missing';
+  const missing: Step[] = [];
+  for (const network of networks) {
+    if ((await linkState(context, instance, network)) === 'missing') missing.push(...planNetwork(network, instance));
+  }
   return [
     ...dirs.map((path) => step(path, "minict's folder, for root alone", { kind: 'mkdir', path, mode: 0o700 })),
     ...planSkeleton(skeletonPath(context.roots)),
     ...(ready ? [] : planHost(mounted)),
-    ...(bridge ? planNetwork(network, instance) : []),
+    ...missing,
   ];
 }
 
-/** The names of a network's containers, in the file that all of them have as /etc/hosts. */
-function planHostsEntry(context: Context, spec: ContainerSpec): Step[] {
-  if (spec.nic === undefined) return [];
-  const { hosts } = networkPaths(context.roots, spec.nic.network);
-  const entry = `${spec.nic.address}\t${spec.hostname} ${spec.name}`;
-  const append = 'printf "%s\\n" "$1" >>"$0"';
-  return [step('hosts entry', 'its name, for all', { kind: 'run', argv: ['sh', '-c', append, hosts, entry] })];
+/** Its names and addresses, in the files that the members of its networks have as /etc/hosts. */
+function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
+  const append = 'printf "%s\\n" "$@" >>"$0"';
+  return networksOf(nics).flatMap((network) => {
+    const addresses = nics.filter((nic) => nic.network === network).flatMap((nic) => nic.addresses.map(plainAddress));
+    const entries = addresses.map((address) => `${address}\t${hostname} ${name}`);
+    const { hosts } = networkPaths(context.roots, network);
+    const run: Command = { kind: 'run', argv: ['sh', '-c', append, hosts, ...entries] };
+    return entries.length === 0 ? [] : [step(`hosts entry ${network}`, 'its name, for all', run)];
+  });
 }
 
 /** `facts` are those of the image, where there is one already; `first` makes what is not there yet. */
 export async function createLines(
   context: Context,
   spec: ContainerSpec,
-  network: NetworkRecord | undefined,
+  networks: readonly NetworkRecord[],
   facts: ContainerFacts,
   first: readonly Step[] = [],
 ): Promise<string> {
   const [folder, ...rest] = planCreate(context, spec, facts);
   return runLines([
-    ...(await planSurroundings(context, network)),
+    ...(await planSurroundings(context, networks)),
     ...(folder === undefined ? [] : [folder]),
     ...first,
-    ...planHostsEntry(context, spec),
+    ...planHostsEntries(context, spec),
     ...rest,
   ]);
 }
@@ -124,12 +130,12 @@ async function bringUpLines(
   spec: ContainerSpec,
   state: JournalState | undefined,
 ): Promise<{ lines: string; mounted: Place['mounted'] }> {
-  const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
-  const facts = readFacts(context, instanceForScripts(context), spec, network);
+  const networks = await readNetworks(context.roots, networksOf(spec.nics));
+  const facts = readFacts(context, instanceForScripts(context), spec, networks);
   const whole = planBringUp(spec, containerPaths(context.roots, spec.name), facts);
   const { undo, redo } = await planRepair(spec, state, whole);
   const broken = undo.length === 0 ? '' : goingOn(undoLines(undo));
-  const lines = runLines(await planSurroundings(context, network)) + broken + runLines(redo);
+  const lines = runLines(await planSurroundings(context, networks)) + broken + runLines(redo);
   return { lines, mounted: mountedOf(facts.rootfs.volumes) };
 }
 
@@ -175,8 +181,8 @@ export async function restartLines(context: Context, name: string, graceMs: numb
 /** The way back of a start, and of a restart: as a stop, of all that they may bring up. */
 export async function unstartLines(context: Context, name: string): Promise<string> {
   const spec = await getContainer(context.roots, name);
-  const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
-  const facts = readFacts(context, instanceForScripts(context), spec, network);
+  const networks = await readNetworks(context.roots, networksOf(spec.nics));
+  const facts = readFacts(context, instanceForScripts(context), spec, networks);
   const whole = planBringUp(spec, containerPaths(context.roots, name), facts);
   return endLines(context, spec) + undoLines(stepsThatStopUndoes(whole));
 }
@@ -194,8 +200,8 @@ export async function unstopLines(context: Context, name: string): Promise<strin
 /** The container as it was made; what was in its files is gone. */
 export async function recreateLines(context: Context, name: string): Promise<string> {
   const spec = await getContainer(context.roots, name);
-  const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
-  return createLines(context, spec, network, readFacts(context, instanceForScripts(context), spec, network));
+  const networks = await readNetworks(context.roots, networksOf(spec.nics));
+  return createLines(context, spec, networks, readFacts(context, instanceForScripts(context), spec, networks));
 }
 
 export async function removeLines(context: Context, name: string, force: boolean): Promise<string> {

@@ -20,15 +20,15 @@ import type { VolumeSpec } from '../spec/volume.ts';
 import { writeJson } from '../state/json-file.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths, type Roots, skeletonPath } from '../state/paths.ts';
-import { findContainer, listContainers } from '../state/store.ts';
+import { findContainer } from '../state/store.ts';
 import { driverOf } from '../storage/driver.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
 import { bindSource } from './attachments.ts';
 import type { Context } from './context.ts';
 import { refuseForeign } from './create.ts';
 import { addImages, listUsedImages } from './images.ts';
+import { leaseAll } from './loaded-nics.ts';
 import { type Received, readSaved, receiveParts } from './loaded-parts.ts';
-import { type AddressRequest, leaseAddress, nicOf } from './network.ts';
 import { sharedLayerDir } from './own-layers.ts';
 import { recover, removeTraces } from './remove.ts';
 import { namedVolumes, refuseVolumes, withVolumes } from './volumes.ts';
@@ -75,41 +75,6 @@ async function filesHere(
     if (imageId === undefined) return { lower: own };
     return { image: labelOf(entries, image, imageId), imageId, lower: [...own, ...layersOfImage(roots, imageId)] };
   };
-}
-
-/** Who here has a MAC address. */
-async function macHolder({ roots }: Context, mac: string | undefined): Promise<string | undefined> {
-  if (mac === undefined) return undefined;
-  const specs = await Promise.all(listContainers(roots).map((name) => findContainer(roots, name)));
-  return specs.find((spec) => spec?.nic?.mac === mac)?.name;
-}
-
-async function leaseNic(
-  context: Context,
-  instance: string,
-  name: string,
-  hostname: string,
-  saved: NonNullable<SavedContainer['nic']>,
-  ip: string | undefined,
-): Promise<{ nic: NonNullable<ContainerSpec['nic']>; notes: string[] }> {
-  const request = (address: string | undefined, gateway: string | undefined): AddressRequest => {
-    return { name, hostname, ip: address, gateway };
-  };
-  const [plain = ''] = saved.address.split('/');
-  const addresses = ip === undefined ? [saved.address, plain, undefined] : [ip];
-  const gateways = saved.gateway === undefined ? [undefined] : [saved.gateway, undefined];
-  const wishes = addresses.flatMap((address) => gateways.map((gateway) => request(address, gateway)));
-  const { assignment, causes } = await leaseAddress(context, instance, wishes, request(ip, undefined));
-  const holder = await macHolder(context, saved.mac);
-  const mac = holder === undefined ? saved.mac : undefined;
-  const nic = nicOf(instance, name, assignment, { mac, mtuBytes: saved.mtuBytes });
-  const notes: string[] = [];
-  if (ip === undefined && nic.address !== plain) notes.push(`${name} has the address ${nic.address}: ${causes[0]}`);
-  if (saved.gateway !== undefined && nic.gateway !== saved.gateway) {
-    notes.push(`${name} has the gateway ${nic.gateway}: ${saved.gateway} is not one of the network here`);
-  }
-  if (mac !== saved.mac) notes.push(`${name} has another MAC address: container ${holder} has ${saved.mac}`);
-  return { nic, notes };
 }
 
 /** As they are here. Throws ConflictError, NotFoundError where they cannot be. */
@@ -166,13 +131,23 @@ async function publish(
   { name, ip, volumes }: Wanted,
 ): Promise<Loaded> {
   const { roots } = context;
-  const { name: oldName, image, imageId, layers, upper: _, nic: savedNic, volumes: __, snapshots, ...settings } = saved;
+  const {
+    name: oldName,
+    image,
+    imageId,
+    layers,
+    upper: _,
+    nics: savedNics,
+    volumes: __,
+    snapshots,
+    ...settings
+  } = saved;
   const here = await filesHere(roots);
   const files = here({ image, imageId, layers });
   driverOf({}).validate(files.lower, roots.root);
   for (const { run } of planSkeleton(skeletonPath(roots))) doInProcess(run);
   const hostname = settings.hostname === oldName ? name : settings.hostname;
-  const network = savedNic && (await leaseNic(context, instance, name, hostname, savedNic, ip));
+  const network = await leaseAll(context, instance, { name, hostname }, savedNics, ip);
   const taken = snapshots.map((each) => ({ name: each.name, createdAt: each.createdAt, ...here(each) }));
   const spec: ContainerSpec = {
     ...settings,
@@ -180,7 +155,7 @@ async function publish(
     hostname,
     ...files,
     ...(volumes.length === 0 ? {} : { volumes: [...volumes] }),
-    ...(network === undefined ? {} : { nic: network.nic }),
+    nics: network.nics,
     ...(taken.length === 0 ? {} : { snapshots: taken }),
   };
   const folder = stageFolder(staging, spec, received);
@@ -195,7 +170,7 @@ async function publish(
   const notes = strange.map(({ name: volume, target }) => {
     return `${name} has the volume ${volume} of this host at ${target}: no files of it came along`;
   });
-  return { name, notes: [...(network?.notes ?? []), ...notes] };
+  return { name, notes: [...network.notes, ...notes] };
 }
 
 async function makeLoaded(
@@ -247,7 +222,7 @@ export async function loadContainer(
     const saved = await readSaved(reader, verb);
     const volumes = volumesHere(context, saved, options.binds, verb);
     const wanted = { name: options.name ?? saved.name, ip: options.ip, volumes };
-    if (wanted.ip !== undefined && saved.nic === undefined) {
+    if (wanted.ip !== undefined && saved.nics.length === 0) {
       throw new InvalidInputError(`cannot ${verb}: --ip ${wanted.ip}, but ${saved.name} has no network`);
     }
     // Before the bytes that would come in vain.

@@ -1,248 +1,137 @@
-/** The default network: made at first use, hands out addresses, goes when nobody is in it. */
-import { ConflictError, InvalidInputError } from '../errors.ts';
+/** Networks: the default one, made at first use; members, and what is given up with them. */
+import { InvalidInputError } from '../errors.ts';
 import {
-  formatIpv4,
+  formatIp,
   formatSubnet,
   isPrivate,
   parseAddress,
-  parseIpv4,
   parseSubnet,
   type Subnet,
   subnetOf,
 } from '../spec/address.ts';
-import type { NicSpec } from '../spec/container.ts';
-import { derivedMac, hostLinkName } from '../spec/name.ts';
-import { type Lock, lockNetworks } from '../state/locks.ts';
+import { derivedMac } from '../spec/name.ts';
+import { lockNetworks } from '../state/locks.ts';
 import {
-  allocateAddress,
-  ensureHostsFile,
   finishWriting,
+  getNetwork,
   isHeld,
+  listNetworks,
   type NetworkRecord,
   readNetwork,
   removeNetwork,
-  requireHostAddress,
+  withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
-import { bridgeInUse, bridgeState, ensureBridge, isThere, removeBridge } from './bridge.ts';
 import type { Context } from './context.ts';
+import { ensureLink, isThere, linkInUse, linkState, removeLink } from './network-link.ts';
 import { chooseSubnet, subnetOn } from './subnet.ts';
 
 export const DEFAULT_NETWORK = 'minict0';
 
-export interface AddressRequest {
-  readonly name: string;
-  readonly hostname: string;
-  readonly ip: string | undefined;
-  /** Default route; the bridge where it is undefined. */
-  readonly gateway: string | undefined;
+/** A subnet with its first address as the gateway. */
+export function withGateway(subnet: Subnet): NetworkRecord['subnets'][number] {
+  return { subnet: formatSubnet(subnet), gateway: formatIp({ family: subnet.family, value: subnet.base + 1n }) };
 }
 
-/** What a container gets in the network, as it is or would be. */
-export interface Assignment {
-  readonly record: NetworkRecord;
-  readonly address: string;
-  readonly prefix: number;
-  readonly gateway: string;
-}
-
-function recordOf(instance: string, subnet: Subnet): NetworkRecord {
+function defaultRecord(instance: string, subnet: Subnet): NetworkRecord {
   return {
     version: 1,
     name: DEFAULT_NETWORK,
-    bridge: DEFAULT_NETWORK,
+    driver: 'bridge',
+    isDefault: true,
+    link: DEFAULT_NETWORK,
     mac: derivedMac(instance, DEFAULT_NETWORK, 'bridge'),
-    subnet: formatSubnet(subnet),
-    gateway: formatIpv4(subnet.base + 1),
-    leases: {},
+    subnets: [withGateway(subnet)],
+    members: {},
   };
 }
 
-function newRecord(instance: string, ip: string | undefined): NetworkRecord {
-  let wanted: Subnet | undefined;
-  if (ip !== undefined) {
-    const { address, prefix } = parseAddress(ip);
-    wanted = subnetOf(address, prefix ?? 24);
-    if (!isPrivate(wanted)) {
-      throw new InvalidInputError(`cannot use address '${ip}': ${formatSubnet(wanted)} is no private subnet`, {
-        hint: 'a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)',
-      });
-    }
+/** Subnets of all networks there are, up or not. */
+export async function knownSubnets(context: Context): Promise<Subnet[]> {
+  const records = await Promise.all(listNetworks(context.roots).map((name) => readNetwork(context.roots, name)));
+  return records.flatMap((record) => (record?.subnets ?? []).map(({ subnet }) => parseSubnet(subnet)));
+}
+
+async function newDefault(context: Context, instance: string, ip: string | undefined): Promise<NetworkRecord> {
+  if (ip === undefined) return defaultRecord(instance, chooseSubnet(undefined, await knownSubnets(context)));
+  const { address, prefix } = parseAddress(ip);
+  const wanted = subnetOf(address, prefix ?? 24);
+  if (address.family === 6 || !isPrivate(wanted)) {
+    throw new InvalidInputError(`cannot use address '${ip}': ${formatSubnet(wanted)} is no private subnet`, {
+      hint: 'a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)',
+    });
   }
-  return recordOf(instance, chooseSubnet(wanted));
+  return defaultRecord(instance, chooseSubnet(wanted));
 }
 
 /** Of a bridge that has lost its record: with the state folder, or since a script made it. */
-function lostRecord(instance: string): NetworkRecord {
-  return recordOf(instance, subnetOn(DEFAULT_NETWORK));
-}
-
-/** The network as it is or would be, and the address that `request` gets. Writes nothing. */
-export async function chooseAddress(context: Context, instance: string, request: AddressRequest): Promise<Assignment> {
-  const record = (await knownNetwork(context, instance)) ?? newRecord(instance, request.ip);
-  const prefix = parseSubnet(record.subnet).prefix;
-  const wanted = request.ip === undefined ? undefined : parseAddress(request.ip);
-  const address = allocateAddress(context.roots, record, request.name, wanted?.address);
-  if (wanted?.prefix !== undefined && wanted.prefix !== prefix) {
-    throw new InvalidInputError(`cannot use address ${request.ip}: network ${record.name} is ${record.subnet}`);
-  }
-  return { record, address, prefix, gateway: chooseGateway(record, address, request.gateway) };
+function lostDefault(instance: string): NetworkRecord {
+  return defaultRecord(instance, subnetOn(DEFAULT_NETWORK));
 }
 
 /** One without containers and without its bridge is as good as none: a reboot has been since. */
-async function knownNetwork(context: Context, instance: string): Promise<NetworkRecord | undefined> {
+async function knownDefault(context: Context, instance: string): Promise<NetworkRecord | undefined> {
   const record = await readNetwork(context.roots, DEFAULT_NETWORK);
-  if (record !== undefined && Object.keys(record.leases).length > 0) return record;
-  const state = await bridgeState(context, instance, record ?? lostRecord(instance));
+  if (record !== undefined && Object.keys(record.members).length > 0) return record;
+  const state = await linkState(context, instance, record ?? lostDefault(instance));
   if (record !== undefined) return state === 'missing' ? undefined : record;
-  return state === 'up' || state === 'unrecorded' ? lostRecord(instance) : undefined;
+  return state === 'up' || state === 'unrecorded' ? lostDefault(instance) : undefined;
 }
 
-function chooseGateway(record: NetworkRecord, address: string, wanted: string | undefined): string {
-  if (wanted === undefined) return record.gateway;
-  requireHostAddress(record, parseIpv4(wanted), `gateway ${wanted}`);
-  if (wanted === address) throw new InvalidInputError(`cannot use gateway ${wanted}: the container's own address`);
-  return wanted;
-}
-
-/** An address that nobody else can take: the networks stay locked until it is committed or given back. */
-export interface Reservation extends Assignment {
-  /** Writes the lease, and the hosts file of all members. */
-  commit(): void;
-  /** Lets the others go on; committed or not. */
-  release(): void;
-}
-
-/**
- * Finds an address for `request` and makes sure that the bridge is there. What is left to do takes no decision, so it
- * can be done while tools are at work: `commit`.
- */
-export async function reserveAddress(
-  context: Context,
-  instance: string,
-  request: AddressRequest,
-): Promise<Reservation> {
-  let lock: Lock | undefined = lockNetworks(context.roots);
-  const unlock = () => {
-    lock?.release();
-    lock = undefined;
-  };
-  try {
-    const assignment = await chooseAddress(context, instance, request);
-    await ensureBridge(context, instance, assignment.record, lock.fd);
-    ensureHostsFile(context.roots, assignment.record.name);
-    return {
-      ...assignment,
-      commit() {
-        writeLease(context, assignment, request);
-        unlock();
-      },
-      release: unlock,
-    };
-  } catch (error) {
-    unlock();
-    throw error;
-  }
-}
-
-function writeLease({ roots }: Context, { record, address }: Assignment, { name, hostname }: AddressRequest): void {
-  const others = Object.entries(record.leases).filter(([, lease]) => lease.name !== name);
-  writeNetwork(roots, { ...record, leases: { ...Object.fromEntries(others), [address]: { name, hostname } } });
-}
-
-/**
- * Of a container that is not up: its bridge comes with its first start. The first of `wishes` that can be met, or
- * `otherwise`; `causes` tell why those before could not. Throws what chooseAddress throws of the last.
- */
-export async function leaseAddress(
-  context: Context,
-  instance: string,
-  wishes: readonly AddressRequest[],
-  otherwise: AddressRequest,
-): Promise<{ assignment: Assignment; causes: readonly string[] }> {
-  const lock = lockNetworks(context.roots);
-  const causes: string[] = [];
-  const choose = async (request: AddressRequest) => {
-    const assignment = await chooseAddress(context, instance, request);
-    writeLease(context, assignment, request);
-    return { assignment, causes };
-  };
-  try {
-    for (const wish of wishes) {
-      try {
-        return await choose(wish);
-      } catch (error) {
-        if (!(error instanceof InvalidInputError || error instanceof ConflictError)) throw error;
-        causes.push(error.message);
-      }
-    }
-    return await choose(otherwise);
-  } finally {
-    lock.release();
-  }
-}
-
-/** The interface that a container has with an address. */
-export function nicOf(
-  instance: string,
-  container: string,
-  { record, address, prefix, gateway }: Assignment,
-  { mac, mtuBytes }: { readonly mac?: string | undefined; readonly mtuBytes?: number | undefined },
-): NicSpec {
-  return {
-    network: record.name,
-    name: 'eth0',
-    hostLink: hostLinkName(instance, container, 'eth0'),
-    address,
-    prefix,
-    gateway,
-    mac: mac ?? derivedMac(instance, record.name, address),
-    ...(mtuBytes === undefined ? {} : { mtuBytes }),
-  };
-}
-
-/** Puts the bridge of a reserved address back (after a reboot, or when somebody removed it). */
-export async function repairNetwork(
+/** The network as it is, or the default one as it would be; `ip` may choose that one's subnet. Throws NotFoundError. */
+export async function findNetwork(
   context: Context,
   instance: string,
   name: string,
-): Promise<NetworkRecord | undefined> {
+  ip: string | undefined,
+): Promise<NetworkRecord> {
+  if (name !== DEFAULT_NETWORK) return getNetwork(context.roots, name);
+  return (await knownDefault(context, instance)) ?? newDefault(context, instance, ip);
+}
+
+/** Puts networks back on the host (after a reboot, or when somebody removed them). */
+export async function repairNetworks(context: Context, instance: string, names: readonly string[]): Promise<void> {
+  if (names.length === 0) return;
   const lock = lockNetworks(context.roots);
   try {
-    const record = await readNetwork(context.roots, name);
-    if (record !== undefined) await ensureBridge(context, instance, record, lock.fd);
-    return record;
+    for (const name of names) await ensureLink(context, instance, await getNetwork(context.roots, name), lock.fd);
   } finally {
     lock.release();
   }
 }
 
-/** Gives up every address of the containers. */
-export async function leaveNetwork(context: Context, names: readonly string[]): Promise<void> {
+/** Gives up every address of the containers in `networks`, or in all of them. */
+export async function leaveNetworks(
+  context: Context,
+  names: readonly string[],
+  networks: readonly string[] = listNetworks(context.roots),
+): Promise<void> {
+  if (networks.length === 0) return;
   const lock = lockNetworks(context.roots);
   try {
-    const record = await readNetwork(context.roots, DEFAULT_NETWORK);
-    if (record === undefined) return;
-    const leases = Object.entries(record.leases);
-    const others = leases.filter(([, lease]) => !names.includes(lease.name));
-    if (others.length === leases.length) finishWriting(context.roots, record);
-    else writeNetwork(context.roots, { ...record, leases: Object.fromEntries(others) });
+    for (const network of networks) {
+      const record = await readNetwork(context.roots, network);
+      if (record === undefined) continue;
+      const isMember = names.some((name) => record.members[name] !== undefined);
+      if (isMember) await writeNetwork(context.roots, withoutMembers(record, names));
+      else await finishWriting(context.roots, record);
+    }
   } finally {
     lock.release();
   }
 }
 
-/** Removes the default network where nobody holds an address in it and nothing is in its bridge; true where there was one. */
-export async function pruneNetwork(context: Context, instance: string, dryRun: boolean): Promise<boolean> {
+/** Removes the default network where nobody is in it; true where there was one. */
+export async function pruneDefault(context: Context, instance: string, dryRun: boolean): Promise<boolean> {
   const lock = lockNetworks(context.roots);
   try {
     const known = await readNetwork(context.roots, DEFAULT_NETWORK);
-    const record = known ?? lostRecord(instance);
+    const record = known ?? lostDefault(instance);
     if (known === undefined && !(await isThere(context, instance, record))) return false;
-    if (Object.values(record.leases).some(({ name }) => isHeld(context.roots, name))) return false;
-    if (await bridgeInUse(context, instance, record)) return false;
+    if (Object.keys(record.members).some((name) => isHeld(context.roots, name))) return false;
+    if (await linkInUse(context, instance, record)) return false;
     if (dryRun) return true;
-    await removeBridge(context, instance, record, lock.fd);
+    await removeLink(context, instance, record, lock.fd);
     removeNetwork(context.roots, record.name);
     return true;
   } finally {

@@ -24,7 +24,7 @@ import { containerFolders, listContainers } from '../state/store.ts';
 import { removeTree, trashedFolders } from '../state/trash.ts';
 import { type Context, spawnContext } from './context.ts';
 import { listUsedImages, removeUnused } from './images.ts';
-import { DEFAULT_NETWORK, pruneNetwork } from './network.ts';
+import { DEFAULT_NETWORK, pruneDefault } from './network.ts';
 import { isLeftover, recover } from './remove.ts';
 import { cgroupOf } from './status.ts';
 
@@ -55,7 +55,7 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
     return (await removeUnused(context, dryRun)).map((path) => `image file ${path}`);
   });
   await attempt(async () => emptyTrash(context.roots, dryRun));
-  await attempt(async () => ((await pruneNetwork(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
+  await attempt(async () => ((await pruneDefault(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
   await attempt(() => pruneHost(context, instance, dryRun));
   return { found, errors };
 }

@@ -9,15 +9,15 @@ import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { SpawnContext } from '../runner/spawn.ts';
 import { type Undoing, undoAll, undoSteps } from '../runner/undo.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import { type ContainerSpec, networksOf } from '../spec/container.ts';
 import { type Lock, lockContainer, releaseContainer, tryLockContainer } from '../state/locks.ts';
-import { readNetwork } from '../state/network.ts';
+import { listNetworks, readNetworks } from '../state/network.ts';
 import { type ContainerPaths, containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
-import { DEFAULT_NETWORK, leaveNetwork } from './network.ts';
+import { leaveNetworks } from './network.ts';
 import { ownLayersOf } from './own-layers.ts';
 import { cgroupOf, isRunning } from './status.ts';
 
@@ -59,13 +59,14 @@ export function stepsInEffect(
 
 /**
  * Undoes everything of containers that no longer exist, many in one go. What could not be undone, by container. `ending`
- * has those whose processes are about to end.
+ * has those whose processes are about to end; `networks` are those that they can be in.
  */
 export async function removeTraces(
   context: Context,
   names: readonly string[],
   lockFds: readonly number[],
   ending: ReadonlyMap<string, Promise<string | undefined>> = new Map(),
+  networks: readonly string[] = listNetworks(context.roots),
 ): Promise<Map<string, string>> {
   const objects = names.map((name): Undoing => {
     const paths = containerPaths(context.roots, name);
@@ -81,9 +82,10 @@ export async function removeTraces(
   const leave = async (undone: readonly number[]) => {
     const gone = undone.map((index) => objects[index] as Undoing);
     await undoHeldLinks(gone, behind, spawnContext(context, ...lockFds));
-    await leaveNetwork(
+    await leaveNetworks(
       context,
       undone.map((index) => names[index] as string),
+      networks,
     );
   };
   const failures = await undoAll(objects, spawnContext(context, ...lockFds), leave);
@@ -149,8 +151,6 @@ export async function removeContainers(
   force: boolean,
 ): Promise<Removal> {
   requireTools();
-  // Each container's lease has to be given up: a damaged record is a reason to refuse, not one to stop halfway.
-  await readNetwork(context.roots, DEFAULT_NETWORK);
   const errors: unknown[] = [];
   const removed: string[] = [];
   const sorted = [...new Set(names)].sort();
@@ -159,6 +159,7 @@ export async function removeContainers(
   const lockFds = locks.map((lock) => lock.fd);
   try {
     const ceased = new Map<string, Promise<string | undefined>>();
+    const networks = new Set<string>();
     let hadOwnLayers = false;
     for (const [index, name] of sorted.entries()) {
       try {
@@ -166,6 +167,7 @@ export async function removeContainers(
         if (await recover(context, instance, name, lockFds[index] as number)) removed.push(name);
         else {
           const spec = await cease(context, instance, name, force);
+          for (const network of networksOf(spec.nics)) networks.add(network);
           hadOwnLayers ||= ownLayersOf(context.roots, spec).length > 0;
           ceased.set(name, endingOf(instance, name));
         }
@@ -175,7 +177,7 @@ export async function removeContainers(
     }
     if (ceased.size > 0) {
       const names = [...ceased.keys()];
-      const left = await removeTraces(context, names, lockFds, ceased);
+      const left = await removeTraces(context, names, lockFds, ceased, [...networks]);
       for (const [name, cause] of left) {
         errors.push(new HostError(`cannot remove ${name}: ${cause}`, { hint: `minict rm ${name} removes the rest` }));
       }
@@ -209,6 +211,8 @@ async function cease(context: Context, instance: string, name: string, force: bo
     new Journal(containerPaths(context.roots, name).journal).read();
     refuseRunning(instance, spec);
   }
+  // Its addresses have to be given up: a damaged record is a reason to refuse, not one to stop halfway.
+  await readNetworks(context.roots, networksOf(spec.nics));
   unlinkSync(containerPaths(context.roots, name).json);
   return spec;
 }
@@ -234,8 +238,8 @@ async function mendJournal(context: Context, instance: string, spec: ContainerSp
 
 async function planAgain(context: Context, instance: string, spec: ContainerSpec): Promise<Step[]> {
   try {
-    const network = spec.nic && (await readNetwork(context.roots, spec.nic.network));
-    return planBringUp(spec, containerPaths(context.roots, spec.name), readFacts(context, instance, spec, network));
+    const networks = await readNetworks(context.roots, networksOf(spec.nics));
+    return planBringUp(spec, containerPaths(context.roots, spec.name), readFacts(context, instance, spec, networks));
   } catch (error) {
     // Without its image nobody can say what it is made of.
     if (error instanceof MinictError) return [];

@@ -1,16 +1,17 @@
 /** Puts back what a stop, a reboot, a killed minict or somebody's hand took away of a container, part by part. */
 import { existsSync } from 'node:fs';
 import { ConflictError } from '../errors.ts';
+import { nicPart } from '../network/parts.ts';
 import { planBringUp } from '../plan/container.ts';
 import { applySteps } from '../runner/apply.ts';
 import type { Journal, JournalState } from '../runner/journal.ts';
-import type { ContainerSpec } from '../spec/container.ts';
-import type { NetworkRecord } from '../state/network.ts';
+import { type ContainerSpec, networksOf } from '../spec/container.ts';
+import { readNetworks } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
 import type { Part, Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
-import { markUp, prepareHost, refuseForeign, waitForHostLink } from './create.ts';
+import { markUp, prepareHost, refuseForeign, waitForHostLinks } from './create.ts';
 import { findBroken, isRunning } from './status.ts';
 import { undoParts } from './stop.ts';
 
@@ -33,8 +34,8 @@ export async function planRepair(
     part !== undefined &&
     (broken.has(part) ||
       state.steps.some((step) => step.part === part && state.interrupted.has(step.id)) ||
-      (part === 'nic' && isBroken('namespaces')) ||
-      (part === 'port' && isBroken('nic')) ||
+      (part.startsWith('nic ') && isBroken('namespaces')) ||
+      (part.startsWith('port ') && isBroken(`nic ${part.slice('port '.length)}`)) ||
       whole.some((step) => step.part === part && !inEffect.has(step.id)));
   return {
     undo: state.steps.filter((step) => isBroken(step.part)),
@@ -71,7 +72,6 @@ export async function repair(
   context: Context,
   instance: string,
   spec: ContainerSpec,
-  network: NetworkRecord | undefined,
   journal: Journal,
   lockFd: number,
 ): Promise<void> {
@@ -79,14 +79,18 @@ export async function repair(
   const state = journal.read();
   if (state === undefined) refuseForeign(paths, spec.name);
   await prepareHost(context);
-  const facts = readFacts(context, instance, spec, network);
+  const facts = readFacts(context, instance, spec, await readNetworks(context.roots, networksOf(spec.nics)));
   const { undo, redo } = await planRepair(spec, state, planBringUp(spec, paths, facts));
   if (state !== undefined && undo.length > 0) {
     refuseAroundProcesses(instance, spec.name, undo);
     await undoParts(context, spec.name, state, undo, journal, lockFd);
   }
   refuseOthersFiles(spec.name, redo);
-  if (redo.some((step) => step.part === 'nic' && step.claims !== undefined)) await waitForHostLink(spec);
+  const anew = new Set(redo.flatMap(({ part }) => part ?? []));
+  await waitForHostLinks(
+    spec,
+    spec.nics.filter((nic) => anew.has(nicPart(nic))),
+  );
   if (redo.length > 0) await applySteps(`start ${spec.name}`, redo, journal, spawnContext(context, lockFd));
   if (redo.length > 0 || !existsSync(paths.enter)) markUp(context, spec, facts, journal);
 }

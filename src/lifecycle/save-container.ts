@@ -7,10 +7,18 @@ import { readCatalog } from '../image/catalog.ts';
 import { INDEX } from '../image/media-types.ts';
 import { withStaging } from '../image/staging.ts';
 import { TarWriter } from '../image/tar-stream.ts';
-import { type ContainerSpec, imagesOf } from '../spec/container.ts';
+import { type ContainerSpec, imagesOf, type NicSpec } from '../spec/container.ts';
 import { derivedMac } from '../spec/name.ts';
-import { LAYOUT, MANIFEST_NAME, partName, SAVED_VERSION, type SavedContainer, UPPER } from '../spec/saved-container.ts';
-import { readNetwork } from '../state/network.ts';
+import {
+  LAYOUT,
+  MANIFEST_NAME,
+  partName,
+  SAVED_VERSION,
+  type SavedContainer,
+  type SavedNic,
+  UPPER,
+} from '../spec/saved-container.ts';
+import { plainAddress, readNetwork } from '../state/network.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { type Held, holdAlone, holdContainer } from './hold.ts';
@@ -27,15 +35,20 @@ export interface SaveOptions {
 }
 
 /** What was asked for by its user: elsewhere, the rest is that network's. */
-async function nicOf(roots: Roots, instance: string, { nic }: ContainerSpec): Promise<SavedContainer['nic']> {
-  if (nic === undefined) return undefined;
-  const { network, address, prefix, gateway, mac, mtuBytes } = nic;
-  const usual = (await readNetwork(roots, network))?.gateway ?? gateway;
+async function nicOf(roots: Roots, instance: string, container: string, nic: NicSpec): Promise<SavedNic> {
+  const { network, name, addresses, gateways, mac, mtuBytes } = nic;
+  const record = await readNetwork(roots, network);
+  const usual = (record?.subnets ?? []).flatMap(({ gateway }) => gateway ?? []);
+  const [first] = addresses;
+  const derived = first === undefined ? [container, name] : [network, plainAddress(first)];
+  const isUsual = gateways.every((gateway) => usual.includes(gateway));
   return {
-    address: `${address}/${prefix}`,
-    ...(gateway === usual ? {} : { gateway }),
-    ...(mac === derivedMac(instance, network, address) ? {} : { mac }),
-    ...(mtuBytes === undefined ? {} : { mtuBytes }),
+    network,
+    name,
+    addresses,
+    ...(isUsual ? {} : { gateways }),
+    ...(mac === derivedMac(instance, ...(derived as [string, string])) ? {} : { mac }),
+    ...(mtuBytes === undefined || mtuBytes === record?.mtuBytes ? {} : { mtuBytes }),
   };
 }
 
@@ -46,7 +59,7 @@ interface Parts extends Written {
 }
 
 async function describe(roots: Roots, instance: string, spec: ContainerSpec, parts: Parts): Promise<SavedContainer> {
-  const { version: _, lower, inPlace, image, imageId, nic: __, snapshots = [], pending: ___, ...rest } = spec;
+  const { version: _, lower, inPlace, image, imageId, nics: __, snapshots = [], pending: ___, ...rest } = spec;
   // Elsewhere, its files are layers.
   const { volumes = [], storage: ____, ...settings } = rest;
   const filesOf = (dirs: readonly string[], name: string | undefined, id: string | undefined) => ({
@@ -54,13 +67,13 @@ async function describe(roots: Roots, instance: string, spec: ContainerSpec, par
     // Without a digest it is a directory of this host.
     ...(id === undefined ? {} : { imageId: id, ...(name === undefined ? {} : { image: name }) }),
   });
-  const nic = await nicOf(roots, instance, spec);
+  const nics = await Promise.all(spec.nics.map((nic) => nicOf(roots, instance, spec.name, nic)));
   return {
     version: SAVED_VERSION,
     ...settings,
     ...filesOf(lower ?? [inPlace as string], image, imageId),
     ...(lower === undefined || parts.root === undefined ? {} : { upper: parts.root.digest }),
-    ...(nic === undefined ? {} : { nic }),
+    nics,
     volumes: volumes.map((volume, index) => {
       const files = parts.volumes.get(index)?.digest;
       return volume.type === 'volume' && files !== undefined ? { ...volume, files } : volume;

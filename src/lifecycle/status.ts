@@ -6,6 +6,7 @@ import { HostError } from '../errors.ts';
 import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
 import type { HostLink, TwoLooks } from '../host/links.ts';
 import { readToolOutput } from '../host/tool-output.ts';
+import { nicPart } from '../network/parts.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
@@ -44,14 +45,15 @@ export async function findBroken(
       if (recorded === undefined || identityOf(claim) !== recorded) report(step.part, `${claim.kind} ${claim.name}`);
     }
   }
-  const { nic } = spec;
-  const link = nic && links.get(nic.hostLink);
-  if (nic !== undefined && !broken.has('nic') && link?.master !== nic.network) {
-    report('nic', `${nic.hostLink} in bridge ${nic.network}`);
+  for (const nic of spec.nics) {
+    const part = nicPart(nic);
+    if (broken.has(part)) continue;
+    const link = links.get(nic.hostLink);
+    const port: Part = `port ${nic.name}`;
+    if (link?.master !== nic.bridge) report(part, `${nic.hostLink} in bridge ${nic.bridge}`);
+    // Of one that is stopped it is down.
+    else if (!link.isUp && state.steps.some((step) => step.part === port)) report(port, `${nic.hostLink} up`);
   }
-  // Of one that is stopped it is down.
-  const isUp = state.steps.some(({ part }) => part === 'port');
-  if (nic !== undefined && !broken.has('nic') && isUp && !link?.isUp) report('port', `${nic.hostLink} up`);
   if (!broken.has('mounts')) for (const target of await missingMounts(state)) report('mounts', `mount ${target}`);
   return broken;
 }

@@ -25,7 +25,7 @@ const POLL_MS = 10;
 
 /** The steps that a stop undoes: mounts, cgroups, and the host end's being up. */
 export function stepsThatStopUndoes(steps: readonly Step[]): Step[] {
-  return steps.filter(({ part }) => part === 'mounts' || part === 'cgroup' || part === 'port');
+  return steps.filter(({ part }) => part === 'mounts' || part === 'cgroup' || part?.startsWith('port '));
 }
 
 /** Whether a stop has come to its end, and no start has begun since. */

@@ -22,22 +22,25 @@ export function refuseOverlap(subnet: Subnet, hint: string): void {
 
 /** That of a bridge's address; the default one where it has none. */
 export function subnetOn(dev: string): Subnet {
-  return readRoutes().find((route) => route.dev === dev)?.subnet ?? parseSubnet(DEFAULT_SUBNET);
+  return (
+    readRoutes().find((route) => route.dev === dev && route.subnet.family === 4)?.subnet ?? parseSubnet(DEFAULT_SUBNET)
+  );
 }
 
-/** `wanted`, or the next free /24 from 192.168.0.0. Throws ConflictError where a host route overlaps. */
-export function chooseSubnet(wanted: Subnet | undefined): Subnet {
+/** `wanted`, or the next free /24 from 192.168.0.0, beside `others`. Throws ConflictError where a host route overlaps. */
+export function chooseSubnet(wanted: Subnet | undefined, others: readonly Subnet[] = []): Subnet {
   if (wanted !== undefined) {
-    refuseOverlap(wanted, 'leave out --ip, or take an address in another private subnet');
+    refuseOverlap(wanted, 'leave it out, or take another private subnet');
     return wanted;
   }
   const routes = readRoutes();
   const first = parseSubnet(DEFAULT_SUBNET);
-  for (let index = 0; index < 256; index += 1) {
-    const subnet = { base: first.base + index * 256, prefix: first.prefix };
-    if (routeInto(subnet, routes) === undefined) return subnet;
+  for (let index = 0n; index < 256n; index += 1n) {
+    const subnet = { ...first, base: first.base + index * 256n };
+    const isTaken = routeInto(subnet, routes) !== undefined || others.some((other) => overlap(other, subnet));
+    if (!isTaken) return subnet;
   }
-  throw new ConflictError('cannot choose a subnet: the host has routes over all of 192.168.0.0/16', {
-    hint: 'use --ip',
+  throw new ConflictError('cannot choose a subnet: routes and networks have all of 192.168.0.0/16', {
+    hint: 'use --subnet, or --ip',
   });
 }

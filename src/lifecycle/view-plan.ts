@@ -4,11 +4,11 @@ import { lowerLayers } from '../plan/container.ts';
 import { Journal } from '../runner/journal.ts';
 import { type ContainerSpec, rootfsOf, treeOf } from '../spec/container.ts';
 import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
-import { containerPaths, networkPaths } from '../state/paths.ts';
+import { containerPaths } from '../state/paths.ts';
 import type { Step } from '../step.ts';
 import { planRootfs } from '../storage/rootfs.ts';
 import type { ViewPlan } from '../storage/view.ts';
-import { readRoot } from './container-facts.ts';
+import { hostsFileOf, readRoot } from './container-facts.ts';
 import type { Context } from './context.ts';
 
 /** A place that is not the container's, as the host sees it. */
@@ -69,9 +69,8 @@ export function planViewOfStopped(
   const overlay = write && !readOnly ? { lower, upper, work } : { lower: [upper, ...lower] };
   const absent = facts.rootfs.volumes.filter(({ volume, toMake }) => volume.type === 'tmpfs' || toMake);
   const volumes = facts.rootfs.volumes.filter(({ target }) => !absent.some((other) => isWithin(target, other.target)));
-  const hosts = spec.nic === undefined ? paths.hosts : networkPaths(context.roots, spec.nic.network).hosts;
   const files = Object.entries({
-    '/etc/hosts': hosts,
+    '/etc/hosts': hostsFileOf(context, spec),
     '/etc/hostname': paths.hostname,
     '/etc/resolv.conf': paths.resolvConf,
   }).filter(([path, source]) => {

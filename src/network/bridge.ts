@@ -1,127 +1,111 @@
-/** The bridge driver: a Linux bridge on the host, and for each NIC a veth pair into it. Pure: makes steps. */
+/** The bridge driver: a Linux bridge on the host, minict's or another's, and for each NIC a veth pair into it. */
+import { requireBridge, requireSpareLink } from '../host/interfaces.ts';
+import { parseSubnet } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
+import { derivedMac } from '../spec/name.ts';
+import type { NetworkRecord } from '../state/network.ts';
 import type { Step } from '../step.ts';
+import type { NetworkDriver, NicDriver, Owner } from './driver.ts';
+import { ip } from './ip.ts';
+import { aliasWord, hasIpv6Settings, linkStepId, mtuWords, netChain, nicPart, nicStep } from './parts.ts';
 
-export interface BridgePlan {
-  readonly bridge: string;
-  readonly mac: string;
-  readonly gateway: string;
-  readonly prefix: number;
-  readonly alias: string;
+type VethNic = Extract<NicSpec, { kind: 'veth' }>;
+
+async function validate({ link, foreign, uplink }: NetworkRecord): Promise<void> {
+  if (foreign) await requireBridge(link);
+  if (uplink !== undefined) await requireSpareLink(uplink.link, link);
 }
 
-/** `ip` in the host's namespace. Every name in `words` was validated to have no white space. */
-function ip(words: string) {
-  return { kind: 'run', argv: ['ip', ...words.split(' ')] } as const;
-}
-
-export function planBridge(plan: BridgePlan): Step[] {
-  const { bridge, mac, alias, gateway, prefix } = plan;
+function planNetwork(
+  { link, foreign, mac, mtuBytes, internal, subnets, uplink }: NetworkRecord,
+  alias: string,
+): Step[] {
+  if (foreign) return [];
+  const step = (id: string, why: string, words: string): Step => ({ id, why, run: ip(words), endsWith: 'link' });
+  const mtu = mtuWords({ mtuBytes });
   return [
     {
-      id: 'bridge',
+      id: 'link',
       why: 'the Linux bridge that joins the containers; its MAC is fixed, or it would follow the lowest port',
-      run: { ...ip(`link add name ${bridge} address ${mac} type bridge`), exclusive: true },
-      undo: ip(`link del dev ${bridge}`),
-      claims: [{ kind: 'link', name: bridge }],
+      run: { ...ip(`link add name ${link} address ${mac}${mtu} type bridge`), exclusive: true },
+      undo: ip(`link del dev ${link}`),
+      claims: [{ kind: 'link', name: link }],
     },
-    {
-      id: 'bridge alias',
-      why: 'whose it is',
-      run: ip(`link set dev ${bridge} alias ${alias}`),
-      endsWith: 'bridge',
-    },
-    {
-      id: 'bridge address',
-      why: "the containers' gateway",
-      run: ip(`addr add ${gateway}/${prefix} brd + dev ${bridge}`),
-      endsWith: 'bridge',
-    },
-    { id: 'bridge up', why: 'bridge up', run: ip(`link set dev ${bridge} up`), endsWith: 'bridge' },
+    step('alias', 'whose it is', `link set dev ${link} alias ${alias}`),
+    ...subnets.flatMap(({ subnet, gateway }) => {
+      if (gateway === undefined || internal) return [];
+      const rest = gateway.includes(':') ? 'nodad' : 'brd +';
+      const words = `addr add ${gateway}/${parseSubnet(subnet).prefix} ${rest} dev ${link}`;
+      return [step(`address ${gateway}`, "the containers' gateway", words)];
+    }),
+    ...(uplink === undefined ? [] : planUplink(uplink, link)),
+    step('up', 'bridge up', `link set dev ${link} up`),
   ];
 }
 
-export interface NicPlan {
-  readonly container: string;
-  readonly bridge: string;
-  readonly hostMac: string;
-  readonly alias: string;
-}
-
-/** Below this MTU the kernel has no IPv6 on an interface (RFC 8200), nor its settings. */
-const IPV6_MIN_MTU_BYTES = 1280;
-
-export function planNic(nic: NicSpec, plan: NicPlan): Step[] {
-  const chain = `net ${plan.container}`;
-  const mtu = nic.mtuBytes === undefined ? '' : ` mtu ${nic.mtuBytes}`;
-  const veth = `${nic.name} veth`;
-  const withIpv6 = (nic.mtuBytes ?? IPV6_MIN_MTU_BYTES) >= IPV6_MIN_MTU_BYTES;
-  const outside = (id: string, why: string, words: string): Step => ({
-    id: `${nic.name} ${id}`,
-    why,
-    chain,
-    run: ip(words),
-    endsWith: veth,
-  });
-  const inside = (id: string, why: string, words: string): Step => ({
-    ...outside(id, why, words),
-    run: { ...ip(words), netns: plan.container },
-  });
+/** Given back as it was; its own settings stay as they are. */
+function planUplink({ link, wasUp }: NonNullable<NetworkRecord['uplink']>, bridge: string): Step[] {
+  const claims = [{ kind: 'link', name: link }] as const;
   return [
     {
-      id: veth,
+      id: 'uplink',
+      why: "the host's interface becomes a port: the network goes on where its cable leads",
+      run: ip(`link set dev ${link} master ${bridge}`),
+      undo: ip(`link set dev ${link} nomaster`),
+      claims,
+    },
+    ...(wasUp
+      ? []
+      : [
+          {
+            id: 'uplink up',
+            why: 'it was down',
+            run: ip(`link set dev ${link} up`),
+            undo: ip(`link set dev ${link} down`),
+            claims,
+          },
+        ]),
+  ];
+}
+
+function planNic(nic: VethNic, { container, instance }: Owner): Step[] {
+  const { name, hostLink, bridge, mac } = nic;
+  const mtu = mtuWords(nic);
+  const hostMac = derivedMac(instance, container, `${name}/host`);
+  const noIpv6 = hasIpv6Settings(nic) ? ' addrgenmode none' : '';
+  return [
+    {
+      id: linkStepId(nic),
       why: 'a veth pair: one end on the host, its peer inside the container',
-      chain,
+      chain: netChain(container),
+      part: nicPart(nic),
       run: ip(
-        `link add name ${nic.hostLink} address ${plan.hostMac}${mtu} type veth ` +
-          `peer name ${nic.name} address ${nic.mac}${mtu} netns ${plan.container}`,
+        `link add name ${hostLink} address ${hostMac}${mtu} type veth ` +
+          `peer name ${name} address ${mac}${mtu} netns ${container}`,
       ),
-      undo: ip(`link del dev ${nic.hostLink}`),
-      claims: [{ kind: 'link', name: nic.hostLink }],
+      undo: ip(`link del dev ${hostLink}`),
+      claims: [{ kind: 'link', name: hostLink }],
       // Deleting the namespace deletes the pair in bulk; `ip link del` costs 16 to 28 ms each.
       endsWith: 'netns',
     },
-    outside(
+    nicStep(
+      nic,
+      container,
       'port',
       'a port of the bridge; whose it is; it needs no IPv6 address',
-      `link set dev ${nic.hostLink} master ${plan.bridge} alias ${plan.alias}${withIpv6 ? ' addrgenmode none' : ''}`,
+      `link set dev ${hostLink} master ${bridge} alias ${aliasWord(instance, container, name)}${noIpv6}`,
     ),
-    planHostEnd(nic, plan.container),
-    ...(withIpv6
-      ? [
-          inside(
-            'IPv6 off',
-            'no link-local address on a network without an IPv6 subnet',
-            `link set dev ${nic.name} addrgenmode none`,
-          ),
-        ]
-      : []),
-    inside('address', 'its address', `addr add ${nic.address}/${nic.prefix} brd + dev ${nic.name}`),
-    inside('up', 'NIC up', `link set dev ${nic.name} up`),
-    inside('route', 'default route', `route add default via ${nic.gateway}`),
+    planHostEnd(nic, hostLink, container),
   ];
 }
 
 /** stop takes the host end down, so that neighbours see carrier loss; start takes it up again. */
-function planHostEnd(nic: NicSpec, container: string): Step {
+export function planHostEnd(nic: NicSpec, hostLink: string, container: string): Step {
   return {
-    id: `${nic.name} port up`,
-    why: 'host end up',
-    part: 'port',
-    chain: `net ${container}`,
-    run: ip(`link set dev ${nic.hostLink} up`),
-    undo: ip(`link set dev ${nic.hostLink} down`),
-    endsWith: `${nic.name} veth`,
+    ...nicStep(nic, container, 'port up', 'host end up', `link set dev ${hostLink} up`),
+    part: `port ${nic.name}`,
+    undo: ip(`link set dev ${hostLink} down`),
   };
 }
 
-/** With or without a network, a container has its loopback. */
-export function planLoopback(container: string): Step {
-  return {
-    id: 'lo',
-    why: 'loopback up',
-    chain: `net ${container}`,
-    run: { ...ip('link set dev lo up'), netns: container },
-    endsWith: 'netns',
-  };
-}
+export const bridgeDriver: NetworkDriver & NicDriver<VethNic> = { validate, planNetwork, planNic };

@@ -1,8 +1,8 @@
 /** spec + host facts → the steps that bring a container up. Pure. */
 import { type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
-import { planLoopback, planNic } from '../network/bridge.ts';
+import { nicDriver } from '../network/driver.ts';
+import { planInside, planLoopback } from '../network/parts.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
-import { derivedMac } from '../spec/name.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import type { Command, Part, Step } from '../step.ts';
 import { driverOf } from '../storage/driver.ts';
@@ -16,8 +16,9 @@ export interface ContainerFacts {
   readonly rootfs: RootfsFacts;
   /** Bottom layer with mount points. */
   readonly skeleton: string;
-  readonly bridge: string | undefined;
   readonly hostsFile: string;
+  /** What is in it, where it is the container's own. */
+  readonly ownHosts: string | undefined;
   readonly resolvConf: string;
 }
 
@@ -126,9 +127,7 @@ function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerF
         ]),
     file('for /etc/hostname', paths.hostname, `${spec.hostname}\n`),
     file("the host's name servers", paths.resolvConf, facts.resolvConf),
-    ...(spec.nic === undefined
-      ? [file('for /etc/hosts', paths.hosts, `127.0.0.1\tlocalhost\n127.0.1.1\t${spec.hostname}\n`)]
-      : []),
+    ...(facts.ownHosts === undefined ? [] : [file('for /etc/hosts', paths.hosts, facts.ownHosts)]),
     ...(mntns === undefined ? [] : [nsFile('mntns', chain, mntns, 'file that will hold the mount namespace')]),
   ];
 }
@@ -158,7 +157,7 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
   // while files and folders are made.
   return [
     ...inPart('namespaces', [netns]),
-    ...inPart('nic', planNics(spec, facts)),
+    ...planNics(spec, facts.instance),
     ...inPart('namespaces', [planLoopback(spec.name)]),
     ...inPart('mounts', planFiles(spec, paths, facts, mountChain)),
     ...inPart('namespaces', [nsFile('utsns', mountChain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
@@ -167,10 +166,12 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
   ];
 }
 
-function planNics({ nic, name }: ContainerSpec, { bridge, instance }: ContainerFacts): Step[] {
-  if (nic === undefined || bridge === undefined) return [];
-  const hostMac = derivedMac(instance, name, `${nic.name}/host`);
-  return planNic(nic, { container: name, bridge, hostMac, alias: `minict:${instance}:${name}:${nic.name}` });
+/** What is done on the host stands together, and what is done inside: one process each, however many there are. */
+export function planNics({ nics, name }: ContainerSpec, instance: string): Step[] {
+  return [
+    ...nics.flatMap((nic) => nicDriver(nic).planNic(nic, { container: name, instance })),
+    ...nics.flatMap((nic) => planInside(nic, name)),
+  ];
 }
 
 /** The image's, and around them the mount points that it may lack. */

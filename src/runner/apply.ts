@@ -18,10 +18,10 @@ class StepFailure {
 }
 
 /** Lets a tool's end be seen, and the next of its chain be started, before each of `tasks`. */
-async function doBetween(tasks: readonly (() => void)[]): Promise<void> {
+async function doBetween(tasks: readonly (() => void | Promise<void>)[]): Promise<void> {
   for (const task of tasks) {
     await new Promise(setImmediate);
-    task();
+    await task();
   }
 }
 
@@ -75,7 +75,7 @@ export async function applySteps(
   steps: readonly Step[],
   journal: Journal,
   context: SpawnContext,
-  meanwhile: readonly (() => void)[] = [],
+  meanwhile: readonly (() => void | Promise<void>)[] = [],
 ): Promise<void> {
   journal.plan(steps);
   const chains = new Map<string, Step[]>();

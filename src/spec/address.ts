@@ -1,76 +1,122 @@
-/** IPv4 addresses and subnets as numbers. Pure. */
+/** IP addresses and subnets of both families as numbers. Pure. */
 import { InvalidInputError } from '../errors.ts';
 
+export type Family = 4 | 6;
+
+export interface Address {
+  readonly family: Family;
+  /** Unsigned, 32 or 128 bits. */
+  readonly value: bigint;
+}
+
 export interface Subnet {
-  /** Network address, unsigned 32 bit. */
-  readonly base: number;
+  readonly family: Family;
+  /** Network address. */
+  readonly base: bigint;
   readonly prefix: number;
 }
 
-export function parseIpv4(text: string): number {
+const BITS = { 4: 32, 6: 128 } as const;
+
+/** Prefix lengths of networks with at least two hosts, and not half the world. */
+const PREFIXES = { 4: { least: 8, most: 30 }, 6: { least: 16, most: 126 } } as const;
+
+function ipv4Value(text: string): bigint | undefined {
   const parts = text.split('.');
-  const value = parts.reduce((sum, part) => {
-    if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) {
-      throw new InvalidInputError(`cannot use address '${text}': not an IPv4 address`, {
-        hint: 'for example 192.168.0.11',
-      });
-    }
-    return sum * 256 + Number(part);
-  }, 0);
-  if (parts.length !== 4) {
-    throw new InvalidInputError(`cannot use address '${text}': not an IPv4 address`, {
-      hint: 'for example 192.168.0.11',
-    });
+  if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256)) return;
+  return parts.reduce((sum, part) => sum * 256n + BigInt(part), 0n);
+}
+
+/** RFC 4291, section 2.2. */
+function ipv6Value(text: string): bigint | undefined {
+  const tail = /^(.*:)(\d+\.\d+\.\d+\.\d+)$/.exec(text);
+  const embedded = tail?.[2] === undefined ? undefined : ipv4Value(tail[2]);
+  if (tail !== null && embedded === undefined) return;
+  const hex =
+    embedded === undefined
+      ? text
+      : `${tail?.[1]}${(embedded >> 16n).toString(16)}:${(embedded & 0xffffn).toString(16)}`;
+  const halves = hex.split('::').map((half) => (half === '' ? [] : half.split(':')));
+  const groups = halves.flat();
+  if (!groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return;
+  const missing = 8 - groups.length;
+  if (halves.length > 2 || (halves.length === 1 ? missing !== 0 : missing < 1)) return;
+  const [front = [], back = []] = halves;
+  const all = [...front, ...Array<string>(missing).fill('0'), ...back];
+  return all.reduce((sum, group) => sum * 65536n + BigInt(`0x${group}`), 0n);
+}
+
+/** Throws InvalidInputError. */
+export function parseIp(text: string): Address {
+  const family = text.includes(':') ? 6 : 4;
+  const value = family === 6 ? ipv6Value(text) : ipv4Value(text);
+  if (value !== undefined) return { family, value };
+  throw new InvalidInputError(`cannot use address '${text}': not an IP${family === 6 ? 'v6' : 'v4'} address`, {
+    hint: 'for example 192.168.0.11, or fd00:1::11',
+  });
+}
+
+/** `A.B.C.D` or `A::B`, with or without `/len`. Throws InvalidInputError. */
+export function parseAddress(text: string): { address: Address; prefix: number | undefined } {
+  const [plain = '', prefix, ...rest] = text.split('/');
+  const address = parseIp(plain);
+  if (prefix === undefined) return { address, prefix: undefined };
+  const { least, most } = PREFIXES[address.family];
+  if (rest.length > 0 || !/^\d{1,3}$/.test(prefix) || Number(prefix) < least || Number(prefix) > most) {
+    throw new InvalidInputError(`cannot use address '${text}': the prefix length must be ${least} to ${most}`);
   }
-  return value;
+  return { address, prefix: Number(prefix) };
 }
 
-/** `A.B.C.D` or `A.B.C.D/len`, len 8 to 30. */
-export function parseAddress(text: string): { address: number; prefix: number | undefined } {
-  const [address, prefix, ...rest] = text.split('/');
-  if (prefix === undefined) return { address: parseIpv4(text), prefix: undefined };
-  if (rest.length > 0 || !/^\d{1,2}$/.test(prefix) || Number(prefix) < 8 || Number(prefix) > 30) {
-    throw new InvalidInputError(`cannot use address '${text}': the prefix length must be 8 to 30`);
-  }
-  return { address: parseIpv4(address ?? ''), prefix: Number(prefix) };
+/** As RFC 5952 has it. */
+export function formatIp({ family, value }: Address): string {
+  if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join('.');
+  const groups = Array.from({ length: 8 }, (_, index) => ((value >> BigInt(112 - index * 16)) & 0xffffn).toString(16));
+  const runs = [...groups.join(':').matchAll(/(?<![0-9a-f])0(:0)+(?![0-9a-f])/g)].map(([run]) => run);
+  const longest = runs.reduce((best, run) => (run.length > best.length ? run : best), '');
+  if (longest === '') return groups.join(':');
+  const text = `:${groups.join(':')}:`;
+  return text
+    .replace(`:${longest}:`, '::')
+    .replace(/^:(?!:)/, '')
+    .replace(/(?<!:):$/, '');
 }
 
-export function formatIpv4(address: number): string {
-  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
+export function subnetOf({ family, value }: Address, prefix: number): Subnet {
+  const rest = BigInt(BITS[family] - prefix);
+  return { family, base: (value >> rest) << rest, prefix };
 }
 
-export function subnetOf(address: number, prefix: number): Subnet {
-  const mask = prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0;
-  return { base: (address & mask) >>> 0, prefix };
+export function formatSubnet({ family, base, prefix }: Subnet): string {
+  return `${formatIp({ family, value: base })}/${prefix}`;
 }
 
-export function formatSubnet(subnet: Subnet): string {
-  return `${formatIpv4(subnet.base)}/${subnet.prefix}`;
-}
-
+/** Throws InvalidInputError. */
 export function parseSubnet(text: string): Subnet {
   const { address, prefix } = parseAddress(text);
-  return subnetOf(address, prefix ?? 24);
+  return subnetOf(address, prefix ?? (address.family === 4 ? 24 : 64));
 }
 
-export function broadcastOf(subnet: Subnet): number {
-  return subnet.base + 2 ** (32 - subnet.prefix) - 1;
+/** The subnet's last address: IPv4's broadcast address. */
+export function lastOf({ family, base, prefix }: Subnet): Address {
+  return { family, value: base + (1n << BigInt(BITS[family] - prefix)) - 1n };
 }
 
-export function contains(subnet: Subnet, address: number): boolean {
-  return subnetOf(address, subnet.prefix).base === subnet.base;
+export function contains(subnet: Subnet, address: Address): boolean {
+  return subnet.family === address.family && subnetOf(address, subnet.prefix).base === subnet.base;
 }
 
 export function overlap(a: Subnet, b: Subnet): boolean {
-  const prefix = Math.min(a.prefix, b.prefix);
-  return subnetOf(a.base, prefix).base === subnetOf(b.base, prefix).base;
+  const wide = a.prefix < b.prefix ? a : b;
+  const narrow = wide === a ? b : a;
+  return contains(wide, { family: narrow.family, value: narrow.base });
 }
 
-/** Whether all of it is private by RFC 1918. */
+/** Whether all of it is private: RFC 1918, RFC 4193. */
 export function isPrivate(subnet: Subnet): boolean {
   return ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].some((text) => {
     const block = parseSubnet(text);
-    return block.prefix <= subnet.prefix && contains(block, subnet.base);
+    return block.prefix <= subnet.prefix && contains(block, { family: subnet.family, value: subnet.base });
   });
 }
 

@@ -3,7 +3,7 @@ import type { z } from 'zod/mini';
 import type { container } from './schema.ts';
 
 export type ContainerSpec = z.infer<typeof container>;
-export type NicSpec = NonNullable<ContainerSpec['nic']>;
+export type NicSpec = ContainerSpec['nics'][number];
 
 export type Snapshot = NonNullable<ContainerSpec['snapshots']>[number];
 
@@ -26,4 +26,14 @@ export function rootfsOf({ inPlace, readOnly }: ContainerSpec, mountTarget: stri
 /** The directory with all of its files, where they are not made of layers at each mount. */
 export function treeOf({ inPlace, storage = 'overlay' }: ContainerSpec, files: string): string | undefined {
   return inPlace ?? (storage === 'overlay' ? undefined : files);
+}
+
+/** Its networks, each once, in the order of its interfaces. */
+export function networksOf(nics: readonly NicSpec[]): string[] {
+  return [...new Set(nics.map((nic) => nic.network))];
+}
+
+/** Without their lengths, in the order of its interfaces. */
+export function addressesOf({ nics }: ContainerSpec): string[] {
+  return nics.flatMap((nic) => nic.addresses.map((address) => address.split('/')[0] as string));
 }

@@ -29,6 +29,31 @@ export function hostLinkName(instance: string, container: string, nic: string): 
   return `mct${hash.slice(0, 12)}`;
 }
 
+/** Name of a network's interface on the host: its own where that fits, a stable hash otherwise. */
+export function networkLinkName(instance: string, network: string): string {
+  if (network.length <= INTERFACE_NAME_BYTES && !/^v[eb]-/.test(network)) return network;
+  return `mct${sha256(`${instance}/network/${network}`).slice(0, 12)}`;
+}
+
+/** Of an interface inside a container. Throws InvalidInputError. */
+export function parseNicName(text: string): string {
+  // `all` and `default` are folders of the kernel's network settings.
+  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/.test(text) && !['lo', 'all', 'default'].includes(text)) return text;
+  throw new InvalidInputError(`cannot use interface name ${JSON.stringify(text)}: not a valid name`, {
+    hint: 'for example eth0: letters, digits, _ . - and 15 bytes at most',
+  });
+}
+
+/** docker's grammar, and its reserved words. Throws InvalidInputError. */
+export function parseNetworkName(text: string): string {
+  const isReserved = ['none', 'host', 'default', 'bridge'].includes(text);
+  if (CONTAINER_NAME.test(text) && text.length <= 63 && !isReserved) return text;
+  throw new InvalidInputError(
+    `cannot use network name ${JSON.stringify(text)}: ${isReserved ? 'a word of its own' : 'not a valid name'}`,
+    { hint: 'letters, digits, _ . - and first a letter or digit, 63 at most' },
+  );
+}
+
 /** Bun's own hash: importing node:crypto costs 2 ms. */
 function sha256(text: string): string {
   return new Bun.CryptoHasher('sha256').update(text).digest('hex');

@@ -4,8 +4,15 @@
  */
 import * as z from 'zod/mini';
 import { InvalidInputError } from '../errors.ts';
-import { parseAddress, parseIpv4, parseMtuBytes } from './address.ts';
-import { parseContainerName, parseHostname, parseMac, parseSnapshotName } from './name.ts';
+import { parseAddress, parseIp, parseMtuBytes } from './address.ts';
+import {
+  parseContainerName,
+  parseHostname,
+  parseMac,
+  parseNetworkName,
+  parseNicName,
+  parseSnapshotName,
+} from './name.ts';
 import { parseSignal } from './signal.ts';
 import { checkVolumes, type VolumeSpec } from './volume.ts';
 
@@ -92,12 +99,14 @@ const savedContainer = z.strictObject({
   ...files,
   /** What it wrote since its last layer. */
   upper: z.optional(digest),
-  nic: z.optional(
+  nics: z.array(
     z.strictObject({
-      /** With its length. */
-      address: parsed(parseAddress),
-      /** Only where it is not the network's own; the next likewise. */
-      gateway: z.optional(parsed(parseIpv4)),
+      network: parsed(parseNetworkName),
+      name: parsed(parseNicName),
+      /** With their lengths. */
+      addresses: z.array(parsed(parseAddress)),
+      /** Only where they are not the network's own; the next likewise. */
+      gateways: z.optional(z.array(parsed(parseIp))),
       mac: z.optional(parsed(parseMac)),
       mtuBytes: z.optional(z.number().check(fits(parseMtuBytes))),
     }),
@@ -106,6 +115,7 @@ const savedContainer = z.strictObject({
   snapshots: z.array(z.strictObject({ name: parsed(parseSnapshotName), createdAt: time, ...files })),
 });
 export type SavedContainer = z.infer<typeof savedContainer>;
+export type SavedNic = SavedContainer['nics'][number];
 
 /** As container.json has them. */
 export function volumesOf({ volumes }: SavedContainer): VolumeSpec[] {

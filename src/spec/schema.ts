@@ -15,6 +15,23 @@ const snapshot = z.object({
   lower: z.array(z.string()).check(z.minLength(1)),
 });
 
+const nicParts = {
+  /** As it is called inside. */
+  name: z.string(),
+  /** With their lengths. */
+  addresses: z.array(z.string()),
+  /** Next hops of its default routes, one of a family at most. */
+  gateways: z.array(z.string()),
+  mac: z.string(),
+  mtuBytes: z.optional(z.number()),
+};
+
+/** An interface of a container: all that its driver has to know to make it. */
+const nic = z.discriminatedUnion('kind', [
+  /** A veth pair whose end on the host is a port of a bridge. */
+  z.object({ kind: z.literal('veth'), network: z.string(), bridge: z.string(), hostLink: z.string(), ...nicParts }),
+]);
+
 /** container.json: all of a container that outlasts a reboot. */
 export const container = z.object({
   version: z.literal(1),
@@ -44,18 +61,7 @@ export const container = z.object({
     ),
   ),
   mounts: z.enum(['private', 'host']),
-  nic: z.optional(
-    z.object({
-      network: z.string(),
-      name: z.string(),
-      hostLink: z.string(),
-      address: z.string(),
-      prefix: z.number(),
-      gateway: z.string(),
-      mac: z.string(),
-      mtuBytes: z.optional(z.number()),
-    }),
-  ),
+  nics: z.array(nic),
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),
@@ -83,16 +89,37 @@ export const container = z.object({
   ),
 });
 
-/** A network's file: subnet, bridge and who holds which address. */
+/** A network's file: what it is, and who is in it. */
 export const network = z.object({
   version: z.literal(1),
   name: z.string(),
-  bridge: z.string(),
-  mac: z.string(),
-  subnet: z.string(),
-  gateway: z.string(),
-  /** Address → container. */
-  leases: z.record(z.string(), z.object({ name: z.string(), hostname: z.string() })),
+  driver: z.enum(['bridge']),
+  /** The interface on the host that is the network. */
+  link: z.string(),
+  /** Made by the first container that asks for none, and gone with a prune. */
+  isDefault: z.optional(z.literal(true)),
+  /** The link is another's: it is used, and never changed or removed. */
+  foreign: z.optional(z.literal(true)),
+  /** Of minict's own link. */
+  mac: z.optional(z.string()),
+  mtuBytes: z.optional(z.number()),
+  /** The host's interface that is a port of minict's link. */
+  uplink: z.optional(z.object({ link: z.string(), wasUp: z.boolean() })),
+  /** The host has no address in it, and its members no default route. */
+  internal: z.optional(z.literal(true)),
+  /** One of a family at most; none: nobody gets an address unasked. */
+  subnets: z.array(z.object({ subnet: z.string(), gateway: z.optional(z.string()) })),
+  /** By the container's name, in the order in which they came. */
+  members: z.record(
+    z.string(),
+    z.object({
+      hostname: z.string(),
+      /** Addresses of its interfaces here, without their lengths. */
+      nics: z.record(z.string(), z.array(z.string())),
+      /** All its networks, where there are others: then it has a hosts file of its own. */
+      networks: z.optional(z.array(z.string())),
+    }),
+  ),
 });
 
 /** index.json of the image store: an OCI image index (image-spec, image-index.md) with a version of ours. */

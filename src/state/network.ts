@@ -1,51 +1,64 @@
-/** A network's record: subnet, bridge and who holds which address. Held under the network lock. */
-import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
+/** A network's record: subnets, its interface on the host, and who has which address. Held under the networks' lock. */
+import { existsSync, readdirSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import type { z } from 'zod/mini';
-import { ConflictError, InvalidInputError } from '../errors.ts';
-import { broadcastOf, contains, formatIpv4, parseSubnet } from '../spec/address.ts';
+import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
+import { type Address, contains, formatIp, lastOf, parseIp, parseSubnet } from '../spec/address.ts';
 import type { network } from '../spec/schema.ts';
+import { hostsText, writeHosts } from './hosts.ts';
 import { dropStaged, readJson, writeJson } from './json-file.ts';
 import { isLocked } from './locks.ts';
 import { containerPaths, networkPaths, type Roots } from './paths.ts';
 
 export type NetworkRecord = z.infer<typeof network>;
+export type NetworkSubnet = NetworkRecord['subnets'][number];
 
 export function readNetwork(roots: Roots, name: string): Promise<NetworkRecord | undefined> {
   return readJson(networkPaths(roots, name).json, 'network', name);
 }
 
-export function writeNetwork(roots: Roots, record: NetworkRecord): void {
+/** Throws NotFoundError. */
+export async function getNetwork(roots: Roots, name: string): Promise<NetworkRecord> {
+  const record = await readNetwork(roots, name);
+  if (record !== undefined) return record;
+  throw new NotFoundError(`cannot find network ${name}: no such network`, {
+    hint: `minict network ls; minict network create ${name}`,
+  });
+}
+
+/** Those of these names that are there. */
+export async function readNetworks(roots: Roots, names: readonly string[]): Promise<NetworkRecord[]> {
+  const records = await Promise.all(names.map((name) => readNetwork(roots, name)));
+  return records.filter((record) => record !== undefined);
+}
+
+/** Names of all networks, in order. */
+export function listNetworks(roots: Roots): string[] {
+  const dir = join(roots.root, 'networks');
+  const files = existsSync(dir) ? readdirSync(dir) : [];
+  return files.flatMap((file) => (file.endsWith('.json') ? [file.slice(0, -'.json'.length)] : [])).sort();
+}
+
+export async function writeNetwork(roots: Roots, record: NetworkRecord): Promise<void> {
   const paths = networkPaths(roots, record.name);
   writeJson(paths.json, record);
-  writeHosts(paths.hosts, record);
+  await writeAllHosts(roots, record);
 }
 
-/** What who was killed left between the record and the hosts file. Writes nothing where nothing was left. */
-export function finishWriting(roots: Roots, record: NetworkRecord): void {
-  const paths = networkPaths(roots, record.name);
-  dropStaged(paths.json);
-  writeHosts(paths.hosts, record);
+/** What who was killed left between the record and the hosts files. Writes nothing where nothing was left. */
+export async function finishWriting(roots: Roots, record: NetworkRecord): Promise<void> {
+  dropStaged(networkPaths(roots, record.name).json);
+  await writeAllHosts(roots, record);
 }
 
-/**
- * The hosts file, that all members have bind-mounted over /etc/hosts, is written in place: a rename would leave the
- * members with the old inode.
- */
-function writeHosts(path: string, record: NetworkRecord): void {
-  const members = Object.entries(record.leases).map(([address, { name, hostname }]) =>
-    hostname === name ? `${address}\t${name}\n` : `${address}\t${hostname} ${name}\n`,
-  );
-  const text = `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n${members.join('')}`;
-  if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
-  const fd = openSync(path, existsSync(path) ? 'r+' : 'w', 0o644);
-  writeSync(fd, text, 0);
-  ftruncateSync(fd, Buffer.byteLength(text));
-  closeSync(fd);
-}
-
-/** A mount needs the hosts file to be there; the lease is written beside it. */
-export function ensureHostsFile(roots: Roots, name: string): void {
-  closeSync(openSync(networkPaths(roots, name).hosts, 'a', 0o644));
+async function writeAllHosts(roots: Roots, record: NetworkRecord): Promise<void> {
+  writeHosts(networkPaths(roots, record.name).hosts, hostsText([record]));
+  for (const [name, { networks }] of Object.entries(record.members)) {
+    const path = containerPaths(roots, name).hosts;
+    // Before that is there, a create writes it itself.
+    if (networks === undefined || !existsSync(path)) continue;
+    writeHosts(path, hostsText(await readNetworks(roots, networks)));
+  }
 }
 
 export function removeNetwork(roots: Roots, name: string): void {
@@ -54,54 +67,116 @@ export function removeNetwork(roots: Roots, name: string): void {
   for (const path of [paths.hosts, paths.json]) if (existsSync(path)) unlinkSync(path);
 }
 
+/** Who has which address. */
+function holders({ members }: NetworkRecord): Map<string, string> {
+  const pairs = Object.entries(members).flatMap(([name, { nics }]) =>
+    Object.values(nics)
+      .flat()
+      .map((address) => [address, name] as const),
+  );
+  return new Map(pairs);
+}
+
+/** `taken` are addresses that are not members', by who has them: a foreign bridge, other interfaces of `name`. */
+export interface Wish {
+  readonly name: string;
+  readonly wanted: Address | undefined;
+  readonly taken: ReadonlyMap<string, string>;
+}
+
 /** Address for `name`: the wanted one, or the lowest free. Throws InvalidInputError or ConflictError with the holder. */
-export function allocateAddress(roots: Roots, record: NetworkRecord, name: string, wanted: number | undefined): string {
-  const subnet = parseSubnet(record.subnet);
-  const holder = (address: string) => {
-    const lease = record.leases[address];
-    return lease !== undefined && lease.name !== name && isHeld(roots, lease.name) ? lease.name : undefined;
+export function allocateAddress(
+  roots: Roots,
+  record: NetworkRecord,
+  { subnet: text, gateway }: NetworkSubnet,
+  { name, wanted, taken }: Wish,
+): string {
+  const subnet = parseSubnet(text);
+  const held = holders(record);
+  const holderOf = (address: string) => {
+    const holder = held.get(address);
+    return holder !== undefined && holder !== name && isHeld(roots, holder) ? holder : undefined;
   };
   if (wanted !== undefined) {
-    const text = formatIpv4(wanted);
-    requireHostAddress(record, wanted, `address ${text}`);
-    if (text === record.gateway) {
-      throw new ConflictError(`cannot use address ${text}: taken by the bridge ${record.bridge}`);
+    const address = formatIp(wanted);
+    requireHostAddress(record, wanted, `address ${address}`);
+    if (address === gateway) {
+      const whose = record.foreign || record.internal ? 'the gateway' : `the bridge ${record.link}`;
+      throw new ConflictError(`cannot use address ${address}: taken by ${whose}`);
     }
-    const taken = holder(text);
-    if (taken !== undefined) throw new ConflictError(`cannot use address ${text}: taken by container ${taken}`);
-    return text;
+    const holder = holderOf(address);
+    if (holder !== undefined) throw new ConflictError(`cannot use address ${address}: taken by container ${holder}`);
+    if (taken.has(address)) throw new ConflictError(`cannot use address ${address}: taken by ${taken.get(address)}`);
+    return address;
   }
+  const last = lastOf(subnet).value;
   const lowest = (isFree: (address: string) => boolean) => {
-    for (let address = subnet.base + 1; address < broadcastOf(subnet); address += 1) {
-      const text = formatIpv4(address);
-      if (text !== record.gateway && isFree(text)) return text;
+    for (let value = subnet.base + 1n; value < last; value += 1n) {
+      const address = formatIp({ family: subnet.family, value });
+      if (address !== gateway && !taken.has(address) && isFree(address)) return address;
     }
     return undefined;
   };
-  // Whether a lease is still held takes a look at the disk: only where no address is without one.
-  const free =
-    lowest((address) => record.leases[address] === undefined) ?? lowest((address) => holder(address) === undefined);
+  // Whether a member is still there takes a look at the disk: only where no address is without one.
+  const free = lowest((address) => !held.has(address)) ?? lowest((address) => holderOf(address) === undefined);
   if (free !== undefined) return free;
-  throw new ConflictError(`cannot find a free address: network ${record.name}, ${record.subnet}, is full`);
+  throw new ConflictError(`cannot find a free address: network ${record.name}, ${text}, is full`);
 }
 
-/** Throws InvalidInputError unless `address` is one that a host of the network can have; `what` names it. */
-export function requireHostAddress(record: NetworkRecord, address: number, what: string): void {
-  const subnet = parseSubnet(record.subnet);
-  if (!contains(subnet, address)) {
-    const empty = Object.keys(record.leases).length === 0;
-    throw new InvalidInputError(`cannot use ${what}: outside network ${record.name}, ${record.subnet}`, {
-      hint: empty
-        ? 'minict system prune gives up this network, which has no containers'
-        : 'without the option minict chooses',
-    });
+/** The subnet that `address` is in. Throws InvalidInputError unless a host can have it there; `what` names it. */
+export function requireHostAddress(record: NetworkRecord, address: Address, what: string): NetworkSubnet {
+  const found = record.subnets.find(({ subnet }) => contains(parseSubnet(subnet), address));
+  if (found === undefined) {
+    const isSpare = record.isDefault && Object.keys(record.members).length === 0;
+    const subnets = record.subnets.map(({ subnet }) => subnet).join(' and ');
+    throw new InvalidInputError(
+      `cannot use ${what}: outside network ${record.name}, ${subnets || 'without a subnet'}`,
+      {
+        hint: isSpare
+          ? 'minict system prune gives up this network, which has no containers'
+          : 'without the option minict chooses',
+      },
+    );
   }
-  if (address === subnet.base || address === broadcastOf(subnet)) {
+  const subnet = parseSubnet(found.subnet);
+  const isLast = subnet.family === 4 && address.value === lastOf(subnet).value;
+  if (address.value === subnet.base || isLast) {
     throw new InvalidInputError(`cannot use ${what}: the network's own or its broadcast address`);
   }
+  return found;
 }
 
-/** A lease without a folder and without a create under way (which holds the container's lock) is left from a killed one. */
+/** Without the interfaces of containers; where `nic` is given, that one alone. */
+export function withoutMembers(record: NetworkRecord, names: readonly string[], nic?: string): NetworkRecord {
+  const members = Object.entries(record.members).flatMap(([name, member]) => {
+    if (!names.includes(name)) return [[name, member] as const];
+    const { [nic ?? '']: _, ...others } = member.nics;
+    return nic === undefined || Object.keys(others).length === 0 ? [] : [[name, { ...member, nics: others }] as const];
+  });
+  return { ...record, members: Object.fromEntries(members) };
+}
+
+/** The addresses of an interface, as a member's. */
+export function withMember(
+  record: NetworkRecord,
+  name: string,
+  member: { readonly hostname: string; readonly networks: readonly string[] },
+  nics: Readonly<Record<string, readonly string[]>>,
+): NetworkRecord {
+  const all = { ...record.members[name]?.nics, ...nics };
+  const networks = member.networks.length < 2 ? {} : { networks: [...member.networks] };
+  const entries = Object.entries(all).map(([nic, addresses]): [string, string[]] => [nic, [...addresses]]);
+  const { [name]: _, ...others } = record.members;
+  const whole = { hostname: member.hostname, nics: Object.fromEntries(entries), ...networks };
+  return { ...record, members: { ...others, [name]: whole } };
+}
+
+/** Without its length. */
+export function plainAddress(cidr: string): string {
+  return formatIp(parseIp(cidr.split('/')[0] ?? ''));
+}
+
+/** A member without a folder and without a create under way (which holds the container's lock) is left from a killed one. */
 export function isHeld(roots: Roots, name: string): boolean {
   return existsSync(containerPaths(roots, name).dir) || isLocked(roots, name);
 }

@@ -62,6 +62,8 @@ function changed(change: (manifest: Manifest, members: Map<string, Buffer>) => v
   return archive(...[...members].map(([name, content]) => ({ name, content: content.toString('latin1') })));
 }
 
+const nic = (odd: object) => ({ network: 'minict0', name: 'eth0', addresses: ['192.168.0.9/24'], ...odd });
+
 test('what is not changed is taken', () => {
   expect(load(changed(() => {}))).toMatchObject({ status: 0, stdout: 'x\n' });
   expect(host.minict('rm', 'x').status).toBe(0);
@@ -83,10 +85,12 @@ describe('what it says of itself', () => {
     ['a name that is none', (it) => (it.env = { 'A B': 'c' }), /env.*no name of a variable/],
     ['a NUL in the command', (it) => (it.command = ['sh', '-c\0']), /command\.1: a NUL in it/],
     ['a signal', (it) => (it.stopSignal = 'NONE'), /stopSignal: cannot use signal/],
-    ['an address', (it) => (it.nic = { address: '1.2.3.4.5/24' }), /nic\.address: /],
-    ['a MAC address', (it) => (it.nic = { address: '192.168.0.9/24', mac: 'x; ip link del' }), /nic\.mac: /],
-    ['an MTU', (it) => (it.nic = { address: '192.168.0.9/24', mtuBytes: 1 }), /nic\.mtuBytes/],
-    ['an interface', (it) => (it.nic = { address: '192.168.0.9/24', hostLink: 'eth0' }), /hostLink/],
+    ['an address', (it) => (it.nics = [nic({ addresses: ['1.2.3.4.5/24'] })]), /nics\.0\.addresses\.0: /],
+    ['a MAC address', (it) => (it.nics = [nic({ mac: 'x; ip link del' })]), /nics\.0\.mac: /],
+    ['an MTU', (it) => (it.nics = [nic({ mtuBytes: 1 })]), /nics\.0\.mtuBytes/],
+    ['an interface', (it) => (it.nics = [nic({ hostLink: 'eth0' })]), /hostLink/],
+    ["an interface's name", (it) => (it.nics = [nic({ name: '../x' })]), /nics\.0\.name/],
+    ['a network', (it) => (it.nics = [nic({ network: '../x' })]), /nics\.0\.network/],
     ['files of nothing', (it) => Object.assign(it, { layers: [], imageId: undefined }), /files of no layer/],
     ['an image by a path', (it) => (it.imageId = '../../x'), /imageId: not a sha256 digest/],
     ['an image called by a path', (it) => (it.image = '../x'), /image name "\.\.\/x": not a valid name/],

@@ -24,8 +24,12 @@ test('addresses: its own where that is free and fits, or the one asked for, or t
     '1400',
   );
   await move(hosts.here, ['web1'], hosts.there, ['--start']);
-  const nic = (name: string) => JSON.parse(over('inspect', name))[0].nic;
-  expect(nic('web1')).toMatchObject({ address: '192.168.0.5', gateway: '192.168.0.7', mac: '02:00:00:00:00:55' });
+  const nic = (name: string) => JSON.parse(over('inspect', name))[0].nics[0];
+  expect(nic('web1')).toMatchObject({
+    addresses: ['192.168.0.5/24'],
+    gateways: ['192.168.0.7'],
+    mac: '02:00:00:00:00:55',
+  });
   expect(eth0Of(hosts.there, 'web1')).toMatchObject({ address: '02:00:00:00:00:55', mtu: 1400 });
   const taken = await pipe(hosts.here, ['web1'], hosts.there, ['--name', 'web2', '--start']);
   expect(taken.loaded).toEqual({
@@ -40,7 +44,7 @@ test('addresses: its own where that is free and fits, or the one asked for, or t
   expect(over('exec', 'web1', 'ping', '-c1', '-W2', 'web2')).toContain('1 packets received');
   const asked = await pipe(hosts.here, ['web1'], hosts.there, ['--name', 'web3', '--ip', '192.168.0.9']);
   expect(asked.loaded).toMatchObject({ status: 0, stdout: 'web3\n' });
-  expect(nic('web3')).toMatchObject({ address: '192.168.0.9', mtuBytes: 1400 });
+  expect(nic('web3')).toMatchObject({ addresses: ['192.168.0.9/24'], mtuBytes: 1400 });
   expectRefused(
     (await pipe(hosts.here, ['web1'], hosts.there, ['--name', 'x', '--ip', '192.168.0.9'])).loaded,
     /taken by container web3/,

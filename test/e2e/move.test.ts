@@ -71,8 +71,8 @@ test('a stopped container: each file of it, its settings, its snapshots', async 
   for (const key of ['createdAt', 'command', 'env', 'user', 'workdir', 'stopSignal', 'labels', 'image', 'imageId']) {
     expect(theirs[key], key).toEqual(mine[key]);
   }
-  expect(eth0Of(hosts.there, 'web1').addr_info[0]).toMatchObject({ local: mine.nic.address, prefixlen: 24 });
-  expect(theirs.nic.mac).not.toBe(mine.nic.mac);
+  expect(eth0Of(hosts.there, 'web1').addr_info[0]).toMatchObject({ local: mine.address, prefixlen: 24 });
+  expect(theirs.nics[0].mac).not.toBe(mine.nics[0].mac);
   expect(imageNames(hosts.there)).toEqual(['base']);
   for (const words of [
     ['snapshot', 'diff', 'web1', 'a'],

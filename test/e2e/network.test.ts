@@ -138,7 +138,9 @@ describe('on the default network', () => {
     [['--ip', '192.168.0.9/'], /prefix length/],
     [['--ip', '192.168.0.09'], /not an IPv4 address/],
     [['--ip', '192.168.9'], /not an IPv4 address/],
-    [['--ip', 'fd00::1'], /not an IPv4 address/],
+    [['--ip', 'fd00::1'], /outside network minict0, 192\.168\.0\.0\/24/],
+    [['--ip', 'fd00::1::2'], /not an IPv6 address/],
+    [['--ip', '192.168.0.5', '--ip', '192.168.0.6'], /a second address of its family/],
     [['--ip', '192.168.0.0'], /network's own or its broadcast/],
     [['--ip', '192.168.0.255'], /network's own or its broadcast/],
     [['--ip', '192.168.0.1'], /taken by the bridge minict0/],
@@ -170,8 +172,10 @@ describe('on the default network', () => {
     // All but the last address, held by containers that are folders alone.
     const others = Array.from({ length: 251 }, (_, i) => [`192.168.0.${i + 3}`, `held${i}`] as const);
     for (const [, name] of others) mkdirSync(join(host.root, 'containers', name));
-    const held = Object.fromEntries(others.map(([address, name]) => [address, { name, hostname: name }]));
-    writeFileSync(path, JSON.stringify({ ...record, leases: { ...record.leases, ...held } }));
+    const held = Object.fromEntries(
+      others.map(([address, name]) => [name, { hostname: name, nics: { eth0: [address] } }]),
+    );
+    writeFileSync(path, JSON.stringify({ ...record, members: { ...record.members, ...held } }));
     create('last');
     expect(addressOf('last')).toBe('192.168.0.254');
     await refused(['toomany'], /network minict0, 192\.168\.0\.0\/24, is full/);

@@ -56,7 +56,7 @@ test.each(['private', 'host'])('with --mounts %s', async (mounts) => {
   expect(after.state.filter((line) => !line.startsWith('minict0.'))).toEqual(
     clean.filter((line) => !line.startsWith('minict0.')),
   );
-  expect(JSON.parse(readFileSync(join(host.root, 'networks/minict0.json'), 'utf8')).leases).toEqual({});
+  expect(JSON.parse(readFileSync(join(host.root, 'networks/minict0.json'), 'utf8')).members).toEqual({});
   expect({ ...after, run: [], state: [] }).toEqual({ ...fresh, run: [], state: [] });
 });
 

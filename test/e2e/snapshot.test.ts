@@ -87,8 +87,8 @@ test('clones share the files of before, and nothing of after; the last one takes
   expect(sh('s4', 'cat /file /etc/hostname; echo $COLOUR; cat /sys/class/net/eth0/mtu')).toMatch(/^one\ns4\nred\n/);
   const [of3, of4] = JSON.parse(ok('inspect', 's3', 's4'));
   expect(of4).toMatchObject({ hostname: 's4', services: of3.services, image: of3.image, address: '192.168.0.77' });
-  expect(of4.nic).toMatchObject({ mtuBytes: 1400 });
-  expect(of4.nic.mac).not.toBe(of3.nic.mac);
+  expect(of4.nics[0]).toMatchObject({ mtuBytes: 1400 });
+  expect(of4.nics[0].mac).not.toBe(of3.nics[0].mac);
   sh('s4', 'echo four >/file');
   ok('start', 's3');
   expect(sh('s3', 'cat /file')).toBe('one\n');

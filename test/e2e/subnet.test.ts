@@ -81,7 +81,7 @@ test('a route that came while the bridge was gone is not overridden', () => {
 test("another's bridge minict0 is refused and stays", async () => {
   host.run(['ip', 'link', 'add', 'name', 'minict0', 'type', 'bridge']);
   const before = ip('addr', 'show', 'dev', 'minict0');
-  await refused(['c1'], /bridge minict0: .* not this minict's\nhint: .*--no-network/);
+  await refused(['c1'], /network minict0: .* not this minict's\nhint: .*--no-network/);
   expect(ip('addr', 'show', 'dev', 'minict0')).toEqual(before);
   host.minict('rm', 'none');
   host.minict('system', 'prune');

@@ -1,14 +1,49 @@
 import { expect, test } from 'vitest';
-import { contains, formatIpv4, formatSubnet, overlap, parseIpv4, parseSubnet } from '../../src/spec/address.ts';
+import {
+  contains,
+  formatIp,
+  formatSubnet,
+  lastOf,
+  overlap,
+  parseAddress,
+  parseIp,
+  parseSubnet,
+} from '../../src/spec/address.ts';
 import { hostLinkName, parseContainerName } from '../../src/spec/name.ts';
 
-test('addresses and subnets', () => {
-  expect(formatIpv4(parseIpv4('192.168.0.11'))).toBe('192.168.0.11');
-  expect(() => parseIpv4('300.1.1.1')).toThrow('not an IPv4 address');
+test('IPv4 addresses and subnets', () => {
+  expect(formatIp(parseIp('192.168.0.11'))).toBe('192.168.0.11');
+  for (const bad of ['300.1.1.1', '1.2.3', '01.2.3.4', '1.2.3.4.5', '']) {
+    expect(() => parseIp(bad)).toThrow('not an IPv4 address');
+  }
   expect(formatSubnet(parseSubnet('10.1.2.3/16'))).toBe('10.1.0.0/16');
   expect(overlap(parseSubnet('10.0.0.0/8'), parseSubnet('10.1.0.0/16'))).toBe(true);
   expect(overlap(parseSubnet('192.168.0.0/24'), parseSubnet('192.168.1.0/24'))).toBe(false);
-  expect(contains(parseSubnet('192.168.0.0/24'), parseIpv4('192.168.1.1'))).toBe(false);
+  expect(contains(parseSubnet('192.168.0.0/24'), parseIp('192.168.1.1'))).toBe(false);
+  expect(formatIp(lastOf(parseSubnet('192.168.0.0/24')))).toBe('192.168.0.255');
+  expect(() => parseAddress('10.0.0.1/31')).toThrow('8 to 30');
+});
+
+test.each([
+  ['fd00:1::', 'fd00:1::'],
+  ['2001:db8:0:0:1:0:0:1', '2001:db8::1:0:0:1'],
+  ['1:0:2:0:0:3:0:0', '1:0:2::3:0:0'],
+  ['0:1:0:1:0:1:0:0', '0:1:0:1:0:1::'],
+  ['1:2:3:4:5:6:7:8', '1:2:3:4:5:6:7:8'],
+  ['::ffff:1.2.3.4', '::ffff:102:304'],
+  ['FD00::A', 'fd00::a'],
+  ['::', '::'],
+])('IPv6 address %s is %s', (text, canonical) => {
+  expect(formatIp(parseIp(text))).toBe(canonical);
+});
+
+test('what is no IPv6 address; subnets', () => {
+  for (const bad of ['1::2::3', ':1', '1:', 'g::', '1:2:3:4:5:6:7', '1:2:3:4::5:6:7:8', '::1.2.3.400']) {
+    expect(() => parseIp(bad)).toThrow('not an IPv6 address');
+  }
+  expect(formatSubnet(parseSubnet('fd00:1::5/64'))).toBe('fd00:1::/64');
+  expect(contains(parseSubnet('fd00::/16'), parseIp('10.0.0.1'))).toBe(false);
+  expect(overlap(parseSubnet('fd00::/16'), parseSubnet('fd00:9::/64'))).toBe(true);
 });
 
 test('names', () => {

@@ -37,7 +37,10 @@ export async function judgeFirewall(bridge: string, path: Path): Promise<Judgeme
 }
 
 function trafficOf(bridge: string, path: Path): Traffic {
-  const from = { link: bridge, subnet: readRoutes().find((route) => route.dev === bridge)?.subnet };
+  const from = {
+    link: bridge,
+    subnet: readRoutes().find((route) => route.dev === bridge && route.subnet.family === 4)?.subnet,
+  };
   return path === 'bridged' ? { from, to: from, bridged: true } : { from, to: { notLink: bridge }, bridged: false };
 }
 

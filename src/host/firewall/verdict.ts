@@ -2,7 +2,7 @@
  * What a set of chains does with the first packet of a connection, as far as one can tell from outside. A rule counts
  * only where it surely matches: what depends on the packet (a port, a mark) neither saves nor condemns the rest.
  */
-import { contains, parseIpv4, type Subnet } from '../../spec/address.ts';
+import { contains, parseIp, type Subnet, subnetOf } from '../../spec/address.ts';
 
 /** `maybe`: depends on the packet, or minict cannot read the match. */
 export type Truth = 'yes' | 'no' | 'maybe';
@@ -89,7 +89,8 @@ export function linkMatches(pattern: string, wildcard: string, { link, notLink }
 export function addressMatches(address: string, length: number, { subnet }: End): Truth {
   if (length === 0) return 'yes';
   if (subnet === undefined || !/^\d+(\.\d+){3}$/.test(address) || !(length <= 32)) return 'maybe';
-  const other = { base: parseIpv4(address), prefix: length };
-  if (length <= subnet.prefix) return truth(contains(other, subnet.base));
-  return contains(subnet, other.base) ? 'maybe' : 'no';
+  const other = subnetOf(parseIp(address), length);
+  const baseOf = ({ family, base }: Subnet) => ({ family, value: base });
+  if (length <= subnet.prefix) return truth(contains(other, baseOf(subnet)));
+  return contains(subnet, baseOf(other)) ? 'maybe' : 'no';
 }

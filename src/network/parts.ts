@@ -1,0 +1,92 @@
+/** What all steps of an interface have in common. */
+import type { NicSpec } from '../spec/container.ts';
+import type { Part, Step } from '../step.ts';
+import { ip } from './ip.ts';
+
+/** Below this MTU the kernel has no IPv6 on an interface (RFC 8200), nor its settings. */
+const IPV6_MIN_MTU_BYTES = 1280;
+
+export function hasIpv6Settings({ mtuBytes = IPV6_MIN_MTU_BYTES }: NicSpec): boolean {
+  return mtuBytes >= IPV6_MIN_MTU_BYTES;
+}
+
+/** ` mtu 1400`, or nothing. */
+export function mtuWords({ mtuBytes }: { readonly mtuBytes?: number | undefined }): string {
+  return mtuBytes === undefined ? '' : ` mtu ${mtuBytes}`;
+}
+
+/** Whose an interface is, as its alias says it: of a container's NIC, or of a network. */
+export function aliasWord(instance: string, ...names: readonly string[]): string {
+  return ['minict', instance, ...names].join(':');
+}
+
+/** Steps of one container's interfaces run in order. */
+export function netChain(container: string): string {
+  return `net ${container}`;
+}
+
+export function nicPart({ name }: NicSpec): Part {
+  return `nic ${name}`;
+}
+
+/** Id of the step that makes the interface. */
+export function linkStepId({ name }: NicSpec): string {
+  return `${name} link`;
+}
+
+/** A step of the interface, undone with the interface itself. */
+export function nicStep(nic: NicSpec, container: string, id: string, why: string, words: string, netns?: string): Step {
+  return {
+    id: `${nic.name} ${id}`,
+    why,
+    chain: netChain(container),
+    part: nicPart(nic),
+    run: ip(words, netns),
+    endsWith: linkStepId(nic),
+  };
+}
+
+/** The inside of an interface, whatever its driver: addresses, up, default routes. */
+export function planInside(nic: NicSpec, container: string): Step[] {
+  const inside = (id: string, why: string, words: string) => nicStep(nic, container, id, why, words, container);
+  const isIpv6 = (address: string) => address.includes(':');
+  const withIpv6 = nic.addresses.some(isIpv6);
+  return [
+    ...(hasIpv6Settings(nic) && !withIpv6
+      ? [
+          inside(
+            'IPv6 off',
+            'no link-local address on a network without an IPv6 subnet',
+            `link set dev ${nic.name} addrgenmode none`,
+          ),
+        ]
+      : []),
+    ...nic.addresses.map((address) =>
+      inside(
+        `address ${address}`,
+        'its address',
+        // minict knows who has it: no second of waiting for duplicates.
+        `addr add ${address} ${isIpv6(address) ? 'nodad' : 'brd +'} dev ${nic.name}`,
+      ),
+    ),
+    inside('up', 'NIC up', `link set dev ${nic.name} up`),
+    ...nic.gateways.map((gateway) =>
+      inside(
+        `route ${gateway}`,
+        'default route',
+        `${isIpv6(gateway) ? '-6 ' : ''}route add default via ${gateway} dev ${nic.name}`,
+      ),
+    ),
+  ];
+}
+
+/** With or without a network, a container has its loopback. */
+export function planLoopback(container: string): Step {
+  return {
+    id: 'lo',
+    why: 'loopback up',
+    chain: netChain(container),
+    run: ip('link set dev lo up', container),
+    endsWith: 'netns',
+  };
+}

@@ -1,0 +1,41 @@
+/**
+ * /etc/hosts of the members of networks. Who is in one network alone has that network's file bind-mounted, so that a join
+ * or a leave is one write however many members there are; who is in several has a file of its own.
+ */
+import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import type { NetworkRecord } from './network.ts';
+
+const LOOPBACK = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n';
+
+function linesOf({ members }: NetworkRecord): string {
+  return Object.entries(members)
+    .flatMap(([name, { hostname, nics }]) => {
+      const names = hostname === name ? name : `${hostname} ${name}`;
+      return Object.values(nics)
+        .flat()
+        .map((address) => `${address}\t${names}\n`);
+    })
+    .join('');
+}
+
+/** For members of these networks; the first address of a name is that of the first one. */
+export function hostsText(networks: readonly NetworkRecord[]): string {
+  if (networks.length < 2) return LOOPBACK + networks.map(linesOf).join('');
+  // The default network is there for the lab's owner; names mean the lab's own networks.
+  const ordered = [...networks].sort((a, b) => Number(a.isDefault ?? false) - Number(b.isDefault ?? false));
+  return LOOPBACK + ordered.map((network) => `\n# network ${network.name}\n${linesOf(network)}`).join('');
+}
+
+/** Written in place: a rename would leave those who have it mounted with the old inode. */
+export function writeHosts(path: string, text: string): void {
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
+  const fd = openSync(path, existsSync(path) ? 'r+' : 'w', 0o644);
+  writeSync(fd, text, 0);
+  ftruncateSync(fd, Buffer.byteLength(text));
+  closeSync(fd);
+}
+
+/** A mount needs the file to be there; the member is written beside it. */
+export function ensureHosts(path: string): void {
+  closeSync(openSync(path, 'a', 0o644));
+}
