@@ -43,6 +43,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   cp: { summary: 'copy files into a container, or out of it', load: async () => (await files()).cp },
   diff: { summary: 'what a container changed of its image', load: async () => (await files()).diff },
   export: { summary: "a container's root file system as a tar", load: async () => (await files()).exportRoot },
+  network: {
+    summary: 'networks: create, ls, connect, disconnect, rm, …',
+    load: async () => (await others()).network,
+  },
   volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: async () => (await others()).volume },
   commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
   snapshot: {

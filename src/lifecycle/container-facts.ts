@@ -5,7 +5,7 @@ import { NotFoundError } from '../errors.ts';
 import { readResolvConf } from '../host/facts.ts';
 import type { ContainerFacts } from '../plan/container.ts';
 import { type ContainerSpec, networksOf, treeOf } from '../spec/container.ts';
-import { hostsText } from '../state/hosts.ts';
+import { hostsText, hostsWithout } from '../state/hosts.ts';
 import { type NetworkRecord, plainAddress, withMember } from '../state/network.ts';
 import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
 import { readRootfsFacts } from '../storage/mount-points.ts';
@@ -72,7 +72,7 @@ export function hostsFileOf({ roots }: Context, { name, nics }: ContainerSpec): 
 function ownHostsOf({ name, hostname, nics }: ContainerSpec, networks: readonly NetworkRecord[]): string | undefined {
   const names = networksOf(nics);
   if (names.length === 1) return undefined;
-  if (names.length === 0) return `127.0.0.1\tlocalhost\n127.0.1.1\t${hostname}\n`;
+  if (names.length === 0) return hostsWithout(hostname);
   const joined = networks.map((record) => {
     const here = nics.filter((nic) => nic.network === record.name);
     const addresses = here.map((nic) => [nic.name, nic.addresses.map(plainAddress)] as const);

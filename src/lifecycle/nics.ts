@@ -5,17 +5,20 @@ import type { NicSpec } from '../spec/container.ts';
 import { networksOf } from '../spec/container.ts';
 import { derivedMac, hostLinkName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
-import { ensureHosts } from '../state/hosts.ts';
+import { ensureHosts, hostsWithout, writeHosts } from '../state/hosts.ts';
 import { type Lock, lockNetworks } from '../state/locks.ts';
 import {
   allocateAddress,
   type NetworkRecord,
   plainAddress,
+  readNetwork,
+  readNetworks,
   requireHostAddress,
   withMember,
+  withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
-import { networkPaths } from '../state/paths.ts';
+import { containerPaths, networkPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { findNetwork } from './network.ts';
 import { ensureLink } from './network-link.ts';
@@ -222,13 +225,32 @@ export async function reserveNics(
 }
 
 /** Writes down who has them; the caller holds the networks' lock. */
-async function join({ roots }: Context, member: Member, { nics, networks }: Assignment): Promise<void> {
-  const all = networksOf([...member.nics, ...nics]);
+async function join(context: Context, member: Member, { nics, networks }: Assignment): Promise<void> {
+  await writeMember(context, { ...member, nics: [...member.nics, ...nics] }, networks);
+}
+
+/** Into the records of its networks, for each of which it has an interface. */
+async function writeMember(
+  { roots }: Context,
+  { name, hostname, nics }: Member,
+  networks: readonly NetworkRecord[],
+): Promise<void> {
   for (const record of networks) {
-    const here = [...member.nics, ...nics].filter((nic) => nic.network === record.name);
+    const here = nics.filter((nic) => nic.network === record.name);
     const addresses = Object.fromEntries(here.map((nic) => [nic.name, nic.addresses.map(plainAddress)]));
-    await writeNetwork(roots, withMember(record, member.name, { hostname: member.hostname, networks: all }, addresses));
+    await writeNetwork(roots, withMember(record, name, { hostname, networks: networksOf(nics) }, addresses));
   }
+}
+
+/** Of who has `nic` no more, and may be in one network less; the caller holds the networks' lock. */
+export async function leave(context: Context, member: Member, nic: NicSpec): Promise<void> {
+  const { roots } = context;
+  const names = networksOf(member.nics);
+  const left = names.includes(nic.network) ? undefined : await readNetwork(roots, nic.network);
+  if (left !== undefined) await writeNetwork(roots, withoutMembers(left, [member.name]));
+  await writeMember(context, member, await readNetworks(roots, names));
+  // Nobody else writes into it.
+  if (names.length === 0) writeHosts(containerPaths(roots, member.name).hosts, hostsWithout(member.hostname));
 }
 
 /**

@@ -37,8 +37,11 @@ export async function planRepair(
       (part.startsWith('nic ') && isBroken('namespaces')) ||
       (part.startsWith('port ') && isBroken(`nic ${part.slice('port '.length)}`)) ||
       whole.some((step) => step.part === part && !inEffect.has(step.id)));
+  const wanted = new Set(whole.map((step) => step.id));
+  // Of an interface that a killed disconnect left.
+  const isLeft = ({ id, part }: Step) => /^(nic|port) /.test(part ?? '') && !wanted.has(id);
   return {
-    undo: state.steps.filter((step) => isBroken(step.part)),
+    undo: state.steps.filter((step) => isBroken(step.part) || isLeft(step)),
     redo: whole.filter((step) => isBroken(step.part) || !inEffect.has(step.id)),
   };
 }

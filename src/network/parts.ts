@@ -71,11 +71,7 @@ export function planInside(nic: NicSpec, container: string): Step[] {
     ),
     inside('up', 'NIC up', `link set dev ${nic.name} up`),
     ...nic.gateways.map((gateway) =>
-      inside(
-        `route ${gateway}`,
-        'default route',
-        `${isIpv6(gateway) ? '-6 ' : ''}route add default via ${gateway} dev ${nic.name}`,
-      ),
+      inside(`route ${gateway}`, 'default route', `route add default via ${gateway} dev ${nic.name}`),
     ),
   ];
 }

@@ -26,6 +26,11 @@ export function hostsText(networks: readonly NetworkRecord[]): string {
   return LOOPBACK + ordered.map((network) => `\n# network ${network.name}\n${linesOf(network)}`).join('');
 }
 
+/** Of who is in no network. */
+export function hostsWithout(hostname: string): string {
+  return `127.0.0.1\tlocalhost\n127.0.1.1\t${hostname}\n`;
+}
+
 /** Written in place: a rename would leave those who have it mounted with the old inode. */
 export function writeHosts(path: string, text: string): void {
   if (existsSync(path) && readFileSync(path, 'utf8') === text) return;

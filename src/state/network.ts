@@ -146,29 +146,23 @@ export function requireHostAddress(record: NetworkRecord, address: Address, what
   return found;
 }
 
-/** Without the interfaces of containers; where `nic` is given, that one alone. */
-export function withoutMembers(record: NetworkRecord, names: readonly string[], nic?: string): NetworkRecord {
-  const members = Object.entries(record.members).flatMap(([name, member]) => {
-    if (!names.includes(name)) return [[name, member] as const];
-    const { [nic ?? '']: _, ...others } = member.nics;
-    return nic === undefined || Object.keys(others).length === 0 ? [] : [[name, { ...member, nics: others }] as const];
-  });
-  return { ...record, members: Object.fromEntries(members) };
+/** Without containers of these names. */
+export function withoutMembers(record: NetworkRecord, names: readonly string[]): NetworkRecord {
+  const others = Object.entries(record.members).filter(([name]) => !names.includes(name));
+  return { ...record, members: Object.fromEntries(others) };
 }
 
-/** The addresses of an interface, as a member's. */
+/** With a container and the addresses of its interfaces, in the place that it had. */
 export function withMember(
   record: NetworkRecord,
   name: string,
   member: { readonly hostname: string; readonly networks: readonly string[] },
   nics: Readonly<Record<string, readonly string[]>>,
 ): NetworkRecord {
-  const all = { ...record.members[name]?.nics, ...nics };
   const networks = member.networks.length < 2 ? {} : { networks: [...member.networks] };
-  const entries = Object.entries(all).map(([nic, addresses]): [string, string[]] => [nic, [...addresses]]);
-  const { [name]: _, ...others } = record.members;
+  const entries = Object.entries(nics).map(([nic, addresses]): [string, string[]] => [nic, [...addresses]]);
   const whole = { hostname: member.hostname, nics: Object.fromEntries(entries), ...networks };
-  return { ...record, members: { ...others, [name]: whole } };
+  return { ...record, members: { ...record.members, [name]: whole } };
 }
 
 /** Without its length. */

@@ -9,7 +9,16 @@ export interface Link {
   readonly master?: string;
   readonly operstate: string;
   readonly flags: readonly string[];
-  readonly addr_info: readonly { local: string; prefixlen: number; family: string; broadcast?: string }[];
+  /** Of a route. */
+  readonly gateway?: string;
+  readonly dev?: string;
+  readonly addr_info: readonly {
+    local: string;
+    prefixlen: number;
+    family: string;
+    scope: string;
+    broadcast?: string;
+  }[];
 }
 
 export function readIp(host: Host, ...words: string[]): Link[] {

@@ -1,0 +1,225 @@
+/** Networks by name: several of them, several interfaces of a container, connected and disconnected while it runs. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectCreated, expectRefusedThere } from '../helpers/expect.ts';
+import { Host, MINICT } from '../helpers/host.ts';
+import { readIp } from '../helpers/links.ts';
+
+let host: Host;
+const ip = (...words: string[]) => readIp(host, ...words);
+const create = (...words: string[]) => expectCreated(host, ...words);
+const network = (...words: string[]) => host.minict('network', ...words);
+const refused = (words: string[], message: RegExp) => expectRefusedThere(host, words, message);
+const hostsOf = (name: string) => host.minict('exec', name, 'cat', '/etc/hosts').stdout;
+const pings = (from: string, to: string, ...options: string[]) =>
+  host.minict('exec', from, 'ping', '-c1', '-W5', ...options, to).status === 0;
+const addressesOf = (name: string, dev: string) =>
+  (ip('-n', name, 'addr', 'show', 'dev', dev)[0]?.addr_info ?? [])
+    .filter(({ scope }) => scope === 'global')
+    .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
+const defaultRoutes = (name: string, family: string) =>
+  ip('-n', name, family, 'route', 'show', 'default').map(({ gateway, dev }) => `${gateway} ${dev}`);
+
+beforeAll(async () => {
+  host = await Host.create();
+  expect(network('create', 'lan', '--subnet', '10.1.0.0/24', '--subnet', 'fd00:1::/64')).toMatchObject({
+    status: 0,
+    stdout: 'lan\n',
+  });
+  expect(network('create', 'inner', '--internal', '--mtu', '9000').status).toBe(0);
+});
+afterAll(() => host.destroy());
+
+test('a network has a bridge with the gateways of both families, and inspect says so', () => {
+  const addresses = ip('addr', 'show', 'dev', 'lan')[0]?.addr_info.filter(({ scope }) => scope === 'global');
+  expect(addresses?.map(({ local }) => local)).toEqual(['10.1.0.1', 'fd00:1::1']);
+  expect(ip('addr', 'show', 'dev', 'inner')[0]).toMatchObject({ mtu: 9000 });
+  expect(ip('-4', 'addr', 'show', 'dev', 'inner')).toEqual([]);
+  expect(JSON.parse(network('inspect', 'lan').stdout)).toEqual([
+    {
+      name: 'lan',
+      driver: 'bridge',
+      link: 'lan',
+      mac: expect.stringMatching(/^02:/),
+      subnets: [
+        { subnet: '10.1.0.0/24', gateway: '10.1.0.1' },
+        { subnet: 'fd00:1::/64', gateway: 'fd00:1::1' },
+      ],
+      state: 'up',
+      containers: {},
+    },
+  ]);
+});
+
+test('interfaces are named and ordered as asked, with addresses of both families and one default route', () => {
+  create('a', '--network', 'lan');
+  create('b', '--nic', 'lan,ip=10.1.0.9,ip=fd00:1::9,name=net0,mac=02:00:00:00:00:99', '--nic', 'inner');
+  expect(addressesOf('a', 'eth0')).toEqual(['10.1.0.2/24', 'fd00:1::2/64']);
+  expect(ip('-n', 'b', 'link').map(({ ifname }) => ifname)).toEqual(['lo', 'net0', 'eth0']);
+  expect(ip('-n', 'b', 'link', 'show', 'dev', 'net0')[0]).toMatchObject({ address: '02:00:00:00:00:99' });
+  expect(addressesOf('b', 'net0')).toEqual(['10.1.0.9/24', 'fd00:1::9/64']);
+  expect(ip('-n', 'b', 'link', 'show', 'dev', 'eth0')[0]).toMatchObject({ mtu: 9000 });
+  expect(defaultRoutes('b', '-4')).toEqual(['10.1.0.1 net0']);
+  expect(defaultRoutes('b', '-6')).toEqual(['fd00:1::1 net0']);
+  expect(pings('a', 'b')).toBe(true);
+  expect(pings('a', 'fd00:1::9')).toBe(true);
+  expect(hostsOf('a')).toContain('10.1.0.9\tb\nfd00:1::9\tb\n');
+  expect(hostsOf('b')).toMatch(/# network lan\n(.+\n)+\n# network inner\n192\.168\.0\.1\tb\n$/);
+});
+
+test('connect and disconnect while it runs: hosts files of all, addresses given back', () => {
+  create('c');
+  expect(network('connect', 'lan', 'c', '--ip', '10.1.0.7')).toMatchObject({ status: 0, stdout: 'c:eth1\n' });
+  expect(addressesOf('c', 'eth1')).toEqual(['10.1.0.7/24', 'fd00:1::3/64']);
+  // The lab's own network comes before the default one.
+  expect(hostsOf('c')).toMatch(/# network lan\n[^#]*10\.1\.0\.7\tc\n[^#]*# network minict0\n/);
+  expect(hostsOf('a')).toContain('10.1.0.7\tc\n');
+  expect(pings('c', 'a')).toBe(true);
+  expect(defaultRoutes('c', '-4')).toEqual([expect.stringContaining('eth0')]);
+  create('d', '--network', 'lan');
+  expect(hostsOf('c')).toMatch(/\td\n/);
+  host.minict('rm', 'd');
+  expect(hostsOf('c')).not.toMatch(/\td\n/);
+  expect(network('disconnect', 'lan', 'c').status).toBe(0);
+  expect(ip('-n', 'c', 'link').map(({ ifname }) => ifname)).toEqual(['lo', 'eth0']);
+  expect(hostsOf('c')).not.toContain('10.1.0');
+  expect(hostsOf('a')).not.toContain('\tc\n');
+  expect(host.minict('ps', '--format', 'json').stdout).not.toContain('broken');
+  create('e', '--network', 'lan', '--ip', '10.1.0.7');
+  host.minict('rm', 'c', 'e');
+});
+
+test('a stopped one is connected by its next start, and a process inside keeps the rest', () => {
+  create('s');
+  expect(host.minict('stop', '-t', '0', 's').status).toBe(0);
+  expect(network('connect', 'inner', 's', '--name', 'second').status).toBe(0);
+  expect(host.minict('start', 's').status).toBe(0);
+  expect(ip('-n', 's', 'link').map(({ ifname }) => ifname)).toEqual(['lo', 'eth0', 'second']);
+  expect(host.minict('exec', '-d', 's', 'tail', '-f', '/etc/hosts').status).toBe(0);
+  expect(network('disconnect', 'inner', 's').status).toBe(0);
+  expect(network('connect', 'inner', 's').stdout).toBe('s:eth1\n');
+  expect(JSON.parse(host.minict('ps', '--format', 'json').stdout)).toContainEqual(
+    expect.objectContaining({ name: 's', state: 'running' }),
+  );
+  expect(host.minict('rm', '-f', 's').status).toBe(0);
+});
+
+test('a bridge of the host is used as it is, and stays', () => {
+  for (const words of [
+    'link add name br9 address 02:00:00:00:00:09 type bridge',
+    'link set br9 up',
+    'addr add 10.9.0.1/24 dev br9',
+  ]) {
+    expect(host.run(['ip', ...words.split(' ')]).status).toBe(0);
+  }
+  const before = host.run(['ip', '-d', 'addr', 'show', 'dev', 'br9']).stdout;
+  expect(network('create', 'theirs', '--bridge', 'br9', '--subnet', '10.9.0.0/24').status).toBe(0);
+  create('t', '--network', 'theirs');
+  expect(addressesOf('t', 'eth0')).toEqual(['10.9.0.2/24']);
+  expect(defaultRoutes('t', '-4')).toEqual(['10.9.0.1 eth0']);
+  expect(pings('t', '10.9.0.1')).toBe(true);
+  expect(network('create', 'plain', '--bridge', 'br9').status).toBe(0);
+  create('u', '--nic', 'plain,ip=10.9.0.50/24');
+  expect(pings('u', '10.9.0.2')).toBe(true);
+  create('v', '--network', 'plain');
+  expect(addressesOf('v', 'eth0')).toEqual([]);
+  host.minict('rm', 't', 'u', 'v');
+  expect(network('rm', 'theirs', 'plain').stdout).toBe('theirs\nplain\n');
+  const after = host.run(['ip', '-d', 'addr', 'show', 'dev', 'br9']).stdout;
+  const still = (text: string) => text.replace(/<[^>]*>|state \w+|\w+_timer +[\d.]+/g, '');
+  expect(still(after)).toBe(still(before));
+});
+
+test('an uplink is a port until the network goes, and as it was afterwards', () => {
+  for (const words of [
+    'link add name up0 type veth peer name far0',
+    'link set far0 up',
+    'addr add 10.8.0.1/24 dev far0',
+  ]) {
+    expect(host.run(['ip', ...words.split(' ')]).status).toBe(0);
+  }
+  expect(network('create', 'wan', '--uplink', 'up0', '--subnet', '10.7.0.0/24').status).toBe(0);
+  expect(ip('link', 'show', 'dev', 'up0')[0]).toMatchObject({ master: 'wan', flags: expect.arrayContaining(['UP']) });
+  create('w', '--network', 'wan');
+  expect(host.minict('exec', 'w', 'ip', 'addr', 'add', '10.8.0.5/24', 'dev', 'eth0').status).toBe(0);
+  expect(pings('w', '10.8.0.1')).toBe(true);
+  expect(host.minict('rm', 'w').status).toBe(0);
+  expect(network('rm', 'wan').status).toBe(0);
+  const [up] = ip('link', 'show', 'dev', 'up0');
+  expect(up?.master).toBeUndefined();
+  expect(up?.flags).not.toContain('UP');
+});
+
+test('a network comes back after its bridge was removed by hand, and after a reboot', () => {
+  expect(host.run(['ip', 'link', 'del', 'lan']).status).toBe(0);
+  expect(JSON.parse(network('ls', '--format', 'json').stdout)).toContainEqual(
+    expect.objectContaining({ name: 'lan', state: 'missing' }),
+  );
+  expect(host.minict('ps').stdout).toMatch(/a +broken \(missing: a-eth0 in bridge lan/);
+  expect(host.minict('start', 'a', 'b').status).toBe(0);
+  expect(pings('a', 'b')).toBe(true);
+});
+
+test.each<[string[], RegExp]>([
+  [['create', 'lan'], /it is there already/],
+  [['create', 'new', '--subnet', '10.1.0.128/25'], /another network's overlaps/],
+  [['create', 'new', '--subnet', '10.2.0.0/24', '--subnet', '10.3.0.0/24'], /a second one of its family/],
+  [['create', 'new', '--subnet', '10.2.0.0/33'], /prefix length/],
+  [['create', 'new', '--subnet', 'lan'], /not an IPv4 address/],
+  [['create', 'new', '--subnet', '10.2.0.0/24', '--gateway', '10.3.0.1'], /outside the network's subnets/],
+  [['create', 'new', '--internal', '--gateway', '10.3.0.1'], /together/],
+  [['create', 'new', '--bridge', 'nobridge'], /the host has none of that name/],
+  [['create', 'new', '--bridge', 'lo'], /it is hardware/],
+  [['create', 'new', '--uplink', 'lo'], /it is the loopback/],
+  [['create', 'new', '--bridge', 'lan', '--uplink', 'lo'], /--uplink and --bridge together/],
+  [['create', 'none'], /a word of its own/],
+  [['create', '../x'], /not a valid name/],
+  [['create', 'lo'], /the host has an interface lo/],
+  [['rm', 'lan'], /in use by a, b\nhint: minict network disconnect lan a/],
+  [['rm', 'nonet'], /no such network/],
+  [['connect', 'nonet', 'a'], /no such network/],
+  [['connect', 'lan', 'nobody'], /no such container/],
+  [['connect', 'lan', 'a', '--name', 'eth0'], /a has one of that name/],
+  [['connect', 'lan', 'a', '--name', 'x'.repeat(16)], /not a valid name/],
+  [['connect', 'lan', 'a', '--ip', '10.1.0.9'], /taken by container b/],
+  [['connect', 'lan', 'a', '--ip', '10.1.0.2'], /taken by a's eth0/],
+  [['connect', 'lan', 'a', '--ip', '10.5.0.2'], /outside network lan/],
+  [['disconnect', 'inner', 'a'], /it has no interface in network inner/],
+  [['disconnect', 'lan', 'a', '--name', 'eth7'], /no interface eth7/],
+])('network %j is refused, and changes nothing', async (words, message) => {
+  await refused(['network', ...words], message);
+});
+
+test.each<[string[], RegExp]>([
+  [['--network', 'nonet'], /no such network/],
+  [['--nic', 'lan,color=red'], /'color=red' is no setting/],
+  [['--nic', 'lan,name=a,name=b'], /name twice/],
+  [['--nic', 'lan,name=eth0', '--nic', 'lan,name=eth0'], /interface name eth0/],
+  [['--nic', 'lan,gateway=10.1.0.4', '--nic', 'lan,gateway=10.1.0.5'], /two gateways/],
+  [['--nic', 'lan', '--ip', '10.1.0.5'], /without --network\nhint: --nic/],
+  [['--no-network', '--nic', 'lan'], /--nic and --no-network together/],
+])('create %j is refused, and leaves nothing', async (words, message) => {
+  await refused(['create', 'bad', ...words], message);
+});
+
+test('twenty connects at once: twenty interfaces with addresses of their own', async () => {
+  create('many', '--no-network');
+  const done = await Promise.all(
+    Array.from({ length: 20 }, (_, index) =>
+      host.spawn([MINICT, 'network', 'connect', index % 2 === 0 ? 'lan' : 'inner', 'many']),
+    ).map(async (child) => [await child.exited, await new Response(child.stdout as ReadableStream).text()] as const),
+  );
+  expect(done.map(([status]) => status)).toEqual(Array(20).fill(0));
+  expect(new Set(done.map(([, stdout]) => stdout)).size).toBe(20);
+  const names = ip('-n', 'many', 'link').map(({ ifname }) => ifname);
+  expect(names).toHaveLength(21);
+  const all = names.slice(1).flatMap((name) => addressesOf('many', name as string));
+  expect(new Set(all).size).toBe(all.length);
+  expect(host.minict('rm', 'many').status).toBe(0);
+});
+
+test('removed, nothing is left of them', () => {
+  expect(host.minict('rm', 'a', 'b').status).toBe(0);
+  expect(network('prune').status).toBe(0);
+  expect(network('ls', '-q').stdout).toBe('');
+  expect(ip('link').map(({ ifname }) => ifname)).toEqual(expect.not.arrayContaining(['lan', 'inner', 'minict0']));
+});
