@@ -10,9 +10,10 @@ import { reserveNics } from '../lifecycle/nics.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import type { TreeOrigin } from '../plan/container.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { parseContainerName, parseHostname } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
+import { parseRoute, parseSysctl, requireRoutes } from '../spec/routing.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
@@ -41,6 +42,9 @@ export interface ContainerOptions extends NicOptions {
   readonly workdir?: string;
   readonly stopSignal?: string;
   readonly label: readonly string[];
+  readonly router?: boolean;
+  readonly route: readonly string[];
+  readonly sysctl: readonly string[];
 }
 
 export function addContainerOptions(command: Command): Command {
@@ -63,7 +67,10 @@ export function addContainerOptions(command: Command): Command {
     .option('-u, --user <user[:group]>', 'of the main command and of exec, resolved inside')
     .option('-w, --workdir <dir>', 'of the main command and of exec, inside')
     .option('--stop-signal <signal>', 'what stop sends (default: TERM)')
-    .addOption(repeatable('-l, --label <K=V>', 'label'));
+    .addOption(repeatable('-l, --label <K=V>', 'label'))
+    .option('--router', 'it forwards, IPv4 and IPv6')
+    .addOption(repeatable('--route <subnet,via=address[,dev=interface]>', 'static route'))
+    .addOption(repeatable('--sysctl <K=V>', 'net.… setting of its network namespace'));
 }
 
 /** What to run, from the command line: the words after `--`, or what stands in for them. */
@@ -109,6 +116,19 @@ export async function specFrom(
     ...(volumes.length === 0 ? {} : { volumes }),
     ...source,
     ...storageFrom(opts),
+    ...routingFrom(opts),
+  };
+}
+
+function routingFrom({
+  router,
+  route,
+  sysctl,
+}: ContainerOptions): Pick<ContainerSpec, 'router' | 'routes' | 'sysctls'> {
+  return {
+    ...(router ? { router: true } : {}),
+    ...(route.length === 0 ? {} : { routes: route.map(parseRoute) }),
+    ...(sysctl.length === 0 ? {} : { sysctls: Object.fromEntries(sysctl.map(parseSysctl)) }),
   };
 }
 
@@ -151,7 +171,8 @@ export async function makeContainer(
     const rootLock = lockRoot(context, spec);
     try {
       await refuseUsedRoot(context, spec);
-      const make = () => createFrom(context, instance, spec, requestsFrom(opts), lock.fd);
+      const check = (nics: readonly NicSpec[]) => requireRoutes(spec.routes ?? [], nics);
+      const make = () => createFrom(context, instance, spec, requestsFrom(opts), lock.fd, undefined, check);
       const isPlain = !spec.volumes?.some((volume) => volume.type === 'volume' && volume.name !== undefined);
       // Loaded where there are any.
       const full = isPlain
@@ -167,8 +188,8 @@ export async function makeContainer(
 }
 
 /**
- * The container of a spec without its interfaces, with the image's files or `origin`'s; the caller holds its lock. Throws; then
- * nothing is left.
+ * The container of a spec without its interfaces, with the image's files or `origin`'s; the caller holds its lock. `check` sees
+ * its interfaces before they are made. Throws; then nothing is left.
  */
 export async function createFrom(
   context: Context,
@@ -177,13 +198,15 @@ export async function createFrom(
   requests: readonly NicRequest[],
   lockFd: number,
   origin?: TreeOrigin,
+  check: (nics: readonly NicSpec[]) => void = () => {},
 ): Promise<ContainerSpec> {
   await prepareFiles(context, spec, origin);
   if (requests.length === 0) {
+    check([]);
     await createContainer(context, instance, spec, undefined, lockFd, origin);
     return spec;
   }
-  const reservation = await reserveNics(context, instance, spec, requests);
+  const reservation = await reserveNics(context, instance, spec, requests, check);
   try {
     const full = { ...spec, nics: [...reservation.nics] };
     const drops = await createContainer(context, instance, full, reservation, lockFd, origin);

@@ -103,7 +103,12 @@ export const define: Define = (command, globals) => {
     .command('create <name>')
     .description('make a network')
     .addOption(repeatable('--subnet <subnet>', 'IPv4 or IPv6, one of each (default: the next free 192.168.N.0/24)'))
-    .addOption(repeatable('--gateway <address>', "the bridge's address (default: the subnet's first)"))
+    .addOption(
+      repeatable(
+        '--gateway <address>',
+        "the bridge's address (default: the subnet's first); none: a container can be the router",
+      ),
+    )
     .option('--internal', 'no address for the host, no default route for containers')
     .option('--mtu <bytes>', 'MTU of the bridge and of all interfaces', parseMtuBytes)
     .option('--bridge <bridge>', "a bridge of the host's, used and never changed")

@@ -59,6 +59,9 @@ async function chooseSubnets(
   return wanted;
 }
 
+/** In place of an address: the host has none in it, so that a container can have the first one, and be the router. */
+const NO_GATEWAY = 'none';
+
 /** Each subnet with the gateway asked for; without one, its first address on minict's own bridge, the foreign one's own there. */
 function chooseGateways(
   subnets: readonly Subnet[],
@@ -68,6 +71,11 @@ function chooseGateways(
   if (internal && gateways.length > 0) {
     throw new InvalidInputError('cannot use --gateway and --internal together', { hint: 'take one of them' });
   }
+  const isWithout = gateways.includes(NO_GATEWAY);
+  if (isWithout && gateways.length > 1) {
+    throw new InvalidInputError(`cannot use --gateway ${NO_GATEWAY} and another one together`);
+  }
+  if (isWithout) return subnets.map((subnet) => ({ subnet: formatSubnet(subnet) }));
   const wanted = gateways.map(parseIp);
   for (const gateway of wanted) {
     if (subnets.some((subnet) => contains(subnet, gateway))) continue;

@@ -192,12 +192,13 @@ export interface Reservation extends Assignment {
   release(): void;
 }
 
-/** Chooses, and makes sure that the networks are there on the host. */
+/** Chooses, and makes sure that the networks are there on the host; `check` throws before anything is made. */
 export async function reserveNics(
   context: Context,
   instance: string,
   member: Member,
   requests: readonly NicRequest[],
+  check: (nics: readonly NicSpec[]) => void = () => {},
 ): Promise<Reservation> {
   let lock: Lock | undefined = lockNetworks(context.roots);
   const unlock = () => {
@@ -206,6 +207,7 @@ export async function reserveNics(
   };
   try {
     const assignment = await assignNics(context, instance, member, requests);
+    check(assignment.nics);
     for (const record of assignment.networks) {
       await ensureLink(context, instance, record, lock.fd);
       ensureHosts(networkPaths(context.roots, record.name).hosts);

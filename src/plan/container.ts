@@ -2,6 +2,7 @@
 import { type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
 import { nicDriver } from '../network/driver.ts';
 import { planInside, planLoopback } from '../network/parts.ts';
+import { planRouting, planSysctls } from '../network/routing.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import type { Command, Part, Step } from '../step.ts';
@@ -157,6 +158,7 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
   // while files and folders are made.
   return [
     ...inPart('namespaces', [netns]),
+    ...planSysctls(spec),
     ...planNics(spec, facts.instance),
     ...inPart('namespaces', [planLoopback(spec.name)]),
     ...inPart('mounts', planFiles(spec, paths, facts, mountChain)),
@@ -167,10 +169,12 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
 }
 
 /** What is done on the host stands together, and what is done inside: one process each, however many there are. */
-export function planNics({ nics, name }: ContainerSpec, instance: string): Step[] {
+export function planNics(spec: ContainerSpec, instance: string): Step[] {
+  const { nics, name } = spec;
   return [
     ...nics.flatMap((nic) => nicDriver(nic).planNic(nic, { container: name, instance })),
     ...nics.flatMap((nic) => planInside(nic, name)),
+    ...nics.flatMap((nic) => planRouting(spec, nic)),
   ];
 }
 

@@ -4,6 +4,7 @@ import type { container } from './schema.ts';
 
 export type ContainerSpec = z.infer<typeof container>;
 export type NicSpec = ContainerSpec['nics'][number];
+export type RouteSpec = NonNullable<ContainerSpec['routes']>[number];
 
 export type Snapshot = NonNullable<ContainerSpec['snapshots']>[number];
 

@@ -13,6 +13,7 @@ import {
   parseNicName,
   parseSnapshotName,
 } from './name.ts';
+import { checkRoute, parseSysctlValue, sysctlPath } from './routing.ts';
 import { parseSignal } from './signal.ts';
 import { checkVolumes, type VolumeSpec } from './volume.ts';
 
@@ -45,13 +46,15 @@ export function parsePartName(name: string): PartId | undefined {
 
 /** What a parser of the vocabulary takes; its message where it does not. */
 function fits<T>(parse: (text: string) => unknown) {
-  return z.check<T>(({ value, issues }) => {
-    try {
-      parse(String(value));
-    } catch (error) {
-      issues.push({ code: 'custom', input: value, message: (error as Error).message });
-    }
-  });
+  return z.check<T>(({ value, issues }) => addIssue(issues, value, () => parse(String(value))));
+}
+
+function addIssue(issues: z.core.ParsePayload['issues'], input: unknown, check: () => unknown): void {
+  try {
+    check();
+  } catch (error) {
+    issues.push({ code: 'custom', input, message: (error as Error).message });
+  }
 }
 
 const parsed = (parse: (text: string) => unknown) => z.string().check(fits(parse));
@@ -90,6 +93,15 @@ const settings = {
   stopSignal: z.optional(parsed(parseSignal)),
   labels: z.optional(z.record(text, text)),
   exposedPorts: z.optional(z.array(text)),
+  router: z.optional(z.literal(true)),
+  routes: z.optional(
+    z.array(
+      z
+        .strictObject({ to: z.string(), via: z.optional(z.string()), dev: z.optional(z.string()) })
+        .check(({ value, issues }) => addIssue(issues, value, () => checkRoute(value))),
+    ),
+  ),
+  sysctls: z.optional(z.record(parsed(sysctlPath), parsed(parseSysctlValue))),
 };
 
 const savedContainer = z.strictObject({

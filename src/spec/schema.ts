@@ -32,6 +32,8 @@ const nic = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('veth'), network: z.string(), bridge: z.string(), hostLink: z.string(), ...nicParts }),
 ]);
 
+const route = z.object({ to: z.string(), via: z.optional(z.string()), dev: z.optional(z.string()) });
+
 /** container.json: all of a container that outlasts a reboot. */
 export const container = z.object({
   version: z.literal(1),
@@ -62,6 +64,12 @@ export const container = z.object({
   ),
   mounts: z.enum(['private', 'host']),
   nics: z.array(nic),
+  /** It forwards, IPv4 and IPv6 (`--router`). */
+  router: z.optional(z.literal(true)),
+  /** Static routes: to a subnet, by a next hop, an interface, or both. */
+  routes: z.optional(z.array(route)),
+  /** Settings of its network namespace, by the names that sysctl(8) has for them. */
+  sysctls: z.optional(z.record(z.string(), z.string())),
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),
