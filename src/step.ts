@@ -75,4 +75,9 @@ export interface Step {
   readonly part?: Part;
   /** The kernel removes this step's thing together with that of the step named here, so it needs no undo of its own. */
   readonly endsWith?: string;
+  /**
+   * Its undo takes something out of a namespace: it comes before that is given up, and what it says of a failure counts, as
+   * it knows itself what is not done yet or already gone.
+   */
+  readonly leaves?: true;
 }

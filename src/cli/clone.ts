@@ -5,7 +5,7 @@ import { withFiles } from '../lifecycle/clone.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { refuseForeign } from '../lifecycle/create.ts';
 import { recover } from '../lifecycle/remove.ts';
-import type { NicSpec } from '../spec/container.ts';
+import { type NicSpec, networkOf } from '../spec/container.ts';
 import { parseContainerName, parseHostname } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { lockContainer, lockImages, releaseContainer } from '../state/locks.ts';
@@ -28,10 +28,13 @@ function requestsOf(nics: readonly NicSpec[], options: CloneOptions): NicRequest
   if (first === undefined && (ip.length > 0 || gateway.length > 0)) {
     throw new InvalidInputError('cannot use --ip or --gateway: the container to clone has no network');
   }
-  return nics.map((nic): NicRequest => {
+  // There is one of each cable and network card.
+  return nics.flatMap((nic): NicRequest[] => {
+    const network = networkOf(nic);
+    if (network === undefined) return [];
     const own = nic === first ? { ips: ip, gateways: gateway, mac: macAddress } : { ips: [], gateways: [] };
     const mtuBytes = (nic === first ? options.mtu : undefined) ?? nic.mtuBytes;
-    return { network: nic.network, name: nic.name, ...own, mtuBytes, noAddress: nic.addresses.length === 0 };
+    return [{ network, name: nic.name, ...own, mtuBytes, noAddress: nic.addresses.length === 0 }];
   });
 }
 

@@ -1,5 +1,5 @@
 /** minict network create|ls|inspect|rm|prune|connect|disconnect, with docker's words. */
-import { connect, disconnect } from '../lifecycle/connect.ts';
+import { connect, disconnect, findNic } from '../lifecycle/connect.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import {
   createNetwork,
@@ -10,6 +10,7 @@ import {
   viewNetwork,
 } from '../lifecycle/networks.ts';
 import { parseMtuBytes } from '../spec/address.ts';
+import type { ContainerSpec } from '../spec/container.ts';
 import { parseContainerName, parseNetworkName, parseNicName } from '../spec/name.ts';
 import { checkNic } from '../spec/nic.ts';
 import { listNetworks } from '../state/network.ts';
@@ -179,6 +180,7 @@ export const define: Define = (command, globals) => {
     .option('--name <interface>', 'which one, where there are several', parseNicName)
     .action(async (network: string, container: string, { name }: { name?: string }) => {
       const { context, instance } = begin('disconnect');
-      await disconnect(context, instance, parseContainerName(container), parseNetworkName(network), name);
+      const find = (spec: ContainerSpec) => findNic(spec, parseNetworkName(network), name);
+      await disconnect(context, instance, parseContainerName(container), find);
     });
 };

@@ -37,7 +37,7 @@ export function addNicOptions(command: Command): Command {
     .addOption(
       repeatable(
         '--nic <network[,key=value…]>',
-        'an interface in a network, with ip=, gateway=, name=, mac=, mtu= of its own',
+        'an interface in a network, p2p:CONTAINER or phys:INTERFACE, with ip=, gateway=, name=, mac=, mtu= of its own',
       ),
     );
 }

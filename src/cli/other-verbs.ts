@@ -1,6 +1,7 @@
 /** The verbs that look, and those of images and of the host, as one chunk; what is heavy in them loads when it is used. */
 export * as image from './image.ts';
 export * as inspect from './inspect.ts';
+export * as link from './link.ts';
 export * as logs from './logs.ts';
 export * as network from './network.ts';
 export * as ps from './ps.ts';

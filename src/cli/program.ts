@@ -47,6 +47,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'networks: create, ls, connect, disconnect, rm, …',
     load: async () => (await others()).network,
   },
+  link: { summary: 'cables between containers; down, up, rm', load: async () => (await others()).link },
   volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: async () => (await others()).volume },
   commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
   snapshot: {

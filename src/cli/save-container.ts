@@ -15,7 +15,10 @@ interface SaveFlags {
 }
 
 /** What does not come along as it is. */
-function* notesOn({ name, inPlace, volumes: mounted = [] }: ContainerSpec, volumes: boolean): Generator<string> {
+function* notesOn({ name, inPlace, nics, volumes: mounted = [] }: ContainerSpec, volumes: boolean): Generator<string> {
+  for (const nic of nics) {
+    if (nic.kind === 'phys') yield `the network card ${nic.device}, ${nic.name} inside, stays here`;
+  }
   if (inPlace !== undefined) {
     yield `the files of ${name} are in ${inPlace} itself: where it is loaded, they are under a layer of its own`;
   }

@@ -5,6 +5,8 @@ import { readToolOutput } from './tool-output.ts';
 
 const schema = z.object({
   ifname: z.string(),
+  ifalias: z.optional(z.string()),
+  address: z.string(),
   flags: z.array(z.string()),
   master: z.optional(z.string()),
   mtu: z.number(),
@@ -20,7 +22,10 @@ export interface HostInterface {
   readonly isUp: boolean;
   readonly isLoopback: boolean;
   readonly master: string | undefined;
+  readonly mac: string;
   readonly mtuBytes: number;
+  /** Whose it is. */
+  readonly alias: string | undefined;
   /** With their lengths, without link-local ones. */
   readonly addresses: readonly string[];
 }
@@ -43,7 +48,9 @@ export async function readInterface(name: string): Promise<HostInterface> {
     isUp: found.flags.includes('UP'),
     isLoopback: found.link_type === 'loopback',
     master: found.master,
+    mac: found.address,
     mtuBytes: found.mtu,
+    alias: found.ifalias,
     addresses: found.addr_info
       .filter(({ scope }) => scope !== 'link')
       .map(({ local, prefixlen }) => `${local}/${prefixlen}`),

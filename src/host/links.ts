@@ -18,9 +18,10 @@ export interface HostLink {
   readonly isUp: boolean;
 }
 
-/** All interfaces by name. */
-export async function readLinks(): Promise<Map<string, HostLink>> {
-  const output = await readToolOutput(['ip', '-j', 'link', 'show']);
+/** All interfaces by name, of the host or inside a container, which has none where its namespace is gone. */
+export async function readLinks(netns?: string): Promise<Map<string, HostLink>> {
+  const output = await readToolOutput(['ip', ...(netns === undefined ? [] : ['-n', netns]), '-j', 'link', 'show']);
+  if (netns !== undefined && output !== undefined && output.exitCode !== 0) return new Map();
   const parsed = z.array(link).safeParse(output?.exitCode === 0 ? JSON.parse(output.stdout || '[]') : undefined);
   if (!parsed.success) {
     throw new HostError(`cannot read the host's interfaces: ${output?.stderr.trim() ?? 'ip: not found in PATH'}`, {

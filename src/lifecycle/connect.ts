@@ -4,11 +4,12 @@
  */
 import { ConflictError, NotFoundError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
-import { nicPart } from '../network/parts.ts';
+import type { Owner } from '../network/driver.ts';
+import { nicPart, portPart } from '../network/parts.ts';
 import { planNics } from '../plan/container.ts';
 import { applySteps } from '../runner/apply.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import { type ContainerSpec, type NicSpec, networksOf } from '../spec/container.ts';
+import { type ContainerSpec, type NicSpec, networkOf, networksOf } from '../spec/container.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { ensureHosts } from '../state/hosts.ts';
 import { lockContainer, lockNetworks, releaseContainer } from '../state/locks.ts';
@@ -24,7 +25,7 @@ import { undoParts } from './stop.ts';
 
 /** Of the steps those that belong to one interface. */
 export function stepsOfNic(steps: readonly Step[], nic: NicSpec): Step[] {
-  const parts: readonly (string | undefined)[] = [nicPart(nic), `port ${nic.name}`];
+  const parts: readonly (string | undefined)[] = [nicPart(nic), portPart(nic)];
   return steps.filter(({ part }) => parts.includes(part));
 }
 
@@ -49,9 +50,9 @@ export function planHostsChange(context: Context, spec: ContainerSpec, state: Jo
 }
 
 /** Its steps while the namespaces are there; what a stop took away comes with the next start. */
-export function planConnection(instance: string, spec: ContainerSpec, nic: NicSpec, state: JournalState): Step[] {
+export function planConnection(owner: Owner, spec: ContainerSpec, nic: NicSpec, state: JournalState): Step[] {
   const isUp = state.phase !== 'stopped';
-  return stepsOfNic(planNics(spec, instance), nic).filter(({ part }) => isUp || part === nicPart(nic));
+  return stepsOfNic(planNics(spec, owner), nic).filter(({ part }) => isUp || part === nicPart(nic));
 }
 
 /** Gives `name` an interface in a network. Returns it. Throws NotFoundError, ConflictError, InvalidInputError, StepError. */
@@ -76,7 +77,8 @@ export async function connect(context: Context, instance: string, name: string, 
       const apply = (steps: readonly Step[]) =>
         applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd));
       try {
-        await apply([...planConnection(instance, after, nic, state), ...planHostsChange(context, after, state)]);
+        const owner = { container: name, instance, runDir: paths.runDir };
+        await apply([...planConnection(owner, after, nic, state), ...planHostsChange(context, after, state)]);
       } catch (error) {
         writeContainer(context.roots, before);
         await leaveNetwork(context, before, nic);
@@ -105,7 +107,7 @@ async function leaveNetwork(context: Context, member: ContainerSpec, nic: NicSpe
 
 /** The one that `network` and `nicName` mean. Throws NotFoundError, ConflictError where that are several. */
 export function findNic(spec: ContainerSpec, network: string, nicName: string | undefined): NicSpec {
-  const here = spec.nics.filter((nic) => nic.network === network && (nicName === undefined || nic.name === nicName));
+  const here = spec.nics.filter((nic) => networkOf(nic) === network && (nicName === undefined || nic.name === nicName));
   const [nic, ...others] = here;
   const names = here.map((each) => each.name).join(', ');
   if (nic === undefined) {
@@ -120,20 +122,19 @@ export function findNic(spec: ContainerSpec, network: string, nicName: string | 
   });
 }
 
-/** Takes an interface away, and gives its addresses up. Throws NotFoundError, ConflictError, HostError. */
+/** Takes the interface that `find` means away, and gives its addresses up. Throws what that throws, NotFoundError, HostError. */
 export async function disconnect(
   context: Context,
   instance: string,
   name: string,
-  network: string,
-  nicName: string | undefined,
+  find: (spec: ContainerSpec) => NicSpec,
 ): Promise<void> {
   requireTools();
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     await recover(context, instance, name, lock.fd);
     const before = await getContainer(context.roots, name);
-    const nic = findNic(before, network, nicName);
+    const nic = find(before);
     const after = { ...before, nics: before.nics.filter((each) => each !== nic) };
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);

@@ -4,7 +4,7 @@ import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { NotFoundError } from '../errors.ts';
 import { readResolvConf } from '../host/facts.ts';
 import type { ContainerFacts } from '../plan/container.ts';
-import { type ContainerSpec, networksOf, treeOf } from '../spec/container.ts';
+import { type ContainerSpec, networkOf, networksOf, treeOf } from '../spec/container.ts';
 import { hostsText, hostsWithout } from '../state/hosts.ts';
 import { type NetworkRecord, plainAddress, withMember } from '../state/network.ts';
 import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
@@ -74,7 +74,7 @@ function ownHostsOf({ name, hostname, nics }: ContainerSpec, networks: readonly 
   if (names.length === 1) return undefined;
   if (names.length === 0) return hostsWithout(hostname);
   const joined = networks.map((record) => {
-    const here = nics.filter((nic) => nic.network === record.name);
+    const here = nics.filter((nic) => networkOf(nic) === record.name);
     const addresses = here.map((nic) => [nic.name, nic.addresses.map(plainAddress)] as const);
     return withMember(record, name, { hostname, networks: names }, Object.fromEntries(addresses));
   });

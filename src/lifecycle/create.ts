@@ -156,7 +156,7 @@ export function markUp(context: Context, spec: ContainerSpec, facts: ContainerFa
 
 /** A deleted namespace's veth lives on for some milliseconds; wait only where its name is in the way. */
 export async function waitForHostLinks({ name }: ContainerSpec, nics: readonly NicSpec[]): Promise<void> {
-  const links = nics.map(({ hostLink }) => hostLink);
+  const links = nics.flatMap((nic) => ('hostLink' in nic ? [nic.hostLink] : []));
   const inTheWay = () => links.find((link) => interfaceIndex(link) !== 0);
   const end = performance.now() + 2000;
   while (inTheWay() !== undefined && performance.now() < end) await Bun.sleep(2);

@@ -12,7 +12,7 @@ import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
 import { planKill, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
 import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import { type ContainerSpec, networksOf } from '../spec/container.ts';
+import { type ContainerSpec, networkOf, networksOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
@@ -64,7 +64,9 @@ async function planSurroundings(context: Context, networks: readonly NetworkReco
 function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
   const append = 'printf "%s\\n" "$@" >>"$0"';
   return networksOf(nics).flatMap((network) => {
-    const addresses = nics.filter((nic) => nic.network === network).flatMap((nic) => nic.addresses.map(plainAddress));
+    const addresses = nics
+      .filter((nic) => networkOf(nic) === network)
+      .flatMap((nic) => nic.addresses.map(plainAddress));
     const entries = addresses.map((address) => `${address}\t${hostname} ${name}`);
     const { hosts } = networkPaths(context.roots, network);
     const run: Command = { kind: 'run', argv: ['sh', '-c', append, hosts, ...entries] };

@@ -25,11 +25,13 @@ async function leaseNic(
   const holder = await macHolder(context, saved.mac);
   const mac = holder === undefined ? saved.mac : undefined;
   const request = (ips: readonly string[], gateways: readonly string[] = []): NicRequest[] => {
-    const { network, name, mtuBytes, addresses } = saved;
-    return [{ network, name, ips, gateways, mac, mtuBytes, noAddress: addresses.length === 0 }];
+    const { name, mtuBytes, addresses } = saved;
+    const where = 'peer' in saved ? ({ kind: 'p2p', peer: saved.peer } as const) : { network: saved.network };
+    return [{ ...where, name, ips, gateways, mac, mtuBytes, noAddress: addresses.length === 0 }];
   };
   const plain = saved.addresses.map(plainAddress);
-  const wishes = ip === undefined ? [saved.addresses, plain, []] : [[ip]];
+  const others = 'peer' in saved ? [] : [plain, []];
+  const wishes = ip === undefined ? [saved.addresses, ...others] : [[ip]];
   const gateways = saved.gateways === undefined ? [undefined] : [saved.gateways, undefined];
   const all = wishes.flatMap((ips) => gateways.map((each) => request(ips, each)));
   const { assignment, causes } = await leaseNics(context, instance, member, all, request(ip === undefined ? [] : [ip]));

@@ -2,9 +2,9 @@
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { contains, formatIp, parseAddress, parseIp, parseSubnet, subnetOf } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
-import { networksOf } from '../spec/container.ts';
+import { networkOf, networksOf } from '../spec/container.ts';
 import { derivedMac, hostLinkName } from '../spec/name.ts';
-import type { NicRequest } from '../spec/nic.ts';
+import type { NetworkNicRequest, NicRequest } from '../spec/nic.ts';
 import { ensureHosts, hostsWithout, writeHosts } from '../state/hosts.ts';
 import { type Lock, lockNetworks } from '../state/locks.ts';
 import {
@@ -20,6 +20,7 @@ import {
 } from '../state/network.ts';
 import { containerPaths, networkPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
+import { assignLink } from './link-nics.ts';
 import { findNetwork } from './network.ts';
 import { ensureLink } from './network-link.ts';
 
@@ -47,7 +48,7 @@ function nextName(taken: readonly string[]): string {
 function chooseAddresses(
   context: Context,
   record: NetworkRecord,
-  { ips, noAddress }: NicRequest,
+  { ips, noAddress }: NetworkNicRequest,
   name: string,
   own: ReadonlyMap<string, string>,
 ): string[] {
@@ -84,7 +85,7 @@ function chooseAddresses(
 /** Next hops of its default routes: those asked for; else the network's own, of families that have no default route yet. */
 function chooseGateways(
   record: NetworkRecord,
-  { gateways: asked }: NicRequest,
+  { gateways: asked }: NetworkNicRequest,
   addresses: readonly string[],
   routed: ReadonlySet<number>,
 ): string[] {
@@ -138,6 +139,13 @@ export async function assignNics(
   // Names that are asked for come before those that are made up.
   const reserved = requests.flatMap(({ name }) => name ?? []);
   for (const request of requests) {
+    if (request.kind !== undefined) {
+      const others = [...member.nics, ...nics];
+      const name = request.name ?? nextName([...others.map((nic) => nic.name), ...reserved]);
+      refuseName(name, member, others);
+      nics.push(await assignLink(context, instance, { ...member, nics: others }, request, name));
+      continue;
+    }
     const record =
       records.get(request.network) ??
       (await findNetwork(
@@ -152,7 +160,7 @@ export async function assignNics(
     refuseName(name, member, others);
     const own = new Map(
       others
-        .filter((nic) => nic.network === record.name)
+        .filter((nic) => networkOf(nic) === record.name)
         .flatMap((nic) =>
           nic.addresses.map((address) => [plainAddress(address), `${member.name}'s ${nic.name}`] as const),
         ),
@@ -238,7 +246,7 @@ async function writeMember(
   networks: readonly NetworkRecord[],
 ): Promise<void> {
   for (const record of networks) {
-    const here = nics.filter((nic) => nic.network === record.name);
+    const here = nics.filter((nic) => networkOf(nic) === record.name);
     const addresses = Object.fromEntries(here.map((nic) => [nic.name, nic.addresses.map(plainAddress)]));
     await writeNetwork(roots, withMember(record, name, { hostname, networks: networksOf(nics) }, addresses));
   }
@@ -248,7 +256,8 @@ async function writeMember(
 export async function leave(context: Context, member: Member, nic: NicSpec): Promise<void> {
   const { roots } = context;
   const names = networksOf(member.nics);
-  const left = names.includes(nic.network) ? undefined : await readNetwork(roots, nic.network);
+  const network = networkOf(nic);
+  const left = network === undefined || names.includes(network) ? undefined : await readNetwork(roots, network);
   if (left !== undefined) await writeNetwork(roots, withoutMembers(left, [member.name]));
   await writeMember(context, member, await readNetworks(roots, names));
   // Nobody else writes into it.

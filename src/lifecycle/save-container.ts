@@ -7,7 +7,7 @@ import { readCatalog } from '../image/catalog.ts';
 import { INDEX } from '../image/media-types.ts';
 import { withStaging } from '../image/staging.ts';
 import { TarWriter } from '../image/tar-stream.ts';
-import { type ContainerSpec, imagesOf, type NicSpec } from '../spec/container.ts';
+import { type ContainerSpec, imagesOf, type NicSpec, networkOf } from '../spec/container.ts';
 import { derivedMac } from '../spec/name.ts';
 import {
   LAYOUT,
@@ -35,21 +35,41 @@ export interface SaveOptions {
 }
 
 /** What was asked for by its user: elsewhere, the rest is that network's. */
-async function nicOf(roots: Roots, instance: string, container: string, nic: NicSpec): Promise<SavedNic> {
-  const { network, name, addresses, gateways, mac, mtuBytes } = nic;
+async function nicOf(roots: Roots, instance: string, container: string, nic: NicSpec): Promise<SavedNic[]> {
+  const { name, addresses, gateways, mac, mtuBytes } = nic;
+  const network = networkOf(nic);
+  if (network === undefined) return cableOf(instance, container, nic);
   const record = await readNetwork(roots, network);
   const usual = (record?.subnets ?? []).flatMap(({ gateway }) => gateway ?? []);
   const [first] = addresses;
   const derived = first === undefined ? [container, name] : [network, plainAddress(first)];
   const isUsual = gateways.every((gateway) => usual.includes(gateway));
-  return {
-    network,
-    name,
-    addresses,
-    ...(isUsual ? {} : { gateways }),
-    ...(mac === derivedMac(instance, ...(derived as [string, string])) ? {} : { mac }),
-    ...(mtuBytes === undefined || mtuBytes === record?.mtuBytes ? {} : { mtuBytes }),
-  };
+  return [
+    {
+      network,
+      name,
+      addresses,
+      ...(isUsual ? {} : { gateways }),
+      ...(mac === derivedMac(instance, ...(derived as [string, string])) ? {} : { mac }),
+      ...(mtuBytes === undefined || mtuBytes === record?.mtuBytes ? {} : { mtuBytes }),
+    },
+  ];
+}
+
+/** The end of a cable, which leads to the container of that name elsewhere. A network card stays on its host. */
+function cableOf(instance: string, container: string, nic: NicSpec): SavedNic[] {
+  if (nic.kind !== 'p2p') return [];
+  const { peer, name, addresses, gateways, mac, mtuBytes } = nic;
+  return [
+    {
+      peer,
+      name,
+      addresses,
+      ...(gateways.length === 0 ? {} : { gateways }),
+      ...(mac === derivedMac(instance, container, name) ? {} : { mac }),
+      ...(mtuBytes === undefined ? {} : { mtuBytes }),
+    },
+  ];
 }
 
 /** Its parts, and where they are from. */
@@ -67,7 +87,7 @@ async function describe(roots: Roots, instance: string, spec: ContainerSpec, par
     // Without a digest it is a directory of this host.
     ...(id === undefined ? {} : { imageId: id, ...(name === undefined ? {} : { image: name }) }),
   });
-  const nics = await Promise.all(spec.nics.map((nic) => nicOf(roots, instance, spec.name, nic)));
+  const nics = (await Promise.all(spec.nics.map((nic) => nicOf(roots, instance, spec.name, nic)))).flat();
   return {
     version: SAVED_VERSION,
     ...settings,

@@ -6,10 +6,11 @@ import { HostError } from '../errors.ts';
 import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
 import type { HostLink, TwoLooks } from '../host/links.ts';
 import { readToolOutput } from '../host/tool-output.ts';
-import { nicPart } from '../network/parts.ts';
+import { nicDriver } from '../network/driver.ts';
+import { nicPart, portPart } from '../network/parts.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { readExitStatus } from '../state/exit-status.ts';
 import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -45,14 +46,22 @@ export async function findBroken(
       if (recorded === undefined || identityOf(claim) !== recorded) report(step.part, `${claim.kind} ${claim.name}`);
     }
   }
+  const isInner = (nic: NicSpec) => nicDriver(nic).planInside !== undefined;
+  const inside = spec.nics.some(isInner) ? await (await import('../host/links.ts')).readLinks(spec.name) : undefined;
   for (const nic of spec.nics) {
     const part = nicPart(nic);
+    const wantedUp = state.steps.some((step) => step.part === portPart(nic));
     if (broken.has(part)) continue;
+    if (isInner(nic)) {
+      const link = inside?.get(nic.name);
+      if (link === undefined) report(part, `${nic.name} inside`);
+      else if (!link.isUp && wantedUp) report(portPart(nic), `${nic.name} up`);
+    }
+    if (nic.kind !== 'veth') continue;
     const link = links.get(nic.hostLink);
-    const port: Part = `port ${nic.name}`;
     if (link?.master !== nic.bridge) report(part, `${nic.hostLink} in bridge ${nic.bridge}`);
     // Of one that is stopped it is down.
-    else if (!link.isUp && state.steps.some((step) => step.part === port)) report(port, `${nic.hostLink} up`);
+    else if (!link.isUp && wantedUp) report(portPart(nic), `${nic.hostLink} up`);
   }
   if (!broken.has('mounts')) for (const target of await missingMounts(state)) report('mounts', `mount ${target}`);
   return broken;

@@ -3,11 +3,15 @@ import type { NicSpec } from '../spec/container.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import type { Step } from '../step.ts';
 import { bridgeDriver } from './bridge.ts';
+import { p2pDriver } from './p2p.ts';
+import { physDriver } from './phys.ts';
 
 /** Whose interface it is. */
 export interface Owner {
   readonly container: string;
   readonly instance: string;
+  /** Folder of what a reboot must forget. */
+  readonly runDir: string;
 }
 
 export interface NetworkDriver {
@@ -23,12 +27,16 @@ export interface NicDriver<N extends NicSpec = NicSpec> {
    * on the host; in the chain and the part of the NIC.
    */
   planNic(nic: N, owner: Owner): Step[];
+  /** The inside, where there is no end on the host that a stop could take down. */
+  planInside?(nic: N, owner: Owner): Step[];
 }
 
 const NETWORK_DRIVERS: { readonly [K in NetworkRecord['driver']]: NetworkDriver } = { bridge: bridgeDriver };
 
 const NIC_DRIVERS: { readonly [K in NicSpec['kind']]: NicDriver<Extract<NicSpec, { kind: K }>> } = {
   veth: bridgeDriver,
+  p2p: p2pDriver,
+  phys: physDriver,
 };
 
 export function networkDriver({ driver }: Pick<NetworkRecord, 'driver'>): NetworkDriver {

@@ -1,5 +1,5 @@
 /** What all steps of an interface have in common. */
-import type { NicSpec } from '../spec/container.ts';
+import { type NicSpec, networkOf } from '../spec/container.ts';
 import type { Part, Step } from '../step.ts';
 import { ip } from './ip.ts';
 
@@ -29,6 +29,10 @@ export function nicPart({ name }: NicSpec): Part {
   return `nic ${name}`;
 }
 
+export function portPart({ name }: NicSpec): Part {
+  return `port ${name}`;
+}
+
 /** Id of the step that makes the interface. */
 export function linkStepId({ name }: NicSpec): string {
   return `${name} link`;
@@ -46,13 +50,13 @@ export function nicStep(nic: NicSpec, container: string, id: string, why: string
   };
 }
 
-/** The inside of an interface, whatever its driver: addresses, up, default routes. */
-export function planInside(nic: NicSpec, container: string): Step[] {
+/** What an interface has inside, up or down. */
+export function planAddresses(nic: NicSpec, container: string): Step[] {
   const inside = (id: string, why: string, words: string) => nicStep(nic, container, id, why, words, container);
   const isIpv6 = (address: string) => address.includes(':');
   const withIpv6 = nic.addresses.some(isIpv6);
   return [
-    ...(hasIpv6Settings(nic) && !withIpv6
+    ...(networkOf(nic) !== undefined && hasIpv6Settings(nic) && !withIpv6
       ? [
           inside(
             'IPv6 off',
@@ -69,6 +73,14 @@ export function planInside(nic: NicSpec, container: string): Step[] {
         `addr add ${address} ${isIpv6(address) ? 'nodad' : 'brd +'} dev ${nic.name}`,
       ),
     ),
+  ];
+}
+
+/** The inside of an interface that has an end on the host: addresses, up, default routes. */
+export function planInside(nic: NicSpec, container: string): Step[] {
+  const inside = (id: string, why: string, words: string) => nicStep(nic, container, id, why, words, container);
+  return [
+    ...planAddresses(nic, container),
     inside('up', 'NIC up', `link set dev ${nic.name} up`),
     ...nic.gateways.map((gateway) =>
       inside(`route ${gateway}`, 'default route', `route add default via ${gateway} dev ${nic.name}`),

@@ -2,7 +2,8 @@
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { interfaceOfSysctl, nicOfRoute, sysctlPath } from '../spec/routing.ts';
 import type { Step } from '../step.ts';
-import { netChain, nicPart, nicStep } from './parts.ts';
+import { nicDriver } from './driver.ts';
+import { netChain, nicPart, nicStep, portPart } from './parts.ts';
 
 /** All of an address family come before others': the first resets the rest of them (ip-sysctl.rst, ip_forward). */
 const FORWARDING: readonly (readonly [string, string])[] = [
@@ -58,15 +59,10 @@ export function planRouting(spec: Settings, nic: NicSpec): Step[] {
             endsWith: 'netns',
           },
         ]),
-    ...routes.map(({ to, via }) =>
-      nicStep(
-        nic,
-        spec.name,
-        `route ${to}`,
-        'static route',
-        `route add ${to}${via === undefined ? '' : ` via ${via}`} dev ${nic.name}`,
-        spec.name,
-      ),
-    ),
+    ...routes.map(({ to, via }) => {
+      const words = `route replace ${to}${via === undefined ? '' : ` via ${via}`} dev ${nic.name}`;
+      const step = nicStep(nic, spec.name, `route ${to}`, 'static route', words, spec.name);
+      return nicDriver(nic).planInside === undefined ? step : { ...step, part: portPart(nic) };
+    }),
   ];
 }

@@ -1,7 +1,7 @@
 /** spec + host facts → the steps that bring a container up. Pure. */
 import { type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
-import { nicDriver } from '../network/driver.ts';
-import { planInside, planLoopback } from '../network/parts.ts';
+import { nicDriver, type Owner } from '../network/driver.ts';
+import { planInside, planLoopback, portPart } from '../network/parts.ts';
 import { planRouting, planSysctls } from '../network/routing.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
@@ -159,7 +159,7 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
   return [
     ...inPart('namespaces', [netns]),
     ...planSysctls(spec),
-    ...planNics(spec, facts.instance),
+    ...planNics(spec, { container: spec.name, instance: facts.instance, runDir: paths.runDir }),
     ...inPart('namespaces', [planLoopback(spec.name)]),
     ...inPart('mounts', planFiles(spec, paths, facts, mountChain)),
     ...inPart('namespaces', [nsFile('utsns', mountChain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
@@ -169,13 +169,14 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
 }
 
 /** What is done on the host stands together, and what is done inside: one process each, however many there are. */
-export function planNics(spec: ContainerSpec, instance: string): Step[] {
+export function planNics(spec: ContainerSpec, owner: Owner): Step[] {
   const { nics, name } = spec;
+  const down = new Set(nics.flatMap((nic) => (nic.down ? [portPart(nic)] : [])));
   return [
-    ...nics.flatMap((nic) => nicDriver(nic).planNic(nic, { container: name, instance })),
-    ...nics.flatMap((nic) => planInside(nic, name)),
+    ...nics.flatMap((nic) => nicDriver(nic).planNic(nic, owner)),
+    ...nics.flatMap((nic) => nicDriver(nic).planInside?.(nic, owner) ?? planInside(nic, name)),
     ...nics.flatMap((nic) => planRouting(spec, nic)),
-  ];
+  ].filter(({ part }) => part === undefined || !down.has(part));
 }
 
 /** The image's, and around them the mount points that it may lack. */

@@ -60,7 +60,7 @@ async function undoOne(step: Step, undo: Command, identities: Identities, contex
   if (step.claims !== undefined && ours(step, identities).length === 0) return undefined;
   if (undo.kind === 'run') {
     const said = await complaint(commandArgv(undo), context);
-    return remains(step, identities) ? said : undefined;
+    return step.leaves || remains(step, identities) ? said : undefined;
   }
   try {
     doInProcess(undo);
@@ -94,10 +94,21 @@ export async function undoAll(
     return { identities, backwards, unmounting: backwards.filter((step) => step.undo?.kind === 'umount') };
   });
 
-  // Unmounts first, in one call: everything else a container has hangs on its namespaces.
+  for (const [index, { backwards, identities }] of work.entries()) {
+    for (const step of backwards) {
+      const failure = step.leaves && step.undo && (await undoOne(step, step.undo, identities, context));
+      if (failure) failures[index]?.push(failure);
+    }
+  }
+
+  // What something could not be taken out of stays.
+  const kept = failures.map((failed) => failed.length > 0);
+  // Then unmounts, in one call: everything else a container has hangs on its namespaces.
   const targetsOf = (wanted: (step: Step) => boolean) =>
-    work.flatMap(({ unmounting, identities }) =>
-      unmounting.filter(wanted).flatMap((step) => ours(step, identities).map((claim) => claim.name)),
+    work.flatMap(({ unmounting, identities }, index) =>
+      (kept[index] ? [] : unmounting)
+        .filter(wanted)
+        .flatMap((step) => ours(step, identities).map((claim) => claim.name)),
     );
   const targets = targetsOf(() => true);
   const said = targets.length === 0 ? undefined : await complaint(['umount', '--', ...targets], context);
@@ -105,11 +116,11 @@ export async function undoAll(
     const busy = targetsOf(({ undo }) => undo?.kind === 'umount' && undo.lazy === true);
     if (busy.length > 0) await complaint(['umount', '--lazy', '--', ...busy], context);
     for (const [index, { unmounting, identities }] of work.entries()) {
-      if (unmounting.some((step) => remains(step, identities))) failures[index]?.push(said);
+      if (!kept[index] && unmounting.some((step) => remains(step, identities))) failures[index]?.push(said);
     }
   }
   for (const [index, { unmounting }] of work.entries()) {
-    for (const { undo } of unmounting) {
+    for (const { undo } of kept[index] ? [] : unmounting) {
       if (undo?.kind !== 'umount' || !undo.unlink) continue;
       try {
         for (const path of undo.targets.filter(isEmptyFile)) unlinkSync(path);
@@ -129,7 +140,7 @@ export async function undoAll(
   for (const [index, { backwards, identities }] of work.entries()) {
     for (const step of backwards) {
       const { undo } = step;
-      if (undo === undefined || undo.kind === 'umount') continue;
+      if (undo === undefined || undo.kind === 'umount' || step.leaves) continue;
       if (undo.kind === 'rmtree') {
         if (statSync(undo.path, { throwIfNoEntry: false })) trees.set(undo.path, index);
         continue;

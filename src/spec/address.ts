@@ -68,6 +68,19 @@ export function parseAddress(text: string): { address: Address; prefix: number |
   return { address, prefix: Number(prefix) };
 }
 
+/** With its length, which may be any: `10.0.12.0/31` is one of two. Throws InvalidInputError. */
+export function parseInterfaceAddress(text: string): { address: Address; prefix: number } {
+  const [plain = '', prefix, ...rest] = text.split('/');
+  const address = parseIp(plain);
+  const most = BITS[address.family];
+  if (rest.length === 0 && prefix !== undefined && /^[1-9]\d{0,2}$/.test(prefix) && Number(prefix) <= most) {
+    return { address, prefix: Number(prefix) };
+  }
+  throw new InvalidInputError(`cannot use address '${text}': it needs a prefix length, 1 to ${most}`, {
+    hint: `for example ${plain}/${address.family === 4 ? 30 : 64}`,
+  });
+}
+
 /** As RFC 5952 has it. */
 export function formatIp({ family, value }: Address): string {
   if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join('.');

@@ -29,9 +29,14 @@ export function treeOf({ inPlace, storage = 'overlay' }: ContainerSpec, files: s
   return inPlace ?? (storage === 'overlay' ? undefined : files);
 }
 
+/** The network that it is in; a cable and a network card are in none. */
+export function networkOf(nic: NicSpec): string | undefined {
+  return 'network' in nic ? nic.network : undefined;
+}
+
 /** Its networks, each once, in the order of its interfaces. */
 export function networksOf(nics: readonly NicSpec[]): string[] {
-  return [...new Set(nics.map((nic) => nic.network))];
+  return [...new Set(nics.flatMap((nic) => networkOf(nic) ?? []))];
 }
 
 /** Without their lengths, in the order of its interfaces. */

@@ -29,6 +29,16 @@ export function hostLinkName(instance: string, container: string, nic: string): 
   return `mct${hash.slice(0, 12)}`;
 }
 
+/** Name of the loose end of the `number`-th cable between two containers, the same for both. */
+export function cableName(instance: string, containers: readonly [string, string], number: number): string {
+  return `mct${sha256(`${instance}/cable/${[...containers].sort().join('/')}/${number}`).slice(0, 12)}`;
+}
+
+/** Name of a network card while it changes its namespace: one that nobody has. */
+export function passingName(instance: string, container: string, nic: string): string {
+  return `mct${sha256(`${instance}/phys/${container}/${nic}`).slice(0, 12)}`;
+}
+
 /** Name of a network's interface on the host: its own where that fits, a stable hash otherwise. */
 export function networkLinkName(instance: string, network: string): string {
   if (network.length <= INTERFACE_NAME_BYTES && !/^v[eb]-/.test(network)) return network;
@@ -42,6 +52,12 @@ export function parseNicName(text: string): string {
   throw new InvalidInputError(`cannot use interface name ${JSON.stringify(text)}: not a valid name`, {
     hint: 'for example eth0: letters, digits, _ . - and 15 bytes at most',
   });
+}
+
+/** Of an interface of the host: what the kernel takes, and `ip -batch` reads as one word. Throws InvalidInputError. */
+export function parseHostInterface(text: string): string {
+  if (/^[A-Za-z0-9_@.+-]{1,15}$/.test(text) && !/^(-|\.\.?$)/.test(text)) return text;
+  throw new InvalidInputError(`cannot use interface ${JSON.stringify(text)}: not the name of one`, { hint: 'ip link' });
 }
 
 /** docker's grammar, and its reserved words. Throws InvalidInputError. */

@@ -4,7 +4,7 @@
  */
 import * as z from 'zod/mini';
 import { InvalidInputError } from '../errors.ts';
-import { parseAddress, parseIp, parseMtuBytes } from './address.ts';
+import { parseAddress, parseInterfaceAddress, parseIp, parseMtuBytes } from './address.ts';
 import {
   parseContainerName,
   parseHostname,
@@ -104,6 +104,15 @@ const settings = {
   sysctls: z.optional(z.record(parsed(sysctlPath), parsed(parseSysctlValue))),
 };
 
+/** Beside addresses with their lengths. */
+const nicParts = {
+  name: parsed(parseNicName),
+  /** Only where they are not the network's own; the next likewise. */
+  gateways: z.optional(z.array(parsed(parseIp))),
+  mac: z.optional(parsed(parseMac)),
+  mtuBytes: z.optional(z.number().check(fits(parseMtuBytes))),
+};
+
 const savedContainer = z.strictObject({
   version: z.literal(SAVED_VERSION),
   name: parsed(parseContainerName),
@@ -112,16 +121,15 @@ const savedContainer = z.strictObject({
   /** What it wrote since its last layer. */
   upper: z.optional(digest),
   nics: z.array(
-    z.strictObject({
-      network: parsed(parseNetworkName),
-      name: parsed(parseNicName),
-      /** With their lengths. */
-      addresses: z.array(parsed(parseAddress)),
-      /** Only where they are not the network's own; the next likewise. */
-      gateways: z.optional(z.array(parsed(parseIp))),
-      mac: z.optional(parsed(parseMac)),
-      mtuBytes: z.optional(z.number().check(fits(parseMtuBytes))),
-    }),
+    z.union([
+      z.strictObject({ network: parsed(parseNetworkName), addresses: z.array(parsed(parseAddress)), ...nicParts }),
+      /** The end of a cable. */
+      z.strictObject({
+        peer: parsed(parseContainerName),
+        addresses: z.array(parsed(parseInterfaceAddress)),
+        ...nicParts,
+      }),
+    ]),
   ),
   volumes: z.array(volume),
   snapshots: z.array(z.strictObject({ name: parsed(parseSnapshotName), createdAt: time, ...files })),

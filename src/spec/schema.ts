@@ -24,12 +24,23 @@ const nicParts = {
   gateways: z.array(z.string()),
   mac: z.string(),
   mtuBytes: z.optional(z.number()),
+  /** Taken down by hand (`link down`): a start leaves it so. */
+  down: z.optional(z.literal(true)),
 };
 
 /** An interface of a container: all that its driver has to know to make it. */
 const nic = z.discriminatedUnion('kind', [
   /** A veth pair whose end on the host is a port of a bridge. */
   z.object({ kind: z.literal('veth'), network: z.string(), bridge: z.string(), hostLink: z.string(), ...nicParts }),
+  /** One end of a veth pair whose other end is in container `peer`; on the host, where that is not there, as `cable`. */
+  z.object({ kind: z.literal('p2p'), peer: z.string(), cable: z.string(), ...nicParts }),
+  /** The host's interface `device`, given back as it was. */
+  z.object({
+    kind: z.literal('phys'),
+    device: z.string(),
+    was: z.object({ isUp: z.boolean(), mac: z.string(), mtuBytes: z.number() }),
+    ...nicParts,
+  }),
 ]);
 
 const route = z.object({ to: z.string(), via: z.optional(z.string()), dev: z.optional(z.string()) });

@@ -1,0 +1,95 @@
+/** Cables between containers and the carrier of interfaces, while they run or not. */
+import { ConflictError } from '../errors.ts';
+import { requireTools } from '../host/tool.ts';
+import { portPart } from '../network/parts.ts';
+import { planNics } from '../plan/container.ts';
+import { applySteps } from '../runner/apply.ts';
+import { Journal } from '../runner/journal.ts';
+import type { ContainerSpec, NicSpec } from '../spec/container.ts';
+import { checkNic, type parseCableEnd } from '../spec/nic.ts';
+import { lockContainer, releaseContainer } from '../state/locks.ts';
+import { containerPaths } from '../state/paths.ts';
+import { getContainer, writeContainer } from '../state/store.ts';
+import { connect, disconnect } from './connect.ts';
+import { type Context, spawnContext } from './context.ts';
+import { nicNamed, otherEnd } from './link-nics.ts';
+import { recover } from './remove.ts';
+import { undoParts } from './stop.ts';
+
+type End = ReturnType<typeof parseCableEnd>;
+
+/** A new cable between two containers that are there; both ends or none. Throws what connect throws. */
+export async function addLink(context: Context, instance: string, ends: readonly [End, End]): Promise<void> {
+  const [first, second] = ends;
+  if (first.container === second.container) {
+    throw new ConflictError(`cannot make a cable from ${first.container} to itself`);
+  }
+  await getContainer(context.roots, second.container);
+  const near = await connect(
+    context,
+    instance,
+    first.container,
+    checkNic({ ...first.settings, kind: 'p2p', peer: second.container, isNew: true }),
+  );
+  if (near.kind !== 'p2p') throw new Error('a cable that is none');
+  const far = checkNic({ ...second.settings, kind: 'p2p', peer: first.container, cable: near.cable });
+  try {
+    await connect(context, instance, second.container, far);
+  } catch (error) {
+    await disconnect(context, instance, first.container, (spec) => nicNamed(spec, near.name, 'remove'));
+    throw error;
+  }
+}
+
+/** Both ends go, wherever the other one is. Throws NotFoundError, ConflictError, HostError. */
+export async function removeLink(context: Context, instance: string, name: string, nicName: string): Promise<void> {
+  const nic = nicNamed(await getContainer(context.roots, name), nicName, 'remove');
+  if (nic.kind === 'veth') {
+    throw new ConflictError(`cannot remove ${name}:${nicName}: it is in network ${nic.network}`, {
+      hint: `minict network disconnect ${nic.network} ${name} --name ${nicName}`,
+    });
+  }
+  const far = nic.kind === 'p2p' ? await otherEnd(context, name, nic) : undefined;
+  if (far !== undefined) {
+    await disconnect(context, instance, far.name, (spec) => nicNamed(spec, far.nic.name, 'remove'));
+  }
+  await disconnect(context, instance, name, (spec) => nicNamed(spec, nicName, 'remove'));
+}
+
+function withNic(spec: ContainerSpec, nic: NicSpec, changed: NicSpec): ContainerSpec {
+  return { ...spec, nics: spec.nics.map((each) => (each === nic ? changed : each)) };
+}
+
+/** Takes the carrier away, or gives it back; a start leaves it so. Throws NotFoundError, HostError, StepError. */
+export async function setLink(
+  context: Context,
+  instance: string,
+  name: string,
+  nicName: string,
+  wanted: 'up' | 'down',
+): Promise<void> {
+  requireTools();
+  const lock = lockContainer(context.roots, name, 'exclusive');
+  try {
+    await recover(context, instance, name, lock.fd);
+    const before = await getContainer(context.roots, name);
+    const nic = nicNamed(before, nicName, `take ${wanted}`);
+    const { down: _, ...rest } = nic;
+    const after = withNic(before, nic, wanted === 'down' ? { ...rest, down: true } : rest);
+    const paths = containerPaths(context.roots, name);
+    const journal = new Journal(paths.journal);
+    const state = journal.read();
+    writeContainer(context.roots, after);
+    if (state?.phase === undefined || state.phase === 'stopped') return;
+    const isPort = ({ part }: { part?: string | undefined }) => part === portPart(nic);
+    const inEffect = state.steps.filter(isPort);
+    if (wanted === 'down') await undoParts(context, name, state, inEffect, journal, lock.fd);
+    else if (inEffect.length === 0) {
+      const steps = planNics(after, { container: name, instance, runDir: paths.runDir }).filter(isPort);
+      await applySteps(`take up ${name}:${nicName}`, steps, journal, spawnContext(context, lock.fd));
+      journal.phase(state.phase);
+    }
+  } finally {
+    releaseContainer(context.roots, name, lock);
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Interfaces without an end on the host: what a stop takes down, and with it the other side's carrier, is the interface itself.
+ * The kernel forgets then its routes and IPv6 addresses (ip-link(8)): so they are written down before, and put back after.
+ */
+import type { NicSpec } from '../spec/container.ts';
+import type { Step } from '../step.ts';
+import type { Owner } from './driver.ts';
+import { nicStep, planAddresses, portPart } from './parts.ts';
+
+/**
+ * Of scripts that take an interface out again: `$links` is what is inside of `$1`, and `named` the line of one of them. A
+ * namespace that is not there has none; one that cannot be read is a failure, or its interfaces would be given up.
+ */
+export const FIND = `set -e
+if links=$(ip -n "$1" -o -d link show 2>&1); then :
+elif [ "$(stat -f -c %T "/run/netns/$1" 2>/dev/null)" = nsfs ]; then printf '%s\\n' "$links" >&2; exit 1
+else links=; fi
+named() { printf '%s\\n' "$2" | grep -F -e ": $1: " -e ": $1@"; }`;
+
+/** One that is up although something is written down was not put back in full: that counts, and not what it has now. */
+const DOWN = `set -e
+up=$(ip -n "$1" link show dev "$2" up 2>/dev/null) || exit 0
+[ -n "$up" ] || exit 0
+if [ ! -e "$3.routes6" ]; then
+  ip -n "$1" -6 addr save dev "$2" >"$3.addresses"
+  ip -n "$1" -4 route save table all dev "$2" >"$3.routes4"
+  ip -n "$1" -6 route save table all dev "$2" >"$3.new"
+  mv "$3.new" "$3.routes6"
+fi
+ip -n "$1" link set dev "$2" down`;
+
+/** What the kernel has put back itself is there already, and a next hop may be gone: nothing of it is a reason to stay down. */
+const UP = `set -e
+ip -n "$1" link set dev "$2" up
+[ -e "$3.routes6" ] || exit 0
+ip -n "$1" addr restore <"$3.addresses" 2>/dev/null || :
+ip -n "$1" route restore <"$3.routes4" 2>/dev/null || :
+ip -n "$1" route restore <"$3.routes6" 2>/dev/null || :
+rm "$3.routes6" "$3.routes4" "$3.addresses"`;
+
+/** Addresses; then up, with what was written down, and the default routes. */
+export function planInnerPort(nic: NicSpec, { container, runDir }: Owner): Step[] {
+  const words = ['sh', container, nic.name, `${runDir}/${nic.name}`];
+  const part = portPart(nic);
+  return [
+    ...planAddresses(nic, container),
+    {
+      ...nicStep(nic, container, 'up', 'NIC up, with the routes that it had', ''),
+      part,
+      run: { kind: 'run', argv: ['sh', '-c', UP, ...words] },
+      undo: { kind: 'run', argv: ['sh', '-c', DOWN, ...words] },
+    },
+    ...nic.gateways.map((gateway) => {
+      const line = `route replace default via ${gateway} dev ${nic.name}`;
+      return { ...nicStep(nic, container, `route ${gateway}`, 'default route', line, container), part };
+    }),
+  ];
+}
