@@ -4,6 +4,7 @@ import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts'
 import {
   createNetwork,
   deleteNetwork,
+  isUnused,
   type NetworkRequest,
   type NetworkView,
   unusedNetworks,
@@ -21,6 +22,7 @@ import { print, requireFormat, table } from './output.ts';
 import type { Define } from './program.ts';
 import { repeatable } from './repeatable.ts';
 import { eachName, reportError } from './report.ts';
+import { defineTap } from './tap.ts';
 
 interface CreateOptions {
   readonly subnet: readonly string[];
@@ -40,7 +42,7 @@ interface LsOptions {
 const FILTERS: Filters<NetworkView> = {
   name: ({ record }) => record.name,
   driver: ({ record }) => record.driver,
-  dangling: ({ members }) => String(members.length === 0),
+  dangling: (view) => String(isUnused(view)),
 };
 
 function requestFrom(name: string, options: CreateOptions): NetworkRequest {
@@ -163,6 +165,7 @@ export const define: Define = (command, globals) => {
         return name;
       });
     });
+  defineTap(command, begin);
   addAddressOptions(command.command('connect <network> <container>'))
     .description('give a container an interface in a network, running or not')
     .option('--name <interface>', 'its name inside (default: the next free ethN)', parseNicName)

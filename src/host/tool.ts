@@ -4,6 +4,7 @@ import { HostError } from '../errors.ts';
 const PACKAGES: Readonly<Record<string, string>> = {
   ip: 'iproute2',
   unshare: 'util-linux',
+  flock: 'util-linux',
   nsenter: 'util-linux',
   setsid: 'util-linux',
   mount: 'mount',

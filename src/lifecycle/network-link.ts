@@ -18,6 +18,7 @@ import { networkPaths } from '../state/paths.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { refuseOverlap } from './subnet.ts';
+import { ensureTaps } from './tap-links.ts';
 
 export function planNetwork(record: NetworkRecord, instance: string): Step[] {
   return networkDriver(record).planNetwork(record, aliasWord(instance, record.name));
@@ -55,13 +56,18 @@ export async function isThere(context: Context, instance: string, record: Networ
   return (state !== 'missing' && state !== 'foreign') || existsSync(journalOf(context, record).path);
 }
 
-/** Throws ConflictError where the interface is another's, or a route of the host's is in its way. */
+/** With its taps. Throws ConflictError where an interface is another's, or a route of the host's is in its way. */
 export async function ensureLink(
   context: Context,
   instance: string,
   record: NetworkRecord,
   lockFd: number,
 ): Promise<void> {
+  await ensureOwnLink(context, instance, record, lockFd);
+  if (record.taps !== undefined) await ensureTaps(context, instance, record, lockFd);
+}
+
+async function ensureOwnLink(context: Context, instance: string, record: NetworkRecord, lockFd: number): Promise<void> {
   const state = await linkState(context, instance, record);
   if (state === 'up') return;
   if (state === 'unrecorded') {

@@ -72,7 +72,7 @@ function lostDefault(instance: string): NetworkRecord {
 /** One without containers and without its bridge is as good as none: a reboot has been since. */
 async function knownDefault(context: Context, instance: string): Promise<NetworkRecord | undefined> {
   const record = await readNetwork(context.roots, DEFAULT_NETWORK);
-  if (record !== undefined && Object.keys(record.members).length > 0) return record;
+  if (record !== undefined && (Object.keys(record.members).length > 0 || record.taps !== undefined)) return record;
   const state = await linkState(context, instance, record ?? lostDefault(instance));
   if (record !== undefined) return state === 'missing' ? undefined : record;
   return state === 'up' || state === 'unrecorded' ? lostDefault(instance) : undefined;
@@ -129,6 +129,7 @@ export async function pruneDefault(context: Context, instance: string, dryRun: b
     const record = known ?? lostDefault(instance);
     if (known === undefined && !(await isThere(context, instance, record))) return false;
     if (Object.keys(record.members).some((name) => isHeld(context.roots, name))) return false;
+    if (Object.keys(record.taps ?? {}).length > 0) return false;
     if (await linkInUse(context, instance, record)) return false;
     if (dryRun) return true;
     await removeLink(context, instance, record, lock.fd);

@@ -167,7 +167,13 @@ export async function viewNetwork(context: Context, instance: string, name: stri
   return { record, members, state: shown[state] };
 }
 
-function refuseMembers({ record: { name }, members }: NetworkView): void {
+function refuseMembers({ record: { name, taps = {} }, members }: NetworkView): void {
+  const [tap] = Object.keys(taps);
+  if (tap !== undefined) {
+    throw new ConflictError(`cannot remove network ${name}: tap ${tap} is in it`, {
+      hint: `minict network tap rm ${tap}`,
+    });
+  }
   if (members.length === 0) return;
   const [first = ''] = members;
   const shown =
@@ -196,8 +202,12 @@ export async function deleteNetwork(context: Context, instance: string, name: st
   }
 }
 
+export function isUnused({ record: { taps = {} }, members }: NetworkView): boolean {
+  return members.length === 0 && Object.keys(taps).length === 0;
+}
+
 /** Names of networks that nobody is in. */
 export async function unusedNetworks(context: Context, instance: string): Promise<string[]> {
   const views = await Promise.all(listNetworks(context.roots).map((name) => viewNetwork(context, instance, name)));
-  return views.filter(({ members }) => members.length === 0).map(({ record }) => record.name);
+  return views.filter(isUnused).map(({ record }) => record.name);
 }

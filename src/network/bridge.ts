@@ -8,6 +8,7 @@ import type { Step } from '../step.ts';
 import type { NetworkDriver, NicDriver, Owner } from './driver.ts';
 import { ip } from './ip.ts';
 import { aliasWord, hasIpv6Settings, linkStepId, mtuWords, netChain, nicPart, nicStep } from './parts.ts';
+import { planTap } from './tap.ts';
 
 type VethNic = Extract<NicSpec, { kind: 'veth' }>;
 
@@ -108,4 +109,9 @@ export function planHostEnd(nic: NicSpec, hostLink: string, container: string): 
   };
 }
 
-export const bridgeDriver: NetworkDriver & NicDriver<VethNic> = { validate, planNetwork, planNic };
+export const bridgeDriver: NetworkDriver & NicDriver<VethNic> = {
+  validate,
+  planNetwork,
+  planTap,
+  planNic,
+};

@@ -19,6 +19,8 @@ export interface NetworkDriver {
   validate(network: NetworkRecord): Promise<void>;
   /** The network on the host, once for all members. Its interface, if it has one, is the first thing made, its going up the last. */
   planNetwork(network: NetworkRecord, alias: string): Step[];
+  /** One of the network's taps on the host; a driver without takes none. */
+  planTap?(network: NetworkRecord, tap: string, alias: string): Step[];
 }
 
 export interface NicDriver<N extends NicSpec = NicSpec> {

@@ -56,6 +56,12 @@ export function parseNic(text: string): NicRequest {
   return checkNic({ ...parseTarget(target), ...parseSettings(text, settings) });
 }
 
+/** A user of the host's, by name or number. Throws InvalidInputError. */
+export function parseUser(text: string): string {
+  if (/^([a-z_][a-z0-9_-]{0,31}|\d{1,10})$/.test(text)) return text;
+  throw new InvalidInputError(`cannot use user ${JSON.stringify(text)}: not the name or number of one`);
+}
+
 /** An end of a cable, `CONTAINER:INTERFACE[,KEY=VALUE…]`. Throws InvalidInputError. */
 export function parseCableEnd(text: string): { container: string; nic: string; settings: NicSettings } {
   const [end = '', ...settings] = text.split(',');

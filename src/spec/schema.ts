@@ -128,6 +128,14 @@ export const network = z.object({
   internal: z.optional(z.literal(true)),
   /** One of a family at most; none: nobody gets an address unasked. */
   subnets: z.array(z.object({ subnet: z.string(), gateway: z.optional(z.string()) })),
+  /** Taps of virtual machines, by the interface's name on the host. */
+  taps: z.optional(
+    z.record(
+      z.string(),
+      /** Addresses with their lengths. */
+      z.object({ addresses: z.array(z.string()), mac: z.string(), user: z.optional(z.string()) }),
+    ),
+  ),
   /** By the container's name, in the order in which they came. */
   members: z.record(
     z.string(),

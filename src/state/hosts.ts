@@ -7,15 +7,17 @@ import type { NetworkRecord } from './network.ts';
 
 const LOOPBACK = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n';
 
-function linesOf({ members }: NetworkRecord): string {
-  return Object.entries(members)
-    .flatMap(([name, { hostname, nics }]) => {
-      const names = hostname === name ? name : `${hostname} ${name}`;
-      return Object.values(nics)
-        .flat()
-        .map((address) => `${address}\t${names}\n`);
-    })
-    .join('');
+function linesOf({ members, taps = {} }: NetworkRecord): string {
+  const containers = Object.entries(members).flatMap(([name, { hostname, nics }]) => {
+    const names = hostname === name ? name : `${hostname} ${name}`;
+    return Object.values(nics)
+      .flat()
+      .map((address) => `${address}\t${names}\n`);
+  });
+  const machines = Object.entries(taps).flatMap(([name, { addresses }]) =>
+    addresses.map((address) => `${address.split('/')[0]}\t${name}\n`),
+  );
+  return [...containers, ...machines].join('');
 }
 
 /** For members of these networks; the first address of a name is that of the first one. */

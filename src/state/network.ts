@@ -77,6 +77,13 @@ function holders({ members }: NetworkRecord): Map<string, string> {
   return new Map(pairs);
 }
 
+/** Which tap has which address. */
+function tapAddresses({ taps = {} }: NetworkRecord): [string, string][] {
+  return Object.entries(taps).flatMap(([name, { addresses }]) =>
+    addresses.map((address): [string, string] => [plainAddress(address), `tap ${name}`]),
+  );
+}
+
 /** `taken` are addresses that are not members', by who has them: a foreign bridge, other interfaces of `name`. */
 export interface Wish {
   readonly name: string;
@@ -89,10 +96,11 @@ export function allocateAddress(
   roots: Roots,
   record: NetworkRecord,
   { subnet: text, gateway }: NetworkSubnet,
-  { name, wanted, taken }: Wish,
+  { name, wanted, taken: others }: Wish,
 ): string {
   const subnet = parseSubnet(text);
   const held = holders(record);
+  const taken = new Map([...others, ...tapAddresses(record)]);
   const holderOf = (address: string) => {
     const holder = held.get(address);
     return holder !== undefined && holder !== name && isHeld(roots, holder) ? holder : undefined;

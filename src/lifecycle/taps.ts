@@ -1,0 +1,137 @@
+/** Taps of networks, asked for by name: made with an address, removed. */
+import { ConflictError, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
+import { interfaceIndex } from '../host/syscalls.ts';
+import { requireTools } from '../host/tool.ts';
+import { networkDriver } from '../network/driver.ts';
+import { tapStepId } from '../network/tap.ts';
+import { Journal } from '../runner/journal.ts';
+import { undoSteps } from '../runner/undo.ts';
+import { contains, formatIp, parseAddress, parseSubnet } from '../spec/address.ts';
+import { derivedMac } from '../spec/name.ts';
+import { lockNetworks } from '../state/locks.ts';
+import {
+  allocateAddress,
+  listNetworks,
+  type NetworkRecord,
+  plainAddress,
+  readNetworks,
+  requireHostAddress,
+  writeNetwork,
+} from '../state/network.ts';
+import { networkPaths } from '../state/paths.ts';
+import { type Context, spawnContext } from './context.ts';
+import { findNetwork } from './network.ts';
+import { ensureLink } from './network-link.ts';
+import { ensureTaps } from './tap-links.ts';
+
+export interface TapRequest {
+  readonly name: string;
+  /** Who may open it beside root. */
+  readonly user?: string | undefined;
+  readonly ips: readonly string[];
+}
+
+export type Tap = NonNullable<NetworkRecord['taps']>[string];
+
+function chooseAddresses(context: Context, record: NetworkRecord, { name, ips }: TapRequest): string[] {
+  const wanted = ips.map((text) => parseAddress(text).address);
+  for (const address of wanted) requireHostAddress(record, address, `address ${formatIp(address)}`);
+  return record.subnets.map((subnet) => {
+    const range = parseSubnet(subnet.subnet);
+    const asked = wanted.find((address) => contains(range, address));
+    const wish = { name, wanted: asked, taken: new Map() };
+    return `${allocateAddress(context.roots, record, subnet, wish)}/${range.prefix}`;
+  });
+}
+
+async function networkOfTap(context: Context, name: string): Promise<NetworkRecord | undefined> {
+  const records = await readNetworks(context.roots, listNetworks(context.roots));
+  return records.find(({ taps }) => taps?.[name] !== undefined);
+}
+
+async function planNewTap(
+  context: Context,
+  instance: string,
+  record: NetworkRecord,
+  request: TapRequest,
+): Promise<NetworkRecord> {
+  const { name, user } = request;
+  const holder = await networkOfTap(context, name);
+  if (holder !== undefined && (holder.name !== record.name || interfaceIndex(name) !== 0)) {
+    throw new ConflictError(`cannot make tap ${name}: network ${holder.name} has it`, {
+      hint: `minict network tap rm ${name}`,
+    });
+  }
+  // Recorded, and not there: it is put back as it was.
+  if (holder !== undefined) return record;
+  if (networkDriver(record).planTap === undefined) {
+    throw new InvalidInputError(`cannot make tap ${name}: a ${record.driver} network takes none`);
+  }
+  if (interfaceIndex(name) !== 0) {
+    throw new ConflictError(`cannot make tap ${name}: the host has an interface of that name`, {
+      hint: `ip link show ${name}`,
+    });
+  }
+  const addresses = chooseAddresses(context, record, request);
+  const [first] = addresses;
+  const mac =
+    first === undefined
+      ? derivedMac(instance, record.name, name)
+      : derivedMac(instance, record.name, plainAddress(first));
+  const tap: Tap = { addresses, mac, ...(user === undefined ? {} : { user }) };
+  return { ...record, taps: { ...record.taps, [name]: tap } };
+}
+
+/** Makes it, on the host too; all of it or nothing. Throws NotFoundError, ConflictError, InvalidInputError, StepError. */
+export async function addTap(
+  context: Context,
+  instance: string,
+  network: string,
+  request: TapRequest,
+): Promise<{ tap: Tap; record: NetworkRecord }> {
+  requireTools();
+  const lock = lockNetworks(context.roots);
+  try {
+    const before = await findNetwork(context, instance, network, undefined);
+    const record = await planNewTap(context, instance, before, request);
+    await ensureLink(context, instance, before, lock.fd);
+    // From here on it is there: what a killed minict left undone is done by the network's next use.
+    await writeNetwork(context.roots, record);
+    try {
+      await ensureTaps(context, instance, record, lock.fd);
+    } catch (error) {
+      await writeNetwork(context.roots, before);
+      throw error;
+    }
+    return { tap: record.taps?.[request.name] as Tap, record };
+  } finally {
+    lock.release();
+  }
+}
+
+/** Throws NotFoundError, HostError. */
+export async function removeTap(context: Context, name: string): Promise<void> {
+  requireTools();
+  const lock = lockNetworks(context.roots);
+  try {
+    const record = await networkOfTap(context, name);
+    if (record === undefined) {
+      throw new NotFoundError(`cannot remove tap ${name}: no network has one of that name`, {
+        hint: 'minict network inspect NETWORK',
+      });
+    }
+    const journal = new Journal(networkPaths(context.roots, record.name).journal);
+    const state = journal.read();
+    const steps = state?.steps.filter(({ id }) => id === tapStepId(name) || id.startsWith(`${tapStepId(name)} `)) ?? [];
+    if (state !== undefined && steps.length > 0) {
+      const failures = await undoSteps({ ...state, steps }, spawnContext(context, lock.fd));
+      if (failures.length > 0) throw new HostError(`cannot remove tap ${name}: ${failures.join('; ')}`);
+      journal.undone(steps.map(({ id }) => id));
+    }
+    const { [name]: _, ...others } = record.taps ?? {};
+    const { taps: __, ...rest } = record;
+    await writeNetwork(context.roots, Object.keys(others).length === 0 ? rest : { ...rest, taps: others });
+  } finally {
+    lock.release();
+  }
+}

@@ -1,0 +1,30 @@
+/** A tap for a virtual machine: an interface of the host's in a network, whose other end is a file that its monitor opens. Pure. */
+import type { NetworkRecord } from '../state/network.ts';
+import type { Step } from '../step.ts';
+import { ip } from './ip.ts';
+import { mtuWords } from './parts.ts';
+
+/** Id of the step that makes it. */
+export function tapStepId(name: string): string {
+  return `tap ${name}`;
+}
+
+/** As a port of the network's bridge. The tap first, then what can be done again. */
+export function planTap({ link, mtuBytes, taps }: NetworkRecord, name: string, alias: string): Step[] {
+  const user = taps?.[name]?.user;
+  return [
+    {
+      id: tapStepId(name),
+      why: 'a tap for a virtual machine; it stays when that ends',
+      run: ip(`tuntap add dev ${name} mode tap${user === undefined ? '' : ` user ${user}`}`),
+      undo: ip(`link del dev ${name}`),
+      claims: [{ kind: 'link', name }],
+    },
+    {
+      id: `${tapStepId(name)} port`,
+      why: 'a port of the bridge; whose it is; the host needs no address on it',
+      run: ip(`link set dev ${name} master ${link} alias ${alias}${mtuWords({ mtuBytes })} addrgenmode none up`),
+      endsWith: tapStepId(name),
+    },
+  ];
+}

@@ -1,0 +1,92 @@
+/** Taps for virtual machines: in a network, with an address of their own, as long as the network is there. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectCreated, expectRefusedThere } from '../helpers/expect.ts';
+import { Host } from '../helpers/host.ts';
+import { readIp } from '../helpers/links.ts';
+
+let host: Host;
+const network = (...words: string[]) => host.minict('network', ...words);
+const does = (...words: string[]) => expect(host.minict(...words)).toMatchObject({ status: 0, stderr: '' });
+const tapOf = (name: string) => readIp(host, '-d', 'link', 'show', 'dev', name)[0];
+const expectTap = (name: string) =>
+  expect(tapOf(name)).toMatchObject({
+    master: 'lan',
+    ifalias: expect.stringMatching(new RegExp(`^minict:[^:]+:lan:${name}$`)),
+    flags: expect.arrayContaining(['UP']),
+    linkinfo: { info_kind: 'tun', info_data: { type: 'tap', persist: true } },
+  });
+
+beforeAll(async () => {
+  host = await Host.create();
+  does('network', 'create', 'lan', '--subnet', '10.1.0.0/24', '--subnet', 'fd00:1::/64');
+  expectCreated(host, 'c1', '--network', 'lan');
+});
+afterAll(() => host.destroy());
+
+test('it is a port of the network, and what it prints is what qemu wants', () => {
+  const made = network('tap', 'lan', 'vm0', '--user', '65534');
+  expect(made).toMatchObject({ status: 0, stderr: '' });
+  const mac = /^mac (02(:[0-9a-f]{2}){5})$/m.exec(made.stdout)?.[1];
+  expect(made.stdout).toBe(
+    `address 10.1.0.3/24\naddress fd00:1::3/64\ngateway 10.1.0.1\ngateway fd00:1::1\nmac ${mac}\n` +
+      'qemu -netdev tap,id=net-vm0,ifname=vm0,script=no,downscript=no ' +
+      `-device virtio-net-pci,netdev=net-vm0,mac=${mac}\n`,
+  );
+  expectTap('vm0');
+  expect((tapOf('vm0') as unknown as { linkinfo: { info_data: { user: string } } }).linkinfo.info_data.user).toBe(
+    'nobody',
+  );
+  expect(JSON.parse(network('inspect', 'lan').stdout)[0].taps).toEqual({
+    vm0: { addresses: ['10.1.0.3/24', 'fd00:1::3/64'], mac, user: '65534' },
+  });
+  expect(host.minict('exec', 'c1', 'cat', '/etc/hosts').stdout).toContain('10.1.0.3\tvm0\n');
+});
+
+test('its address is not given to anybody else', async () => {
+  await expectRefusedThere(host, ['create', 'c2', '--network', 'lan', '--ip', '10.1.0.3'], /taken by tap vm0/);
+  expectCreated(host, 'c2', '--network', 'lan');
+  expect(host.minict('inspect', 'c2').stdout).toContain('10.1.0.4/24');
+  expect(network('tap', 'lan', 'vm1', '--ip', '10.1.0.77').stdout).toContain(
+    'address 10.1.0.77/24\naddress fd00:1::5/64\n',
+  );
+  does('network', 'tap', 'rm', 'vm1');
+  does('rm', 'c2');
+});
+
+test('it comes back with its network: removed by hand, with the bridge removed, after a reboot', async () => {
+  expect(host.run(['ip', 'link', 'del', 'vm0']).status).toBe(0);
+  expect(network('tap', 'lan', 'vm0').stdout).toContain('address 10.1.0.3/24');
+  expectTap('vm0');
+  expect(host.run(['ip', 'link', 'del', 'lan']).status).toBe(0);
+  does('start', 'c1');
+  expectTap('vm0');
+  await host.reboot();
+  does('start', 'c1');
+  expectTap('vm0');
+});
+
+test.each<[string[], RegExp]>([
+  [['tap', 'lan', 'vm0'], /network lan has it\nhint: minict network tap rm vm0/],
+  [['tap', 'lan', 'lo'], /not a valid name/],
+  [['tap', 'lan', 'lan'], /the host has an interface of that name/],
+  [['tap', 'lan', 'x'.repeat(16)], /not a valid name/],
+  [['tap', 'nonet', 'vm2'], /no such network/],
+  [['tap', 'lan', 'vm2', '--ip', '10.2.0.1'], /outside network lan/],
+  [['tap', 'lan', 'vm2', '--ip', '10.1.0.2'], /taken by container c1/],
+  [['tap', 'lan', 'vm2', '--ip', '10.1.0.1'], /taken by the bridge lan/],
+  [['tap', 'lan', 'vm2', '--user', 'no such'], /not the name or number/],
+  [['tap', 'lan', 'vm2', '--user', 'nosuchuser'], /nosuchuser/],
+  [['tap', 'rm', 'vm2'], /no network has one of that name/],
+  [['rm', 'lan'], /tap vm0 is in it\nhint: minict network tap rm vm0/],
+])('network %j is refused, and changes nothing', async (words, message) => {
+  await expectRefusedThere(host, ['network', ...words], message);
+});
+
+test('prune leaves the network while there is a tap; then nothing is left', () => {
+  does('rm', 'c1');
+  expect(network('prune')).toMatchObject({ status: 0, stdout: '' });
+  expectTap('vm0');
+  does('network', 'tap', 'rm', 'vm0');
+  does('network', 'rm', 'lan');
+  expect(readIp(host, 'link').map(({ ifname }) => ifname)).toEqual(['lo']);
+});
