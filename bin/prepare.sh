@@ -71,6 +71,23 @@ need_peers() {
   installed docker-registry || take docker-registry docker-registry
 }
 
+# A small kernel for virtual machines, with the drivers that they need, taken out of its package.
+need_guest() {
+  need qemu-system-x86 cpio
+  [ ! -e "$PROGRAMS/guest/vmlinuz" ] || return 0
+  update_lists
+  kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1)
+  say "taking $PROGRAMS/guest/vmlinuz out of the package $kernel"
+  scratch=$(mktemp -d)
+  (cd "$scratch" && apt-get download "$kernel" && dpkg-deb -x "$kernel"*.deb tree) ||
+    die "cannot get $kernel: apt-get failed, as shown above"
+  as_root mkdir -p "$PROGRAMS/guest"
+  find "$scratch/tree" \( -name 'virtio*.ko' -o -name '*failover.ko' \) -exec cp {} "$scratch" \;
+  as_root install -m 644 "$scratch"/*.ko "$PROGRAMS/guest"
+  as_root install -m 644 "$scratch"/tree/boot/vmlinuz-* "$PROGRAMS/guest/vmlinuz"
+  rm -r "$scratch"
+}
+
 need_modules() {
   lock=node_modules/.package-lock.json
   if [ ! -e "$lock" ] || [ -n "$(find package-lock.json -newer "$lock")" ]; then
@@ -101,6 +118,7 @@ run_tests() {
   need_busybox
   need buildah iproute2 util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables btrfs-progs e2fsprogs
   need_peers
+  need_guest
   build
   # The native config loader writes no temporary file into node_modules.
   as_root "$bun" --bun node_modules/vitest/vitest.mjs run --configLoader native "$@"
