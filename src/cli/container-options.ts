@@ -13,7 +13,7 @@ import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { parseContainerName, parseHostname } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
-import { parseRoute, parseSysctl, requireRoutes } from '../spec/routing.ts';
+import { parseRoute, parseSysctl, requireRouting } from '../spec/routing.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
@@ -43,6 +43,7 @@ export interface ContainerOptions extends NicOptions {
   readonly stopSignal?: string;
   readonly label: readonly string[];
   readonly router?: boolean;
+  readonly mptcp?: boolean;
   readonly route: readonly string[];
   readonly sysctl: readonly string[];
 }
@@ -69,6 +70,7 @@ export function addContainerOptions(command: Command): Command {
     .option('--stop-signal <signal>', 'what stop sends (default: TERM)')
     .addOption(repeatable('-l, --label <K=V>', 'label'))
     .option('--router', 'it forwards, IPv4 and IPv6')
+    .option('--mptcp', 'Multipath TCP over all its interfaces')
     .addOption(repeatable('--route <subnet,via=address[,dev=interface]>', 'static route'))
     .addOption(repeatable('--sysctl <K=V>', 'net.… setting of its network namespace'));
 }
@@ -120,13 +122,11 @@ export async function specFrom(
   };
 }
 
-function routingFrom({
-  router,
-  route,
-  sysctl,
-}: ContainerOptions): Pick<ContainerSpec, 'router' | 'routes' | 'sysctls'> {
+function routingFrom(options: ContainerOptions): Pick<ContainerSpec, 'router' | 'mptcp' | 'routes' | 'sysctls'> {
+  const { router, mptcp, route, sysctl } = options;
   return {
     ...(router ? { router: true } : {}),
+    ...(mptcp ? { mptcp: true } : {}),
     ...(route.length === 0 ? {} : { routes: route.map(parseRoute) }),
     ...(sysctl.length === 0 ? {} : { sysctls: Object.fromEntries(sysctl.map(parseSysctl)) }),
   };
@@ -171,7 +171,7 @@ export async function makeContainer(
     const rootLock = lockRoot(context, spec);
     try {
       await refuseUsedRoot(context, spec);
-      const check = (nics: readonly NicSpec[]) => requireRoutes(spec.routes ?? [], nics);
+      const check = (nics: readonly NicSpec[]) => requireRouting(spec, nics);
       const make = () => createFrom(context, instance, spec, requestsFrom(opts), lock.fd, undefined, check);
       const isPlain = !spec.volumes?.some((volume) => volume.type === 'volume' && volume.name !== undefined);
       // Loaded where there are any.

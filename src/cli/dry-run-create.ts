@@ -11,7 +11,7 @@ import { createLines, instanceForScripts, programLines, uncreateLines } from '..
 import { assignNics } from '../lifecycle/nics.ts';
 import { refuseUsedRoot } from '../lifecycle/root.ts';
 import { planNamedVolumes } from '../lifecycle/volumes.ts';
-import { requireRoutes } from '../spec/routing.ts';
+import { requireRouting } from '../spec/routing.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import { findContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
@@ -51,7 +51,7 @@ export async function planScript(
   const plain = await specFrom(context, name, opts, command, resolve);
   await refuseUsedRoot(context, plain);
   const { nics, networks } = await assignNics(context, instance, plain, requestsFrom(opts));
-  requireRoutes(plain.routes ?? [], nics);
+  requireRouting(plain, nics);
   const spec = { ...plain, nics: [...nics] };
   const facts = readFacts(context, instance, spec, networks, {
     imageToCome: image.length > 0,

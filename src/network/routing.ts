@@ -3,9 +3,10 @@ import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { interfaceOfSysctl, nicOfRoute, sysctlPath } from '../spec/routing.ts';
 import type { Step } from '../step.ts';
 import { nicDriver } from './driver.ts';
+import { ip } from './ip.ts';
 import { netChain, nicPart, nicStep, portPart } from './parts.ts';
 
-/** All of an address family come before others': the first resets the rest of them (ip-sysctl.rst, ip_forward). */
+/** These come before others': the first resets the rest of them (ip-sysctl.rst, ip_forward). */
 const FORWARDING: readonly (readonly [string, string])[] = [
   ['net.ipv4.ip_forward', '1'],
   ['net.ipv6.conf.all.forwarding', '1'],
@@ -19,7 +20,7 @@ function write(settings: readonly (readonly [string, string])[], netns: string):
   return { kind: 'run', argv: ['sh', '-c', WRITE, 'sh', ...words], netns };
 }
 
-type Settings = Pick<ContainerSpec, 'name' | 'nics' | 'router' | 'routes' | 'sysctls'>;
+type Settings = Pick<ContainerSpec, 'name' | 'nics' | 'router' | 'mptcp' | 'routes' | 'sysctls'>;
 
 function settingsOf(spec: Settings, nic: NicSpec | undefined): [string, string][] {
   const nicOf = (key: string) => spec.nics.find(({ name }) => name === interfaceOfSysctl(key));
@@ -29,17 +30,50 @@ function settingsOf(spec: Settings, nic: NicSpec | undefined): [string, string][
 /** Before there is an interface: it begins with the settings of `default`. */
 export function planSysctls(spec: Settings): Step[] {
   const all = [...(spec.router ? FORWARDING : []), ...settingsOf(spec, undefined)];
-  if (all.length === 0) return [];
-  return [
-    {
-      id: 'sysctls',
-      why: spec.router ? 'it forwards, in its own namespace alone; settings' : 'settings of its network namespace',
-      chain: netChain(spec.name),
-      part: 'namespaces',
-      run: write(all, spec.name),
-      endsWith: 'netns',
-    },
-  ];
+  return [...(spec.mptcp ? [planPaths(spec)] : []), ...(all.length === 0 ? [] : [planSettings(spec, all)])];
+}
+
+/** The most that the kernel has; without it, the second path is neither made nor taken (ip-mptcp(8)). */
+const MOST_PATHS = 8;
+
+function planPaths({ name }: Settings): Step {
+  return {
+    id: 'mptcp limits',
+    why: 'as many paths of a connection as can be',
+    chain: netChain(name),
+    part: 'namespaces',
+    run: ip(`mptcp limits set subflows ${MOST_PATHS} add_addr_accepted ${MOST_PATHS}`, name),
+    endsWith: 'netns',
+  };
+}
+
+function planSettings({ name, router }: Settings, all: readonly (readonly [string, string])[]): Step {
+  return {
+    id: 'sysctls',
+    why: router ? 'it forwards, in its own namespace alone; settings' : 'settings of its network namespace',
+    chain: netChain(name),
+    part: 'namespaces',
+    run: write(all, name),
+    endsWith: 'netns',
+  };
+}
+
+/** The kernel keeps the endpoint of an interface that is gone. */
+const ENDPOINT = `ip -n "$1" mptcp endpoint show | while read -r address _ number _; do
+  [ "$address" != "$2" ] || ip -n "$1" mptcp endpoint delete id "$number"
+done
+exec ip -n "$1" mptcp endpoint add "$2" dev "$3" subflow signal`;
+
+/** A path from each address of its own, and to each that the other side tells of. */
+function planEndpoints({ name, mptcp }: Settings, nic: NicSpec): Step[] {
+  if (!mptcp) return [];
+  return nic.addresses.map((cidr) => {
+    const address = cidr.split('/')[0] as string;
+    return {
+      ...nicStep(nic, name, `path ${address}`, 'a path of Multipath TCP', ''),
+      run: { kind: 'run', argv: ['sh', '-c', ENDPOINT, 'sh', name, address, nic.name] },
+    };
+  });
 }
 
 /** What goes and comes with one interface: its own settings, and the routes over it. */
@@ -59,6 +93,7 @@ export function planRouting(spec: Settings, nic: NicSpec): Step[] {
             endsWith: 'netns',
           },
         ]),
+    ...planEndpoints(spec, nic),
     ...routes.map(({ to, via }) => {
       const words = `route replace ${to}${via === undefined ? '' : ` via ${via}`} dev ${nic.name}`;
       const step = nicStep(nic, spec.name, `route ${to}`, 'static route', words, spec.name);

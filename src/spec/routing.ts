@@ -1,7 +1,7 @@
 /** What makes a container a router: static routes, and settings of its network namespace. Pure. */
 import { InvalidInputError } from '../errors.ts';
 import { contains, formatIp, parseIp, subnetOf } from './address.ts';
-import type { NicSpec, RouteSpec } from './container.ts';
+import type { ContainerSpec, NicSpec, RouteSpec } from './container.ts';
 import { parseNicName } from './name.ts';
 
 const BITS = { 4: 32, 6: 128 } as const;
@@ -80,8 +80,16 @@ export function nicOfRoute({ via, dev }: RouteSpec, nics: readonly NicSpec[]): N
   );
 }
 
-/** Throws InvalidInputError for a route over no interface. */
-export function requireRoutes(routes: readonly RouteSpec[], nics: readonly NicSpec[]): void {
+/** Throws InvalidInputError for a route over no interface, and for several paths where there is one. */
+export function requireRouting(
+  { routes = [], mptcp }: Pick<ContainerSpec, 'routes' | 'mptcp'>,
+  nics: readonly NicSpec[],
+): void {
+  if (mptcp && nics.filter(({ addresses }) => addresses.length > 0).length < 2) {
+    throw new InvalidInputError('cannot use --mptcp: fewer than two interfaces have addresses', {
+      hint: '--nic lan1 --nic lan2 --mptcp',
+    });
+  }
   for (const route of routes) {
     if (nicOfRoute(route, nics) !== undefined) continue;
     const { to, via, dev } = route;

@@ -94,6 +94,7 @@ const settings = {
   labels: z.optional(z.record(text, text)),
   exposedPorts: z.optional(z.array(text)),
   router: z.optional(z.literal(true)),
+  mptcp: z.optional(z.literal(true)),
   routes: z.optional(
     z.array(
       z

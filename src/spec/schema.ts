@@ -77,6 +77,8 @@ export const container = z.object({
   nics: z.array(nic),
   /** It forwards, IPv4 and IPv6 (`--router`). */
   router: z.optional(z.literal(true)),
+  /** All its addresses are paths of Multipath TCP (`--mptcp`). */
+  mptcp: z.optional(z.literal(true)),
   /** Static routes: to a subnet, by a next hop, an interface, or both. */
   routes: z.optional(z.array(route)),
   /** Settings of its network namespace, by the names that sysctl(8) has for them. */
