@@ -68,6 +68,8 @@ need_busybox() {
 # What images are tested with. The package of the registry would start it, for all the network to use.
 need_peers() {
   need skopeo umoci podman
+  # Routers run FRR's daemons by themselves; its service is not wanted.
+  need frr
   installed docker-registry || take docker-registry docker-registry
 }
 

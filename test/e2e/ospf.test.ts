@@ -1,0 +1,56 @@
+/** Three routers with FRR's OSPF and BGP, as examples/ospf.sh makes them: routes in the kernel, and another way when a cable is cut. */
+import { resolve } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually, Host, MINICT } from '../helpers/host.ts';
+import { readIp } from '../helpers/links.ts';
+
+let host: Host;
+const example = (...words: string[]) => host.run(['sh', resolve('examples/ospf.sh'), ...words], { MINICT });
+const does = (...words: string[]) => expect(host.minict(...words)).toMatchObject({ status: 0, stderr: '' });
+const pings = (to: string) => host.minict('exec', 'r1', 'ping', '-c1', '-W5', to).status === 0;
+
+interface Route {
+  readonly dst: string;
+  readonly protocol: string;
+  readonly dev?: string;
+}
+const route = (name: string, to: string) =>
+  (readIp(host, '-n', name, 'route', 'show', to) as unknown as Route[])
+    .map(({ protocol, dev }) => `${protocol} ${dev}`)
+    .join();
+
+beforeAll(async () => {
+  host = await Host.create();
+});
+afterAll(async () => {
+  example('--clean');
+  await host.destroy();
+});
+
+test('OSPF and BGP meet, and routes of both are in the kernel', { timeout: 120_000 }, async () => {
+  expect(example()).toMatchObject({ status: 0, stderr: '' });
+  expect(await eventually(() => route('r1', '10.255.0.3') === 'ospf to-r3')).toBe(true);
+  expect(await eventually(() => route('r1', '198.51.100.3') === 'bgp to-r3')).toBe(true);
+  expect(await eventually(() => route('r3', '10.255.0.1') === 'ospf to-r1')).toBe(true);
+  expect(await eventually(() => route('r3', '198.51.100.1') === 'bgp to-r1')).toBe(true);
+  expect(pings('10.255.0.3')).toBe(true);
+  expect(pings('198.51.100.3')).toBe(true);
+});
+
+test('a cable that is cut leaves the way over the third one, until it is there again', {
+  timeout: 120_000,
+}, async () => {
+  does('link', 'down', 'r1:to-r3');
+  expect(await eventually(() => route('r1', '10.255.0.3') === 'ospf to-r2')).toBe(true);
+  expect(await eventually(() => route('r1', '198.51.100.3') === 'bgp to-r2')).toBe(true);
+  expect(await eventually(() => route('r3', '10.255.0.1') === 'ospf to-r2')).toBe(true);
+  expect(pings('10.255.0.3')).toBe(true);
+  does('link', 'up', 'r1:to-r3');
+  expect(await eventually(() => route('r1', '10.255.0.3') === 'ospf to-r3')).toBe(true);
+});
+
+test('the example takes all of it away again', () => {
+  expect(example('--clean')).toMatchObject({ status: 0, stderr: '' });
+  expect(host.minict('ps', '-a', '-q').stdout).toBe('');
+  expect(readIp(host, 'link').map(({ ifname }) => ifname)).toEqual(['lo']);
+});
