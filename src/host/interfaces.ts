@@ -1,6 +1,8 @@
 /** The host's interfaces with their kinds and addresses, and what minict may do with them. Reads only. */
+
+import { existsSync } from 'node:fs';
 import * as z from 'zod/mini';
-import { ConflictError, HostError, NotFoundError } from '../errors.ts';
+import { ConflictError, firstLine, HostError, NotFoundError } from '../errors.ts';
 import { readToolOutput } from './tool-output.ts';
 
 const schema = z.object({
@@ -35,6 +37,9 @@ export async function readInterface(name: string): Promise<HostInterface> {
   const output = await readToolOutput(['ip', '-j', '-d', 'addr', 'show', 'dev', name]);
   if (output === undefined)
     throw new HostError('cannot run ip: not found in PATH', { hint: 'apt-get install iproute2' });
+  if (output.exitCode !== 0 && !output.stderr.includes('does not exist')) {
+    throw new HostError(`cannot read interface ${name}: ${firstLine(output.stderr)}`);
+  }
   if (output.exitCode !== 0) {
     throw new NotFoundError(`cannot use interface ${name}: the host has none of that name`, { hint: 'ip link' });
   }
@@ -67,9 +72,12 @@ export async function requireBridge(name: string): Promise<HostInterface> {
 }
 
 async function defaultRouteLinks(): Promise<Set<string>> {
+  const families = existsSync('/proc/net/ipv6_route') ? ['-4', '-6'] : ['-4'];
   const outputs = await Promise.all(
-    ['-4', '-6'].map((family) => readToolOutput(['ip', '-j', family, 'route', 'show', 'default'])),
+    families.map((family) => readToolOutput(['ip', '-j', family, 'route', 'show', 'default'])),
   );
+  const failed = outputs.find((output) => output?.exitCode !== 0);
+  if (failed !== undefined) throw new HostError(`cannot read the host's routes: ${firstLine(failed.stderr)}`);
   const routes = z.array(
     z.object({ dev: z.optional(z.string()), nexthops: z.optional(z.array(z.object({ dev: z.string() }))) }),
   );

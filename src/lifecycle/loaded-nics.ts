@@ -26,11 +26,11 @@ async function leaseNic(
   const mac = holder === undefined ? saved.mac : undefined;
   const request = (ips: readonly string[], gateways: readonly string[] = []): NicRequest[] => {
     const { name, mtuBytes, addresses } = saved;
-    const where = 'peer' in saved ? ({ kind: 'p2p', peer: saved.peer } as const) : { network: saved.network };
+    const where = saved.kind === 'p2p' ? ({ kind: 'p2p', peer: saved.peer } as const) : { network: saved.network };
     return [{ ...where, name, ips, gateways, mac, mtuBytes, noAddress: addresses.length === 0 }];
   };
   const plain = saved.addresses.map(plainAddress);
-  const others = 'peer' in saved ? [] : [plain, []];
+  const others = saved.kind === 'p2p' ? [] : [plain, []];
   const wishes = ip === undefined ? [saved.addresses, ...others] : [[ip]];
   const gateways = saved.gateways === undefined ? [undefined] : [saved.gateways, undefined];
   const all = wishes.flatMap((ips) => gateways.map((each) => request(ips, each)));

@@ -62,6 +62,7 @@ function cableOf(instance: string, container: string, nic: NicSpec): SavedNic[] 
   const { peer, name, addresses, gateways, mac, mtuBytes } = nic;
   return [
     {
+      kind: 'p2p',
       peer,
       name,
       addresses,

@@ -8,19 +8,19 @@ import type { Owner } from './driver.ts';
 import { nicStep, planAddresses, portPart } from './parts.ts';
 
 /**
- * Of scripts that take an interface out again: `$links` is what is inside of `$1`, and `named` the line of one of them. A
+ * Of scripts that look before they act: `$links` is what is inside of `$1`, and `named` the line of one of them. A
  * namespace that is not there has none; one that cannot be read is a failure, or its interfaces would be given up.
  */
 export const FIND = `set -e
-if links=$(ip -n "$1" -o -d link show 2>&1); then :
-elif [ "$(stat -f -c %T "/run/netns/$1" 2>/dev/null)" = nsfs ]; then printf '%s\\n' "$links" >&2; exit 1
+if links=$(ip -n "$1" -o -d link show); then :
+elif [ "$(stat -f -c %T "/run/netns/$1" 2>/dev/null)" = nsfs ]; then exit 1
 else links=; fi
 named() { printf '%s\\n' "$2" | grep -F -e ": $1: " -e ": $1@"; }`;
 
 /** One that is up although something is written down was not put back in full: that counts, and not what it has now. */
-const DOWN = `set -e
-up=$(ip -n "$1" link show dev "$2" up 2>/dev/null) || exit 0
-[ -n "$up" ] || exit 0
+const DOWN = `${FIND}
+link=$(named "$2" "$links") || exit 0
+case $link in *,UP,* | *",UP>"*) ;; *) exit 0 ;; esac
 if [ ! -e "$3.routes6" ]; then
   ip -n "$1" -6 addr save dev "$2" >"$3.addresses"
   ip -n "$1" -4 route save table all dev "$2" >"$3.routes4"
@@ -29,11 +29,11 @@ if [ ! -e "$3.routes6" ]; then
 fi
 ip -n "$1" link set dev "$2" down`;
 
-/** What the kernel has put back itself is there already, and a next hop may be gone: nothing of it is a reason to stay down. */
+/** A next hop may be gone meanwhile: no route is a reason to stay down. */
 const UP = `set -e
 ip -n "$1" link set dev "$2" up
 [ -e "$3.routes6" ] || exit 0
-ip -n "$1" addr restore <"$3.addresses" 2>/dev/null || :
+ip -n "$1" addr restore <"$3.addresses"
 ip -n "$1" route restore <"$3.routes4" 2>/dev/null || :
 ip -n "$1" route restore <"$3.routes6" 2>/dev/null || :
 rm "$3.routes6" "$3.routes4" "$3.addresses"`;

@@ -19,9 +19,10 @@ export function cableAlias(instance: string, container: string, { peer }: CableN
 /** Both containers may be made, or removed, at the same time: one looks and acts, then the other. */
 const ONE_AT_A_TIME = ['flock', '/run/netns', 'sh', '-c'];
 
-const PLUG = `set -e
-if ip -n "$1" link show dev "$2" >/dev/null 2>&1; then echo "an interface $2 is there already" >&2; exit 1; fi
-if ip link show dev "$3" >/dev/null 2>&1; then ip link set dev "$3" netns "$1" name "$2"
+const PLUG = `${FIND}
+if named "$2" "$links" >/dev/null; then echo "an interface $2 is there already" >&2; exit 1; fi
+hosts=$(ip -o link show)
+if named "$3" "$hosts" >/dev/null; then ip link set dev "$3" netns "$1" name "$2"
 else ip link add name "$3" type veth peer name "$2" netns "$1"; ip link set dev "$3" alias "$4"; fi
 ip -n "$1" link set dev "$2" alias "$4"; shift 4
 ip "$@"`;
@@ -31,7 +32,8 @@ const UNPLUG = `${FIND}
 link=$(named "$2" "$links") || exit 0
 case $link in *" veth "*) ;; *) exit 0 ;; esac
 case $link in *"alias $4"*) ;; *" alias "*) exit 0 ;; esac
-if named "$3" "$(ip -o link show)" >/dev/null; then ip -n "$1" link del dev "$2"
+hosts=$(ip -o link show)
+if named "$3" "$hosts" >/dev/null; then ip -n "$1" link del dev "$2"
 else ip -n "$1" link set dev "$2" netns $$ name "$3"; fi`;
 
 function planNic(nic: CableNic, { container, instance }: Owner): Step[] {

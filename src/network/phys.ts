@@ -14,8 +14,8 @@ import { linkStepId, netChain, nicPart } from './parts.ts';
 type PhysNic = Extract<NicSpec, { kind: 'phys' }>;
 
 /** Under a name that nobody has: where one is taken, the kernel moves it all the same, and then refuses the name. */
-const TAKE = `set -e
-if ip -n "$1" link show dev "$2" >/dev/null 2>&1; then echo "an interface $2 is there already" >&2; exit 1; fi
+const TAKE = `${FIND}
+if named "$2" "$links" >/dev/null; then echo "an interface $2 is there already" >&2; exit 1; fi
 ip link set dev "$3" down
 ip link set dev "$3" name "$4"
 ip link set dev "$4" netns "$1"
@@ -40,6 +40,10 @@ if named "$4" "$hosts" >/dev/null; then :
 elif ! named "$3" "$hosts" >/dev/null && card=$(named "$2" "$hosts") && isCard "$card"; then
   ip link set dev "$2" down
   ip link set dev "$2" name "$4"
+elif card=$(named "$3" "$hosts") && isCard "$card"; then
+  ip link set dev "$3" address "$was" mtu "$7"
+  ip link set dev "$3" "$8"
+  exit
 else exit 0
 fi
 ip link set dev "$4" address "$was" mtu "$7"

@@ -122,10 +122,16 @@ const savedContainer = z.strictObject({
   /** What it wrote since its last layer. */
   upper: z.optional(digest),
   nics: z.array(
-    z.union([
-      z.strictObject({ network: parsed(parseNetworkName), addresses: z.array(parsed(parseAddress)), ...nicParts }),
+    z.discriminatedUnion('kind', [
+      z.strictObject({
+        kind: z.optional(z.undefined()),
+        network: parsed(parseNetworkName),
+        addresses: z.array(parsed(parseAddress)),
+        ...nicParts,
+      }),
       /** The end of a cable. */
       z.strictObject({
+        kind: z.literal('p2p'),
         peer: parsed(parseContainerName),
         addresses: z.array(parsed(parseInterfaceAddress)),
         ...nicParts,

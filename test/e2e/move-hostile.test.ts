@@ -64,6 +64,8 @@ function changed(change: (manifest: Manifest, members: Map<string, Buffer>) => v
 
 const nic = (odd: object) => ({ network: 'minict0', name: 'eth0', addresses: ['192.168.0.9/24'], ...odd });
 
+const cable = (odd: object) => ({ kind: 'p2p', peer: 'r2', name: 'eth2', addresses: ['10.0.0.1/31'], ...odd });
+
 test('what is not changed is taken', () => {
   expect(load(changed(() => {}))).toMatchObject({ status: 0, stdout: 'x\n' });
   expect(host.minict('rm', 'x').status).toBe(0);
@@ -91,6 +93,20 @@ describe('what it says of itself', () => {
     ['an interface', (it) => (it.nics = [nic({ hostLink: 'eth0' })]), /hostLink/],
     ["an interface's name", (it) => (it.nics = [nic({ name: '../x' })]), /nics\.0\.name/],
     ['a network', (it) => (it.nics = [nic({ network: '../x' })]), /nics\.0\.network/],
+    ['a kind of interface', (it) => (it.nics = [nic({ kind: 'phys', device: 'eth0' })]), /nics\.0/],
+    ['a cable by a path', (it) => (it.nics = [cable({ peer: '../x' })]), /nics\.0\.peer/],
+    ["a cable's end on the host", (it) => (it.nics = [cable({ cable: 'eth0' })]), /cable/],
+    ['a route', (it) => (it.routes = [{ to: '10.0.0.0/8', via: '1; ip link' }]), /routes\.0: cannot use address/],
+    [
+      'a route over a path',
+      (it) => (it.routes = [{ to: '10.0.0.0/8', dev: '../x' }]),
+      /routes\.0: cannot use interface/,
+    ],
+    ['a default route', (it) => (it.routes = [{ to: '0.0.0.0/0', via: '10.0.0.1' }]), /routes\.0: .*default route/],
+    ["the host's setting", (it) => (it.sysctls = { 'kernel.core_pattern': '|/x' }), /not of a network namespace/],
+    ['a path as a setting', (it) => (it.sysctls = { 'net/../kernel/core_pattern': '|/x' }), /not the name of one/],
+    ['two lines as a setting', (it) => (it.sysctls = { 'net.ipv4.ip_forward': '1\n2' }), /not one line/],
+    ['half a router', (it) => (it.router = 'yes'), /router: /],
     ['files of nothing', (it) => Object.assign(it, { layers: [], imageId: undefined }), /files of no layer/],
     ['an image by a path', (it) => (it.imageId = '../../x'), /imageId: not a sha256 digest/],
     ['an image called by a path', (it) => (it.image = '../x'), /image name "\.\.\/x": not a valid name/],
