@@ -2,6 +2,7 @@
  * connect and disconnect: an interface more, or one less, of a container, whether it is up or not. What is wanted is written
  * down before the kernel is changed: a `start` finishes what a killed one left.
  */
+import { rmSync } from 'node:fs';
 import { ConflictError, NotFoundError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { nicPart } from '../network/parts.ts';
@@ -81,6 +82,7 @@ export async function connect(context: Context, instance: string, name: string, 
         writeContainer(context.roots, before);
         await leaveNetwork(context, before, nic);
         await apply(planHostsChange(context, before, journal.read() ?? state));
+        dropHosts(context, before);
         journal.phase(state.phase);
         throw error;
       }
@@ -92,6 +94,12 @@ export async function connect(context: Context, instance: string, name: string, 
   } finally {
     releaseContainer(context.roots, name, lock);
   }
+}
+
+/** A hosts file of its own that it does not have any more. */
+function dropHosts(context: Context, spec: ContainerSpec): void {
+  const { hosts } = containerPaths(context.roots, spec.name);
+  if (hostsFileOf(context, spec) !== hosts) rmSync(hosts, { force: true });
 }
 
 async function leaveNetwork(context: Context, member: ContainerSpec, nic: NicSpec): Promise<void> {
@@ -147,6 +155,7 @@ export async function disconnect(
       if (state.phase !== undefined) journal.phase(state.phase);
     }
     await leaveNetwork(context, after, nic);
+    dropHosts(context, after);
   } finally {
     releaseContainer(context.roots, name, lock);
   }

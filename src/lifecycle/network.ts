@@ -1,4 +1,5 @@
 /** Networks: the default one, made at first use; members, and what is given up with them. */
+import { rmSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 import {
   formatIp,
@@ -19,6 +20,7 @@ import {
   type NetworkRecord,
   readNetwork,
   removeNetwork,
+  strayNetworkFiles,
   withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
@@ -116,6 +118,18 @@ export async function leaveNetworks(
       if (isMember) await writeNetwork(context.roots, withoutMembers(record, names));
       else await finishWriting(context.roots, record);
     }
+  } finally {
+    lock.release();
+  }
+}
+
+/** Removes what who was killed left of networks: the files of those that are not. */
+export function pruneStray({ roots }: Context, dryRun: boolean): string[] {
+  const lock = lockNetworks(roots);
+  try {
+    const stray = strayNetworkFiles(roots);
+    if (!dryRun) for (const path of stray) rmSync(path);
+    return stray;
   } finally {
     lock.release();
   }

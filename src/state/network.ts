@@ -39,6 +39,13 @@ export function listNetworks(roots: Roots): string[] {
   return files.flatMap((file) => (file.endsWith('.json') ? [file.slice(0, -'.json'.length)] : [])).sort();
 }
 
+/** Files of networks that are not: who was killed left them. */
+export function strayNetworkFiles(roots: Roots): string[] {
+  const dir = join(roots.root, 'networks');
+  const known = new Set(listNetworks(roots).flatMap((name) => [`${name}.json`, `${name}.hosts`]));
+  return (existsSync(dir) ? readdirSync(dir) : []).filter((file) => !known.has(file)).map((file) => join(dir, file));
+}
+
 export async function writeNetwork(roots: Roots, record: NetworkRecord): Promise<void> {
   const paths = networkPaths(roots, record.name);
   writeJson(paths.json, record);
@@ -63,6 +70,7 @@ async function writeAllHosts(roots: Roots, record: NetworkRecord): Promise<void>
 
 export function removeNetwork(roots: Roots, name: string): void {
   const paths = networkPaths(roots, name);
+  dropStaged(paths.json);
   // The record last: while it is there, a prune finds the rest.
   for (const path of [paths.hosts, paths.json]) if (existsSync(path)) unlinkSync(path);
 }
