@@ -29,11 +29,10 @@ export function stepsOfNic(steps: readonly Step[], nic: NicSpec): Step[] {
   return steps.filter(({ part }) => parts.includes(part));
 }
 
-/** /etc/hosts is another file for who is in several networks: mounted in its place while the container is up. */
-export function planHostsChange(context: Context, spec: ContainerSpec, state: JournalState): Step[] {
-  const source = hostsFileOf(context, spec);
+/** The hosts file, mounted in place of the one that `state` has. */
+export function planHosts(source: string, state: JournalState): Step[] {
   const mount = state.steps.find(({ id }) => id === 'mount /etc/hosts');
-  if (mount?.run.kind !== 'mount' || source === mount.run.source) return [];
+  if (mount?.run.kind !== 'mount') return [];
   const { target, mntns } = mount.run;
   const where = mntns === undefined ? {} : { mntns };
   return [
@@ -47,6 +46,15 @@ export function planHostsChange(context: Context, spec: ContainerSpec, state: Jo
     },
     { ...mount, chain: 'hosts', part: 'mounts', run: { ...mount.run, source } },
   ];
+}
+
+/** /etc/hosts is another file for who is in several networks: mounted in its place while the container is up. */
+export function planHostsChange(context: Context, spec: ContainerSpec, state: JournalState): Step[] {
+  const source = hostsFileOf(context, spec);
+  const isAsIs = state.steps.some(
+    ({ id, run }) => id === 'mount /etc/hosts' && run.kind === 'mount' && run.source === source,
+  );
+  return isAsIs ? [] : planHosts(source, state);
 }
 
 /** Its steps while the namespaces are there; what a stop took away comes with the next start. */

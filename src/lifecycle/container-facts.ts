@@ -69,7 +69,10 @@ export function hostsFileOf({ roots }: Context, { name, nics }: ContainerSpec): 
 }
 
 /** `networks` are its own, with itself among the members or not yet. */
-function ownHostsOf({ name, hostname, nics }: ContainerSpec, networks: readonly NetworkRecord[]): string | undefined {
+export function ownHostsOf(
+  { name, hostname, nics }: ContainerSpec,
+  networks: readonly NetworkRecord[],
+): string | undefined {
   const names = networksOf(nics);
   if (names.length === 1) return undefined;
   if (names.length === 0) return hostsWithout(hostname);

@@ -1,8 +1,10 @@
 /** Networks by name: several of them, several interfaces of a container, connected and disconnected while it runs. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectCreated, expectRefusedThere } from '../helpers/expect.ts';
+import { expectCreated, expectRefusedThere, linksSettle } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
+import { kernelView } from '../helpers/kernel-view.ts';
 import { readIp } from '../helpers/links.ts';
+import { printScript } from '../helpers/script.ts';
 
 let host: Host;
 const ip = (...words: string[]) => readIp(host, ...words);
@@ -157,6 +159,30 @@ test('a network comes back after its bridge was removed by hand, and after a reb
   expect(host.minict('ps').stdout).toMatch(/a +broken \(missing: a-eth0 in bridge lan/);
   expect(host.minict('start', 'a', 'b').status).toBe(0);
   expect(pings('a', 'b')).toBe(true);
+});
+
+test('scripts of network create and rm, connect and disconnect leave the kernel as the verbs do', async () => {
+  const kernel = () => JSON.stringify(kernelView(host, 'a'));
+  const runScript = (script: string) =>
+    expect(host.run(['sh'], {}, script)).toEqual({ status: 0, stdout: '', stderr: '' });
+  const both = async (words: readonly string[], back: readonly string[]) => {
+    const [before, script] = [kernel(), printScript(host, 'network', ...words, '--dry-run')];
+    const undo = printScript(host, 'network', ...words, '--dry-run-undo');
+    runScript(script);
+    const scripted = kernel();
+    expect(scripted).not.toBe(before);
+    runScript(undo);
+    await linksSettle(host);
+    expect(kernel()).toBe(before);
+    expect(network(...words).status).toBe(0);
+    expect(kernel()).toBe(scripted);
+    runScript(printScript(host, 'network', ...back, '--dry-run'));
+    expect(kernel()).toBe(before);
+    expect(network(...back).status).toBe(0);
+    expect(kernel()).toBe(before);
+  };
+  await both(['create', 'drawn', '--subnet', '10.77.0.0/24'], ['rm', 'drawn']);
+  await both(['connect', 'inner', 'a'], ['disconnect', 'inner', 'a']);
 });
 
 test.each<[string[], RegExp]>([
