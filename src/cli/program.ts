@@ -45,7 +45,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   export: { summary: "a container's root file system as a tar", load: async () => (await files()).exportRoot },
   network: {
     summary: 'networks: create, ls, connect, disconnect, rm, …',
-    load: async () => (await others()).network,
+    load: () => import('./network.ts'),
   },
   volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: async () => (await others()).volume },
   commit: { summary: 'make an image of a container', load: async () => (await files()).commit },

@@ -6,8 +6,9 @@ import type { NicRequest } from '../spec/nic.ts';
 import { type NetworkRecord, readNetworks } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
-import { findNic, planConnection, planHosts, stepsOfNic } from './connect.ts';
-import { hostsFileOf, ownHostsOf } from './container-facts.ts';
+import type { Step } from '../step.ts';
+import { findNic, planConnection, planOwnHosts, stepsOfNic, withNic, withoutNic } from './connect.ts';
+import { ownHostsOf } from './container-facts.ts';
 import type { Context } from './context.ts';
 import { instanceForScripts, planHostsEntries, planSurroundings } from './dry-run.ts';
 import { planNetwork } from './network-link.ts';
@@ -43,45 +44,44 @@ async function planConnect(context: Context, name: string, request: NicRequest) 
   const before = await getContainer(context.roots, name);
   const { nics, networks } = await assignNics(context, instance, before, [request]);
   const [nic] = nics as [NicSpec];
-  const after: ContainerSpec = { ...before, nics: [...before.nics, nic] };
+  const after = withNic(before, nic);
   const state = stateOf(context, name);
   const steps = state === undefined ? [] : planConnection(instance, after, nic, state);
   return { before, after, nic, networks, state, steps };
 }
 
-/** The hosts file of `to` in place of that of `from`, while the container is up. */
-function hostsLines(
+/** A hosts file of its own, as it is afterwards, and where it is new, mounted. */
+function planHosts(
   context: Context,
-  from: ContainerSpec,
-  to: ContainerSpec,
+  before: ContainerSpec,
+  after: ContainerSpec,
   networks: readonly NetworkRecord[],
   state: JournalState | undefined,
-): string {
-  const path = hostsFileOf(context, to);
-  if (state === undefined || path === hostsFileOf(context, from)) return '';
-  const content = ownHostsOf(to, networks);
-  const why = 'the hosts file of its own';
-  const write = content === undefined ? [] : [{ id: 'hosts', why, run: { kind: 'write', path, content } as const }];
-  return runLines([...write, ...planHosts(path, state)]);
+): Step[] {
+  const content = ownHostsOf(after, networks);
+  if (content === undefined || state === undefined) return [];
+  const path = containerPaths(context.roots, after.name).hosts;
+  const write: Step = { id: 'hosts', why: 'its hosts file', run: { kind: 'write', path, content } };
+  return [write, ...planOwnHosts(context, before, state)];
 }
 
 export async function connectLines(context: Context, name: string, request: NicRequest): Promise<string> {
   const { before, after, nic, networks, state, steps } = await planConnect(context, name, request);
   const entries = planHostsEntries(context, { ...after, nics: [nic] });
-  const lines = runLines([...(await planSurroundings(context, networks)), ...entries, ...steps]);
-  return lines + hostsLines(context, before, after, networks, state);
+  const hosts = planHosts(context, before, after, networks, state);
+  return runLines([...(await planSurroundings(context, networks)), ...entries, ...steps, ...hosts]);
 }
 
 export async function unconnectLines(context: Context, name: string, request: NicRequest): Promise<string> {
   const { before, after, networks, state, steps } = await planConnect(context, name, request);
-  return undoLines(steps) + hostsLines(context, after, before, networks, state);
+  return undoLines([...steps, ...planHosts(context, before, after, networks, state)]);
 }
 
 async function planDisconnect(context: Context, name: string, network: string, nicName: string | undefined) {
   const before = await getContainer(context.roots, name);
   const nic = findNic(before, network, nicName);
   const state = stateOf(context, name);
-  const after: ContainerSpec = { ...before, nics: before.nics.filter((each) => each !== nic) };
+  const after = withoutNic(before, nic);
   const networks = await readNetworks(context.roots, networksOf(before.nics));
   return { before, after, networks, state, steps: stepsOfNic(state?.steps ?? [], nic) };
 }
@@ -94,7 +94,7 @@ export async function disconnectLines(
 ): Promise<string> {
   const { before, after, networks, state, steps } = await planDisconnect(context, name, network, nicName);
   const left = networks.filter((record) => networksOf(after.nics).includes(record.name));
-  return undoLines(steps) + hostsLines(context, before, after, left, state);
+  return undoLines(steps) + runLines(planHosts(context, before, after, left, state));
 }
 
 export async function undisconnectLines(
@@ -103,6 +103,5 @@ export async function undisconnectLines(
   network: string,
   nicName: string | undefined,
 ): Promise<string> {
-  const { before, after, networks, state, steps } = await planDisconnect(context, name, network, nicName);
-  return runLines(steps) + hostsLines(context, after, before, networks, state);
+  return runLines((await planDisconnect(context, name, network, nicName)).steps);
 }

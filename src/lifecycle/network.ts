@@ -25,7 +25,7 @@ import {
   writeNetwork,
 } from '../state/network.ts';
 import type { Context } from './context.ts';
-import { ensureLink, isThere, linkInUse, linkState, removeLink } from './network-link.ts';
+import { isThere, linkInUse, linkState, removeLink } from './network-link.ts';
 import { chooseSubnet, subnetOn } from './subnet.ts';
 
 export const DEFAULT_NETWORK = 'minict0';
@@ -89,17 +89,6 @@ export async function findNetwork(
 ): Promise<NetworkRecord> {
   if (name !== DEFAULT_NETWORK) return getNetwork(context.roots, name);
   return (await knownDefault(context, instance)) ?? newDefault(context, instance, ip);
-}
-
-/** Puts networks back on the host (after a reboot, or when somebody removed them). */
-export async function repairNetworks(context: Context, instance: string, names: readonly string[]): Promise<void> {
-  if (names.length === 0) return;
-  const lock = lockNetworks(context.roots);
-  try {
-    for (const name of names) await ensureLink(context, instance, await getNetwork(context.roots, name), lock.fd);
-  } finally {
-    lock.release();
-  }
 }
 
 /** Gives up every address of the containers in `networks`, or in all of them. */

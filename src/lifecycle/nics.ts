@@ -2,13 +2,14 @@
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { contains, formatIp, parseAddress, parseIp, parseSubnet, subnetOf } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
-import { networksOf } from '../spec/container.ts';
+import { hasOwnHosts, networksOf } from '../spec/container.ts';
 import { derivedMac, hostLinkName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { ensureHosts, hostsWithout, writeHosts } from '../state/hosts.ts';
 import { type Lock, lockNetworks } from '../state/locks.ts';
 import {
   allocateAddress,
+  getNetwork,
   type NetworkRecord,
   plainAddress,
   readNetwork,
@@ -27,7 +28,8 @@ import { ensureLink } from './network-link.ts';
 export interface Member {
   readonly name: string;
   readonly hostname: string;
-  readonly nics: readonly NicSpec[];
+  readonly nics: NicSpec[];
+  readonly ownHosts?: true | undefined;
 }
 
 /** What a container gets, as it is or would be. */
@@ -230,15 +232,35 @@ async function join(context: Context, member: Member, { nics, networks }: Assign
 }
 
 /** Into the records of its networks, for each of which it has an interface. */
-async function writeMember(
-  { roots }: Context,
-  { name, hostname, nics }: Member,
-  networks: readonly NetworkRecord[],
-): Promise<void> {
+async function writeMember({ roots }: Context, member: Member, networks: readonly NetworkRecord[]): Promise<void> {
+  const { name, hostname, nics } = member;
+  const all = hasOwnHosts(member) ? networksOf(nics) : undefined;
   for (const record of networks) {
     const here = nics.filter((nic) => nic.network === record.name);
     const addresses = Object.fromEntries(here.map((nic) => [nic.name, nic.addresses.map(plainAddress)]));
-    await writeNetwork(roots, withMember(record, name, { hostname, networks: networksOf(nics) }, addresses));
+    await writeNetwork(roots, withMember(record, name, { hostname, networks: all }, addresses));
+  }
+}
+
+/** Puts a container's networks back on the host, and itself among their members: after a reboot, or a killed connect. */
+export async function repairNetworks(context: Context, instance: string, member: Member): Promise<void> {
+  const names = networksOf(member.nics);
+  if (names.length === 0) return;
+  const lock = lockNetworks(context.roots);
+  try {
+    const records: NetworkRecord[] = [];
+    for (const name of names) {
+      const record = await getNetwork(context.roots, name);
+      await ensureLink(context, instance, record, lock.fd);
+      records.push(record);
+    }
+    const isMissing = member.nics.some((nic) => {
+      const record = records.find(({ name }) => name === nic.network);
+      return record?.members[member.name]?.nics[nic.name] === undefined;
+    });
+    if (isMissing) await writeMember(context, member, records);
+  } finally {
+    lock.release();
   }
 }
 

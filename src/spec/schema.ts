@@ -62,6 +62,8 @@ export const container = z.object({
   ),
   mounts: z.enum(['private', 'host']),
   nics: z.array(nic),
+  /** It has a hosts file of its own, whatever its networks are now. */
+  ownHosts: z.optional(z.literal(true)),
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),
@@ -116,7 +118,7 @@ export const network = z.object({
       hostname: z.string(),
       /** Addresses of its interfaces here, without their lengths. */
       nics: z.record(z.string(), z.array(z.string())),
-      /** All its networks, where there are others: then it has a hosts file of its own. */
+      /** All its networks, where it has a hosts file of its own. */
       networks: z.optional(z.array(z.string())),
     }),
   ),

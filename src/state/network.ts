@@ -164,10 +164,10 @@ export function withoutMembers(record: NetworkRecord, names: readonly string[]):
 export function withMember(
   record: NetworkRecord,
   name: string,
-  member: { readonly hostname: string; readonly networks: readonly string[] },
+  member: { readonly hostname: string; readonly networks: readonly string[] | undefined },
   nics: Readonly<Record<string, readonly string[]>>,
 ): NetworkRecord {
-  const networks = member.networks.length < 2 ? {} : { networks: [...member.networks] };
+  const networks = member.networks === undefined ? {} : { networks: [...member.networks] };
   const entries = Object.entries(nics).map(([nic, addresses]): [string, string[]] => [nic, [...addresses]]);
   const whole = { hostname: member.hostname, nics: Object.fromEntries(entries), ...networks };
   return { ...record, members: { ...record.members, [name]: whole } };

@@ -181,6 +181,9 @@ test('scripts of network create and rm, connect and disconnect leave the kernel 
     expect(network(...back).status).toBe(0);
     expect(kernel()).toBe(before);
   };
+  // From then on it has a hosts file of its own, which is mounted once.
+  expect(network('connect', 'inner', 'a').status).toBe(0);
+  expect(network('disconnect', 'inner', 'a').status).toBe(0);
   await both(['create', 'drawn', '--subnet', '10.77.0.0/24'], ['rm', 'drawn']);
   await both(['connect', 'inner', 'a'], ['disconnect', 'inner', 'a']);
 });

@@ -14,7 +14,7 @@ export const NETWORK_VERBS: readonly Verb[] = [
   { ...verb(['network', 'rm', 'n1'], [MAKE], 1, 2), atomic: false },
   { ...verb(['network', 'connect', 'n1', 'f1'], [MAKE, ['create', 'f1']], 3, 15), next: ['start', 'f1'] },
   {
-    ...verb(['network', 'disconnect', 'n1', 'f1'], [MAKE, ['create', 'f1', ...TWO]], 2, 10),
+    ...verb(['network', 'disconnect', 'n1', 'f1'], [MAKE, ['create', 'f1', ...TWO]], 1, 10),
     atomic: false,
     next: ['start', 'f1'],
   },
