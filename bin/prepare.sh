@@ -99,7 +99,7 @@ build() {
 
 run_tests() {
   need_busybox
-  need buildah iproute2 util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables btrfs-progs e2fsprogs
+  need buildah iproute2 iputils-arping util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables btrfs-progs e2fsprogs
   need_peers
   build
   # The native config loader writes no temporary file into node_modules.

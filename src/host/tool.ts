@@ -17,6 +17,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   skopeo: 'skopeo',
   buildah: 'buildah',
   setpriv: 'util-linux',
+  arping: 'iputils-arping',
 };
 
 const PLAN_TOOLS = ['ip', 'unshare', 'nsenter', 'mount', 'umount', 'chroot', 'rm', 'sh'];

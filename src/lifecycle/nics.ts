@@ -138,12 +138,13 @@ function addressesIn({ name, nics }: Member, record: NetworkRecord): Map<string,
   );
 }
 
-/** What `requests` come to. Writes nothing. Throws InvalidInputError, ConflictError with the holder, NotFoundError. */
+/** What `requests` come to; addresses of `strangers` are taken, by these. Writes nothing. Throws InvalidInputError, ConflictError with the holder, NotFoundError. */
 export async function assignNics(
   context: Context,
   instance: string,
   member: Member,
   requests: readonly NicRequest[],
+  strangers: ReadonlyMap<string, string> = new Map(),
 ): Promise<Assignment> {
   const { roots } = context;
   const records = new Map<string, NetworkRecord>();
@@ -163,7 +164,9 @@ export async function assignNics(
     const ipv4 = request.ips.find((ip) => parseAddress(ip).address.family === 4);
     const record = records.get(request.network) ?? (await findNetwork(context, instance, request.network, ipv4));
     records.set(record.name, record);
-    const pool = pools.get(record.name) ?? new AddressPool(roots, record, member.name, addressesIn(member, record));
+    const pool =
+      pools.get(record.name) ??
+      new AddressPool(roots, record, member.name, new Map([...addressesIn(member, record), ...strangers]));
     pools.set(record.name, pool);
     const name = names.take(request.name);
     const addresses = chooseAddresses(record, pool, request, name);
@@ -191,6 +194,27 @@ export async function assignNics(
   return { nics, networks: [...records.values()] };
 }
 
+/** Where a cable leads out, others may have an address: adds them, and says whether there were any. Takes a second. */
+async function meetStrangers({ nics, networks }: Assignment, strangers: Map<string, string>): Promise<boolean> {
+  const before = strangers.size;
+  const probes = networks
+    .filter(({ uplink }) => uplink !== undefined)
+    .flatMap(({ name, link }) =>
+      nics
+        .filter((nic) => nic.network === name)
+        .flatMap((nic) => nic.addresses.map(plainAddress))
+        .filter((address) => !address.includes(':'))
+        .map((address) => ({ link, address })),
+    );
+  if (probes.length === 0) return false;
+  const { findDuplicate } = await import('../host/duplicate.ts');
+  for (const { link, address } of probes) {
+    const mac = await findDuplicate(link, address);
+    if (mac !== undefined) strangers.set(address, `the machine with ${mac}`);
+  }
+  return strangers.size > before;
+}
+
 /** Addresses that nobody else can take: the networks stay locked until they are committed or given back. */
 export interface Reservation extends Assignment {
   /** Writes the members, and the hosts files of all. */
@@ -212,10 +236,14 @@ export async function reserveNics(
     lock = undefined;
   };
   try {
-    const assignment = await assignNics(context, instance, member, requests);
+    let assignment = await assignNics(context, instance, member, requests);
     for (const record of assignment.networks) {
       await ensureLink(context, instance, record, lock.fd);
       ensureHosts(networkPaths(context.roots, record.name).hosts);
+    }
+    const strangers = new Map<string, string>();
+    while (await meetStrangers(assignment, strangers)) {
+      assignment = await assignNics(context, instance, member, requests, strangers);
     }
     return {
       ...assignment,
