@@ -20,6 +20,7 @@ interface Verb {
 
 const files = () => import('./file-verbs.ts');
 const lifecycle = () => import('./lifecycle-verbs.ts');
+const network = () => import('./net-verbs.ts');
 const others = () => import('./other-verbs.ts');
 
 const VERBS: Readonly<Record<string, Verb>> = {
@@ -63,6 +64,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'a container that save-container saved',
     load: async () => (await files()).loadContainer,
   },
+  net: { summary: "a container's network: impair", load: async () => (await network()).net },
   image: { summary: 'images: import, build, pull, push, ls, rm, …', load: async () => (await others()).image },
   system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
 };

@@ -2,7 +2,9 @@
 import { HostError } from '../errors.ts';
 
 const PACKAGES: Readonly<Record<string, string>> = {
+  ethtool: 'ethtool',
   ip: 'iproute2',
+  tc: 'iproute2',
   unshare: 'util-linux',
   nsenter: 'util-linux',
   setsid: 'util-linux',

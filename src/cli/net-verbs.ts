@@ -1,0 +1,2 @@
+/** The verbs of a container's network namespace load as one chunk. */
+export * as net from './net.ts';
