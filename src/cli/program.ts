@@ -64,7 +64,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'a container that save-container saved',
     load: async () => (await files()).loadContainer,
   },
-  net: { summary: "a container's network: impair", load: async () => (await network()).net },
+  net: { summary: "a container's network: impair, snapshot, diff, rollback", load: async () => (await network()).net },
   image: { summary: 'images: import, build, pull, push, ls, rm, …', load: async () => (await others()).image },
   system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
 };

@@ -2,9 +2,13 @@
 import { HostError } from '../errors.ts';
 
 const PACKAGES: Readonly<Record<string, string>> = {
+  diff: 'diffutils',
   ethtool: 'ethtool',
   ip: 'iproute2',
   tc: 'iproute2',
+  nft: 'nftables',
+  sysctl: 'procps',
+  find: 'findutils',
   unshare: 'util-linux',
   nsenter: 'util-linux',
   setsid: 'util-linux',
