@@ -64,6 +64,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'a container that save-container saved',
     load: async () => (await files()).loadContainer,
   },
+  capture: { summary: 'packets of several NICs, in one pcapng', load: async () => (await network()).capture },
   net: { summary: "a container's network: impair, snapshot, diff, rollback", load: async () => (await network()).net },
   image: { summary: 'images: import, build, pull, push, ls, rm, …', load: async () => (await others()).image },
   system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },

@@ -3,6 +3,7 @@ import { HostError } from '../errors.ts';
 
 const PACKAGES: Readonly<Record<string, string>> = {
   diff: 'diffutils',
+  tcpdump: 'tcpdump',
   ethtool: 'ethtool',
   ip: 'iproute2',
   tc: 'iproute2',
