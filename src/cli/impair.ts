@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { InvalidInputError } from '../errors.ts';
 import { type Context, contextFrom, type GlobalOptions, requireRoot } from '../lifecycle/context.ts';
 import { impair, impairSteps, type NicImpairment, readImpairments } from '../lifecycle/impair.ts';
+import { shortly } from '../network/offload.ts';
 import { runLines, script } from '../plan/shell.ts';
 import {
   type Impairment,
@@ -48,14 +49,13 @@ function impairmentFrom({ delay, jitter, loss, rate }: Options): Impairment | un
 }
 
 function row({ nic, delayUs, jitterUs, lossPercent, rateBits, offload, foreign }: NicImpairment): string[] {
-  const features = Object.entries(offload).map(([name, value]) => `${name}=${value}`);
   return [
     nic,
     delayUs === undefined ? '-' : timeWord(delayUs),
     jitterUs === undefined ? '-' : timeWord(jitterUs),
     lossPercent === undefined ? '-' : percentWord(lossPercent),
     rateBits === undefined ? '-' : rateWord(rateBits),
-    features.join(',') || '-',
+    shortly(offload).join(',') || '-',
     foreign ?? '-',
   ];
 }

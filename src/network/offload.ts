@@ -20,6 +20,14 @@ const SHORT_NAMES: Readonly<Record<string, string>> = {
   rxhash: 'receive-hashing',
 };
 
+/** Those that stand for several come by their short names, in place of these; of a few single ones, each. */
+export function shortly(features: Readonly<Record<string, string>>): string[] {
+  const short = Object.entries(SHORT_NAMES).flatMap(([name, long]) => {
+    return features[long] === undefined ? [] : [`${name}=${features[long]}`];
+  });
+  return short.length > 0 ? short : Object.entries(features).map(([name, value]) => `${name}=${value}`);
+}
+
 export interface Feature {
   readonly isOn: boolean;
   /** What was asked for: it takes effect once another feature, on which it depends, is on. */

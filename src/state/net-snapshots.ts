@@ -1,5 +1,15 @@
 /** Snapshots of a container's network: folders of text files, a line for each setting. They go with the container. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError, HostError, NotFoundError, StateError } from '../errors.ts';
 import type { ContainerPaths } from './paths.ts';
@@ -76,4 +86,5 @@ export function removeNetSnapshot(paths: ContainerPaths, snapshot: string): void
   clean(paths);
   renameSync(netSnapshotFolder(paths, snapshot), join(paths.netSnapshots, '.gone'));
   clean(paths);
+  if (readdirSync(paths.netSnapshots).length === 0) rmdirSync(paths.netSnapshots);
 }

@@ -180,6 +180,7 @@ describe('--offload', () => {
       rateBits: 1e6,
       offload: { 'tx-checksum-ip-generic': 'off', 'generic-receive-offload': 'on' },
     });
+    expect(impair().stdout).toMatch(/^eth0 .* 1mbit {2}tx=off,gro=on {2}-$/m);
     host.minict('stop', 'a1');
     host.minict('start', 'a1');
     done('--clear');
