@@ -1,4 +1,6 @@
 /** net impair: what tc, ethtool and the traffic itself say of it. */
+import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { expectCreated, expectRefused } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
@@ -195,6 +197,17 @@ describe('--offload', () => {
     expectRefused(impair('--offload', 'tso'), /not FEATURE=on\|off/);
     expect(features()).toBe(before);
   });
+});
+
+test('a tool that is missing is named, and nothing is changed', () => {
+  const bin = join(host.dir, 'bin');
+  mkdirSync(bin);
+  for (const tool of ['ip', 'tc', 'nsenter', 'unshare']) symlinkSync(Bun.which(tool) as string, join(bin, tool));
+  const words = ['env', `PATH=${bin}`, MINICT, 'net', 'impair', NIC, '--rate', '1mbit', '--offload', 'tso=off'];
+  expectRefused(host.run(words), /cannot run ethtool: not found in PATH\nhint: apt-get install ethtool/);
+  rmSync(join(bin, 'tc'));
+  expectRefused(host.run(words), /cannot run tc: not found in PATH\nhint: apt-get install iproute2/);
+  expect(tc()).toContain('noqueue');
 });
 
 test('--dry-run prints a script that does the same, and changes nothing', () => {

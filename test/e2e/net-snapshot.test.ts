@@ -45,7 +45,7 @@ function kernel(): string {
     ip neigh show nud permanent | sort; ip neigh show proxy; ip mptcp limits; ip mptcp endpoint
     nft -s list ruleset; tc qdisc; tc class show dev eth0 | sort; tc filter show dev eth0; tc filter show dev eth1 egress
     sysctl -a 2>/dev/null | grep -E '^net.*(forward|rp_filter|somaxconn|tcp_rmem|gc_stale|accept_ra )'`);
-  return said.replace(/ (tentative|dadfailed|linkdown)\b|^\tindex .*\n/gm, '');
+  return said.replace(/ (tentative|dadfailed|linkdown|direct_packets_stat \d+)\b|^\tindex .*\n/gm, '');
 }
 
 /** Something of every kind. */
@@ -188,6 +188,19 @@ test('an interface that is gone, and one that was not there, are named; the rest
   expect(result.stderr).toMatch(/^ {2}links: missing: link set dev eth1 mtu 1500 /m);
   expect(result.stderr).toMatch(/^hint: minict net diff w1 s1 shows what is left\n$/m);
   expect(sh('ip -4 address show dev eth0')).not.toContain('10.7.0.1');
+});
+
+test('an interface of a network that was connected since is not taken away', () => {
+  snapshot('s1');
+  expect(host.minict('network', 'create', 'lan', '--subnet', '192.168.7.0/24').status).toBe(0);
+  expect(host.minict('network', 'connect', 'lan', 'w1', '--name', 'lan0').status).toBe(0);
+  expect(net('rollback', 'w1', 's1')).toMatchObject({
+    status: 125,
+    stderr: expect.stringContaining('cannot restore all of the network of w1: interface lan0 was not there\n'),
+  });
+  expect(host.minict('network', 'disconnect', 'lan', 'w1').status).toBe(0);
+  expectRolledBack('s1');
+  expect(host.minict('network', 'rm', 'lan').status).toBe(0);
 });
 
 test('a filter that tc does not take as it shows it is named', () => {
