@@ -39,7 +39,8 @@ export function readRoot(
   const image = tree === undefined && existsSync(skeleton) ? [...there, skeleton] : there;
   const layers = tree === undefined && existsSync(paths.upper) ? [paths.upper, ...image] : image;
   const root = { layers, image, overlay, what, toCome: imageToCome };
-  return { rootfs: readRootfsFacts(root, readAttachments(context, spec, volumesToCome)), skeleton };
+  const attachments = readAttachments(context, spec, volumesToCome);
+  return { rootfs: readRootfsFacts(root, attachments, spec.workdir), skeleton };
 }
 
 /** Throws NotFoundError, InvalidInputError. */

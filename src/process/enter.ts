@@ -58,25 +58,52 @@ function setInside(env: Readonly<Record<string, string>>): string[] {
   return words.length === 0 ? [] : ['env', '--', ...words];
 }
 
-const IN_WORKDIR = `
-cd -- "$0" 2>/dev/null || { echo "minict: cannot use -w $0: no such directory in the container" >&2; exit 126; }
+/**
+ * Says what unshare(1) would not: $0 is the root, $1 a folder in it. Where a symlink is on the way nobody outside can tell.
+ * Its variables are no program's; and for the program's PATH see `inCgroup`.
+ */
+const REQUIRE_WORKDIR = `
+minict_path=$PATH PATH=/usr/bin:/bin
+minict_at=$0 minict_rest=$1/
+while [ -n "$minict_rest" ]; do
+  minict_at=$minict_at/\${minict_rest%%/*} minict_rest=\${minict_rest#*/}
+  [ ! -L "$minict_at" ] || break
+  [ -d "$minict_at" ] || { echo "minict: cannot use -w $1: no such directory in the container" >&2; exit 126; }
+done
+shift; unset PWD OLDPWD SHLVL; PATH=$minict_path
 exec "$@"
 `;
 
-function userWords({ uid, gid, groups }: User): string[] {
+const ids = (numbers: readonly number[], prefix: string) => numbers.map((id) => `${prefix}${id}`).join(',');
+
+function chrootWords(rootfs: string, user: User | undefined): string[] {
   // With + an id is not looked up as a name, neither inside nor on the host.
-  return [`--userspec=+${uid}:+${gid}`, `--groups=${groups.map((id) => `+${id}`).join(',')}`];
+  const as = user && [`--userspec=+${user.uid}:+${user.gid}`, `--groups=${ids(user.groups, '+')}`];
+  return [toolPath('chroot'), ...(as ?? []), rootfs];
 }
 
-/** chroot(1) gives 126 and 127 as a shell does. */
-export function enterArgv(place: Place, program: Program): string[] {
+/**
+ * chroot(1) always starts in /. unshare(1), which is to unshare nothing here, enters a working directory inside, where its
+ * symlinks cannot lead out: nothing of the image is needed for it. It takes a group only without others, so setpriv(1) has
+ * set them before.
+ */
+function workdirWords(rootfs: string, workdir: string, user: User | undefined): string[] {
+  const groups = user && (user.groups.length === 0 ? '--clear-groups' : `--groups=${ids(user.groups, '')}`);
+  return [
+    ...[toolPath('sh'), '-c', REQUIRE_WORKDIR, rootfs, workdir],
+    ...(user ? [toolPath('setpriv'), `--regid=${user.gid}`, groups as string, '--'] : []),
+    ...[toolPath('unshare'), `--root=${rootfs}`, `--wd=${workdir}`, ...(user ? [`--setuid=${user.uid}`] : []), '--'],
+  ];
+}
+
+/** chroot(1) and unshare(1) give 126 and 127 as a shell does. */
+export function enterArgv(place: Place, { argv, env = {}, user, workdir }: Program): string[] {
   const mount = place.mntns === undefined ? [] : [`--mount=${place.mntns}`];
-  const user = program.user === undefined ? [] : userWords(program.user);
-  // chroot(1) always starts in /; a working directory is entered inside, where its symlinks cannot lead out.
-  const workdir = program.workdir === undefined ? [] : ['/bin/sh', '-c', IN_WORKDIR, join('/', program.workdir)];
   return [
     ...[toolPath('nsenter'), ...mount, `--net=${place.netns}`, `--uts=${place.utsns}`],
-    ...[toolPath('chroot'), ...user, place.rootfs, ...workdir, ...setInside(program.env ?? {}), ...program.argv],
+    ...(workdir === undefined ? chrootWords(place.rootfs, user) : workdirWords(place.rootfs, join('/', workdir), user)),
+    ...setInside(env),
+    ...argv,
   ];
 }
 
