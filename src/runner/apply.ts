@@ -1,7 +1,8 @@
 /** Carries out plans: write-ahead, chains side by side, and back to where it was when a step fails. */
 import { firstLine, HostError, StepError } from '../errors.ts';
+import { detachMounts, setHostname } from '../host/namespaces.ts';
 import type { Step } from '../step.ts';
-import { type Batch, failingStep, nextBatch } from './batch.ts';
+import { type Batch, failingStep, type Inside, nextBatch } from './batch.ts';
 import { identitiesOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Journal } from './journal.ts';
@@ -32,6 +33,15 @@ function neverDone(batch: Batch, failed: Step, stderr: string): Step[] {
   return isOthers ? [failed, ...after] : after;
 }
 
+function doInside(inside: Inside): void {
+  try {
+    if ('hostname' in inside) setHostname(inside.file, inside.hostname);
+    else detachMounts(inside.file, inside.detach);
+  } catch (error) {
+    throw new StepFailure(inside.step, (error as Error).message);
+  }
+}
+
 async function runChain(
   steps: readonly Step[],
   started: Set<Step>,
@@ -52,6 +62,7 @@ async function runChain(
           for (const step of neverDone(batch, failed, outcome.stderr)) started.delete(step);
           throw new StepFailure(failed, firstLine(outcome.stderr) || `${batch.argv[0]} ended with ${outcome.exitCode}`);
         }
+        for (const inside of batch.inside ?? []) doInside(inside);
       }
     } catch (error) {
       if (error instanceof StepFailure || error instanceof HostError) throw error;
