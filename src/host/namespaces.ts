@@ -55,16 +55,21 @@ function withOpen<T>(paths: readonly string[], flags: number, use: (...fds: numb
 }
 
 /** Namespaces are a thread's: only this one, which runs the program's code, goes in and comes back. */
-function within(file: string, own: string, action: () => void): void {
+function within<T>(file: string, own: 'mnt' | 'net' | 'uts', action: () => T): T {
   const c = symbols();
-  withOpen([file, `/proc/thread-self/ns/${own}`], constants.O_RDONLY, (there, here) => {
+  return withOpen([file, `/proc/thread-self/ns/${own}`], constants.O_RDONLY, (there, here) => {
     check(c.setns(there, 0), `enter ${file}`);
     try {
-      action();
+      return action();
     } finally {
       check(c.setns(here, 0), `leave ${file}`);
     }
   });
+}
+
+/** What `action` starts is in the network namespace. Throws HostError. */
+export function inNetworkNamespace<T>(netns: string, action: () => T): T {
+  return within(netns, 'net', action);
 }
 
 /** Throws HostError. */
