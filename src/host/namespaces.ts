@@ -1,6 +1,6 @@
 /**
- * What is done in a container's persisted namespaces by one system call, where a process of its own would cost a millisecond.
- * With syscalls.ts the only use of bun:ffi.
+ * What is done to a container's persisted namespaces, and in them, by one system call, where a process of its own would cost
+ * a millisecond. With syscalls.ts the only use of bun:ffi.
  */
 import { dlopen, read } from 'bun:ffi';
 import { closeSync, constants, openSync } from 'node:fs';
@@ -77,6 +77,11 @@ export function setHostname(utsns: string, name: string): void {
   within(utsns, 'uts', () =>
     check(symbols().sethostname(cString(name), BigInt(Buffer.byteLength(name))), `name it ${name}`),
   );
+}
+
+/** Says whether it did; umount(8) can say why not. */
+export function unmount(target: string): boolean {
+  return symbols().umount2(cString(target), UMOUNT_NOFOLLOW) === 0;
 }
 
 /** `umount --lazy`, one after the other. Throws HostError. */

@@ -1,8 +1,9 @@
 /** Carries out plans: write-ahead, chains side by side, and back to where it was when a step fails. */
 import { firstLine, HostError, StepError } from '../errors.ts';
 import { detachMounts, setHostname } from '../host/namespaces.ts';
+import { sayCommand } from '../host/verbose.ts';
 import type { Step } from '../step.ts';
-import { type Batch, failingStep, type Inside, nextBatch } from './batch.ts';
+import { type Batch, failingStep, type Inside, insideArgv, nextBatch } from './batch.ts';
 import { identitiesOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Journal } from './journal.ts';
@@ -33,7 +34,8 @@ function neverDone(batch: Batch, failed: Step, stderr: string): Step[] {
   return isOthers ? [failed, ...after] : after;
 }
 
-function doInside(inside: Inside): void {
+function doInside(inside: Inside, verbose: boolean): void {
+  if (verbose) sayCommand(insideArgv(inside));
   try {
     if ('hostname' in inside) setHostname(inside.file, inside.hostname);
     else detachMounts(inside.file, inside.detach);
@@ -62,7 +64,7 @@ async function runChain(
           for (const step of neverDone(batch, failed, outcome.stderr)) started.delete(step);
           throw new StepFailure(failed, firstLine(outcome.stderr) || `${batch.argv[0]} ended with ${outcome.exitCode}`);
         }
-        for (const inside of batch.inside ?? []) doInside(inside);
+        for (const inside of batch.inside ?? []) doInside(inside, context.verbose);
       }
     } catch (error) {
       if (error instanceof StepFailure || error instanceof HostError) throw error;

@@ -89,6 +89,13 @@ function mountArgv(cwd: string | undefined): string[] {
   return cwd === undefined ? mount : ['sh', '-c', IN_CWD, cwd, ...mount];
 }
 
+/** The same as a command. */
+export function insideArgv(inside: Inside): string[] {
+  return 'hostname' in inside
+    ? ['nsenter', `--uts=${inside.file}`, 'hostname', inside.hostname]
+    : ['nsenter', `--mount=${inside.file}`, 'umount', '--lazy', ...inside.detach];
+}
+
 /** What a process with a shell would do in the new namespaces. */
 function insideOf(made: readonly Unshare[], trim: Step | undefined): Inside[] {
   const named = made.flatMap(({ step, hostname, utsns }) =>
