@@ -7,9 +7,10 @@ import { isEmpty, readHooks } from '../host/firewall/hooks.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import {
   type ContainerFacts,
-  planBringUp,
   planFolder,
   planHost,
+  planInside,
+  planNetwork,
   planOwnFiles,
   type TreeOrigin,
 } from '../plan/container.ts';
@@ -67,14 +68,20 @@ export async function prepareHost(context: Context): Promise<void> {
 }
 
 /** The plan of a create as `--dry-run` prints it. */
-export function planCreate(
+export function planCreate(context: Context, spec: ContainerSpec, facts: ContainerFacts): Step[] {
+  const paths = containerPaths(context.roots, spec.name);
+  return [...planFolder(paths, spec.storage), ...planNetwork(spec, paths, facts), ...planFiles(context, spec, facts)];
+}
+
+/** Of it what has to know the image. */
+function planFiles(
   context: Context,
   spec: ContainerSpec,
   facts: ContainerFacts,
   origin: TreeOrigin | undefined = imageTreeOf(context.roots, spec),
 ): Step[] {
   const paths = containerPaths(context.roots, spec.name);
-  return [...planFolder(paths, spec.storage), ...planOwnFiles(spec, paths, origin), ...planBringUp(spec, paths, facts)];
+  return [...planOwnFiles(spec, paths, origin), ...planInside(spec, paths, facts)];
 }
 
 /** What may take its time, and is no container's: before an address is reserved. Throws InvalidInputError, HostError. */
@@ -100,9 +107,18 @@ export async function createContainer(
   for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
   await prepareHost(context);
   await waitForHostLink(spec);
-  const facts = readFacts(context, instance, spec, reservation?.record);
   const journal = new Journal(paths.journal);
-  const steps = planCreate(context, spec, facts, origin);
+  const network = reservation?.record;
+  const steps = [
+    ...planFolder(paths, spec.storage),
+    ...planNetwork(spec, paths, { bridge: network?.bridge, instance }),
+  ];
+  let up = () => {};
+  const rest = () => {
+    const facts = readFacts(context, instance, spec, network);
+    up = () => markUp(context, spec, facts, journal);
+    return planFiles(context, spec, facts, origin);
+  };
   let publish = () => {};
   let drops: Promise<readonly ForeignDrop[]> | undefined;
   const meanwhile = [
@@ -115,8 +131,8 @@ export async function createContainer(
     },
   ];
   try {
-    await applySteps(`create ${spec.name}`, steps, journal, spawnContext(context, lockFd), meanwhile);
-    markUp(context, spec, facts, journal);
+    await applySteps(`create ${spec.name}`, steps, journal, spawnContext(context, lockFd), { rest, meanwhile });
+    up();
     publish();
   } catch (error) {
     reservation?.release();

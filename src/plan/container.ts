@@ -135,39 +135,49 @@ function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerF
 
 /** Everything in the kernel, and the files that it takes: namespaces, NICs, mounts, cgroups. */
 export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
-  const netChain = `net ${spec.name}`;
-  const mountChain = `mounts ${spec.name}`;
+  return [...planNetwork(spec, paths, facts), ...planInside(spec, paths, facts)];
+}
+
+export type NetworkFacts = Pick<ContainerFacts, 'bridge' | 'instance'>;
+
+/** The network namespace and what is in it: needs nothing of the image. */
+export function planNetwork(spec: ContainerSpec, paths: ContainerPaths, facts: NetworkFacts): Step[] {
   const netns: Step = {
     id: 'netns',
     why: 'a network namespace, persisted as a file',
-    chain: netChain,
+    chain: `net ${spec.name}`,
     run: { kind: 'run', argv: ['ip', 'netns', 'add', spec.name], exclusive: true },
     // Lazily, as `ip netns del` does: somebody may have the file open.
     undo: { kind: 'umount', targets: [paths.netns], lazy: true, unlink: true },
     claims: [{ kind: 'nsfile', name: paths.netns }],
   };
-  const utsns: Step = {
-    id: 'utsns',
-    why: 'a UTS namespace for the host name, persisted as a file',
-    chain: mountChain,
-    run: { kind: 'run', argv: ['unshare', `--uts=${paths.utsns}`, 'hostname', spec.hostname] },
-    undo: { kind: 'umount', targets: [paths.utsns], lazy: true },
-    claims: [{ kind: 'nsfile', name: paths.utsns }],
-  };
-  // Neighbours that one process can carry out stand together, and what takes a process stands first: it is at work
-  // while files and folders are made.
   return [
     ...inPart('namespaces', [netns]),
     ...inPart('nic', planNics(spec, facts)),
     ...inPart('namespaces', [planLoopback(spec.name)]),
-    ...inPart('mounts', planFiles(spec, paths, facts, mountChain)),
-    ...inPart('namespaces', [nsFile('utsns', mountChain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
+  ];
+}
+
+/** The rest. Neighbours that one process can carry out stand together. */
+export function planInside(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
+  const chain = `mounts ${spec.name}`;
+  const utsns: Step = {
+    id: 'utsns',
+    why: 'a UTS namespace for the host name, persisted as a file',
+    chain,
+    run: { kind: 'run', argv: ['unshare', `--uts=${paths.utsns}`, 'hostname', spec.hostname] },
+    undo: { kind: 'umount', targets: [paths.utsns], lazy: true },
+    claims: [{ kind: 'nsfile', name: paths.utsns }],
+  };
+  return [
+    ...inPart('mounts', planFiles(spec, paths, facts, chain)),
+    ...inPart('namespaces', [nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
     ...inPart('mounts', planMounts(spec, paths, facts)),
     ...inPart('cgroup', planCgroup(facts.cgroup, `cgroup ${spec.name}`)),
   ];
 }
 
-function planNics({ nic, name }: ContainerSpec, { bridge, instance }: ContainerFacts): Step[] {
+function planNics({ nic, name }: ContainerSpec, { bridge, instance }: NetworkFacts): Step[] {
   if (nic === undefined || bridge === undefined) return [];
   const hostMac = derivedMac(instance, name, `${nic.name}/host`);
   return planNic(nic, { container: name, bridge, hostMac, alias: `minict:${instance}:${name}:${nic.name}` });

@@ -78,46 +78,61 @@ async function runChain(
   }
 }
 
+function chainsOf(steps: readonly Step[]): Iterable<Step[]> {
+  return Map.groupBy(
+    steps.filter((step) => step.chain !== undefined),
+    (step) => step.chain,
+  ).values();
+}
+
+export interface Besides {
+  /** The rest of the plan, where it takes its time to be made: once the first steps are under way. It has chains of its own. */
+  readonly rest?: () => readonly Step[];
+  /** What the caller has to do itself, done while tools are at work, one after the other as these leave time. */
+  readonly meanwhile?: readonly (() => void)[];
+}
+
 /**
  * Applies `steps`, whose plan goes into `journal` first. A failure undoes these steps, the failing one's half-done work
- * included, and throws StepError (or HostError for a missing tool). `meanwhile` is what the caller has to do itself,
- * done while tools are at work, one after the other as these leave time; what it throws is a failure, too.
+ * included, and throws StepError (or HostError for a missing tool). What `rest` and `meanwhile` throw is a failure, too.
  */
 export async function applySteps(
   what: string,
   steps: readonly Step[],
   journal: Journal,
   context: SpawnContext,
-  meanwhile: readonly (() => void)[] = [],
+  { rest, meanwhile = [] }: Besides = {},
 ): Promise<void> {
-  journal.plan(steps);
-  const chains = new Map<string, Step[]>();
-  for (const step of steps) {
-    if (step.chain === undefined) continue;
-    const chain = chains.get(step.chain) ?? [];
-    chain.push(step);
-    chains.set(step.chain, chain);
-  }
+  let all = steps;
   const started = new Set<Step>();
   const failures: unknown[] = [];
+  const running: Promise<void>[] = [];
+  const begin = (chains: Iterable<Step[]>) => {
+    for (const chain of chains) running.push(runChain(chain, started, journal, context));
+  };
+  journal.plan(steps);
   try {
-    await runChain(
-      steps.filter((step) => step.chain === undefined),
-      started,
-      journal,
-      context,
-    );
-    const running = [...chains.values()].map((chain) => runChain(chain, started, journal, context));
-    const results = await Promise.allSettled([...running, doBetween(meanwhile)]);
-    for (const result of results) if (result.status === 'rejected') failures.push(result.reason);
+    const first = steps.filter((step) => step.chain === undefined);
+    await runChain(first, started, journal, context);
+    begin(chainsOf(steps));
+    if (rest !== undefined) {
+      const more = rest();
+      journal.plan(more);
+      all = [...steps, ...more];
+      begin(chainsOf(more));
+    }
+    running.push(doBetween(meanwhile));
   } catch (error) {
     failures.push(error);
   }
+  for (const result of await Promise.allSettled(running)) {
+    if (result.status === 'rejected') failures.push(result.reason);
+  }
   const failure = failures[0];
   if (failure === undefined) return;
-  const begun = steps.filter((step) => started.has(step));
+  const begun = all.filter((step) => started.has(step));
   const leftovers = await undoSteps({ steps: begun, identities: journal.salvage()?.identities ?? new Map() }, context);
-  if (leftovers.length === 0) journal.undone(steps.map((step) => step.id));
+  if (leftovers.length === 0) journal.undone(all.map((step) => step.id));
   if (failure instanceof StepFailure) {
     throw new StepError(failure.step.id, `cannot ${what}: ${failure.step.why}: ${failure.cause}`, leftovers);
   }
