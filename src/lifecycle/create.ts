@@ -109,15 +109,12 @@ export async function createContainer(
   await waitForHostLink(spec);
   const journal = new Journal(paths.journal);
   const network = reservation?.record;
-  const steps = [
-    ...planFolder(paths, spec.storage),
-    ...planNetwork(spec, paths, { bridge: network?.bridge, instance }),
-  ];
+  const steps = planNetwork(spec, paths, { bridge: network?.bridge, instance });
   let up = () => {};
   const rest = () => {
     const facts = readFacts(context, instance, spec, network);
     up = () => markUp(context, spec, facts, journal);
-    return planFiles(context, spec, facts, origin);
+    return [...planFolder(paths, spec.storage), ...planFiles(context, spec, facts, origin)];
   };
   let publish = () => {};
   let drops: Promise<readonly ForeignDrop[]> | undefined;

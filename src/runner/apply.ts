@@ -86,7 +86,7 @@ function chainsOf(steps: readonly Step[]): Iterable<Step[]> {
 }
 
 export interface Besides {
-  /** The rest of the plan, where it takes its time to be made: once the first steps are under way. It has chains of its own. */
+  /** The rest of the plan, where it takes its time to be made: once the first steps are under way. No chain is in both. */
   readonly rest?: () => readonly Step[];
   /** What the caller has to do itself, done while tools are at work, one after the other as these leave time. */
   readonly meanwhile?: readonly (() => void)[];
@@ -107,19 +107,19 @@ export async function applySteps(
   const started = new Set<Step>();
   const failures: unknown[] = [];
   const running: Promise<void>[] = [];
-  const begin = (chains: Iterable<Step[]>) => {
-    for (const chain of chains) running.push(runChain(chain, started, journal, context));
+  const begin = async (some: readonly Step[]) => {
+    const first = some.filter((step) => step.chain === undefined);
+    await runChain(first, started, journal, context);
+    for (const chain of chainsOf(some)) running.push(runChain(chain, started, journal, context));
   };
   journal.plan(steps);
   try {
-    const first = steps.filter((step) => step.chain === undefined);
-    await runChain(first, started, journal, context);
-    begin(chainsOf(steps));
+    await begin(steps);
     if (rest !== undefined) {
       const more = rest();
       journal.plan(more);
       all = [...steps, ...more];
-      begin(chainsOf(more));
+      await begin(more);
     }
     running.push(doBetween(meanwhile));
   } catch (error) {
