@@ -18,9 +18,17 @@ interface Verb {
   readonly takesCommand?: true;
 }
 
-const files = () => import('./file-verbs.ts');
+const files = () => {
+  compile();
+  return import('./file-verbs.ts');
+};
 const lifecycle = () => import('./lifecycle-verbs.ts');
 const others = () => import('./other-verbs.ts');
+
+/** For verbs that go through many files; the others are over before the JIT compiler, which bin/build.ts puts off, would pay. */
+function compile(): void {
+  Bun.unsafe.setJITPolicy(1);
+}
 
 const VERBS: Readonly<Record<string, Verb>> = {
   create: { summary: 'make a container', load: async () => (await lifecycle()).create, takesCommand: true },
@@ -59,7 +67,13 @@ const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'a container that save-container saved',
     load: async () => (await files()).loadContainer,
   },
-  image: { summary: 'images: import, build, pull, push, ls, rm, …', load: async () => (await others()).image },
+  image: {
+    summary: 'images: import, build, pull, push, ls, rm, …',
+    load: async () => {
+      compile();
+      return (await others()).image;
+    },
+  },
   system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
 };
 
