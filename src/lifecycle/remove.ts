@@ -44,8 +44,8 @@ export function isLeftover(paths: ContainerPaths): boolean {
 async function endProcesses(instance: string, name: string): Promise<void> {
   const { payload, supervisor } = cgroupOf(instance, name);
   const host = readCgroupHost();
-  await killAll(host, supervisor);
-  await killAll(host, payload);
+  // Each has its KILL when this returns: a program on its way in must not find its namespaces gone.
+  await Promise.all([killAll(host, supervisor), killAll(host, payload)]);
 }
 
 /** The steps that an `rm` undoes: the container's folder, which outlasts a reboot, and what its journal has. */

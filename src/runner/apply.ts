@@ -110,7 +110,12 @@ export async function applySteps(
   const begin = async (some: readonly Step[]) => {
     const first = some.filter((step) => step.chain === undefined);
     await runChain(first, started, journal, context);
-    for (const chain of chainsOf(some)) running.push(runChain(chain, started, journal, context));
+    for (const chain of chainsOf(some)) {
+      const run = runChain(chain, started, journal, context);
+      // What it throws is looked at when all have ended.
+      run.catch(() => {});
+      running.push(run);
+    }
   };
   journal.plan(steps);
   try {
