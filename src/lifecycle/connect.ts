@@ -99,7 +99,7 @@ export async function connect(context: Context, instance: string, name: string, 
       const hosts = hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
       const steps = [...planConnection(instance, after, nic, state), ...hosts];
       try {
-        await applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd), record);
+        await applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd), { meanwhile: record });
       } catch (error) {
         writeContainer(context.roots, before);
         reservation.release();
