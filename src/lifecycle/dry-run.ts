@@ -42,7 +42,7 @@ function step(id: string, why: string, run: Command): Step {
 }
 
 /** What all containers of this host need, where it is not there yet. */
-async function planSurroundings(context: Context, networks: readonly NetworkRecord[]): Promise<Step[]> {
+export async function planSurroundings(context: Context, networks: readonly NetworkRecord[]): Promise<Step[]> {
   const { root } = context.roots;
   const dirs = [root, join(root, 'containers'), join(root, 'networks')].filter((dir) => !existsSync(dir));
   const mounted = readMountPoints();
@@ -61,7 +61,7 @@ async function planSurroundings(context: Context, networks: readonly NetworkReco
 }
 
 /** Its names and addresses, in the files that the members of its networks have as /etc/hosts. */
-function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
+export function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
   const append = 'printf "%s\\n" "$@" >>"$0"';
   return networksOf(nics).flatMap((network) => {
     const addresses = nics

@@ -1,4 +1,5 @@
 /** Networks: the default one, made at first use; members, and what is given up with them. */
+import { rmSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 import {
   formatIp,
@@ -19,11 +20,12 @@ import {
   type NetworkRecord,
   readNetwork,
   removeNetwork,
+  strayNetworkFiles,
   withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
 import type { Context } from './context.ts';
-import { ensureLink, isThere, linkInUse, linkState, removeLink } from './network-link.ts';
+import { isThere, linkInUse, linkState, removeLink } from './network-link.ts';
 import { chooseSubnet, subnetOn } from './subnet.ts';
 
 export const DEFAULT_NETWORK = 'minict0';
@@ -89,17 +91,6 @@ export async function findNetwork(
   return (await knownDefault(context, instance)) ?? newDefault(context, instance, ip);
 }
 
-/** Puts networks back on the host (after a reboot, or when somebody removed them). */
-export async function repairNetworks(context: Context, instance: string, names: readonly string[]): Promise<void> {
-  if (names.length === 0) return;
-  const lock = lockNetworks(context.roots);
-  try {
-    for (const name of names) await ensureLink(context, instance, await getNetwork(context.roots, name), lock.fd);
-  } finally {
-    lock.release();
-  }
-}
-
 /** Gives up every address of the containers in `networks`, or in all of them. */
 export async function leaveNetworks(
   context: Context,
@@ -116,6 +107,18 @@ export async function leaveNetworks(
       if (isMember) await writeNetwork(context.roots, withoutMembers(record, names));
       else await finishWriting(context.roots, record);
     }
+  } finally {
+    lock.release();
+  }
+}
+
+/** Removes what who was killed left of networks: the files of those that are not. */
+export function pruneStray({ roots }: Context, dryRun: boolean): string[] {
+  const lock = lockNetworks(roots);
+  try {
+    const stray = strayNetworkFiles(roots);
+    if (!dryRun) for (const path of stray) rmSync(path);
+    return stray;
   } finally {
     lock.release();
   }

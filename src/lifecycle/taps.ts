@@ -10,7 +10,7 @@ import { contains, formatIp, parseAddress, parseSubnet } from '../spec/address.t
 import { derivedMac } from '../spec/name.ts';
 import { lockNetworks } from '../state/locks.ts';
 import {
-  allocateAddress,
+  AddressPool,
   listNetworks,
   type NetworkRecord,
   plainAddress,
@@ -36,11 +36,11 @@ export type Tap = NonNullable<NetworkRecord['taps']>[string];
 function chooseAddresses(context: Context, record: NetworkRecord, { name, ips }: TapRequest): string[] {
   const wanted = ips.map((text) => parseAddress(text).address);
   for (const address of wanted) requireHostAddress(record, address, `address ${formatIp(address)}`);
+  const pool = new AddressPool(context.roots, record, '', new Map());
   return record.subnets.map((subnet) => {
     const range = parseSubnet(subnet.subnet);
     const asked = wanted.find((address) => contains(range, address));
-    const wish = { name, wanted: asked, taken: new Map() };
-    return `${allocateAddress(context.roots, record, subnet, wish)}/${range.prefix}`;
+    return `${asked === undefined ? pool.next(subnet, name) : pool.take(asked, name)}/${range.prefix}`;
   });
 }
 

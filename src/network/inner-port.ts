@@ -29,11 +29,11 @@ if [ ! -e "$3.routes6" ]; then
 fi
 ip -n "$1" link set dev "$2" down`;
 
-/** A next hop may be gone meanwhile: no route is a reason to stay down. */
+/** The kernel says of its link-local address that it is there. A next hop may be gone: no route is a reason to stay down. */
 const UP = `set -e
 ip -n "$1" link set dev "$2" up
 [ -e "$3.routes6" ] || exit 0
-ip -n "$1" addr restore <"$3.addresses"
+said=$(ip -n "$1" addr restore <"$3.addresses" 2>&1) || { echo "$said" >&2; exit 1; }
 ip -n "$1" route restore <"$3.routes4" 2>/dev/null || :
 ip -n "$1" route restore <"$3.routes6" 2>/dev/null || :
 rm "$3.routes6" "$3.routes4" "$3.addresses"`;

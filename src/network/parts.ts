@@ -77,7 +77,7 @@ export function planAddresses(nic: NicSpec, container: string): Step[] {
 }
 
 /** The inside of an interface that has an end on the host: addresses, up, default routes. */
-export function planInside(nic: NicSpec, container: string): Step[] {
+export function planNicInside(nic: NicSpec, container: string): Step[] {
   const inside = (id: string, why: string, words: string) => nicStep(nic, container, id, why, words, container);
   return [
     ...planAddresses(nic, container),

@@ -34,6 +34,11 @@ export function networkOf(nic: NicSpec): string | undefined {
   return 'network' in nic ? nic.network : undefined;
 }
 
+/** Who is in one network alone, and always was, has that network's hosts file; everybody else one of their own. */
+export function hasOwnHosts({ nics, ownHosts }: Pick<ContainerSpec, 'nics' | 'ownHosts'>): boolean {
+  return ownHosts === true || networksOf(nics).length !== 1;
+}
+
 /** Its networks, each once, in the order of its interfaces. */
 export function networksOf(nics: readonly NicSpec[]): string[] {
   return [...new Set(nics.flatMap((nic) => networkOf(nic) ?? []))];

@@ -83,6 +83,8 @@ export const container = z.object({
   routes: z.optional(z.array(route)),
   /** Settings of its network namespace, by the names that sysctl(8) has for them. */
   sysctls: z.optional(z.record(z.string(), z.string())),
+  /** It has a hosts file of its own, whatever its networks are now. */
+  ownHosts: z.optional(z.literal(true)),
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),
@@ -145,7 +147,7 @@ export const network = z.object({
       hostname: z.string(),
       /** Addresses of its interfaces here, without their lengths. */
       nics: z.record(z.string(), z.array(z.string())),
-      /** All its networks, where there are others: then it has a hosts file of its own. */
+      /** All its networks, where it has a hosts file of its own. */
       networks: z.optional(z.array(z.string())),
     }),
   ),
