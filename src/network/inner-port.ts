@@ -33,7 +33,7 @@ ip -n "$1" link set dev "$2" down`;
 const UP = `set -e
 ip -n "$1" link set dev "$2" up
 [ -e "$3.routes6" ] || exit 0
-said=$(ip -n "$1" addr restore <"$3.addresses" 2>&1) || { echo "$said" >&2; exit 1; }
+said=$(ip -n "$1" addr restore <"$3.addresses" 2>&1) || { echo "$said" | tail -n 1 >&2; exit 1; }
 ip -n "$1" route restore <"$3.routes4" 2>/dev/null || :
 ip -n "$1" route restore <"$3.routes6" 2>/dev/null || :
 rm "$3.routes6" "$3.routes4" "$3.addresses"`;
