@@ -15,6 +15,7 @@ import { createFrom } from './container-options.ts';
 import { type AddressOptions, addAddressOptions } from './nic-options.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
+import { reportNote } from './report.ts';
 
 interface CloneOptions extends AddressOptions {
   readonly hostname?: string;
@@ -24,17 +25,17 @@ interface CloneOptions extends AddressOptions {
 /** In the same networks, under the same names, with addresses of its own; the options are for the first one. */
 function requestsOf(nics: readonly NicSpec[], options: CloneOptions): NicRequest[] {
   const { ip, gateway, macAddress } = options;
-  const [first] = nics;
+  // There is one of each cable and network card.
+  const inNetworks = nics.filter((nic) => networkOf(nic) !== undefined);
+  const [first] = inNetworks;
   if (first === undefined && (ip.length > 0 || gateway.length > 0)) {
     throw new InvalidInputError('cannot use --ip or --gateway: the container to clone has no network');
   }
-  // There is one of each cable and network card.
-  return nics.flatMap((nic): NicRequest[] => {
-    const network = networkOf(nic);
-    if (network === undefined) return [];
+  return inNetworks.map((nic): NicRequest => {
     const own = nic === first ? { ips: ip, gateways: gateway, mac: macAddress } : { ips: [], gateways: [] };
     const mtuBytes = (nic === first ? options.mtu : undefined) ?? nic.mtuBytes;
-    return [{ network, name: nic.name, ...own, mtuBytes, noAddress: nic.addresses.length === 0 }];
+    const network = networkOf(nic) as string;
+    return { network, name: nic.name, ...own, mtuBytes, noAddress: nic.addresses.length === 0 };
   });
 }
 
@@ -71,6 +72,11 @@ async function cloneContainer(context: Context, source: string, name: string, op
         const clone = { ...settings, name, hostname, createdAt: new Date().toISOString(), lower };
         const from = { ...(image === undefined ? {} : { image }), ...(imageId === undefined ? {} : { imageId }) };
         await createFrom(context, instance, { ...clone, ...from, nics: [] }, requestsOf(nics, options), lockFd, origin);
+        for (const nic of nics) {
+          const what =
+            nic.kind === 'p2p' ? `cable to ${nic.peer}` : nic.kind === 'phys' ? `card ${nic.device}` : undefined;
+          if (what !== undefined) reportNote(`${name} is without ${source}'s ${what}, ${nic.name} inside`);
+        }
       },
     );
   } finally {

@@ -17,6 +17,7 @@ import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
+import { keepNetns } from './held-netns.ts';
 import { leaveNetworks } from './network.ts';
 import { ownLayersOf } from './own-layers.ts';
 import { cgroupOf, isRunning } from './status.ts';
@@ -215,8 +216,10 @@ function foreignNamespaces(paths: ContainerPaths): ConflictError[] {
 /** From here on there is no container of that name. */
 async function cease(context: Context, instance: string, name: string, force: boolean): Promise<ContainerSpec> {
   const spec = await getContainer(context.roots, name);
-  if (force) await mendJournal(context, instance, spec);
-  else {
+  if (force) {
+    await mendJournal(context, instance, spec);
+    await keepNetns(context, instance, spec);
+  } else {
     new Journal(containerPaths(context.roots, name).journal).read();
     refuseRunning(instance, spec);
   }

@@ -1,7 +1,7 @@
 /** Network cards of the host's inside containers; a veth's end stands for one. They come back as they were, whatever happens. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { expectCreated, expectRefusedThere } from '../helpers/expect.ts';
-import { Host } from '../helpers/host.ts';
+import { eventually, Host } from '../helpers/host.ts';
 import { readIp } from '../helpers/links.ts';
 
 let host: Host;
@@ -82,6 +82,16 @@ test('the kernel gives it back under the name that it had inside: rm gives it it
   expect(host.run(['umount', '/run/netns/n1']).status).toBe(0);
   expect(host.minict('ps', '-a').stdout).toMatch(/n1 +broken/);
   expect(host.minict('rm', '-f', 'n1').status).toBe(0);
+  expectBack();
+});
+
+test('where its namespace has lost its file, and processes are in it, rm takes it out all the same', async () => {
+  create('n1', '--', 'sleep', '300');
+  does('start', 'n1');
+  expect(await eventually(() => host.run(['ip', 'netns', 'pids', 'n1']).stdout !== '')).toBe(true);
+  expect(host.run(['umount', '/run/netns/n1']).status).toBe(0);
+  expect(host.minict('ps').stdout).toMatch(/n1 +broken/);
+  does('rm', '-f', 'n1');
   expectBack();
 });
 
