@@ -1,7 +1,7 @@
 /** Options that create and run share, and how they become a spec. */
 import { type Command, Option } from 'commander';
 import { ConflictError, InvalidInputError } from '../errors.ts';
-import { requireTools } from '../host/tool.ts';
+import { requireTool, requireTools } from '../host/tool.ts';
 import { combineSettings } from '../image/settings.ts';
 import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
@@ -13,6 +13,7 @@ import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseContainerName, parseHostname } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
+import { formatPort, type PortRequest, parsePublishes } from '../spec/port.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
@@ -20,7 +21,7 @@ import { isDriver } from '../storage/driver.ts';
 import { parseEnv, parseLabels, readEnvFile } from './env.ts';
 import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
 import { repeatable } from './repeatable.ts';
-import { reportWarning } from './report.ts';
+import { reportNote, reportWarning } from './report.ts';
 
 /** As commander hands them over. */
 export interface ContainerOptions extends NicOptions {
@@ -41,6 +42,7 @@ export interface ContainerOptions extends NicOptions {
   readonly workdir?: string;
   readonly stopSignal?: string;
   readonly label: readonly string[];
+  readonly publish: readonly string[];
 }
 
 export function addContainerOptions(command: Command): Command {
@@ -63,6 +65,12 @@ export function addContainerOptions(command: Command): Command {
     .option('-u, --user <user[:group]>', 'of the main command and of exec, resolved inside')
     .option('-w, --workdir <dir>', 'of the main command and of exec, inside')
     .option('--stop-signal <signal>', 'what stop sends (default: TERM)')
+    .addOption(
+      repeatable(
+        '-p, --publish <[ip:]port:port[/udp]>',
+        "a port of the host's that leads to one of the container's (default: 127.0.0.1, a free port)",
+      ),
+    )
     .addOption(repeatable('-l, --label <K=V>', 'label'));
 }
 
@@ -82,7 +90,7 @@ export async function specFrom(
   resolve?: ResolveImage,
 ): Promise<ContainerSpec> {
   const name = parseContainerName(rawName);
-  requestsFrom(opts);
+  requirePublishable(opts);
   const { source, settings } = await resolveRoot(context, opts, resolve);
   const given = {
     ...command,
@@ -110,6 +118,15 @@ export async function specFrom(
     ...source,
     ...storageFrom(opts),
   };
+}
+
+/** What is wrong with it is said before anything is made. Throws InvalidInputError, HostError. */
+function requirePublishable(opts: ContainerOptions): void {
+  const nics = requestsFrom(opts);
+  if (parsePublishes(opts.publish).length === 0) return;
+  requireTool('nft');
+  if (nics.length > 0) return;
+  throw new InvalidInputError('cannot use -p and --no-network together', { hint: 'take one of them' });
 }
 
 /** Overlay is not written down: it is what all have that say nothing. */
@@ -151,7 +168,8 @@ export async function makeContainer(
     const rootLock = lockRoot(context, spec);
     try {
       await refuseUsedRoot(context, spec);
-      const make = () => createFrom(context, instance, spec, requestsFrom(opts), lock.fd);
+      const publish = parsePublishes(opts.publish);
+      const make = () => createFrom(context, instance, spec, requestsFrom(opts), lock.fd, undefined, publish);
       const isPlain = !spec.volumes?.some((volume) => volume.type === 'volume' && volume.name !== undefined);
       // Loaded where there are any.
       const full = isPlain
@@ -177,17 +195,20 @@ export async function createFrom(
   requests: readonly NicRequest[],
   lockFd: number,
   origin?: TreeOrigin,
+  publish: readonly PortRequest[] = [],
 ): Promise<ContainerSpec> {
   await prepareFiles(context, spec, origin);
   if (requests.length === 0) {
     await createContainer(context, instance, spec, undefined, lockFd, origin);
     return spec;
   }
-  const reservation = await reserveNics(context, instance, spec, requests);
+  const reservation = await reserveNics(context, instance, spec, requests, publish);
   try {
-    const full = { ...spec, nics: [...reservation.nics] };
+    const { nics, ports } = reservation;
+    const full = { ...spec, nics: [...nics], ...(ports.length === 0 ? {} : { ports: [...ports] }) };
     const drops = await createContainer(context, instance, full, reservation, lockFd, origin);
     for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
+    for (const port of ports) reportNote(`${full.name} has ${formatPort(port)}`);
     return full;
   } finally {
     reservation.release();

@@ -25,6 +25,7 @@ interface CreateOptions {
   readonly subnet: readonly string[];
   readonly gateway: readonly string[];
   readonly internal?: boolean;
+  readonly nat?: boolean;
   readonly mtu?: number;
   readonly bridge?: string;
   readonly uplink?: string;
@@ -43,12 +44,13 @@ const FILTERS: Filters<NetworkView> = {
 };
 
 function requestFrom(name: string, options: CreateOptions): NetworkRequest {
-  const { subnet, gateway, internal, mtu, bridge, uplink } = options;
+  const { subnet, gateway, internal, nat, mtu, bridge, uplink } = options;
   return {
     name: parseNetworkName(name),
     subnets: subnet,
     gateways: gateway,
     internal: internal ?? false,
+    nat: nat ?? false,
     mtuBytes: mtu,
     bridge,
     uplink,
@@ -105,6 +107,7 @@ export const define: Define = (command, globals) => {
     .addOption(repeatable('--subnet <subnet>', 'IPv4 or IPv6, one of each (default: the next free 192.168.N.0/24)'))
     .addOption(repeatable('--gateway <address>', "the bridge's address (default: the subnet's first)"))
     .option('--internal', 'no address for the host, no default route for containers')
+    .option('--nat', 'what leaves it for elsewhere gets the address of the host, which forwards it')
     .option('--mtu <bytes>', 'MTU of the bridge and of all interfaces', parseMtuBytes)
     .option('--bridge <bridge>', "a bridge of the host's, used and never changed")
     .option('--uplink <interface>', "an interface of the host's becomes a port, until the network is removed")

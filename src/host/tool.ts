@@ -17,6 +17,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   skopeo: 'skopeo',
   buildah: 'buildah',
   setpriv: 'util-linux',
+  nft: 'nftables',
 };
 
 const PLAN_TOOLS = ['ip', 'unshare', 'nsenter', 'mount', 'umount', 'chroot', 'rm', 'sh'];
@@ -30,6 +31,11 @@ export function missingTool(tool: string): HostError {
 export function requireTools(): void {
   const tool = PLAN_TOOLS.find((name) => Bun.which(name) === null);
   if (tool !== undefined) throw missingTool(tool);
+}
+
+/** Throws HostError. */
+export function requireTool(tool: string): void {
+  if (Bun.which(tool) === null) throw missingTool(tool);
 }
 
 /** Absolute, for where the PATH is a container's. Throws HostError. */

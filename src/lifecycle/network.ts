@@ -1,4 +1,5 @@
 /** Networks: the default one, made at first use; members, and what is given up with them. */
+import { existsSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 import {
   formatIp,
@@ -9,6 +10,7 @@ import {
   type Subnet,
   subnetOf,
 } from '../spec/address.ts';
+import { type ContainerSpec, networksOf } from '../spec/container.ts';
 import { derivedMac } from '../spec/name.ts';
 import { lockNetworks } from '../state/locks.ts';
 import {
@@ -18,12 +20,16 @@ import {
   listNetworks,
   type NetworkRecord,
   readNetwork,
+  readNetworks,
   removeNetwork,
   withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
+import { gatewayJournalPath } from '../state/paths.ts';
+import { readInstance } from '../state/store.ts';
 import type { Context } from './context.ts';
 import { ensureLink, isThere, linkInUse, linkState, removeLink } from './network-link.ts';
+import { openPorts } from './open-ports.ts';
 import { chooseSubnet, subnetOn } from './subnet.ts';
 
 export const DEFAULT_NETWORK = 'minict0';
@@ -89,12 +95,14 @@ export async function findNetwork(
   return (await knownDefault(context, instance)) ?? newDefault(context, instance, ip);
 }
 
-/** Puts networks back on the host (after a reboot, or when somebody removed them). */
-export async function repairNetworks(context: Context, instance: string, names: readonly string[]): Promise<void> {
+/** Puts a container's networks back on the host (after a reboot, or when somebody removed them). */
+export async function repairNetworks(context: Context, instance: string, spec: ContainerSpec): Promise<void> {
+  const names = networksOf(spec.nics);
   if (names.length === 0) return;
   const lock = lockNetworks(context.roots);
   try {
     for (const name of names) await ensureLink(context, instance, await getNetwork(context.roots, name), lock.fd);
+    await openPorts(context, instance, spec, await readNetworks(context.roots, names), [], lock.fd);
   } finally {
     lock.release();
   }
@@ -116,15 +124,24 @@ export async function leaveNetworks(
       if (isMember) await writeNetwork(context.roots, withoutMembers(record, names));
       else await finishWriting(context.roots, record);
     }
+    await settlePorts(context, lock.fd);
   } finally {
     lock.release();
   }
+}
+
+/** What NAT and published ports have on the host goes with the last who asks for it. The caller holds the networks' lock. */
+export async function settlePorts(context: Context, lockFd: number): Promise<void> {
+  const instance = readInstance(context.roots);
+  if (instance === undefined || !existsSync(gatewayJournalPath(context.roots))) return;
+  await (await import('./gateway.ts')).settleGateway(context, instance, lockFd);
 }
 
 /** Removes the default network where nobody is in it; true where there was one. */
 export async function pruneDefault(context: Context, instance: string, dryRun: boolean): Promise<boolean> {
   const lock = lockNetworks(context.roots);
   try {
+    if (!dryRun) await settlePorts(context, lock.fd);
     const known = await readNetwork(context.roots, DEFAULT_NETWORK);
     const record = known ?? lostDefault(instance);
     if (known === undefined && !(await isThere(context, instance, record))) return false;

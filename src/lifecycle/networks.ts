@@ -1,7 +1,7 @@
 /** Networks that are asked for by name: made, listed with their members, removed. */
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
-import { requireTools } from '../host/tool.ts';
+import { requireTool, requireTools } from '../host/tool.ts';
 import { contains, formatIp, formatSubnet, overlap, parseIp, parseSubnet, type Subnet } from '../spec/address.ts';
 import { derivedMac, networkLinkName } from '../spec/name.ts';
 import { ensureHosts } from '../state/hosts.ts';
@@ -17,7 +17,7 @@ import {
 } from '../state/network.ts';
 import { networkPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
-import { knownSubnets, withGateway } from './network.ts';
+import { knownSubnets, settlePorts, withGateway } from './network.ts';
 import { ensureLink, linkInUse, linkState, removeLink } from './network-link.ts';
 import { chooseSubnet, refuseOverlap } from './subnet.ts';
 
@@ -27,6 +27,8 @@ export interface NetworkRequest {
   readonly subnets: readonly string[];
   readonly gateways: readonly string[];
   readonly internal?: boolean;
+  /** What leaves it for elsewhere gets the host's address. */
+  readonly nat?: boolean;
   readonly mtuBytes?: number | undefined;
   /** A bridge of the host's, used as it is. */
   readonly bridge?: string | undefined;
@@ -82,6 +84,18 @@ function chooseGateways(
   });
 }
 
+/** Throws InvalidInputError, HostError. */
+function refuseNat({ bridge, internal, uplink, subnets }: NetworkRequest): void {
+  requireTool('nft');
+  const refuse = (option: string, hint: string) =>
+    new InvalidInputError(`cannot use --nat and ${option} together`, { hint });
+  if (bridge !== undefined) throw refuse('--bridge', "NAT is for networks with minict's own bridge");
+  if (internal) throw refuse('--internal', 'what stays inside needs no NAT');
+  if (uplink !== undefined && subnets.length === 0) {
+    throw new InvalidInputError('cannot use --nat with --uplink and no --subnet', { hint: '--subnet SUBNET' });
+  }
+}
+
 /** The record that a request comes to. Writes nothing. Throws InvalidInputError, ConflictError, NotFoundError. */
 export async function planNewNetwork(
   context: Context,
@@ -100,13 +114,18 @@ export async function planNewNetwork(
       hint: `a bridge of the host's stays as it is`,
     });
   }
+  if (request.nat) refuseNat(request);
   const interfaces = await import('../host/interfaces.ts');
   const foreign = bridge === undefined ? undefined : await interfaces.requireBridge(bridge);
   const spare = uplink === undefined ? undefined : await interfaces.requireSpareLink(uplink);
   const addresses = (foreign?.addresses ?? []).map((address) => address.split('/')[0] as string);
   const subnets = chooseGateways(await chooseSubnets(context, request), request, addresses);
   const common = { version: 1, name, driver: 'bridge', subnets, members: {} } as const;
-  const settings = { ...common, ...(internal ? { internal: true as const } : {}) };
+  const settings = {
+    ...common,
+    ...(internal ? { internal: true as const } : {}),
+    ...(request.nat ? { nat: true as const } : {}),
+  };
   if (bridge !== undefined) return { ...settings, link: bridge, foreign: true };
   const link = networkLinkName(instance, name);
   if (interfaceIndex(link) !== 0) {
@@ -134,7 +153,9 @@ export async function createNetwork(context: Context, instance: string, request:
     try {
       ensureHosts(networkPaths(context.roots, record.name).hosts);
       await ensureLink(context, instance, record, lock.fd);
+      if (record.nat) await (await import('./gateway.ts')).ensureGateway(context, instance, lock.fd);
     } catch (error) {
+      if (record.nat) await removeLink(context, instance, record, lock.fd);
       removeNetwork(context.roots, record.name);
       throw error;
     }
@@ -183,6 +204,7 @@ export async function deleteNetwork(context: Context, instance: string, name: st
     }
     await removeLink(context, instance, view.record, lock.fd);
     removeNetwork(context.roots, name);
+    await settlePorts(context, lock.fd);
   } finally {
     lock.release();
   }

@@ -5,16 +5,18 @@ import type { NicSpec } from '../spec/container.ts';
 import { networksOf } from '../spec/container.ts';
 import { derivedMac, hostLinkName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
+import type { Port, PortRequest } from '../spec/port.ts';
 import { ensureHosts, hostsWithout, writeHosts } from '../state/hosts.ts';
 import { type Lock, lockNetworks } from '../state/locks.ts';
 import {
   allocateAddress,
+  joined,
+  type Member,
   type NetworkRecord,
   plainAddress,
   readNetwork,
   readNetworks,
   requireHostAddress,
-  withMember,
   withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
@@ -22,13 +24,7 @@ import { containerPaths, networkPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { findNetwork } from './network.ts';
 import { ensureLink } from './network-link.ts';
-
-/** Whose interfaces they are; `nics` are those that it has already. */
-export interface Member {
-  readonly name: string;
-  readonly hostname: string;
-  readonly nics: readonly NicSpec[];
-}
+import { openPorts } from './open-ports.ts';
 
 /** What a container gets, as it is or would be. */
 export interface Assignment {
@@ -186,6 +182,7 @@ export async function assignNics(
 
 /** Addresses that nobody else can take: the networks stay locked until they are committed or given back. */
 export interface Reservation extends Assignment {
+  readonly ports: readonly Port[];
   /** Writes the members, and the hosts files of all. */
   commit(): Promise<void>;
   /** Lets the others go on; committed or not. */
@@ -198,6 +195,7 @@ export async function reserveNics(
   instance: string,
   member: Member,
   requests: readonly NicRequest[],
+  publish: readonly PortRequest[] = [],
 ): Promise<Reservation> {
   let lock: Lock | undefined = lockNetworks(context.roots);
   const unlock = () => {
@@ -210,10 +208,13 @@ export async function reserveNics(
       await ensureLink(context, instance, record, lock.fd);
       ensureHosts(networkPaths(context.roots, record.name).hosts);
     }
+    const whole: Member = { ...member, nics: [...member.nics, ...assignment.nics] };
+    const ports = await openPorts(context, instance, whole, assignment.networks, publish, lock.fd);
     return {
       ...assignment,
+      ports,
       async commit() {
-        await join(context, member, assignment);
+        await writeMember(context, { ...whole, ports }, assignment.networks);
         unlock();
       },
       release: unlock,
@@ -224,22 +225,13 @@ export async function reserveNics(
   }
 }
 
-/** Writes down who has them; the caller holds the networks' lock. */
-async function join(context: Context, member: Member, { nics, networks }: Assignment): Promise<void> {
-  await writeMember(context, { ...member, nics: [...member.nics, ...nics] }, networks);
-}
-
-/** Into the records of its networks, for each of which it has an interface. */
-async function writeMember(
+/** Writes down what it has; the caller holds the networks' lock. */
+export async function writeMember(
   { roots }: Context,
-  { name, hostname, nics }: Member,
+  member: Member,
   networks: readonly NetworkRecord[],
 ): Promise<void> {
-  for (const record of networks) {
-    const here = nics.filter((nic) => nic.network === record.name);
-    const addresses = Object.fromEntries(here.map((nic) => [nic.name, nic.addresses.map(plainAddress)]));
-    await writeNetwork(roots, withMember(record, name, { hostname, networks: networksOf(nics) }, addresses));
-  }
+  for (const record of joined(member, networks)) await writeNetwork(roots, record);
 }
 
 /** Of who has `nic` no more, and may be in one network less; the caller holds the networks' lock. */
@@ -268,7 +260,8 @@ export async function leaseNics(
   const causes: string[] = [];
   const choose = async (requests: readonly NicRequest[]) => {
     const assignment = await assignNics(context, instance, member, requests);
-    await join(context, member, assignment);
+    const nics = [...member.nics, ...assignment.nics];
+    await writeMember(context, { ...member, nics }, assignment.networks);
     return { assignment, causes };
   };
   try {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { ConflictError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal } from '../runner/journal.ts';
-import { type ContainerSpec, networksOf } from '../spec/container.ts';
+import type { ContainerSpec } from '../spec/container.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
@@ -40,7 +40,7 @@ export async function startContainer(
     const journal = new Journal(containerPaths(context.roots, name).journal);
     const before = journal.read();
     if (!fresh || before?.phase !== 'up') {
-      await repairNetworks(context, instance, networksOf(spec.nics));
+      await repairNetworks(context, instance, spec);
       await repair(context, instance, spec, journal, lock.fd);
     }
     if (idle) return undefined;

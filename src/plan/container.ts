@@ -1,6 +1,7 @@
 /** spec + host facts → the steps that bring a container up. Pure. */
 import { type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
 import { nicDriver } from '../network/driver.ts';
+import { planHairpins, planPorts } from '../network/nat.ts';
 import { planInside, planLoopback } from '../network/parts.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
@@ -159,6 +160,7 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
     ...inPart('namespaces', [netns]),
     ...planNics(spec, facts.instance),
     ...inPart('namespaces', [planLoopback(spec.name)]),
+    ...planPorts(facts.instance, spec),
     ...inPart('mounts', planFiles(spec, paths, facts, mountChain)),
     ...inPart('namespaces', [nsFile('utsns', mountChain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
     ...inPart('mounts', planMounts(spec, paths, facts)),
@@ -167,9 +169,11 @@ export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: C
 }
 
 /** What is done on the host stands together, and what is done inside: one process each, however many there are. */
-export function planNics({ nics, name }: ContainerSpec, instance: string): Step[] {
+export function planNics(spec: ContainerSpec, instance: string): Step[] {
+  const { nics, name } = spec;
   return [
     ...nics.flatMap((nic) => nicDriver(nic).planNic(nic, { container: name, instance })),
+    ...planHairpins(spec),
     ...nics.flatMap((nic) => planInside(nic, name)),
   ];
 }

@@ -32,6 +32,17 @@ const nic = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('veth'), network: z.string(), bridge: z.string(), hostLink: z.string(), ...nicParts }),
 ]);
 
+/** A port of the host that leads to one of a container. */
+const port = z.object({
+  /** The host's address; `0.0.0.0` and `::` are all of their family. */
+  ip: z.string(),
+  port: z.number(),
+  protocol: z.enum(['tcp', 'udp']),
+  /** The container's address and port. */
+  address: z.string(),
+  to: z.number(),
+});
+
 /** container.json: all of a container that outlasts a reboot. */
 export const container = z.object({
   version: z.literal(1),
@@ -62,6 +73,8 @@ export const container = z.object({
   ),
   mounts: z.enum(['private', 'host']),
   nics: z.array(nic),
+  /** Published ones (`-p`): its own, as its addresses are, also while it is stopped. */
+  ports: z.optional(z.array(port)),
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),
@@ -107,6 +120,8 @@ export const network = z.object({
   uplink: z.optional(z.object({ link: z.string(), wasUp: z.boolean() })),
   /** The host has no address in it, and its members no default route. */
   internal: z.optional(z.literal(true)),
+  /** What leaves it for elsewhere has the host's address. */
+  nat: z.optional(z.literal(true)),
   /** One of a family at most; none: nobody gets an address unasked. */
   subnets: z.array(z.object({ subnet: z.string(), gateway: z.optional(z.string()) })),
   /** By the container's name, in the order in which they came. */
@@ -118,6 +133,8 @@ export const network = z.object({
       nics: z.record(z.string(), z.array(z.string())),
       /** All its networks, where there are others: then it has a hosts file of its own. */
       networks: z.optional(z.array(z.string())),
+      /** What it publishes, whichever of its networks that leads through. */
+      ports: z.optional(z.array(port)),
     }),
   ),
 });
