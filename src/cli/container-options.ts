@@ -21,7 +21,7 @@ import { isDriver } from '../storage/driver.ts';
 import { parseEnv, parseLabels, readEnvFile } from './env.ts';
 import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
 import { repeatable } from './repeatable.ts';
-import { reportNote, reportWarning } from './report.ts';
+import { reportDrops, reportNote } from './report.ts';
 
 /** As commander hands them over. */
 export interface ContainerOptions extends NicOptions {
@@ -207,7 +207,7 @@ export async function createFrom(
     const { nics, ports } = reservation;
     const full = { ...spec, nics: [...nics], ...(ports.length === 0 ? {} : { ports: [...ports] }) };
     const drops = await createContainer(context, instance, full, reservation, lockFd, origin);
-    for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
+    reportDrops(drops);
     for (const port of ports) reportNote(`${full.name} has ${formatPort(port)}`);
     return full;
   } finally {

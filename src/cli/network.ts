@@ -19,7 +19,7 @@ import { type AddressOptions, addAddressOptions } from './nic-options.ts';
 import { print, requireFormat, table } from './output.ts';
 import type { Define } from './program.ts';
 import { repeatable } from './repeatable.ts';
-import { eachName, reportError } from './report.ts';
+import { eachName, reportDrops, reportError } from './report.ts';
 
 interface CreateOptions {
   readonly subnet: readonly string[];
@@ -114,7 +114,8 @@ export const define: Define = (command, globals) => {
     .action(async (name: string, options: CreateOptions) => {
       const request = requestFrom(name, options);
       const { context, instance } = begin('create');
-      await createNetwork(context, instance, request);
+      const drops = await createNetwork(context, instance, request);
+      reportDrops(drops);
       print(`${name}\n`);
     });
   command

@@ -1,5 +1,6 @@
 /** Networks that are asked for by name: made, listed with their members, removed. */
 import { ConflictError, InvalidInputError } from '../errors.ts';
+import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import { requireTool, requireTools } from '../host/tool.ts';
 import { contains, formatIp, formatSubnet, overlap, parseIp, parseSubnet, type Subnet } from '../spec/address.ts';
@@ -17,6 +18,7 @@ import {
 } from '../state/network.ts';
 import { networkPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
+import { findDrops } from './create.ts';
 import { knownSubnets, settlePorts, withGateway } from './network.ts';
 import { ensureLink, linkInUse, linkState, removeLink } from './network-link.ts';
 import { chooseSubnet, refuseOverlap } from './subnet.ts';
@@ -142,8 +144,12 @@ export async function planNewNetwork(
   };
 }
 
-/** Makes it, on the host too; all of it or nothing. */
-export async function createNetwork(context: Context, instance: string, request: NetworkRequest): Promise<void> {
+/** Makes it, on the host too; all of it or nothing. Returns the rules of the host's firewall that will stop its NAT. */
+export async function createNetwork(
+  context: Context,
+  instance: string,
+  request: NetworkRequest,
+): Promise<readonly ForeignDrop[]> {
   requireTools();
   const lock = lockNetworks(context.roots);
   try {
@@ -159,6 +165,7 @@ export async function createNetwork(context: Context, instance: string, request:
       removeNetwork(context.roots, record.name);
       throw error;
     }
+    return record.nat ? (await findDrops([record])).filter(({ path }) => path === 'routed') : [];
   } finally {
     lock.release();
   }

@@ -13,7 +13,7 @@ import type { ContainerSpec } from '../spec/container.ts';
 import { readExitStatus } from '../state/exit-status.ts';
 import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
-import type { Part } from '../step.ts';
+import type { Claim, Part } from '../step.ts';
 import type { Context } from './context.ts';
 
 export interface Status {
@@ -42,7 +42,7 @@ export async function findBroken(
       // The placeholder files are hidden under the namespaces mounted over them.
       if (claim.kind === 'file') continue;
       const recorded = state.identities.get(step.id)?.[claim.name];
-      if (recorded === undefined || identityOf(claim) !== recorded) report(step.part, `${claim.kind} ${claim.name}`);
+      if (recorded === undefined || identityOf(claim) !== recorded) report(step.part, shown(claim));
     }
   }
   for (const nic of spec.nics) {
@@ -56,6 +56,11 @@ export async function findBroken(
   }
   if (!broken.has('mounts')) for (const target of await missingMounts(state)) report('mounts', `mount ${target}`);
   return broken;
+}
+
+/** Of a published port without the table that it is in. */
+function shown({ kind, name }: Claim): string {
+  return `${kind} ${kind === 'port' ? name.split(' ')[1] : name}`;
 }
 
 async function missingMounts(state: JournalState): Promise<string[]> {
