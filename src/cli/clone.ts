@@ -8,6 +8,7 @@ import { recover } from '../lifecycle/remove.ts';
 import type { NicSpec } from '../spec/container.ts';
 import { parseContainerName, parseHostname } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
+import { type Port, type PortRequest, parsePublishes, requestOf } from '../spec/port.ts';
 import { lockContainer, lockImages, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer, getContainer } from '../state/store.ts';
@@ -15,8 +16,10 @@ import { createFrom } from './container-options.ts';
 import { type AddressOptions, addAddressOptions } from './nic-options.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
+import { repeatable } from './repeatable.ts';
 
 interface CloneOptions extends AddressOptions {
+  readonly publish: readonly string[];
   readonly hostname?: string;
   readonly snapshot?: string;
 }
@@ -33,6 +36,12 @@ function requestsOf(nics: readonly NicSpec[], options: CloneOptions): NicRequest
     const mtuBytes = (nic === first ? options.mtu : undefined) ?? nic.mtuBytes;
     return { network: nic.network, name: nic.name, ...own, mtuBytes, noAddress: nic.addresses.length === 0 };
   });
+}
+
+/** The same ports, at free ones of the host: those of before are the other's. */
+function portsOf(ports: readonly Port[] = [], { publish }: CloneOptions): PortRequest[] {
+  if (publish.length > 0) return parsePublishes(publish);
+  return ports.map((port) => ({ ...requestOf(port), choice: undefined }));
 }
 
 async function cloneContainer(context: Context, source: string, name: string, options: CloneOptions): Promise<void> {
@@ -57,11 +66,13 @@ async function cloneContainer(context: Context, source: string, name: string, op
       options.snapshot,
       sourceLockFd,
       async (lower, { image, imageId }, origin) => {
-        const { nics, snapshots: _, pending: __, ...settings } = await getContainer(context.roots, source);
+        const { nics, ports, snapshots: _, pending: __, ...settings } = await getContainer(context.roots, source);
         const hostname = options.hostname ?? (settings.hostname === source ? name : settings.hostname);
         const clone = { ...settings, name, hostname, createdAt: new Date().toISOString(), lower };
         const from = { ...(image === undefined ? {} : { image }), ...(imageId === undefined ? {} : { imageId }) };
-        await createFrom(context, instance, { ...clone, ...from, nics: [] }, requestsOf(nics, options), lockFd, origin);
+        const spec = { ...clone, ...from, nics: [] };
+        const publish = portsOf(ports, options);
+        await createFrom(context, instance, spec, requestsOf(nics, options), lockFd, origin, publish);
       },
     );
   } finally {
@@ -75,6 +86,9 @@ export const define: Define = (command, globals) => {
     .argument('<source>')
     .argument('<name>')
     .option('--snapshot <snapshot>', 'the files as they were then')
+    .addOption(
+      repeatable('-p, --publish <[ip:]port:port[/udp]>', 'in place of the same ports at free ones of the host'),
+    )
     .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .action(async (source: string, name: string, options: CloneOptions) => {
       requireRoot('clone');

@@ -12,6 +12,7 @@ import { type ContainerSpec, type NicSpec, networksOf } from '../spec/container.
 import type { NicRequest } from '../spec/nic.ts';
 import { ensureHosts } from '../state/hosts.ts';
 import { lockContainer, lockNetworks, releaseContainer } from '../state/locks.ts';
+import { plainAddress } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, writeContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
@@ -120,6 +121,15 @@ export function findNic(spec: ContainerSpec, network: string, nicName: string | 
   });
 }
 
+/** Throws ConflictError where its published ports lead through that interface. */
+function refusePublishing({ name, ports = [] }: ContainerSpec, nic: NicSpec): void {
+  const led = ports.filter(({ address }) => nic.addresses.some((each) => plainAddress(each) === address));
+  if (led.length === 0) return;
+  throw new ConflictError(`cannot disconnect ${name}: ${nic.name} has its published ports`, {
+    hint: `minict port ${name}`,
+  });
+}
+
 /** Takes an interface away, and gives its addresses up. Throws NotFoundError, ConflictError, HostError. */
 export async function disconnect(
   context: Context,
@@ -134,6 +144,7 @@ export async function disconnect(
     await recover(context, instance, name, lock.fd);
     const before = await getContainer(context.roots, name);
     const nic = findNic(before, network, nicName);
+    refusePublishing(before, nic);
     const after = { ...before, nics: before.nics.filter((each) => each !== nic) };
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);

@@ -16,7 +16,7 @@ import { type ContainerSpec, networksOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
-import { type NetworkRecord, plainAddress, readNetworks } from '../state/network.ts';
+import { joined, type NetworkRecord, plainAddress, readNetworks } from '../state/network.ts';
 import { containerPaths, NAMESPACE_FOLDERS, networkPaths, skeletonPath } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
@@ -42,7 +42,11 @@ function step(id: string, why: string, run: Command): Step {
 }
 
 /** What all containers of this host need, where it is not there yet. */
-async function planSurroundings(context: Context, networks: readonly NetworkRecord[]): Promise<Step[]> {
+async function planSurroundings(
+  context: Context,
+  spec: ContainerSpec,
+  networks: readonly NetworkRecord[],
+): Promise<Step[]> {
   const { root } = context.roots;
   const dirs = [root, join(root, 'containers'), join(root, 'networks')].filter((dir) => !existsSync(dir));
   const mounted = readMountPoints();
@@ -57,7 +61,20 @@ async function planSurroundings(context: Context, networks: readonly NetworkReco
     ...planSkeleton(skeletonPath(context.roots)),
     ...(ready ? [] : planHost(mounted)),
     ...missing,
+    ...(await planOpening(context, instance, spec, networks)),
   ];
+}
+
+/** What NAT and its published ports need of the host. */
+async function planOpening(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  networks: readonly NetworkRecord[],
+): Promise<Step[]> {
+  if (spec.ports === undefined && !networks.some(({ nat }) => nat)) return [];
+  const { planMissing } = await import('./gateway.ts');
+  return planMissing(context, instance, { name: spec.name, networks: joined(spec, networks) });
 }
 
 /** Its names and addresses, in the files that the members of its networks have as /etc/hosts. */
@@ -82,7 +99,7 @@ export async function createLines(
 ): Promise<string> {
   const [folder, ...rest] = planCreate(context, spec, facts);
   return runLines([
-    ...(await planSurroundings(context, networks)),
+    ...(await planSurroundings(context, spec, networks)),
     ...(folder === undefined ? [] : [folder]),
     ...first,
     ...planHostsEntries(context, spec),
@@ -135,7 +152,7 @@ async function bringUpLines(
   const whole = planBringUp(spec, containerPaths(context.roots, spec.name), facts);
   const { undo, redo } = await planRepair(spec, state, whole);
   const broken = undo.length === 0 ? '' : goingOn(undoLines(undo));
-  const lines = runLines(await planSurroundings(context, networks)) + broken + runLines(redo);
+  const lines = runLines(await planSurroundings(context, spec, networks)) + broken + runLines(redo);
   return { lines, mounted: mountedOf(facts.rootfs.volumes) };
 }
 

@@ -77,7 +77,8 @@ function readForwarding(state: JournalState | undefined): ForwardingFacts {
   const ours = new Set(state?.steps.flatMap(({ run }) => (run.kind === 'write' ? [run.path] : [])));
   return {
     read: readSwitch,
-    isOurs: (path) => readSwitch(path) === '0' || ours.has(`/proc/sys/net/${path}`),
+    // Of an interface that a script is to make first there is none yet.
+    isOurs: (path) => readSwitch(path) !== '1' || ours.has(`/proc/sys/net/${path}`),
   };
 }
 

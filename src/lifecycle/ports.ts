@@ -2,6 +2,7 @@
 import { networkInterfaces } from 'node:os';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { type Listener, listens, readListeners } from '../host/listeners.ts';
+import { requireTool } from '../host/tool.ts';
 import { formatIp, parseIp } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
 import { collide, hostEnd, isEvery, isIpv6, isLoopback, type Port, type PortRequest } from '../spec/port.ts';
@@ -94,13 +95,14 @@ function chooseHostPort(
   );
 }
 
-/** Writes nothing. Throws InvalidInputError, ConflictError with the holder. */
+/** Beside those that it has already. Writes nothing. Throws InvalidInputError, ConflictError with the holder, HostError. */
 export async function assignPorts(
   context: Context,
-  { name, nics }: Pick<Member, 'name' | 'nics'>,
+  { name, nics, ports: before = [] }: Pick<Member, 'name' | 'nics' | 'ports'>,
   networks: readonly NetworkRecord[],
   requests: readonly PortRequest[],
 ): Promise<Port[]> {
+  requireTool('nft');
   const others = await othersPorts(context, name);
   const listeners = readListeners();
   const ports: Port[] = [];
@@ -110,7 +112,7 @@ export async function assignPorts(
     const { ip, protocol, to } = request;
     refuseIp(ip);
     const address = targetAddress(nics, networks, request, name);
-    const own = ports.map((port) => ({ ...port, container: name }));
+    const own = [...before, ...ports].map((port) => ({ ...port, container: name }));
     ports.push({ ip, port: chooseHostPort(request, [...others, ...own], listeners), protocol, address, to });
   }
   return ports;
