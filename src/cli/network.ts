@@ -161,6 +161,19 @@ export const define: Define = (command, globals) => {
         return name;
       });
     });
+  command
+    .command('reload')
+    .description(
+      "put back what a firewall's reload or somebody's hand took: bridges, their ports, NAT, published ports",
+    )
+    .action(async () => {
+      const { context, instance } = begin('reload');
+      const { reload } = await import('../lifecycle/reload.ts');
+      const lines = reload(context, instance, (error) => {
+        process.exitCode = reportError(error);
+      });
+      for await (const line of lines) print(`${line}\n`);
+    });
   addAddressOptions(command.command('connect <network> <container>'))
     .description('give a container an interface in a network, running or not')
     .option('--name <interface>', 'its name inside (default: the next free ethN)', parseNicName)

@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { HostError } from '../errors.ts';
+import { firstLine, HostError } from '../errors.ts';
 import {
   type ForwardingFacts,
   isReliedOn,
@@ -14,8 +14,10 @@ import {
 } from '../network/forwarding.ts';
 import { planLoopbackGuard, planNat, planPublished, planTable, TABLE } from '../network/nat.ts';
 import { applySteps } from '../runner/apply.ts';
+import { nextBatch } from '../runner/batch.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
+import { runTool, type SpawnContext } from '../runner/spawn.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { isEvery, isIpv6, isLoopback, type Port } from '../spec/port.ts';
 import { isHeld, listNetworks, type NetworkRecord, readNetworks } from '../state/network.ts';
@@ -50,8 +52,8 @@ async function readServed(context: Context, coming: Coming | undefined): Promise
     .filter(({ record, ports }) => record.nat || ports.length > 0);
 }
 
-/** Interfaces of the host through which packets come that go on: those that a port is bound to, or all. */
-function forwardingLinks(served: readonly Served[], others: ReadonlySet<string>, family: 4 | 6): string[] {
+/** Through which packets come that go on: bridges that ask for it, and of the host's those that a port is bound to, or all. */
+function forwardingLinks(served: readonly Served[], bridges: ReadonlySet<string>, family: 4 | 6): string[] {
   const isOf = (ip: string) => isIpv6(ip) === (family === 6);
   const forwarding = served.filter(
     ({ record: { nat, subnets }, ports }) =>
@@ -65,7 +67,7 @@ function forwardingLinks(served: readonly Served[], others: ReadonlySet<string>,
     return here.length > 0 && (isAll || here.some(({ address }) => bound.has(address))) ? [name] : [];
   });
   const own = forwarding.map(({ record }) => record.link);
-  return [...new Set([...own, ...hosts.filter((name) => !others.has(name))])];
+  return [...new Set([...own, ...hosts.filter((name) => !bridges.has(name))])];
 }
 
 function readSwitch(path: string): string | undefined {
@@ -96,16 +98,15 @@ async function planGateway(
     .filter(({ ports }) => ports.some(({ ip }) => isLoopback(ip) || ip === '0.0.0.0'))
     .map(({ record }) => record);
   const all = await readNetworks(context.roots, listNetworks(context.roots));
-  const servedNames = new Set(served.map(({ record }) => record.name));
-  const others = new Set(all.filter(({ name, foreign }) => !foreign && !servedNames.has(name)).map(({ link }) => link));
+  const bridges = new Set(all.filter(({ foreign }) => !foreign).map(({ link }) => link));
   return [
     planTable(instance),
     ...served.filter(({ record }) => record.nat).flatMap(({ record }) => planNat(instance, record)),
     ...published.flatMap((record) => planPublished(instance, record)),
     ...loopback.map((record) => planLoopbackGuard(instance, record)),
     ...loopback.flatMap((record) => planRouteLocalnet(record, facts)),
-    ...planForwarding(forwardingLinks(served, others, 4), facts),
-    ...planIpv6Forwarding(forwardingLinks(served, others, 6), facts),
+    ...planForwarding(forwardingLinks(served, bridges, 4), facts),
+    ...planIpv6Forwarding(forwardingLinks(served, bridges, 6), facts),
   ];
 }
 
@@ -145,22 +146,45 @@ async function undoSurplus(
   else if (surplus.length > 0) journal.undone(surplus.map(({ id }) => id));
 }
 
-/** Brings it to what the networks ask for, with those of a container that is coming. Throws StepError, HostError. */
+export interface EnsureOptions {
+  readonly coming?: Coming;
+  /** Also what seems to be there: a rule or an element that somebody took out. */
+  readonly anew?: boolean;
+}
+
+/** Brings it to what the networks ask for. Returns what was missing, in lines. Throws StepError, HostError. */
 export async function ensureGateway(
   context: Context,
   instance: string,
   lockFd: number,
-  coming?: Coming,
-): Promise<void> {
+  { coming, anew = false }: EnsureOptions = {},
+): Promise<string[]> {
   const journal = new Journal(gatewayJournalPath(context.roots));
   const state = journal.salvage();
   const facts = readForwarding(state);
   const wanted = await planGateway(context, instance, facts, coming);
   const missing = wanted.filter((step) => !isInEffect(step, state));
   if (state !== undefined) await undoSurplus(context, journal, state, facts, wanted, lockFd);
-  if (missing.length === 0) return;
-  await applySteps('set up NAT and published ports', missing, journal, spawnContext(context, lockFd));
-  journal.phase('up');
+  if (missing.length > 0) {
+    await applySteps('set up NAT and published ports', missing, journal, spawnContext(context, lockFd));
+    journal.phase('up');
+  }
+  if (anew) {
+    const rest = wanted.filter((step) => !missing.includes(step));
+    await giveAgain(
+      rest.filter(({ run }) => run.kind === 'run'),
+      spawnContext(context, lockFd),
+    );
+  }
+  return missing.map(({ why }) => why);
+}
+
+/** Commands of steps that are in effect, in one transaction: who fails here undoes nothing. */
+async function giveAgain(steps: readonly Step[], spawning: SpawnContext): Promise<void> {
+  if (steps.length === 0) return;
+  const { batch } = nextBatch(steps);
+  const { exitCode, stderr } = await runTool(batch.argv, spawning, batch.stdin);
+  if (exitCode !== 0) throw new HostError(`cannot set up NAT and published ports: ${firstLine(stderr)}`);
 }
 
 /** Takes away what nobody asks for any more, where there is something. */

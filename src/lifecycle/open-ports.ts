@@ -19,6 +19,7 @@ export async function openPorts(
   if (publish.length === 0 && own.length === 0 && !networks.some(({ nat }) => nat)) return own;
   const [{ assignPorts }, { ensureGateway }] = await Promise.all([import('./ports.ts'), import('./gateway.ts')]);
   const ports = publish.length === 0 ? own : await assignPorts(context, member, networks, publish);
-  await ensureGateway(context, instance, lockFd, { name, networks: joined({ ...member, ports }, networks) });
+  const coming = { name, networks: joined({ ...member, ports }, networks) };
+  await ensureGateway(context, instance, lockFd, { coming });
   return ports;
 }

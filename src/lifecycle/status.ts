@@ -50,7 +50,7 @@ export async function findBroken(
     if (broken.has(part)) continue;
     const link = links.get(nic.hostLink);
     const port: Part = `port ${nic.name}`;
-    if (link?.master !== nic.bridge) report(part, `${nic.hostLink} in bridge ${nic.bridge}`);
+    if (link?.master !== nic.bridge) report(port, `${nic.hostLink} in bridge ${nic.bridge}`);
     // Of one that is stopped it is down.
     else if (!link.isUp && state.steps.some((step) => step.part === port)) report(port, `${nic.hostLink} up`);
   }
