@@ -166,7 +166,12 @@ export async function ensureGateway(
   const missing = wanted.filter((step) => !isInEffect(step, state));
   if (state !== undefined) await undoSurplus(context, journal, state, facts, wanted, lockFd);
   if (missing.length > 0) {
-    await applySteps('set up NAT and published ports', missing, journal, spawnContext(context, lockFd));
+    try {
+      await applySteps('set up NAT and published ports', missing, journal, spawnContext(context, lockFd));
+    } catch (error) {
+      if (journal.salvage()?.steps.length === 0) journal.remove();
+      throw error;
+    }
     journal.phase('up');
   }
   if (anew) {

@@ -86,6 +86,7 @@ export async function repair(
   await prepareHost(context);
   const facts = readFacts(context, instance, spec, await readNetworks(context.roots, networksOf(spec.nics)));
   const { undo, redo } = await planRepair(spec, state, planBringUp(spec, paths, facts));
+  if (redo.some(({ part }) => part === 'ports')) (await import('./ports.ts')).refuseUsed(spec.ports ?? []);
   if (state !== undefined && undo.length > 0) {
     refuseAroundProcesses(instance, spec.name, undo);
     await undoParts(context, spec.name, state, undo, journal, lockFd);
