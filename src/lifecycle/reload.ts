@@ -58,17 +58,22 @@ async function reloadNetwork(
   return steps.map(({ id, why }) => `network ${record.name}: ${why} (${id})`);
 }
 
-/** Host ends that are there and not in their bridge, or down; and published ports that lead nowhere. */
+/** Host ends that are there and not in their bridge, or down and not stopped; and published ports that lead nowhere. */
 function planContainerMending(spec: ContainerSpec, state: JournalState, instance: string, links: Links): Step[] {
   const isSame = ({ id, claims = [] }: Step) =>
     claims.every((claim) => identityOf(claim) === state.identities.get(id)?.[claim.name]);
+  const isUp = state.phase !== 'stopped';
   const loose = spec.nics.filter((nic) => {
     const link = links.get(nic.hostLink);
     const own = state.steps.find(({ claims }) => claims?.some(({ name }) => name === nic.hostLink));
-    return link !== undefined && own !== undefined && isSame(own) && !(link.master === nic.bridge && link.isUp);
+    return (
+      link !== undefined && own !== undefined && isSame(own) && (link.master !== nic.bridge || (isUp && !link.isUp))
+    );
   });
   return [
-    ...planNics(spec, instance).filter((step) => loose.some((nic) => attaches(step, nic))),
+    ...planNics(spec, instance).filter(
+      (step) => loose.some((nic) => attaches(step, nic)) && (isUp || step.undo === undefined),
+    ),
     ...state.steps.filter((step) => step.part === 'ports' && !isSame(step)),
   ];
 }
@@ -79,12 +84,12 @@ async function reloadContainer(context: Context, instance: string, name: string)
     const spec = await findContainer(context.roots, name);
     const journal = new Journal(containerPaths(context.roots, name).journal);
     const state = journal.read();
-    if (spec === undefined || state?.phase === undefined || state.phase === 'stopped') return [];
+    if (spec === undefined || state?.phase === undefined) return [];
     const steps = planContainerMending(spec, state, instance, await readLinks());
     if (steps.length === 0) return [];
     await applySteps(`reload ${name}`, steps, journal, spawnContext(context, lock.fd));
     journal.phase(state.phase);
-    return steps.filter(({ undo }) => undo !== undefined).map(({ why }) => `${name}: ${why}`);
+    return steps.map(({ why }) => `${name}: ${why}`);
   } finally {
     releaseContainer(context.roots, name, lock);
   }
