@@ -4,7 +4,7 @@
  */
 import { formatIp, parseIp } from '../spec/address.ts';
 import { isEvery, isIpv6 } from '../spec/port.ts';
-import { netlinkAttributes, netlinkRequest } from './netlink.ts';
+import { netlinkAttributes, netlinkDump, netlinkRequest } from './netlink.ts';
 
 // linux/netfilter.h, linux/netfilter/nfnetlink.h and nf_tables.h
 const NETLINK_NETFILTER = 12;
@@ -43,6 +43,13 @@ function within(data: Buffer | undefined, ...types: readonly number[]): Buffer |
 export function tableHandle(table: string): string | undefined {
   const answer = netlinkRequest(NETLINK_NETFILTER, GETTABLE, request(text(TABLE_NAME, table)));
   return within(answer?.subarray(4), TABLE_HANDLE)?.toString('hex');
+}
+
+/** Of all minicts on this host, other roots' too. */
+export function minictTables(): string[] {
+  const tables = netlinkDump(NETLINK_NETFILTER, GETTABLE, request()) ?? [];
+  const names = tables.map((table) => within(table.subarray(4), TABLE_NAME)?.toString().replace(/\0+$/, '') ?? '');
+  return names.filter((name) => /^minict_[0-9a-f]{8}$/.test(name));
 }
 
 /** Name of the table's map that has the ports of an address of the host. */

@@ -121,6 +121,13 @@ function isInEffect({ id, claims = [], run, endsWith }: Step, state: JournalStat
   return claims.every(isSame) && isSet;
 }
 
+/** Whether the table is there that was made last. */
+export function hasTable(context: Context): boolean {
+  const state = new Journal(gatewayJournalPath(context.roots)).salvage();
+  const table = state?.steps.find(({ id }) => id === TABLE);
+  return table !== undefined && isInEffect(table, state);
+}
+
 /** What is not as it should be. For scripts; writes nothing. */
 export async function planMissing(context: Context, instance: string, coming: Coming): Promise<Step[]> {
   const state = new Journal(gatewayJournalPath(context.roots)).salvage();

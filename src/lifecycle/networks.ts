@@ -184,7 +184,8 @@ export async function viewNetwork(context: Context, instance: string, name: stri
   const members = Object.keys(record.members).filter((member) => isHeld(context.roots, member));
   const state = await linkState(context, instance, record);
   const shown = { up: 'up', unrecorded: 'up', 'half-made': 'broken', missing: 'missing', foreign: 'foreign' } as const;
-  return { record, members, state: shown[state] };
+  const isWithoutNat = record.nat && shown[state] === 'up' && !(await import('./gateway.ts')).hasTable(context);
+  return { record, members, state: isWithoutNat ? 'broken' : shown[state] };
 }
 
 function refuseMembers({ record: { name }, members }: NetworkView): void {

@@ -2,11 +2,14 @@
 import { networkInterfaces } from 'node:os';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { type Listener, listens, readListeners } from '../host/listeners.ts';
+import { minictTables, publishedTarget } from '../host/nft-table.ts';
 import { requireTool } from '../host/tool.ts';
+import { tableName } from '../network/nat.ts';
 import { formatIp, parseIp } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
 import { collide, hostEnd, isEvery, isIpv6, isLoopback, type Port, type PortRequest } from '../spec/port.ts';
 import { isHeld, listNetworks, type Member, type NetworkRecord, plainAddress, readNetworks } from '../state/network.ts';
+import { readInstance } from '../state/store.ts';
 import type { Context } from './context.ts';
 
 /** Where the kernel's own choices begin (ip-sysctl.rst, ip_local_port_range). */
@@ -43,10 +46,14 @@ export function refuseUsed(ports: readonly Port[]): void {
   if (used !== undefined) throw usedByHost(used);
 }
 
+function hostAddresses(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses);
+  return all.map(({ address }) => formatIp(parseIp(address.split('%')[0] as string)));
+}
+
 function refuseIp(ip: string): void {
   if (isEvery(ip) || isLoopback(ip)) return;
-  const own = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses);
-  if (own.some(({ address }) => formatIp(parseIp(address.split('%')[0] as string)) === ip)) return;
+  if (hostAddresses().includes(ip)) return;
   throw new InvalidInputError(`cannot publish on ${ip}: the host has no such address`, { hint: 'ip addr' });
 }
 
@@ -74,20 +81,36 @@ function targetAddress(
   );
 }
 
+/** Of another root on this host, which publishes it. */
+function othersTable(tables: readonly string[], { ip, port, protocol }: HostPort): string | undefined {
+  const every = isIpv6(ip) ? '::' : '0.0.0.0';
+  const bound = isEvery(ip) ? hostAddresses().filter((each) => isIpv6(each) === isIpv6(ip)) : [ip];
+  const claims = [every, ...bound].map((each) => `${hostEnd({ ip: each, port })}/${protocol}`);
+  return tables.find((table) => claims.some((claim) => publishedTarget(`${table} ${claim}`) !== undefined));
+}
+
 function chooseHostPort(
   { ip, choice, protocol }: PortRequest,
   taken: readonly (HostPort & { readonly container: string })[],
   listeners: readonly Listener[],
+  foreign: readonly string[],
 ): number {
   const holder = (port: number) => taken.find((other) => collide(other, { ip, port, protocol }));
   const { first, last } = choice ?? FREE_PORTS;
   for (let port = first; port <= last; port += 1) {
-    if (holder(port) === undefined && !listens(listeners, { ip, port, protocol })) return port;
+    const isOthers = holder(port) !== undefined || othersTable(foreign, { ip, port, protocol }) !== undefined;
+    if (!isOthers && !listens(listeners, { ip, port, protocol })) return port;
   }
   if (first !== last) {
     throw new ConflictError(`cannot publish ${hostEnd({ ip, port: first })}-${last}/${protocol}: none of them is free`);
   }
   const other = holder(first);
+  const root = othersTable(foreign, { ip, port: first, protocol });
+  if (other === undefined && root !== undefined) {
+    throw new ConflictError(`cannot publish ${hostEnd({ ip, port: first })}/${protocol}: another minict root has it`, {
+      hint: `nft list table inet ${root}; -p PORT alone takes one that is free`,
+    });
+  }
   if (other === undefined) throw usedByHost({ ip, port: first, protocol });
   throw new ConflictError(
     `cannot publish ${hostEnd({ ip, port: first })}/${protocol}: taken by ${hostEnd(other)} of container ${other.container}`,
@@ -105,6 +128,8 @@ export async function assignPorts(
   requireTool('nft');
   const others = await othersPorts(context, name);
   const listeners = readListeners();
+  const own = tableName(readInstance(context.roots) ?? '');
+  const foreign = minictTables().filter((table) => table !== own);
   const ports: Port[] = [];
   // Those that are asked for by number come before those that are made up.
   const rank = ({ choice }: PortRequest) => (choice === undefined ? 2 : choice.first === choice.last ? 0 : 1);
@@ -112,8 +137,9 @@ export async function assignPorts(
     const { ip, protocol, to } = request;
     refuseIp(ip);
     const address = targetAddress(nics, networks, request, name);
-    const own = [...before, ...ports].map((port) => ({ ...port, container: name }));
-    ports.push({ ip, port: chooseHostPort(request, [...others, ...own], listeners), protocol, address, to });
+    const taken = [...others, ...[...before, ...ports].map((port) => ({ ...port, container: name }))];
+    const port = chooseHostPort(request, taken, listeners, foreign);
+    ports.push({ ip, port, protocol, address, to });
   }
   return ports;
 }

@@ -66,6 +66,7 @@ const FAULTS: readonly (readonly [string, string, RegExp])[] = [
 
 test.each(FAULTS)('%s', async (_, fault, said) => {
   here('sh', '-c', fault.replaceAll('TABLE', table()));
+  if (fault.includes('ruleset')) expect(host.minict('network', 'ls').stdout).toMatch(/^lan .* broken$/m);
   const result = reload();
   expect(result).toMatchObject({ status: 0, stderr: '' });
   expect(result.stdout).toMatch(said);
