@@ -185,23 +185,25 @@ test('a saved container has its ports where they are free, or others', () => {
 });
 
 test('another root on this host has a table of its own, and keeps its ports', () => {
-  const other = ['--root', join(host.dir, 'other'), '--run-dir', '/run/other'];
+  const other = (...words: string[]) =>
+    host.minict('--root', join(host.dir, 'other'), '--run-dir', '/run/other', ...words);
+  const createThere = (port: string) => other('create', 'r2', '--network', 'far', '-p', port);
+  expect(other('network', 'create', 'far', '--subnet', '10.66.0.0/24').status).toBe(0);
   create('r1', '-p', '8080:80');
-  expectRefused(
-    host.minict(...other, 'create', 'r2', '-p', '8080:80'),
-    /127\.0\.0\.1:8080\/tcp: another minict root has it/,
-  );
-  expectRefused(
-    host.minict(...other, 'create', 'r2', '-p', '0.0.0.0:8080:80'),
-    /0\.0\.0\.0:8080\/tcp: another minict root has it/,
-  );
-  expect(host.minict(...other, 'create', 'r2', '-p', '8081:80').status).toBe(0);
+  for (const ip of ['127.0.0.1', '0.0.0.0']) {
+    expectRefused(
+      createThere(`${ip}:8080:80`),
+      /:8080\/tcp: another minict root has it\nhint: nft list table inet minict_/,
+    );
+  }
+  expect(createThere('8081:80').status).toBe(0);
   expect(host.run(['nft', 'list', 'tables']).stdout.match(/minict_/g)).toHaveLength(2);
   expect(host.minict('rm', 'r1').status).toBe(0);
   expect(host.run(['nft', 'list', 'ruleset']).stdout).toMatch(/127\.0\.0\.1 \. tcp \. 8081 : /);
-  expect(host.minict(...other, 'rm', 'r2').status).toBe(0);
-  host.minict(...other, 'system', 'prune');
+  expect(other('rm', 'r2').status).toBe(0);
+  expect(other('network', 'rm', 'far').status).toBe(0);
   expect(host.snapshot().firewall).toEqual(before.firewall);
+  other('system', 'prune');
 });
 
 test('two creates at once with one port: one has it, and the other leaves nothing', async () => {
