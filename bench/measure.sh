@@ -235,5 +235,7 @@ for peer in podman docker; do
 done
 fact left-out "${LEFT_OUT%,}"
 
+# shellcheck source=bench/networks.sh
+[ "$BENCH_NETWORKS" = 0 ] || . bench/networks.sh
 # shellcheck source=bench/images.sh
 [ "$BENCH_IMAGES" = 0 ] || . bench/images.sh

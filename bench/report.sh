@@ -90,6 +90,23 @@ if measured hundred:all; then
 else
   printf '\nThe rows with hundreds of containers were left out (BENCH_SCALE=0).\n'
 fi
+if measured networks:connect; then
+  cat <<X
+
+Networks: interfaces in one container, in two networks; TCP (Gbit/s) and round trips (µs) from container to container, beside
+two namespaces wired by hand.
+
+| what | minict | beside | its figure | ratio | limit | |
+|---|---:|---|---:|---:|---:|---|
+X
+  connect_ms=$(median networks:connect)
+  printf '| `network connect` | %s | | | | ≤ 15 ms | %s |\n' "$connect_ms" "$(verdict "$connect_ms" 15)"
+  row '`create` with 20 interfaces' networks:twenty 'with one' networks:one 3
+  row '`create` with 1,000 interfaces' networks:thousand 'one `ip -batch` on the host, one inside' networks:bare 1.5
+  row 'TCP, by hand / minict' networks:bare-stream minict networks:stream 1.03
+  row 'TCP round trip' networks:tcp_lat 'by hand' networks:bare-tcp_lat 1.03
+  row 'UDP round trip' networks:udp_lat 'by hand' networks:bare-udp_lat 1.03
+fi
 if measured images:import; then
   cat <<X
 

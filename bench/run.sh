@@ -2,7 +2,7 @@
 # Measures dist/minict beside the bare tools, a shell script, crun and (where installed) podman and docker, in a
 # throwaway host, and writes docs/benchmarks.md. What it installs: crun, hyperfine, bridge-utils, busybox-static, jq.
 # Usage: run.sh            environment: BENCH_ROUNDS=15   BENCH_SCALE=1 (0: leave out the hundreds of containers)
-#   BENCH_IMAGES=1 (0: leave out images and files)
+#   BENCH_IMAGES=1 (0: leave out images and files)   BENCH_NETWORKS=1 (0: leave out networks)
 #   BENCH_DIR=/var/tmp (where its files go meanwhile; no overlayfs)   BENCH_REPORT=docs/benchmarks.md
 set -eu
 
@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 BENCH_ROUNDS=${BENCH_ROUNDS:-15}
 BENCH_SCALE=${BENCH_SCALE:-1}
 BENCH_IMAGES=${BENCH_IMAGES:-1}
+BENCH_NETWORKS=${BENCH_NETWORKS:-1}
 BENCH_DIR=${BENCH_DIR:-/var/tmp}
 BENCH_REPORT=${BENCH_REPORT:-docs/benchmarks.md}
 
@@ -22,7 +23,7 @@ die() {
 # Built by the user who calls, so that nothing in the tree becomes root's.
 if [ "${BENCH_BUILT-}" != 1 ]; then sh bin/prepare.sh build; fi
 if [ "$(id -u)" -ne 0 ]; then
-  exec sudo env BENCH_BUILT=1 BENCH_ROUNDS="$BENCH_ROUNDS" BENCH_SCALE="$BENCH_SCALE" BENCH_IMAGES="$BENCH_IMAGES" BENCH_DIR="$BENCH_DIR" \
+  exec sudo env BENCH_BUILT=1 BENCH_ROUNDS="$BENCH_ROUNDS" BENCH_SCALE="$BENCH_SCALE" BENCH_IMAGES="$BENCH_IMAGES" BENCH_NETWORKS="$BENCH_NETWORKS" BENCH_DIR="$BENCH_DIR" \
     BENCH_REPORT="$BENCH_REPORT" sh bench/run.sh
 fi
 
@@ -42,6 +43,7 @@ need() {
 }
 
 need bash bash ip iproute2 unshare util-linux crun crun hyperfine hyperfine brctl bridge-utils busybox busybox-static jq jq
+[ "$BENCH_NETWORKS" = 0 ] || need iperf3 iperf3 qperf qperf
 [ "$BENCH_IMAGES" = 0 ] || need skopeo skopeo umoci umoci docker-registry docker-registry curl curl
 
 work=$(mktemp -d "$BENCH_DIR/minict-bench.XXXXXX")
@@ -56,7 +58,7 @@ bun=$(sh bin/prepare.sh bun)
 
 # Mount-namespace ids are handed out per CPU, and `unshare --mount=FILE` fails where the new id is below that of the
 # namespace it is called in: so a throwaway host is made on the CPU whose ids are behind, found by trial.
-export BENCH_ROUNDS BENCH_SCALE BENCH_IMAGES
+export BENCH_ROUNDS BENCH_SCALE BENCH_IMAGES BENCH_NETWORKS
 cpus=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)
 made=
 for cpu in $(seq 0 $(($(getconf _NPROCESSORS_CONF) - 1))); do
@@ -71,7 +73,7 @@ done
 [ -n "$made" ] || die 'no throwaway host could be made in which unshare --mount=FILE works on every CPU'
 
 date=$(date -u +%F)
-command=$(printf 'BENCH_ROUNDS=%s BENCH_SCALE=%s BENCH_IMAGES=%s npm run bench' "$BENCH_ROUNDS" "$BENCH_SCALE" "$BENCH_IMAGES")
+command="BENCH_ROUNDS=$BENCH_ROUNDS BENCH_SCALE=$BENCH_SCALE BENCH_IMAGES=$BENCH_IMAGES BENCH_NETWORKS=$BENCH_NETWORKS npm run bench"
 bash bench/report.sh "$work" "$command" "$date" >"$work/report.md"
 mkdir -p "$(dirname "$BENCH_REPORT")"
 cat "$work/report.md" >"$BENCH_REPORT"

@@ -99,7 +99,8 @@ build() {
 
 run_tests() {
   need_busybox
-  need buildah iproute2 util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables btrfs-progs e2fsprogs
+  need buildah iproute2 iputils-arping util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables btrfs-progs e2fsprogs
+  need ethtool iperf3 tcpdump tshark
   need_peers
   build
   # The native config loader writes no temporary file into node_modules.

@@ -3,11 +3,13 @@
  * would leave a group in which the next program hangs.
  */
 import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { constants } from 'node:os';
 import { join } from 'node:path';
 import { HostError } from '../errors.ts';
 import { signalProcesses } from '../host/syscalls.ts';
 import type { CgroupHost } from './cgroup.ts';
+
+/** The same everywhere; importing node:os costs every verb 0.2 ms. */
+const SIGKILL = 9;
 
 /** Below `path`, itself first; a container can make groups of its own. */
 function tree(path: string): string[] {
@@ -63,7 +65,7 @@ export async function killAll(host: CgroupHost, path: string): Promise<void> {
   const killFile = join(path, 'cgroup.kill');
   const kill = () => {
     if (existsSync(killFile)) writeFileSync(killFile, '1');
-    else signalAll(path, [constants.signals.SIGKILL]);
+    else signalAll(path, [SIGKILL]);
     return !isPopulated(host, path);
   };
   if (isPopulated(host, path)) {

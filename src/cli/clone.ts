@@ -66,7 +66,14 @@ async function cloneContainer(context: Context, source: string, name: string, op
       options.snapshot,
       sourceLockFd,
       async (lower, { image, imageId }, origin) => {
-        const { nics, ports, snapshots: _, pending: __, ...settings } = await getContainer(context.roots, source);
+        const {
+          nics,
+          ports,
+          snapshots: _,
+          pending: __,
+          ownHosts: ___,
+          ...settings
+        } = await getContainer(context.roots, source);
         const hostname = options.hostname ?? (settings.hostname === source ? name : settings.hostname);
         const clone = { ...settings, name, hostname, createdAt: new Date().toISOString(), lower };
         const from = { ...(image === undefined ? {} : { image }), ...(imageId === undefined ? {} : { imageId }) };

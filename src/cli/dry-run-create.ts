@@ -53,7 +53,8 @@ export async function planScript(
   const { nics, networks } = await assignNics(context, instance, plain, requestsFrom(opts));
   const publish = parsePublishes(opts.publish);
   const { assignPorts } = await import('../lifecycle/ports.ts');
-  const ports = publish.length === 0 ? {} : { ports: await assignPorts(context, { name, nics }, networks, publish) };
+  const ports =
+    publish.length === 0 ? {} : { ports: await assignPorts(context, { name, nics: [...nics] }, networks, publish) };
   const spec = { ...plain, nics: [...nics], ...ports };
   const facts = readFacts(context, instance, spec, networks, {
     imageToCome: image.length > 0,

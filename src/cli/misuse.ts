@@ -16,6 +16,7 @@ const OTHERS_WORDS: Readonly<Record<string, string>> = {
   list: 'ps -a',
   load: 'image import',
   ls: 'ps -a',
+  netem: 'net impair',
   prune: 'system prune',
   pull: 'image pull',
   push: 'image push',
@@ -24,6 +25,7 @@ const OTHERS_WORDS: Readonly<Record<string, string>> = {
   save: 'image save',
   shell: 'exec -it NAME sh',
   tag: 'image tag',
+  tcpdump: 'capture',
   version: '--version',
 };
 

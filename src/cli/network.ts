@@ -14,6 +14,7 @@ import { parseContainerName, parseNetworkName, parseNicName } from '../spec/name
 import { checkNic } from '../spec/nic.ts';
 import { listNetworks } from '../state/network.ts';
 import { ensureState, readInstance } from '../state/store.ts';
+import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
 import { type Filters, parseFilters } from './filter.ts';
 import { type AddressOptions, addAddressOptions } from './nic-options.ts';
 import { print, requireFormat, table } from './output.ts';
@@ -95,14 +96,40 @@ async function list(context: Context, options: LsOptions): Promise<void> {
   }
 }
 
+type Lines = typeof import('../lifecycle/dry-run-network.ts');
+
+/** A verb whose two scripts dry-run-network.ts prints. */
+function scripts(
+  does: string,
+  undoes: string,
+  run: (lines: Lines, context: Context, name: string) => Promise<string>,
+  undo: (lines: Lines, context: Context, name: string) => Promise<string>,
+  onFailure: Scripts['onFailure'] = 'stop',
+): Scripts {
+  const lines = () => import('../lifecycle/dry-run-network.ts');
+  return {
+    does,
+    undoes,
+    onFailure,
+    run: async (_, context, name) => run(await lines(), context, name),
+    undo: async (_, context, name) => undo(await lines(), context, name),
+  };
+}
+
 export const define: Define = (command, globals) => {
-  const begin = (verb: string): { context: Context; instance: string } => {
+  /** Undefined where a script was asked for, and printed. */
+  const begin = async (
+    verb: string,
+    options: DryRunOptions = {},
+    names: readonly string[] = [],
+    printed?: Scripts,
+  ): Promise<{ context: Context; instance: string } | undefined> => {
     requireRoot(`network ${verb}`);
     const context = contextFrom(globals());
+    if (printed !== undefined && (await dryRun(context, options, names, printed))) return undefined;
     return { context, instance: ensureState(context.roots) };
   };
-  command
-    .command('create <name>')
+  addDryRun(command.command('create <name>'))
     .description('make a network')
     .addOption(repeatable('--subnet <subnet>', 'IPv4 or IPv6, one of each (default: the next free 192.168.N.0/24)'))
     .addOption(repeatable('--gateway <address>', "the bridge's address (default: the subnet's first)"))
@@ -111,11 +138,17 @@ export const define: Define = (command, globals) => {
     .option('--mtu <bytes>', 'MTU of the bridge and of all interfaces', parseMtuBytes)
     .option('--bridge <bridge>', "a bridge of the host's, used and never changed")
     .option('--uplink <interface>', "an interface of the host's becomes a port, until the network is removed")
-    .action(async (name: string, options: CreateOptions) => {
+    .action(async (name: string, options: CreateOptions & DryRunOptions) => {
       const request = requestFrom(name, options);
-      const { context, instance } = begin('create');
-      const drops = await createNetwork(context, instance, request);
-      reportDrops(drops);
+      const printed = scripts(
+        'makes network',
+        'removes network',
+        (lines, context) => lines.createNetworkLines(context, request),
+        (lines, context) => lines.uncreateNetworkLines(context, request),
+      );
+      const begun = await begin('create', options, [name], printed);
+      if (begun === undefined) return;
+      reportDrops(await createNetwork(begun.context, begun.instance, request));
       print(`${name}\n`);
     });
   command
@@ -138,14 +171,21 @@ export const define: Define = (command, globals) => {
       requireRoot('network inspect');
       print(`${JSON.stringify((await views(contextFrom(globals()), names)).map(rowOf), null, 2)}\n`);
     });
-  command
-    .command('rm <name...>')
+  addDryRun(command.command('rm <name...>'))
     .alias('remove')
     .description('remove networks that nobody is in')
-    .action(async (names: string[]) => {
-      const { context, instance } = begin('rm');
+    .action(async (names: string[], options: DryRunOptions) => {
+      const printed = scripts(
+        'removes network',
+        'makes network',
+        (lines, context, name) => lines.removeNetworkLines(context, name),
+        (lines, context, name) => lines.recreateNetworkLines(context, name),
+        'go on',
+      );
+      const begun = await begin('rm', options, names, printed);
+      if (begun === undefined) return;
       await eachName(names, async (name) => {
-        await deleteNetwork(context, instance, parseNetworkName(name));
+        await deleteNetwork(begun.context, begun.instance, parseNetworkName(name));
         return name;
       });
     });
@@ -154,10 +194,11 @@ export const define: Define = (command, globals) => {
     .description('remove all networks that nobody is in')
     .option('--dry-run', 'only list them')
     .option('-f, --force', 'for scripts that docker would ask; minict never does')
-    .action(async ({ dryRun }: { dryRun?: boolean }) => {
-      const { context, instance } = begin('prune');
-      await eachName(await unusedNetworks(context, instance), async (name) => {
-        if (!dryRun) await deleteNetwork(context, instance, name);
+    .action(async (options: { dryRun?: boolean }) => {
+      const begun = await begin('prune');
+      if (begun === undefined) return;
+      await eachName(await unusedNetworks(begun.context, begun.instance), async (name) => {
+        if (!options.dryRun) await deleteNetwork(begun.context, begun.instance, name);
         return name;
       });
     });
@@ -167,30 +208,46 @@ export const define: Define = (command, globals) => {
       "put back what a firewall's reload or somebody's hand took: bridges, their ports, NAT, published ports",
     )
     .action(async () => {
-      const { context, instance } = begin('reload');
+      const begun = await begin('reload');
+      if (begun === undefined) return;
       const { reload } = await import('../lifecycle/reload.ts');
-      const lines = reload(context, instance, (error) => {
+      const lines = reload(begun.context, begun.instance, (error) => {
         process.exitCode = reportError(error);
       });
       for await (const line of lines) print(`${line}\n`);
     });
-  addAddressOptions(command.command('connect <network> <container>'))
+  addDryRun(addAddressOptions(command.command('connect <network> <container>')))
     .description('give a container an interface in a network, running or not')
     .option('--name <interface>', 'its name inside (default: the next free ethN)', parseNicName)
-    .action(async (network: string, container: string, options: AddressOptions & { name?: string }) => {
+    .action(async (network: string, container: string, options: AddressOptions & DryRunOptions & { name?: string }) => {
       const { name, ip, gateway, macAddress, mtu } = options;
       const settings = { name, ips: ip, gateways: gateway, mac: macAddress, mtuBytes: mtu };
       const request = checkNic({ network: parseNetworkName(network), ...settings });
-      const { context, instance } = begin('connect');
-      const nic = await connect(context, instance, parseContainerName(container), request);
+      const printed = scripts(
+        `connects to ${network}:`,
+        `disconnects from ${network}:`,
+        (lines, context, each) => lines.connectLines(context, each, request),
+        (lines, context, each) => lines.unconnectLines(context, each, request),
+      );
+      const begun = await begin('connect', options, [container], printed);
+      if (begun === undefined) return;
+      const nic = await connect(begun.context, begun.instance, parseContainerName(container), request);
       print(`${container}:${nic.name}\n`);
     });
-  command
-    .command('disconnect <network> <container>')
+  addDryRun(command.command('disconnect <network> <container>'))
     .description("take a container's interface in a network away")
     .option('--name <interface>', 'which one, where there are several', parseNicName)
-    .action(async (network: string, container: string, { name }: { name?: string }) => {
-      const { context, instance } = begin('disconnect');
+    .action(async (network: string, container: string, options: DryRunOptions & { name?: string }) => {
+      const { name } = options;
+      const printed = scripts(
+        `disconnects from ${network}:`,
+        `connects to ${network}:`,
+        (lines, context, each) => lines.disconnectLines(context, each, parseNetworkName(network), name),
+        (lines, context, each) => lines.undisconnectLines(context, each, parseNetworkName(network), name),
+      );
+      const begun = await begin('disconnect', options, [container], printed);
+      if (begun === undefined) return;
+      const { context, instance } = begun;
       await disconnect(context, instance, parseContainerName(container), parseNetworkName(network), name);
     });
 };

@@ -2,7 +2,6 @@
 export * as image from './image.ts';
 export * as inspect from './inspect.ts';
 export * as logs from './logs.ts';
-export * as network from './network.ts';
 export * as port from './port.ts';
 export * as ps from './ps.ts';
 export * as system from './system.ts';

@@ -2,6 +2,7 @@
 import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Subnet, subnetOf } from '../spec/address.ts';
+import { inMountinfo } from '../spec/octal.ts';
 
 export interface HostRoute {
   readonly subnet: Subnet;
@@ -59,7 +60,10 @@ export interface MountPoint {
  * are on one disk.
  */
 export function mountsIn(dirs: readonly string[]): Map<string, string[]> {
-  const targets = dirs.length === 0 ? [] : readMountPoints().map(({ target }) => target);
+  const mountinfo = dirs.length === 0 ? '' : readFileSync('/proc/self/mountinfo', 'utf8');
+  // Mostly there is none: that can be seen without looking at each.
+  const some = dirs.some((dir) => mountinfo.includes(inMountinfo(dir)));
+  const targets = some ? parseMountPoints(mountinfo).map(({ target }) => target) : [];
   return new Map(dirs.map((dir) => [dir, targets.filter((target) => `${target}/`.startsWith(`${dir}/`))]));
 }
 

@@ -1,5 +1,6 @@
 /**
- * The only use of bun:ffi: system calls that Node's standard modules lack. Never to re-implement a host tool.
+ * With namespaces.ts the only use of bun:ffi: system calls that Node's standard modules lack. Never to re-implement a host
+ * tool.
  */
 import { dlopen, ptr, read } from 'bun:ffi';
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
@@ -8,20 +9,32 @@ import { HostError } from '../errors.ts';
 const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
-const CLOSE_RANGE_CLOEXEC = 4;
 const RLIMIT_NOFILE = 7;
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 0o2000003;
+
+/** Each function is compiled when its library is opened: so `exec` has those that it uses, and no more. */
+function openForExec() {
+  return dlopen('libc.so.6', {
+    flock: { args: ['i32', 'i32'], returns: 'i32' },
+    signal: { args: ['i32', 'u64'], returns: 'u64' },
+    prlimit: { args: ['i32', 'i32', 'ptr', 'ptr'], returns: 'i32' },
+    isatty: { args: ['i32'], returns: 'i32' },
+  }).symbols;
+}
+
+let execLibc: ReturnType<typeof openForExec> | undefined;
+
+function execCalls(): ReturnType<typeof openForExec> {
+  execLibc ??= openForExec();
+  return execLibc;
+}
 
 type Libc = ReturnType<typeof open>;
 
 function open() {
   return dlopen('libc.so.6', {
-    flock: { args: ['i32', 'i32'], returns: 'i32' },
-    signal: { args: ['i32', 'u64'], returns: 'u64' },
-    prlimit: { args: ['i32', 'i32', 'ptr', 'ptr'], returns: 'i32' },
     syscall: { args: ['i64', 'u64', 'u64', 'u64', 'u64'], returns: 'i64' },
-    isatty: { args: ['i32'], returns: 'i32' },
     if_nametoindex: { args: ['cstring'], returns: 'u32' },
     socket: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
     send: { args: ['i32', 'ptr', 'u64', 'i32'], returns: 'i64' },
@@ -57,13 +70,13 @@ export function takeLock(path: string, mode: 'shared' | 'exclusive', wait = true
   for (;;) {
     const fd = openSync(path, 'a', 0o600);
     const operation = (mode === 'shared' ? LOCK_SH : LOCK_EX) | (wait ? 0 : LOCK_NB);
-    if (symbols().flock(fd, operation) !== 0) {
+    if (execCalls().flock(fd, operation) !== 0) {
       closeSync(fd);
       if (!wait) return undefined;
       throw new HostError(`cannot lock ${path}: flock failed`);
     }
     if (statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) {
-      return { fd, share: () => void symbols().flock(fd, LOCK_SH), release: () => closeSync(fd) };
+      return { fd, share: () => void execCalls().flock(fd, LOCK_SH), release: () => closeSync(fd) };
     }
     closeSync(fd);
   }
@@ -96,7 +109,7 @@ export function signalProcesses(
 
 /** Whether a descriptor is a terminal; importing node:tty, or touching process.stdin, costs 1 to 3 ms. */
 export function isTerminal(fd: number): boolean {
-  return symbols().isatty(fd) === 1;
+  return execCalls().isatty(fd) === 1;
 }
 
 /** open(2)'s flag for a descriptor that names a file and opens nothing of it; node:fs has no constant for it. */
@@ -153,10 +166,10 @@ export function interfaceIndex(name: string): number {
 
 /**
  * Makes this process ready to become another program: Bun ignores SIGPIPE and SIGXFSZ and raises the file limit, and
- * execve(2) would hand both on; descriptors above 2 are closed at the exec.
+ * execve(2) would hand both on. Descriptors above 2 are closed by Bun's execve.
  */
 export function restoreForExec(softFileLimit: number): void {
-  const c = symbols();
+  const c = execCalls();
   const SIGPIPE = 13;
   const SIGXFSZ = 25;
   c.signal(SIGPIPE, 0n);
@@ -166,8 +179,6 @@ export function restoreForExec(softFileLimit: number): void {
     limit[0] = BigInt(softFileLimit);
     c.prlimit(0, RLIMIT_NOFILE, limit as never, null);
   }
-  // close_range(2) has the same number on x86-64 and arm64.
-  c.syscall(436n, 3n, 0xffffffffn, BigInt(CLOSE_RANGE_CLOEXEC), 0n);
 }
 
 /** NUL-terminated, for C; a path may have bytes that are no UTF-8. */

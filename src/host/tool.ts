@@ -2,7 +2,14 @@
 import { HostError } from '../errors.ts';
 
 const PACKAGES: Readonly<Record<string, string>> = {
+  diff: 'diffutils',
+  tcpdump: 'tcpdump',
+  ethtool: 'ethtool',
   ip: 'iproute2',
+  tc: 'iproute2',
+  nft: 'nftables',
+  sysctl: 'procps',
+  find: 'findutils',
   unshare: 'util-linux',
   nsenter: 'util-linux',
   setsid: 'util-linux',
@@ -17,7 +24,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   skopeo: 'skopeo',
   buildah: 'buildah',
   setpriv: 'util-linux',
-  nft: 'nftables',
+  arping: 'iputils-arping',
 };
 
 const PLAN_TOOLS = ['ip', 'unshare', 'nsenter', 'mount', 'umount', 'chroot', 'rm', 'sh'];

@@ -1,5 +1,5 @@
 /** Blobs of the image store: files named by the sha256 digest of their content. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, readSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { StateError } from '../errors.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
@@ -44,6 +44,10 @@ export function writeAll(fd: number, piece: Buffer): void {
   for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at);
 }
 
+/** Of a file that grows: what is read at a time, and how long what is not there yet is waited for. */
+const FOLLOW_BYTES = 256 << 10;
+const FOLLOW_MS = 1;
+
 let blobsWritten = 0;
 
 /** A blob that is being written, piece by piece. */
@@ -65,6 +69,34 @@ export class BlobWriter {
     this.hasher.update(piece);
     this.size += piece.length;
     writeAll(this.fd, piece);
+  }
+
+  /**
+   * Lets others write to the descriptor, and reads what they write as it comes: so it is hashed by one CPU while the other
+   * one packs.
+   */
+  async follow(write: (fd: number) => Promise<void>): Promise<void> {
+    let isOver = false;
+    const written = write(this.fd).finally(() => {
+      isOver = true;
+    });
+    // It is awaited in the end, whatever it came to.
+    written.catch(() => {});
+    const reader = openSync(this.path, 'r');
+    const buffer = Buffer.alloc(FOLLOW_BYTES);
+    try {
+      for (;;) {
+        const wasOver = isOver;
+        const length = readSync(reader, buffer, 0, buffer.length, this.size);
+        this.hasher.update(buffer.subarray(0, length));
+        this.size += length;
+        if (length === 0 && wasOver) break;
+        if (length < buffer.length) await Bun.sleep(FOLLOW_MS);
+      }
+    } finally {
+      closeSync(reader);
+      await written;
+    }
   }
 
   /** Onto the disk: for the small ones that all depends on; a layer's content is checked when it is read. */

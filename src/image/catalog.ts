@@ -2,7 +2,7 @@
  * Which images there are: index.json of the store, an OCI image index, and what a manifest of it says. The one file that
  * changes; who changes it holds the images' lock.
  */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { z } from 'zod/mini';
 import { StateError } from '../errors.ts';
 import type { images } from '../spec/schema.ts';
@@ -23,6 +23,11 @@ export function nameOf(entry: Entry): string | undefined {
 /** Entries of all images, in the order of their names; those without a name were called like a newer one. */
 export async function readCatalog(roots: Roots): Promise<readonly Entry[]> {
   return (await readJson(imagePaths(roots).index, 'images', 'store'))?.manifests ?? [];
+}
+
+/** Whether an image has the digest: a look into the text, for who has read the catalog a moment ago. */
+export function isListed(roots: Roots, digest: string): boolean {
+  return readFileSync(imagePaths(roots).index).includes(`"${digest}"`);
 }
 
 function writeCatalog(roots: Roots, entries: readonly Entry[]): void {

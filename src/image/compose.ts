@@ -7,7 +7,7 @@ import { changeCatalog, nameOf, withName } from './catalog.ts';
 import { adoptTree, ownDir } from './layers.ts';
 import { CONFIG, layerType } from './media-types.ts';
 import type { Config, Descriptor } from './oci.ts';
-import { type PackOptions, packedPiecesOf } from './pack.ts';
+import { type PackOptions, packInto } from './pack.ts';
 import { parseImageName } from './reference.ts';
 import { type Staging, withStaging } from './staging.ts';
 import { requireNewName, taken } from './store.ts';
@@ -61,7 +61,7 @@ export async function packLayer(
 ): Promise<Layer> {
   const writer = new BlobWriter(staging);
   const { lockFd } = staging;
-  for await (const piece of packedPiecesOf(tree, what, { ...options, lockFd })) writer.write(piece);
+  await writer.follow((fd) => packInto(fd, tree, what, { ...options, lockFd }));
   const blob = writer.publish(layerType(undefined));
   // A plain tar: what is in it is the blob itself.
   return { blob, diffId: blob.digest, createdBy };

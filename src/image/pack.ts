@@ -3,7 +3,9 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstLine, HostError } from '../errors.ts';
 import { isOpaque } from '../host/syscalls.ts';
+import { writeAll } from './blobs.ts';
 import { memberHeader, paddingOf } from './tar-header.ts';
+import { causeOf } from './tar-sink.ts';
 
 /** What of overlayfs's is in a tree; paths relative to it, as byte strings (latin1). */
 interface Marks {
@@ -89,41 +91,70 @@ export interface PackOptions {
   readonly only?: { readonly paths: readonly string[]; readonly gone: readonly string[] };
 }
 
-/** Pieces of the tar. Throws HostError. Sockets are left out, as they always are. */
-export async function* packedPiecesOf(
+/** Bytes that tar writes at a time, and fills up in the end. By its own 10 KiB a file takes half as long again. */
+const RECORD_BYTES = 32 << 10;
+
+/** A tar that is being made. */
+interface Packing {
+  /** What comes before the output of tar. */
+  readonly prologue: Buffer;
+  spawnTar(output: 'pipe' | number, ...options: string[]): Bun.Subprocess<Buffer, 'pipe' | number, 'pipe'>;
+}
+
+async function startPacking(
   tree: string,
   what: string,
   { lockFd, without = [], isPlain = false, only }: PackOptions,
-): AsyncGenerator<Buffer> {
+): Promise<Packing> {
   const unmarked = { whiteouts: only?.gone ?? [], opaque: [] };
   const marks = isPlain || only !== undefined ? unmarked : await findMarks(tree, what);
-  const prologue = whiteoutMembers(marks);
-  if (prologue.length > 0) yield prologue;
   const { list, words } = only === undefined ? exclusions([...marks.whiteouts, ...without]) : inclusions(only.paths);
-  const tar = Bun.spawn(
-    [
-      ...['tar', '--create', '--file=-', '--directory', tree, '--numeric-owner', '--format=posix', '--acls'],
-      // The newer version writes tar's process id into the headers: one tree would have many digests.
-      ...['--sparse', '--sparse-version=0.0', '--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime'],
-      ...['--xattrs', '--xattrs-include=*', ...(isPlain ? [] : ['--xattrs-exclude=trusted.overlay.*'])],
-      '--warning=no-file-ignored',
-      ...words,
-    ],
-    {
-      stdio: [list, 'pipe', 'pipe', lockFd],
-      env: { ...process.env, LC_ALL: 'C' },
-    },
-  );
-  const complaints = new Response(tar.stderr as unknown as ReadableStream).text();
+  const argv = [
+    ...['tar', '--create', '--file=-', '--directory', tree],
+    ...['--numeric-owner', '--format=posix', '--acls', '--sparse', '--sparse-version=0.0'],
+    // The newer sparse version writes tar's process id into the headers: one tree would have many digests.
+    '--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime',
+    ...['--xattrs', '--xattrs-include=*', ...(isPlain ? [] : ['--xattrs-exclude=trusted.overlay.*'])],
+    '--warning=no-file-ignored',
+  ];
+  return {
+    prologue: whiteoutMembers(marks),
+    spawnTar: (output, ...options) =>
+      Bun.spawn([...argv, ...options, ...words], {
+        stdio: [list, output, 'pipe', lockFd],
+        env: { ...process.env, LC_ALL: 'C' },
+      }),
+  };
+}
+
+/** Throws HostError. */
+async function requireSuccess(tar: Bun.Subprocess<Buffer, 'pipe' | number, 'pipe'>, what: string): Promise<void> {
+  const complaints = await new Response(tar.stderr).text();
+  if ((await tar.exited) !== 0) throw new HostError(`cannot ${what}: ${causeOf(complaints) || 'tar failed'}`);
+}
+
+/** Pieces of the tar. Throws HostError. Sockets are left out, as they always are. */
+export async function* packedPiecesOf(tree: string, what: string, options: PackOptions): AsyncGenerator<Buffer> {
+  const { prologue, spawnTar } = await startPacking(tree, what, options);
+  if (prologue.length > 0) yield prologue;
+  const tar = spawnTar('pipe');
+  const success = requireSuccess(tar, what);
+  // Nobody awaits it where who reads has enough.
+  success.catch(() => {});
   try {
     for await (const piece of tar.stdout as unknown as AsyncIterable<Uint8Array>) {
       yield Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
     }
-    if ((await tar.exited) !== 0) {
-      throw new HostError(`cannot ${what}: ${firstLine(await complaints).replace('tar: ', '') || 'tar failed'}`);
-    }
+    await success;
   } finally {
     tar.kill('SIGKILL');
     await tar.exited;
   }
+}
+
+/** The same, written by tar itself into an empty file. */
+export async function packInto(fd: number, tree: string, what: string, options: PackOptions): Promise<void> {
+  const { prologue, spawnTar } = await startPacking(tree, what, options);
+  writeAll(fd, prologue);
+  await requireSuccess(spawnTar(fd, `--record-size=${RECORD_BYTES}`), what);
 }

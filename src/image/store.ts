@@ -3,7 +3,7 @@ import { existsSync, readdirSync, realpathSync, type Stats } from 'node:fs';
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
 import type { Roots } from '../state/paths.ts';
-import { type Entry, nameOf, readCatalog, readDocuments } from './catalog.ts';
+import { type Entry, isListed, nameOf, readCatalog, readDocuments } from './catalog.ts';
 import { overlayDirs } from './layers.ts';
 import type { Config } from './oci.ts';
 import { digestPrefix, nameOfTarball, parseImageName, shownName } from './reference.ts';
@@ -50,16 +50,30 @@ export function selectEntry(entries: readonly Entry[], ref: string): Entry | und
   return alike[0];
 }
 
+export function noSuchImage(verb: string): NotFoundError {
+  return new NotFoundError(`cannot ${verb}: no such image`, { hint: 'minict image ls' });
+}
+
 /** Throws NotFoundError, too. */
 export function getEntry(entries: readonly Entry[], ref: string, verb: string): Entry {
   const entry = selectEntry(entries, ref);
   if (entry !== undefined) return entry;
-  throw new NotFoundError(`cannot ${verb}: no such image`, { hint: 'minict image ls' });
+  throw noSuchImage(verb);
+}
+
+/** What `read` makes of an image's files; undefined where the image was removed meanwhile. */
+async function unlessRemoved<T>(roots: Roots, digest: string, read: () => T | Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    if (isListed(roots, digest)) throw error;
+    return undefined;
+  }
 }
 
 export async function findImage(roots: Roots, ref: string): Promise<Image | undefined> {
   const entry = selectEntry(await readCatalog(roots), ref);
-  return entry && imageOf(roots, entry);
+  return entry && unlessRemoved(roots, entry.digest, () => imageOf(roots, entry));
 }
 
 export function taken(name: string, verb: string): ConflictError {
@@ -86,9 +100,12 @@ export interface ImageToMake {
 export async function resolveImage(roots: Roots, ref: string): Promise<Image> {
   const found = await lookUpImage(roots, ref);
   const image = 'make' in found ? await found.make() : found;
-  if (image.id === undefined || image.layers.every((dir) => existsSync(dir))) return image;
+  const { name, id } = image;
+  if (id === undefined || image.layers.every((dir) => existsSync(dir))) return image;
   const { unpackImage } = await import('./unpack-layer.ts');
-  return { ...image, layers: await unpackImage(roots, image.name, image.id) };
+  const layers = await unlessRemoved(roots, id, () => unpackImage(roots, name, id));
+  if (layers === undefined) throw noSuchImage(`use image ${ref}`);
+  return { ...image, layers };
 }
 
 /** As resolveImage, but makes and writes nothing. */

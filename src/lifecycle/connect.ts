@@ -2,13 +2,14 @@
  * connect and disconnect: an interface more, or one less, of a container, whether it is up or not. What is wanted is written
  * down before the kernel is changed: a `start` finishes what a killed one left.
  */
+import { rmSync } from 'node:fs';
 import { ConflictError, NotFoundError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { nicPart } from '../network/parts.ts';
 import { planNics } from '../plan/container.ts';
 import { applySteps } from '../runner/apply.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import { type ContainerSpec, type NicSpec, networksOf } from '../spec/container.ts';
+import { type ContainerSpec, hasOwnHosts, type NicSpec, networksOf } from '../spec/container.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { ensureHosts } from '../state/hosts.ts';
 import { lockContainer, lockNetworks, releaseContainer } from '../state/locks.ts';
@@ -16,7 +17,6 @@ import { plainAddress } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, writeContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
-import { hostsFileOf } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { waitForHostLinks } from './create.ts';
 import { leave, reserveNics } from './nics.ts';
@@ -29,24 +29,44 @@ export function stepsOfNic(steps: readonly Step[], nic: NicSpec): Step[] {
   return steps.filter(({ part }) => parts.includes(part));
 }
 
-/** /etc/hosts is another file for who is in several networks: mounted in its place while the container is up. */
-export function planHostsChange(context: Context, spec: ContainerSpec, state: JournalState): Step[] {
-  const source = hostsFileOf(context, spec);
+/** Who gets a hosts file of its own while it is up has it mounted over its network's. */
+export function planOwnHosts(context: Context, before: ContainerSpec, state: JournalState): Step[] {
   const mount = state.steps.find(({ id }) => id === 'mount /etc/hosts');
-  if (mount?.run.kind !== 'mount' || source === mount.run.source) return [];
+  if (mount?.run.kind !== 'mount' || hasOwnHosts(before)) return [];
   const { target, mntns } = mount.run;
-  const where = mntns === undefined ? {} : { mntns };
+  const undo: Step['undo'] = mount.undo ?? {
+    kind: 'umount',
+    targets: [target],
+    lazy: true,
+    ...(mntns === undefined ? {} : { mntns }),
+  };
+  const source = containerPaths(context.roots, before.name).hosts;
   return [
     {
-      id: 'umount /etc/hosts',
-      why: 'the hosts file is that of other networks',
+      ...mount,
+      id: 'mount own /etc/hosts',
+      why: 'a hosts file of its own, for several networks',
       chain: 'hosts',
       part: 'mounts',
-      // Somebody may be reading it.
-      run: { kind: 'umount', targets: [target], lazy: true, ...where },
+      run: { ...mount.run, source },
+      undo,
     },
-    { ...mount, chain: 'hosts', part: 'mounts', run: { ...mount.run, source } },
   ];
+}
+
+/** With an interface more: in several networks it has, from then on, a hosts file of its own. */
+export function withNic(before: ContainerSpec, nic: NicSpec): ContainerSpec {
+  const nics = [...before.nics, nic];
+  return {
+    ...before,
+    nics,
+    ...(hasOwnHosts(before) || networksOf(nics).length > 1 ? { ownHosts: true as const } : {}),
+  };
+}
+
+export function withoutNic(before: ContainerSpec, nic: NicSpec): ContainerSpec {
+  const nics = before.nics.filter((each) => each !== nic);
+  return { ...before, nics, ...(hasOwnHosts(before) || nics.length === 0 ? { ownHosts: true as const } : {}) };
 }
 
 /** Its steps while the namespaces are there; what a stop took away comes with the next start. */
@@ -68,20 +88,24 @@ export async function connect(context: Context, instance: string, name: string, 
     const reservation = await reserveNics(context, instance, before, [request]);
     try {
       const [nic] = reservation.nics as [NicSpec];
-      const after = { ...before, nics: [...before.nics, nic] };
-      if (networksOf(after.nics).length > 1) ensureHosts(paths.hosts);
+      const after = withNic(before, nic);
       await waitForHostLinks(after, [nic]);
-      await reservation.commit();
-      writeContainer(context.roots, after);
-      if (state?.phase === undefined) return nic;
-      const apply = (steps: readonly Step[]) =>
-        applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd));
+      if (hasOwnHosts(after)) ensureHosts(paths.hosts);
+      // The container first: a start makes a member of it, and rm knows what to give up.
+      const record = [() => writeContainer(context.roots, after), () => reservation.commit()];
+      if (state?.phase === undefined) {
+        for (const write of record) await write();
+        return nic;
+      }
+      const hosts = hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
+      const steps = [...planConnection(instance, after, nic, state), ...hosts];
       try {
-        await apply([...planConnection(instance, after, nic, state), ...planHostsChange(context, after, state)]);
+        await applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd), { meanwhile: record });
       } catch (error) {
         writeContainer(context.roots, before);
+        reservation.release();
         await leaveNetwork(context, before, nic);
-        await apply(planHostsChange(context, before, journal.read() ?? state));
+        dropHosts(context, before);
         journal.phase(state.phase);
         throw error;
       }
@@ -93,6 +117,12 @@ export async function connect(context: Context, instance: string, name: string, 
   } finally {
     releaseContainer(context.roots, name, lock);
   }
+}
+
+/** A hosts file of its own that it does not have any more. */
+function dropHosts(context: Context, spec: ContainerSpec): void {
+  const { hosts } = containerPaths(context.roots, spec.name);
+  if (!hasOwnHosts(spec)) rmSync(hosts, { force: true });
 }
 
 async function leaveNetwork(context: Context, member: ContainerSpec, nic: NicSpec): Promise<void> {
@@ -122,7 +152,7 @@ export function findNic(spec: ContainerSpec, network: string, nicName: string | 
 }
 
 /** Throws ConflictError where its published ports lead through that interface. */
-function refusePublishing({ name, ports = [] }: ContainerSpec, nic: NicSpec): void {
+export function refusePublishing({ name, ports = [] }: ContainerSpec, nic: NicSpec): void {
   const led = ports.filter(({ address }) => nic.addresses.some((each) => plainAddress(each) === address));
   if (led.length === 0) return;
   throw new ConflictError(`cannot disconnect ${name}: ${nic.name} has its published ports`, {
@@ -145,15 +175,15 @@ export async function disconnect(
     const before = await getContainer(context.roots, name);
     const nic = findNic(before, network, nicName);
     refusePublishing(before, nic);
-    const after = { ...before, nics: before.nics.filter((each) => each !== nic) };
+    const after = withoutNic(before, nic);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     const state = journal.read();
-    if (networksOf(after.nics).length !== 1) ensureHosts(paths.hosts);
+    if (hasOwnHosts(after)) ensureHosts(paths.hosts);
     writeContainer(context.roots, after);
     if (state !== undefined) {
       await undoParts(context, name, state, stepsOfNic(state.steps, nic), journal, lock.fd);
-      const steps = state.phase === 'stopped' ? [] : planHostsChange(context, after, state);
+      const steps = hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
       if (steps.length > 0) await applySteps(`disconnect ${name}`, steps, journal, spawnContext(context, lock.fd));
       if (state.phase !== undefined) journal.phase(state.phase);
     }

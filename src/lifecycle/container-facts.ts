@@ -4,7 +4,7 @@ import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { NotFoundError } from '../errors.ts';
 import { readResolvConf } from '../host/facts.ts';
 import type { ContainerFacts } from '../plan/container.ts';
-import { type ContainerSpec, networksOf, treeOf } from '../spec/container.ts';
+import { type ContainerSpec, hasOwnHosts, networksOf, treeOf } from '../spec/container.ts';
 import { hostsText, hostsWithout } from '../state/hosts.ts';
 import { type NetworkRecord, plainAddress, withMember } from '../state/network.ts';
 import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
@@ -39,7 +39,8 @@ export function readRoot(
   const image = tree === undefined && existsSync(skeleton) ? [...there, skeleton] : there;
   const layers = tree === undefined && existsSync(paths.upper) ? [paths.upper, ...image] : image;
   const root = { layers, image, overlay, what, toCome: imageToCome };
-  return { rootfs: readRootfsFacts(root, readAttachments(context, spec, volumesToCome)), skeleton };
+  const attachments = readAttachments(context, spec, volumesToCome);
+  return { rootfs: readRootfsFacts(root, attachments, spec.workdir), skeleton };
 }
 
 /** Throws NotFoundError, InvalidInputError. */
@@ -60,18 +61,17 @@ export function readFacts(
   };
 }
 
-/** That of its network, or its own where it has none or several. */
-export function hostsFileOf({ roots }: Context, { name, nics }: ContainerSpec): string {
-  const [network, ...others] = networksOf(nics);
-  return network === undefined || others.length > 0
-    ? containerPaths(roots, name).hosts
-    : networkPaths(roots, network).hosts;
+/** That of its network, or its own. */
+export function hostsFileOf({ roots }: Context, spec: ContainerSpec): string {
+  const [network = ''] = networksOf(spec.nics);
+  return hasOwnHosts(spec) ? containerPaths(roots, spec.name).hosts : networkPaths(roots, network).hosts;
 }
 
 /** `networks` are its own, with itself among the members or not yet. */
-function ownHostsOf({ name, hostname, nics }: ContainerSpec, networks: readonly NetworkRecord[]): string | undefined {
+export function ownHostsOf(spec: ContainerSpec, networks: readonly NetworkRecord[]): string | undefined {
+  if (!hasOwnHosts(spec)) return undefined;
+  const { name, hostname, nics } = spec;
   const names = networksOf(nics);
-  if (names.length === 1) return undefined;
   if (names.length === 0) return hostsWithout(hostname);
   const joined = networks.map((record) => {
     const here = nics.filter((nic) => nic.network === record.name);

@@ -7,9 +7,10 @@ import { isEmpty, readHooks } from '../host/firewall/hooks.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import {
   type ContainerFacts,
-  planBringUp,
   planFolder,
   planHost,
+  planInside,
+  planNetns,
   planOwnFiles,
   type TreeOrigin,
 } from '../plan/container.ts';
@@ -17,7 +18,7 @@ import { containerEnv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
 import { doInProcess } from '../runner/in-process.ts';
 import { Journal } from '../runner/journal.ts';
-import type { ContainerSpec, NicSpec } from '../spec/container.ts';
+import { type ContainerSpec, hasOwnHosts, type NicSpec } from '../spec/container.ts';
 import { isLoopback, type Port } from '../spec/port.ts';
 import { writeEnterRecord } from '../state/enter-record.ts';
 import { lockHost } from '../state/locks.ts';
@@ -69,14 +70,21 @@ export async function prepareHost(context: Context): Promise<void> {
 }
 
 /** The plan of a create as `--dry-run` prints it. */
-export function planCreate(
+export function planCreate(context: Context, spec: ContainerSpec, facts: ContainerFacts): Step[] {
+  const paths = containerPaths(context.roots, spec.name);
+  const netns = planNetns(spec, paths, facts.instance);
+  return [...planFolder(paths, spec.storage), ...netns, ...planFiles(context, spec, facts)];
+}
+
+/** Of it what has to know the image. */
+function planFiles(
   context: Context,
   spec: ContainerSpec,
   facts: ContainerFacts,
   origin: TreeOrigin | undefined = imageTreeOf(context.roots, spec),
 ): Step[] {
   const paths = containerPaths(context.roots, spec.name);
-  return [...planFolder(paths, spec.storage), ...planOwnFiles(spec, paths, origin), ...planBringUp(spec, paths, facts)];
+  return [...planOwnFiles(spec, paths, origin), ...planInside(spec, paths, facts)];
 }
 
 /** What may take its time, and is no container's: before an address is reserved. Throws InvalidInputError, HostError. */
@@ -102,15 +110,20 @@ export async function createContainer(
   for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
   await prepareHost(context);
   await waitForHostLinks(spec, spec.nics);
-  const facts = readFacts(context, instance, spec, reservation?.networks ?? []);
   const journal = new Journal(paths.journal);
-  const steps = planCreate(context, spec, facts, origin);
+  const steps = planNetns(spec, paths, instance);
+  let up = () => {};
+  const rest = () => {
+    const facts = readFacts(context, instance, spec, reservation?.networks ?? []);
+    up = () => markUp(context, spec, facts, journal);
+    return [...planFolder(paths, spec.storage), ...planFiles(context, spec, facts, origin)];
+  };
   let publish = () => {};
   let drops: Promise<readonly ForeignDrop[]> | undefined;
   const meanwhile = [
     async () => {
       // Who has a hosts file of its own has it from its plan: what others write into it comes later.
-      if (facts.ownHosts === undefined) await reservation?.commit();
+      if (!hasOwnHosts(spec)) await reservation?.commit();
     },
     () => {
       publish = stageContainer(context.roots, spec);
@@ -120,9 +133,9 @@ export async function createContainer(
     },
   ];
   try {
-    await applySteps(`create ${spec.name}`, steps, journal, spawnContext(context, lockFd), meanwhile);
-    if (facts.ownHosts !== undefined) await reservation?.commit();
-    markUp(context, spec, facts, journal);
+    await applySteps(`create ${spec.name}`, steps, journal, spawnContext(context, lockFd), { rest, meanwhile });
+    if (hasOwnHosts(spec)) await reservation?.commit();
+    up();
     publish();
   } catch (error) {
     reservation?.release();

@@ -42,10 +42,10 @@ function step(id: string, why: string, run: Command): Step {
 }
 
 /** What all containers of this host need, where it is not there yet. */
-async function planSurroundings(
+export async function planSurroundings(
   context: Context,
-  spec: ContainerSpec,
   networks: readonly NetworkRecord[],
+  spec?: ContainerSpec,
 ): Promise<Step[]> {
   const { root } = context.roots;
   const dirs = [root, join(root, 'containers'), join(root, 'networks')].filter((dir) => !existsSync(dir));
@@ -61,24 +61,25 @@ async function planSurroundings(
     ...planSkeleton(skeletonPath(context.roots)),
     ...(ready ? [] : planHost(mounted)),
     ...missing,
-    ...(await planOpening(context, instance, spec, networks)),
+    ...(await planOpening(context, instance, networks, spec)),
   ];
 }
 
-/** What NAT and its published ports need of the host. */
+/** What NAT, and the published ports of a container, need of the host. */
 async function planOpening(
   context: Context,
   instance: string,
-  spec: ContainerSpec,
   networks: readonly NetworkRecord[],
+  spec: ContainerSpec | undefined,
 ): Promise<Step[]> {
-  if (spec.ports === undefined && !networks.some(({ nat }) => nat)) return [];
+  if (spec?.ports === undefined && !networks.some(({ nat }) => nat)) return [];
   const { planMissing } = await import('./gateway.ts');
-  return planMissing(context, instance, { name: spec.name, networks: joined(spec, networks) });
+  const coming = { name: spec?.name, networks: spec === undefined ? networks : joined(spec, networks) };
+  return planMissing(context, instance, coming);
 }
 
 /** Its names and addresses, in the files that the members of its networks have as /etc/hosts. */
-function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
+export function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
   const append = 'printf "%s\\n" "$@" >>"$0"';
   return networksOf(nics).flatMap((network) => {
     const addresses = nics.filter((nic) => nic.network === network).flatMap((nic) => nic.addresses.map(plainAddress));
@@ -99,7 +100,7 @@ export async function createLines(
 ): Promise<string> {
   const [folder, ...rest] = planCreate(context, spec, facts);
   return runLines([
-    ...(await planSurroundings(context, spec, networks)),
+    ...(await planSurroundings(context, networks, spec)),
     ...(folder === undefined ? [] : [folder]),
     ...first,
     ...planHostsEntries(context, spec),
@@ -152,7 +153,7 @@ async function bringUpLines(
   const whole = planBringUp(spec, containerPaths(context.roots, spec.name), facts);
   const { undo, redo } = await planRepair(spec, state, whole);
   const broken = undo.length === 0 ? '' : goingOn(undoLines(undo));
-  const lines = runLines(await planSurroundings(context, spec, networks)) + broken + runLines(redo);
+  const lines = runLines(await planSurroundings(context, networks, spec)) + broken + runLines(redo);
   return { lines, mounted: mountedOf(facts.rootfs.volumes) };
 }
 

@@ -38,9 +38,9 @@ function portsInto(context: Context, { members }: NetworkRecord, coming: string 
   });
 }
 
-/** A container that has no record yet: its networks' as they will be. */
+/** A container, or a network, that has no record yet: networks as they will be. */
 export interface Coming {
-  readonly name: string;
+  readonly name: string | undefined;
   readonly networks: readonly NetworkRecord[];
 }
 

@@ -2,8 +2,9 @@
 import { closeSync, openSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated } from '../cgroup/processes.ts';
-import { HostError } from '../errors.ts';
+import { HostError, NotFoundError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
+import { containerEnv } from '../process/enter.ts';
 import { handOnSignals, supervised } from '../process/supervisor.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
@@ -11,7 +12,8 @@ import { clearExitStatus, readExitStatus } from '../state/exit-status.ts';
 import type { Lock } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
-import { mainProgram } from './place.ts';
+import { mainProgram, placeOf } from './place.ts';
+import { seemsNotToRun } from './program-file.ts';
 import { cgroupOf } from './status.ts';
 
 /** How a caller stays with the main command. */
@@ -21,9 +23,23 @@ export interface Attachment {
   readonly stdin: boolean;
 }
 
+/** A program that cannot be run has ended by then. */
+const FAILS_WITHIN_MS = 2000;
+
+/** Throws NotFoundError (127), HostError (126) where it was not run; the container is there, with that exit status. */
+async function refuseNotRun({ name, command }: ContainerSpec, child: Bun.Subprocess): Promise<void> {
+  const end = performance.now() + FAILS_WITHIN_MS;
+  while (child.exitCode === null && performance.now() < end) await Bun.sleep(1);
+  const what = `cannot run ${command[0]} in ${name}`;
+  const options = { exitCode: child.exitCode ?? 0, hint: `minict logs ${name}; minict rm ${name}` };
+  if (child.exitCode === 127) throw new NotFoundError(`${what}: no such program`, options);
+  if (child.exitCode === 126) throw new HostError(`${what}: not executable`, options);
+}
+
 /**
  * Starts it, under the container's lock; returns once the program is where a stop sees it and asks it to end. What is returned
- * waits for the exit status; signals are handed on until then, for who is attached.
+ * waits for the exit status; signals are handed on until then, for who is attached. Throws NotFoundError, HostError where it
+ * cannot be run and nobody is attached, who would see that.
  */
 export async function startMain(
   context: Context,
@@ -36,7 +52,10 @@ export async function startMain(
   clearExitStatus(paths.exit);
   const cgroups = cgroupOf(instance, spec.name);
   const term = attachment?.terminal ? process.env.TERM : undefined;
-  const program = mainProgram(spec, paths, term, readEnterRecord(paths)?.place.mounted);
+  const mounted = readEnterRecord(paths)?.place.mounted;
+  const program = mainProgram(spec, paths, term, mounted);
+  const place = { ...placeOf(spec, paths), mounted };
+  const isDoubtful = attachment === undefined && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
   const log = attachment === undefined ? openSync(paths.log, 'a', 0o600) : undefined;
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;
@@ -61,6 +80,7 @@ export async function startMain(
   if (!begun && !hasBegun()) {
     throw new HostError(`cannot start ${spec.name}: its supervisor ended`, { hint: `minict logs ${spec.name}` });
   }
+  if (isDoubtful) await refuseNotRun(spec, child);
   if (attachment === undefined) child.unref();
   return () => child.exited;
 }

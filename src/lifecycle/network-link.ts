@@ -80,7 +80,6 @@ export async function ensureLink(
   }
   if (state === 'half-made') await removeLink(context, instance, record, lockFd);
   await networkDriver(record).validate(record);
-  if (record.foreign) throw new Error(`${record.link} is there and missing`);
   for (const { subnet } of record.internal ? [] : record.subnets) {
     refuseOverlap(
       parseSubnet(subnet),

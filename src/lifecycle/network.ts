@@ -1,5 +1,5 @@
 /** Networks: the default one, made at first use; members, and what is given up with them. */
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 import {
   formatIp,
@@ -10,7 +10,6 @@ import {
   type Subnet,
   subnetOf,
 } from '../spec/address.ts';
-import { type ContainerSpec, networksOf } from '../spec/container.ts';
 import { derivedMac } from '../spec/name.ts';
 import { lockNetworks } from '../state/locks.ts';
 import {
@@ -20,16 +19,15 @@ import {
   listNetworks,
   type NetworkRecord,
   readNetwork,
-  readNetworks,
   removeNetwork,
+  strayNetworkFiles,
   withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
 import { gatewayJournalPath } from '../state/paths.ts';
 import { readInstance } from '../state/store.ts';
 import type { Context } from './context.ts';
-import { ensureLink, isThere, linkInUse, linkState, removeLink } from './network-link.ts';
-import { openPorts } from './open-ports.ts';
+import { isThere, linkInUse, linkState, removeLink } from './network-link.ts';
 import { chooseSubnet, subnetOn } from './subnet.ts';
 
 export const DEFAULT_NETWORK = 'minict0';
@@ -95,19 +93,6 @@ export async function findNetwork(
   return (await knownDefault(context, instance)) ?? newDefault(context, instance, ip);
 }
 
-/** Puts a container's networks back on the host (after a reboot, or when somebody removed them). */
-export async function repairNetworks(context: Context, instance: string, spec: ContainerSpec): Promise<void> {
-  const names = networksOf(spec.nics);
-  if (names.length === 0) return;
-  const lock = lockNetworks(context.roots);
-  try {
-    for (const name of names) await ensureLink(context, instance, await getNetwork(context.roots, name), lock.fd);
-    await openPorts(context, instance, spec, await readNetworks(context.roots, names), [], lock.fd);
-  } finally {
-    lock.release();
-  }
-}
-
 /** Gives up every address of the containers in `networks`, or in all of them. */
 export async function leaveNetworks(
   context: Context,
@@ -125,6 +110,18 @@ export async function leaveNetworks(
       else await finishWriting(context.roots, record);
     }
     await settlePorts(context, lock.fd);
+  } finally {
+    lock.release();
+  }
+}
+
+/** Removes what who was killed left of networks: the files of those that are not. */
+export function pruneStray({ roots }: Context, dryRun: boolean): string[] {
+  const lock = lockNetworks(roots);
+  try {
+    const stray = strayNetworkFiles(roots);
+    if (!dryRun) for (const path of stray) rmSync(path);
+    return stray;
   } finally {
     lock.release();
   }

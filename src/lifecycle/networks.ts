@@ -198,19 +198,24 @@ function refuseMembers({ record: { name }, members }: NetworkView): void {
   });
 }
 
+/** Throws NotFoundError, ConflictError while somebody is in it. */
+export async function requireUnused(context: Context, instance: string, name: string): Promise<NetworkRecord> {
+  const view = await viewNetwork(context, instance, name);
+  refuseMembers(view);
+  const { record } = view;
+  if (!(await linkInUse(context, instance, record))) return record;
+  throw new ConflictError(`cannot remove network ${name}: ${record.link} has ports that are not minict's`, {
+    hint: `ip link show master ${record.link}`,
+  });
+}
+
 /** Throws NotFoundError, ConflictError while somebody is in it, HostError. */
 export async function deleteNetwork(context: Context, instance: string, name: string): Promise<void> {
   requireTools();
   const lock = lockNetworks(context.roots);
   try {
-    const view = await viewNetwork(context, instance, name);
-    refuseMembers(view);
-    if (await linkInUse(context, instance, view.record)) {
-      throw new ConflictError(`cannot remove network ${name}: ${view.record.link} has ports that are not minict's`, {
-        hint: `ip link show master ${view.record.link}`,
-      });
-    }
-    await removeLink(context, instance, view.record, lock.fd);
+    const record = await requireUnused(context, instance, name);
+    await removeLink(context, instance, record, lock.fd);
     removeNetwork(context.roots, name);
     await settlePorts(context, lock.fd);
   } finally {

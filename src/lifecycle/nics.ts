@@ -9,7 +9,8 @@ import type { Port, PortRequest } from '../spec/port.ts';
 import { ensureHosts, hostsWithout, writeHosts } from '../state/hosts.ts';
 import { type Lock, lockNetworks } from '../state/locks.ts';
 import {
-  allocateAddress,
+  AddressPool,
+  getNetwork,
   joined,
   type Member,
   type NetworkRecord,
@@ -33,47 +34,33 @@ export interface Assignment {
   readonly networks: readonly NetworkRecord[];
 }
 
-function nextName(taken: readonly string[]): string {
-  let index = 0;
-  while (taken.includes(`eth${index}`)) index += 1;
-  return `eth${index}`;
-}
-
 /** An address for each subnet of the network, and those asked for beside them; with their lengths. */
 function chooseAddresses(
-  context: Context,
   record: NetworkRecord,
+  pool: AddressPool,
   { ips, noAddress }: NicRequest,
-  name: string,
-  own: ReadonlyMap<string, string>,
+  nic: string,
 ): string[] {
   const wanted = ips.map((text) => ({ text, ...parseAddress(text) }));
-  for (const { text, address, prefix } of wanted) {
-    if (record.subnets.length === 0) {
-      if (prefix !== undefined) continue;
+  if (record.subnets.length === 0) {
+    return wanted.map(({ text, address, prefix }) => {
+      if (prefix !== undefined) return `${pool.take(address, nic)}/${prefix}`;
       throw new InvalidInputError(`cannot use address ${text}: network ${record.name} has no subnet`, {
         hint: `${text}/${address.family === 4 ? 24 : 64} says how far it reaches`,
       });
-    }
+    });
+  }
+  for (const { text, address, prefix } of wanted) {
     const { subnet } = requireHostAddress(record, address, `address ${formatIp(address)}`);
     if (prefix !== undefined && prefix !== parseSubnet(subnet).prefix) {
       throw new InvalidInputError(`cannot use address ${text}: network ${record.name} is ${subnet}`);
     }
   }
-  if (record.subnets.length === 0) {
-    return wanted.map(({ text, address, prefix }) => {
-      const plain = formatIp(address);
-      if (own.has(plain)) throw new ConflictError(`cannot use address ${text}: taken by ${own.get(plain)}`);
-      // Any subnet will do, so that only the holder counts.
-      const all = { subnet: `${plain}/${prefix}` };
-      return `${allocateAddress(context.roots, { ...record, subnets: [all] }, all, { name, wanted: address, taken: own })}/${prefix}`;
-    });
-  }
   return record.subnets.flatMap((subnet) => {
     const range = parseSubnet(subnet.subnet);
     const asked = wanted.find(({ address }) => contains(range, address))?.address;
     if (asked === undefined && noAddress) return [];
-    return [`${allocateAddress(context.roots, record, subnet, { name, wanted: asked, taken: own })}/${range.prefix}`];
+    return [`${asked === undefined ? pool.next(subnet, nic) : pool.take(asked, nic)}/${range.prefix}`];
   });
 }
 
@@ -109,55 +96,77 @@ function chooseGateways(
   return [...wanted, ...own].map(formatIp);
 }
 
-function refuseName(name: string, member: Member, others: readonly NicSpec[]): void {
-  if (!others.some((nic) => nic.name === name)) return;
-  throw new ConflictError(`cannot use interface name ${name}: ${member.name} has one of that name`);
+function familiesOf(gateways: readonly string[]): number[] {
+  return gateways.map((gateway) => parseIp(gateway).family);
 }
 
-/** What `requests` come to. Writes nothing. Throws InvalidInputError, ConflictError with the holder, NotFoundError. */
+/** Names of a container's interfaces, with those that are asked for: they come before those that are made up. */
+class Names {
+  private readonly member: Member;
+  private readonly used: Set<string>;
+  private readonly reserved: ReadonlySet<string>;
+  private index = 0;
+
+  constructor(member: Member, requests: readonly NicRequest[]) {
+    this.member = member;
+    this.used = new Set(member.nics.map((nic) => nic.name));
+    this.reserved = new Set(requests.flatMap(({ name }) => name ?? []));
+  }
+
+  take(wanted: string | undefined): string {
+    const isTaken = (name: string) => this.used.has(name) || (wanted === undefined && this.reserved.has(name));
+    if (wanted === undefined) while (isTaken(`eth${this.index}`)) this.index += 1;
+    const name = wanted ?? `eth${this.index}`;
+    if (isTaken(name)) {
+      throw new ConflictError(`cannot use interface name ${name}: ${this.member.name} has one of that name`);
+    }
+    this.used.add(name);
+    return name;
+  }
+}
+
+/** Addresses that it has in a network, and which of its interfaces has each. */
+function addressesIn({ name, nics }: Member, record: NetworkRecord): Map<string, string> {
+  const here = nics.filter((nic) => nic.network === record.name);
+  return new Map(
+    here.flatMap((nic) => nic.addresses.map((each) => [plainAddress(each), `${name}'s ${nic.name}`] as const)),
+  );
+}
+
+/** What `requests` come to; addresses of `strangers` are taken, by these. Writes nothing. Throws InvalidInputError, ConflictError with the holder, NotFoundError. */
 export async function assignNics(
   context: Context,
   instance: string,
   member: Member,
   requests: readonly NicRequest[],
+  strangers: ReadonlyMap<string, string> = new Map(),
 ): Promise<Assignment> {
+  const { roots } = context;
   const records = new Map<string, NetworkRecord>();
   for (const network of networksOf(member.nics)) {
     records.set(network, await findNetwork(context, instance, network, undefined));
   }
-  const nics: NicSpec[] = [];
-  const asked = requests.flatMap(({ gateways }) => gateways.map((gateway) => parseIp(gateway).family));
+  const asked = requests.flatMap(({ gateways }) => familiesOf(gateways));
   const twice = asked.find((family, index) => asked.indexOf(family) !== index);
   if (twice !== undefined) {
     throw new InvalidInputError(`cannot use two gateways: one default route for IPv${twice} and a container`);
   }
-  // Names that are asked for come before those that are made up.
-  const reserved = requests.flatMap(({ name }) => name ?? []);
+  const names = new Names(member, requests);
+  const pools = new Map<string, AddressPool>();
+  const routed = new Set([...asked, ...member.nics.flatMap((nic) => familiesOf(nic.gateways))]);
+  const nics: NicSpec[] = [];
   for (const request of requests) {
-    const record =
-      records.get(request.network) ??
-      (await findNetwork(
-        context,
-        instance,
-        request.network,
-        request.ips.find((ip) => parseAddress(ip).address.family === 4),
-      ));
+    const ipv4 = request.ips.find((ip) => parseAddress(ip).address.family === 4);
+    const record = records.get(request.network) ?? (await findNetwork(context, instance, request.network, ipv4));
     records.set(record.name, record);
-    const others = [...member.nics, ...nics];
-    const name = request.name ?? nextName([...others.map((nic) => nic.name), ...reserved]);
-    refuseName(name, member, others);
-    const own = new Map(
-      others
-        .filter((nic) => nic.network === record.name)
-        .flatMap((nic) =>
-          nic.addresses.map((address) => [plainAddress(address), `${member.name}'s ${nic.name}`] as const),
-        ),
-    );
-    const addresses = chooseAddresses(context, record, request, member.name, own);
-    const routed = new Set([
-      ...asked,
-      ...others.flatMap((nic) => nic.gateways.map((gateway) => parseIp(gateway).family)),
-    ]);
+    const pool =
+      pools.get(record.name) ??
+      new AddressPool(roots, record, member.name, new Map([...addressesIn(member, record), ...strangers]));
+    pools.set(record.name, pool);
+    const name = names.take(request.name);
+    const addresses = chooseAddresses(record, pool, request, name);
+    const gateways = chooseGateways(record, request, addresses, routed);
+    for (const family of familiesOf(gateways)) routed.add(family);
     const [first] = addresses;
     const mtuBytes = request.mtuBytes ?? record.mtuBytes;
     nics.push({
@@ -167,7 +176,7 @@ export async function assignNics(
       hostLink: hostLinkName(instance, member.name, name),
       name,
       addresses,
-      gateways: chooseGateways(record, request, addresses, routed),
+      gateways,
       // Who gets an address again has the MAC address that the neighbours remember.
       mac:
         request.mac ??
@@ -178,6 +187,27 @@ export async function assignNics(
     });
   }
   return { nics, networks: [...records.values()] };
+}
+
+/** Where a cable leads out, others may have an address: adds them, and says whether there were any. Takes a second. */
+async function meetStrangers({ nics, networks }: Assignment, strangers: Map<string, string>): Promise<boolean> {
+  const before = strangers.size;
+  const probes = networks
+    .filter(({ uplink }) => uplink !== undefined)
+    .flatMap(({ name, link }) =>
+      nics
+        .filter((nic) => nic.network === name)
+        .flatMap((nic) => nic.addresses.map(plainAddress))
+        .filter((address) => !address.includes(':'))
+        .map((address) => ({ link, address })),
+    );
+  if (probes.length === 0) return false;
+  const { findDuplicate } = await import('../host/duplicate.ts');
+  for (const { link, address } of probes) {
+    const mac = await findDuplicate(link, address);
+    if (mac !== undefined) strangers.set(address, `the machine with ${mac}`);
+  }
+  return strangers.size > before;
 }
 
 /** Addresses that nobody else can take: the networks stay locked until they are committed or given back. */
@@ -203,18 +233,23 @@ export async function reserveNics(
     lock = undefined;
   };
   try {
-    const assignment = await assignNics(context, instance, member, requests);
+    let assignment = await assignNics(context, instance, member, requests);
     for (const record of assignment.networks) {
       await ensureLink(context, instance, record, lock.fd);
       ensureHosts(networkPaths(context.roots, record.name).hosts);
     }
+    const strangers = new Map<string, string>();
+    while (await meetStrangers(assignment, strangers)) {
+      assignment = await assignNics(context, instance, member, requests, strangers);
+    }
     const whole: Member = { ...member, nics: [...member.nics, ...assignment.nics] };
-    const ports = await openPorts(context, instance, whole, assignment.networks, publish, lock.fd);
+    const { networks } = assignment;
+    const ports = await openPorts(context, instance, whole, networks, publish, lock.fd);
     return {
       ...assignment,
       ports,
       async commit() {
-        await writeMember(context, { ...whole, ports }, assignment.networks);
+        await writeMember(context, { ...whole, ports }, networks);
         unlock();
       },
       release: unlock,
@@ -225,13 +260,36 @@ export async function reserveNics(
   }
 }
 
-/** Writes down what it has; the caller holds the networks' lock. */
+/** Into the records of its networks, for each of which it has an interface; the caller holds the networks' lock. */
 export async function writeMember(
   { roots }: Context,
   member: Member,
   networks: readonly NetworkRecord[],
 ): Promise<void> {
   for (const record of joined(member, networks)) await writeNetwork(roots, record);
+}
+
+/** Puts a container's networks back on the host, and itself among their members: after a reboot, or a killed connect. */
+export async function repairNetworks(context: Context, instance: string, member: Member): Promise<void> {
+  const names = networksOf(member.nics);
+  if (names.length === 0) return;
+  const lock = lockNetworks(context.roots);
+  try {
+    const records: NetworkRecord[] = [];
+    for (const name of names) {
+      const record = await getNetwork(context.roots, name);
+      await ensureLink(context, instance, record, lock.fd);
+      records.push(record);
+    }
+    const isMissing = member.nics.some((nic) => {
+      const record = records.find(({ name }) => name === nic.network);
+      return record?.members[member.name]?.nics[nic.name] === undefined;
+    });
+    if (isMissing) await writeMember(context, member, records);
+    await openPorts(context, instance, member, records, [], lock.fd);
+  } finally {
+    lock.release();
+  }
 }
 
 /** Of who has `nic` no more, and may be in one network less; the caller holds the networks' lock. */

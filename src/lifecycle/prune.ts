@@ -24,7 +24,7 @@ import { containerFolders, listContainers } from '../state/store.ts';
 import { removeTree, trashedFolders } from '../state/trash.ts';
 import { type Context, spawnContext } from './context.ts';
 import { listUsedImages, removeUnused } from './images.ts';
-import { DEFAULT_NETWORK, pruneDefault } from './network.ts';
+import { DEFAULT_NETWORK, pruneDefault, pruneStray } from './network.ts';
 import { isLeftover, recover } from './remove.ts';
 import { cgroupOf } from './status.ts';
 
@@ -56,6 +56,7 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
   });
   await attempt(async () => emptyTrash(context.roots, dryRun));
   await attempt(async () => ((await pruneDefault(context, instance, dryRun)) ? [`network ${DEFAULT_NETWORK}`] : []));
+  await attempt(async () => pruneStray(context, dryRun).map((path) => `network file ${path}`));
   await attempt(() => pruneHost(context, instance, dryRun));
   return { found, errors };
 }

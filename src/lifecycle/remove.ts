@@ -44,8 +44,8 @@ export function isLeftover(paths: ContainerPaths): boolean {
 async function endProcesses(instance: string, name: string): Promise<void> {
   const { payload, supervisor } = cgroupOf(instance, name);
   const host = readCgroupHost();
-  await killAll(host, supervisor);
-  await killAll(host, payload);
+  // Each has its KILL when this returns: a program on its way in must not find its namespaces gone.
+  await Promise.all([killAll(host, supervisor), killAll(host, payload)]);
 }
 
 /** The steps that an `rm` undoes: the container's folder, which outlasts a reboot, and what its journal has. */
@@ -109,6 +109,12 @@ function namespacesBehind({ steps }: Undoing): number[] {
 }
 
 /**
+ * A socket that was closed a moment ago, such as that of the ip(8) that brought the NIC up, holds its namespace until the
+ * kernel's next RCU grace period has passed. To remove an interface takes a whole one.
+ */
+const LETS_GO_MS = 10;
+
+/**
  * A process of the host in a network namespace (`ip netns exec NAME tcpdump`) keeps it alive, and with it the NIC, which
  * would still have the address when another container gets it. `behind` has each object's namespaces, as they were.
  */
@@ -117,7 +123,10 @@ async function undoHeldLinks(
   behind: ReadonlyMap<Undoing, readonly number[]>,
   spawning: SpawnContext,
 ): Promise<void> {
-  for (const object of objects.filter((object) => behind.get(object)?.some(isNamespaceHeld))) {
+  const isHeld = (object: Undoing) => behind.get(object)?.some(isNamespaceHeld) ?? false;
+  const end = performance.now() + LETS_GO_MS;
+  while (objects.some(isHeld) && performance.now() < end) await Bun.sleep(1);
+  for (const object of objects.filter(isHeld)) {
     const { steps, identities } = object;
     const left = await undoSteps({ steps: linkSteps(steps), identities }, spawning);
     if (left.length > 0) throw new HostError(`cannot remove a network interface: ${left.join('; ')}`);

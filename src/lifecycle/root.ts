@@ -6,7 +6,8 @@ import { realpathSync, statSync } from 'node:fs';
 import { sep } from 'node:path';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
-import { type Image, resolveImage } from '../image/store.ts';
+import { isListed } from '../image/catalog.ts';
+import { type Image, noSuchImage, resolveImage } from '../image/store.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { type Lock, lockImages } from '../state/locks.ts';
 import { type Roots, stateFolders } from '../state/paths.ts';
@@ -59,9 +60,15 @@ function refuseOwn(context: Context, dir: string, what: string): void {
   });
 }
 
-/** From the look at the image until the container is there: nobody removes it, or writes into a directory that has it. */
-export function lockRoot(context: Context, { inPlace }: RootSource): Lock {
-  return lockImages(context.roots, inPlace === undefined ? 'shared' : 'exclusive');
+/**
+ * Until the container is there nobody removes its image, or writes into a directory that has it. Throws NotFoundError where
+ * the image was removed since it was looked at.
+ */
+export function lockRoot({ roots }: Context, { inPlace, image, imageId }: RootSource): Lock {
+  const lock = lockImages(roots, inPlace === undefined ? 'shared' : 'exclusive');
+  if (imageId === undefined || isListed(roots, imageId)) return lock;
+  lock.release();
+  throw noSuchImage(`use image ${image}`);
 }
 
 /** Throws ConflictError where another container writes into its directory, or has it as an image and this one would. */

@@ -59,7 +59,18 @@ interface Parts extends Written {
 }
 
 async function describe(roots: Roots, instance: string, spec: ContainerSpec, parts: Parts): Promise<SavedContainer> {
-  const { version: _, lower, inPlace, image, imageId, nics: __, snapshots = [], pending: ___, ...rest } = spec;
+  const {
+    version: _,
+    lower,
+    inPlace,
+    image,
+    imageId,
+    nics: __,
+    snapshots = [],
+    pending: ___,
+    ownHosts: _____,
+    ...rest
+  } = spec;
   // Elsewhere, its files are layers.
   const { volumes = [], storage: ____, ports, ...settings } = rest;
   const filesOf = (dirs: readonly string[], name: string | undefined, id: string | undefined) => ({

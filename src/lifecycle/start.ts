@@ -9,7 +9,7 @@ import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Context } from './context.ts';
 import { type Attachment, startMain } from './main-command.ts';
-import { repairNetworks } from './network.ts';
+import { repairNetworks } from './nics.ts';
 import { settle } from './own-layers.ts';
 import { recover } from './remove.ts';
 import { repair } from './repair.ts';

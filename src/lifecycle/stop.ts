@@ -3,7 +3,6 @@
  * The namespaces stay, with their addresses, routes, tc and nft rules.
  */
 import { existsSync } from 'node:fs';
-import { constants } from 'node:os';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
 import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
@@ -42,7 +41,7 @@ export async function stopContainer(context: Context, instance: string, name: st
   const { payload, supervisor } = cgroupOf(instance, name);
   const { stopSignal = 'TERM' } = await getContainer(context.roots, name);
   if (existsSync(payload)) {
-    signalAll(payload, [parseSignal(stopSignal), constants.signals.SIGCONT]);
+    signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')]);
     await waitUntilEmpty(host, payload, graceMs);
     // Before the lock: a start has it until its services end.
     await killAll(host, payload);

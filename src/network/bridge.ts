@@ -1,5 +1,4 @@
 /** The bridge driver: a Linux bridge on the host, minict's or another's, and for each NIC a veth pair into it. */
-import { requireBridge, requireSpareLink } from '../host/interfaces.ts';
 import { parseSubnet } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
 import { derivedMac } from '../spec/name.ts';
@@ -12,6 +11,9 @@ import { aliasWord, hasIpv6Settings, linkStepId, mtuWords, netChain, nicPart, ni
 type VethNic = Extract<NicSpec, { kind: 'veth' }>;
 
 async function validate({ link, foreign, uplink }: NetworkRecord): Promise<void> {
+  if (!foreign && uplink === undefined) return;
+  // Loaded where it is wanted, with its schema library.
+  const { requireBridge, requireSpareLink } = await import('../host/interfaces.ts');
   if (foreign) await requireBridge(link);
   if (uplink !== undefined) await requireSpareLink(uplink.link, link);
 }

@@ -52,7 +52,7 @@ export function nicStep(nic: NicSpec, container: string, id: string, why: string
 }
 
 /** The inside of an interface, whatever its driver: addresses, up, default routes. */
-export function planInside(nic: NicSpec, container: string): Step[] {
+export function planNicInside(nic: NicSpec, container: string): Step[] {
   const inside = (id: string, why: string, words: string) => nicStep(nic, container, id, why, words, container);
   const isIpv6 = (address: string) => address.includes(':');
   const withIpv6 = nic.addresses.some(isIpv6);

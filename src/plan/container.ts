@@ -2,7 +2,7 @@
 import { type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
 import { nicDriver } from '../network/driver.ts';
 import { planHairpins, planPorts } from '../network/nat.ts';
-import { planInside, planLoopback } from '../network/parts.ts';
+import { planLoopback, planNicInside } from '../network/parts.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import type { Command, Part, Step } from '../step.ts';
@@ -135,34 +135,42 @@ function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerF
 
 /** Everything in the kernel, and the files that it takes: namespaces, NICs, mounts, cgroups. */
 export function planBringUp(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
-  const netChain = `net ${spec.name}`;
-  const mountChain = `mounts ${spec.name}`;
+  return [...planNetns(spec, paths, facts.instance), ...planInside(spec, paths, facts)];
+}
+
+/** The network namespace and what is in it: needs nothing of the image. */
+export function planNetns(spec: ContainerSpec, paths: ContainerPaths, instance: string): Step[] {
   const netns: Step = {
     id: 'netns',
     why: 'a network namespace, persisted as a file',
-    chain: netChain,
+    chain: `net ${spec.name}`,
     run: { kind: 'run', argv: ['ip', 'netns', 'add', spec.name], exclusive: true },
     // Lazily, as `ip netns del` does: somebody may have the file open.
     undo: { kind: 'umount', targets: [paths.netns], lazy: true, unlink: true },
     claims: [{ kind: 'nsfile', name: paths.netns }],
   };
+  return [
+    ...inPart('namespaces', [netns]),
+    ...planNics(spec, instance),
+    ...inPart('namespaces', [planLoopback(spec.name)]),
+    ...planPorts(instance, spec),
+  ];
+}
+
+/** The rest. Neighbours that one process can carry out stand together. */
+export function planInside(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
+  const chain = `mounts ${spec.name}`;
   const utsns: Step = {
     id: 'utsns',
     why: 'a UTS namespace for the host name, persisted as a file',
-    chain: mountChain,
+    chain,
     run: { kind: 'run', argv: ['unshare', `--uts=${paths.utsns}`, 'hostname', spec.hostname] },
     undo: { kind: 'umount', targets: [paths.utsns], lazy: true },
     claims: [{ kind: 'nsfile', name: paths.utsns }],
   };
-  // Neighbours that one process can carry out stand together, and what takes a process stands first: it is at work
-  // while files and folders are made.
   return [
-    ...inPart('namespaces', [netns]),
-    ...planNics(spec, facts.instance),
-    ...inPart('namespaces', [planLoopback(spec.name)]),
-    ...planPorts(facts.instance, spec),
-    ...inPart('mounts', planFiles(spec, paths, facts, mountChain)),
-    ...inPart('namespaces', [nsFile('utsns', mountChain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
+    ...inPart('mounts', planFiles(spec, paths, facts, chain)),
+    ...inPart('namespaces', [nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
     ...inPart('mounts', planMounts(spec, paths, facts)),
     ...inPart('cgroup', planCgroup(facts.cgroup, `cgroup ${spec.name}`)),
   ];
@@ -174,7 +182,7 @@ export function planNics(spec: ContainerSpec, instance: string): Step[] {
   return [
     ...nics.flatMap((nic) => nicDriver(nic).planNic(nic, { container: name, instance })),
     ...planHairpins(spec),
-    ...nics.flatMap((nic) => planInside(nic, name)),
+    ...nics.flatMap((nic) => planNicInside(nic, name)),
   ];
 }
 

@@ -38,7 +38,11 @@ function isLostInShells(key: string): boolean {
   return !/^[A-Za-z_]\w*$/.test(key) || /^(OPTIND|LINENO|PPID|PWD|OLDPWD|SHLVL|_)$/.test(key);
 }
 
+/** What every container has needs no regular expression: to compile one takes an exec 0.1 ms. */
+const HARMLESS: readonly string[] = ['HOME', 'HOSTNAME', 'PATH', 'TERM'];
+
 function isSetInside([key, value]: readonly [string, string]): boolean {
+  if (HARMLESS.includes(key)) return false;
   return STEERS_TOOLS.test(key) || namesLocaleFile(key, value) || isLostInShells(key);
 }
 
@@ -58,25 +62,52 @@ function setInside(env: Readonly<Record<string, string>>): string[] {
   return words.length === 0 ? [] : ['env', '--', ...words];
 }
 
-const IN_WORKDIR = `
-cd -- "$0" 2>/dev/null || { echo "minict: cannot use -w $0: no such directory in the container" >&2; exit 126; }
+/**
+ * Says what unshare(1) would not: $0 is the root, $1 a folder in it. Where a symlink is on the way nobody outside can tell.
+ * Its variables are no program's; and for the program's PATH see `inCgroup`.
+ */
+const REQUIRE_WORKDIR = `
+minict_path=$PATH PATH=/usr/bin:/bin
+minict_at=$0 minict_rest=$1/
+while [ -n "$minict_rest" ]; do
+  minict_at=$minict_at/\${minict_rest%%/*} minict_rest=\${minict_rest#*/}
+  [ ! -L "$minict_at" ] || break
+  [ -d "$minict_at" ] || { echo "minict: cannot use -w $1: no such directory in the container" >&2; exit 126; }
+done
+shift; unset PWD OLDPWD SHLVL; PATH=$minict_path
 exec "$@"
 `;
 
-function userWords({ uid, gid, groups }: User): string[] {
+const ids = (numbers: readonly number[], prefix: string) => numbers.map((id) => `${prefix}${id}`).join(',');
+
+function chrootWords(rootfs: string, user: User | undefined): string[] {
   // With + an id is not looked up as a name, neither inside nor on the host.
-  return [`--userspec=+${uid}:+${gid}`, `--groups=${groups.map((id) => `+${id}`).join(',')}`];
+  const as = user && [`--userspec=+${user.uid}:+${user.gid}`, `--groups=${ids(user.groups, '+')}`];
+  return [toolPath('chroot'), ...(as ?? []), rootfs];
 }
 
-/** chroot(1) gives 126 and 127 as a shell does. */
-export function enterArgv(place: Place, program: Program): string[] {
+/**
+ * chroot(1) always starts in /. unshare(1), which is to unshare nothing here, enters a working directory inside, where its
+ * symlinks cannot lead out: nothing of the image is needed for it. It takes a group only without others, so setpriv(1) has
+ * set them before.
+ */
+function workdirWords(rootfs: string, workdir: string, user: User | undefined): string[] {
+  const groups = user && (user.groups.length === 0 ? '--clear-groups' : `--groups=${ids(user.groups, '')}`);
+  return [
+    ...[toolPath('sh'), '-c', REQUIRE_WORKDIR, rootfs, workdir],
+    ...(user ? [toolPath('setpriv'), `--regid=${user.gid}`, groups as string, '--'] : []),
+    ...[toolPath('unshare'), `--root=${rootfs}`, `--wd=${workdir}`, ...(user ? [`--setuid=${user.uid}`] : []), '--'],
+  ];
+}
+
+/** chroot(1) and unshare(1) give 126 and 127 as a shell does. */
+export function enterArgv(place: Place, { argv, env = {}, user, workdir }: Program): string[] {
   const mount = place.mntns === undefined ? [] : [`--mount=${place.mntns}`];
-  const user = program.user === undefined ? [] : userWords(program.user);
-  // chroot(1) always starts in /; a working directory is entered inside, where its symlinks cannot lead out.
-  const workdir = program.workdir === undefined ? [] : ['/bin/sh', '-c', IN_WORKDIR, join('/', program.workdir)];
   return [
     ...[toolPath('nsenter'), ...mount, `--net=${place.netns}`, `--uts=${place.utsns}`],
-    ...[toolPath('chroot'), ...user, place.rootfs, ...workdir, ...setInside(program.env ?? {}), ...program.argv],
+    ...(workdir === undefined ? chrootWords(place.rootfs, user) : workdirWords(place.rootfs, join('/', workdir), user)),
+    ...setInside(env),
+    ...argv,
   ];
 }
 
@@ -90,14 +121,16 @@ export interface Run {
 export const ENTER_CGROUP = 'echo 0 >"$0" || exit 125; exec 3>&-';
 
 /**
- * A process enters a cgroup before the exec, so nothing it starts can be outside. The shell gets the program's PATH last:
- * dash takes its builtins from where that has `%builtin`, behind the image's own folders. What shells export is not its.
+ * Lines of a script that becomes the program of $2 and the following, with $1 as its PATH. That comes last: dash takes its
+ * builtins from where that has `%builtin`, behind the image's own folders. What shells export is not the program's. A process
+ * enters a cgroup, by `enter`, before the exec, so nothing it starts can be outside.
  */
+export function becomeLines(enter: string): string {
+  const limits = ['umask 022', 'ulimit -S -n 1024 2>/dev/null'];
+  return [...limits, enter, 'unset PWD OLDPWD SHLVL', 'export PATH="$1"', 'shift', 'exec "$@"'].join('; ');
+}
+
 export function inCgroup(enter: string, { argv, env }: Run, first = ':'): Run {
   const { PATH = '', ...rest } = env;
-  const script = [
-    ...[first, 'umask 022', 'ulimit -S -n 1024 2>/dev/null', ENTER_CGROUP],
-    ...['unset PWD OLDPWD SHLVL', 'export PATH="$1"', 'shift', 'exec "$@"'],
-  ].join('; ');
-  return { argv: [toolPath('sh'), '-c', script, enter, PATH, ...argv], env: rest };
+  return { argv: [toolPath('sh'), '-c', `${first}; ${becomeLines(ENTER_CGROUP)}`, enter, PATH, ...argv], env: rest };
 }

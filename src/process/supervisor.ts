@@ -4,18 +4,19 @@
  */
 import { readFileSync } from 'node:fs';
 import { toolPath } from '../host/tool.ts';
-import { ENTER_CGROUP, inCgroup, type Run } from './enter.ts';
+import { becomeLines, ENTER_CGROUP, type Run } from './enter.ts';
 
 /**
- * $0: its cgroup, $1: file for the status. Its variables are no program's. A trap that does nothing is not handed on, as ''
- * would be. What sh says of a program that a signal ended is none of the program's output.
+ * $0: its cgroup, $1: file for the status, $2: the program's cgroup, then its PATH and words. Its variables are no program's.
+ * A trap that does nothing is not handed on, as '' would be. What sh says of a program that a signal ended is none of the
+ * program's output.
  */
 const SUPERVISOR = `
 ${ENTER_CGROUP}
 minict_exit=$1; shift
 trap : HUP INT QUIT TERM
 exec 4>&2 2>/dev/null
-"$@"; minict_status=$?
+(exec 2>&4 4>&-; ${becomeLines('echo 0 >"$1" || exit 125; shift')}); minict_status=$?
 echo "$minict_status" >"$minict_exit"
 exit "$minict_status"
 `;
@@ -23,10 +24,11 @@ exit "$minict_status"
 export function supervised(
   cgroups: { enterSupervisor: string; enterPayload: string },
   exitFile: string,
-  program: Run,
+  { argv, env }: Run,
 ): Run {
-  const { argv, env } = inCgroup(cgroups.enterPayload, program, 'exec 2>&4 4>&-');
-  return { argv: [toolPath('sh'), '-c', SUPERVISOR, cgroups.enterSupervisor, exitFile, ...argv], env };
+  const { PATH = '', ...rest } = env;
+  const words = [cgroups.enterSupervisor, exitFile, cgroups.enterPayload, PATH, ...argv];
+  return { argv: [toolPath('sh'), '-c', SUPERVISOR, ...words], env: rest };
 }
 
 const HANDED_ON = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;

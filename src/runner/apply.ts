@@ -1,7 +1,9 @@
 /** Carries out plans: write-ahead, chains side by side, and back to where it was when a step fails. */
 import { firstLine, HostError, StepError } from '../errors.ts';
+import { detachMounts, setHostname } from '../host/namespaces.ts';
+import { sayCommand } from '../host/verbose.ts';
 import type { Step } from '../step.ts';
-import { type Batch, failingStep, nextBatch } from './batch.ts';
+import { type Batch, failingStep, type Inside, insideArgv, nextBatch } from './batch.ts';
 import { identitiesOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Journal } from './journal.ts';
@@ -32,6 +34,16 @@ function neverDone(batch: Batch, failed: Step, stderr: string): Step[] {
   return isOthers ? [failed, ...after] : after;
 }
 
+function doInside(inside: Inside, verbose: boolean): void {
+  if (verbose) sayCommand(insideArgv(inside));
+  try {
+    if ('hostname' in inside) setHostname(inside.file, inside.hostname);
+    else detachMounts(inside.file, inside.detach);
+  } catch (error) {
+    throw new StepFailure(inside.step, (error as Error).message);
+  }
+}
+
 async function runChain(
   steps: readonly Step[],
   started: Set<Step>,
@@ -52,6 +64,7 @@ async function runChain(
           for (const step of neverDone(batch, failed, outcome.stderr)) started.delete(step);
           throw new StepFailure(failed, firstLine(outcome.stderr) || `${batch.argv[0]} ended with ${outcome.exitCode}`);
         }
+        for (const inside of batch.inside ?? []) doInside(inside, context.verbose);
       }
     } catch (error) {
       if (error instanceof StepFailure || error instanceof HostError) throw error;
@@ -65,46 +78,66 @@ async function runChain(
   }
 }
 
+function chainsOf(steps: readonly Step[]): Iterable<Step[]> {
+  return Map.groupBy(
+    steps.filter((step) => step.chain !== undefined),
+    (step) => step.chain,
+  ).values();
+}
+
+export interface Besides {
+  /** The rest of the plan, where it takes its time to be made: once the first steps are under way. No chain is in both. */
+  readonly rest?: () => readonly Step[];
+  /** What the caller has to do itself, done while tools are at work, one after the other as these leave time. */
+  readonly meanwhile?: readonly (() => void | Promise<void>)[];
+}
+
 /**
  * Applies `steps`, whose plan goes into `journal` first. A failure undoes these steps, the failing one's half-done work
- * included, and throws StepError (or HostError for a missing tool). `meanwhile` is what the caller has to do itself,
- * done while tools are at work, one after the other as these leave time; what it throws is a failure, too.
+ * included, and throws StepError (or HostError for a missing tool). What `rest` and `meanwhile` throw is a failure, too.
  */
 export async function applySteps(
   what: string,
   steps: readonly Step[],
   journal: Journal,
   context: SpawnContext,
-  meanwhile: readonly (() => void | Promise<void>)[] = [],
+  { rest, meanwhile = [] }: Besides = {},
 ): Promise<void> {
-  journal.plan(steps);
-  const chains = new Map<string, Step[]>();
-  for (const step of steps) {
-    if (step.chain === undefined) continue;
-    const chain = chains.get(step.chain) ?? [];
-    chain.push(step);
-    chains.set(step.chain, chain);
-  }
+  let all = steps;
   const started = new Set<Step>();
   const failures: unknown[] = [];
+  const running: Promise<void>[] = [];
+  const begin = async (some: readonly Step[]) => {
+    const first = some.filter((step) => step.chain === undefined);
+    await runChain(first, started, journal, context);
+    for (const chain of chainsOf(some)) {
+      const run = runChain(chain, started, journal, context);
+      // What it throws is looked at when all have ended.
+      run.catch(() => {});
+      running.push(run);
+    }
+  };
+  journal.plan(steps);
   try {
-    await runChain(
-      steps.filter((step) => step.chain === undefined),
-      started,
-      journal,
-      context,
-    );
-    const running = [...chains.values()].map((chain) => runChain(chain, started, journal, context));
-    const results = await Promise.allSettled([...running, doBetween(meanwhile)]);
-    for (const result of results) if (result.status === 'rejected') failures.push(result.reason);
+    await begin(steps);
+    if (rest !== undefined) {
+      const more = rest();
+      journal.plan(more);
+      all = [...steps, ...more];
+      await begin(more);
+    }
+    running.push(doBetween(meanwhile));
   } catch (error) {
     failures.push(error);
   }
+  for (const result of await Promise.allSettled(running)) {
+    if (result.status === 'rejected') failures.push(result.reason);
+  }
   const failure = failures[0];
   if (failure === undefined) return;
-  const begun = steps.filter((step) => started.has(step));
+  const begun = all.filter((step) => started.has(step));
   const leftovers = await undoSteps({ steps: begun, identities: journal.salvage()?.identities ?? new Map() }, context);
-  if (leftovers.length === 0) journal.undone(steps.map((step) => step.id));
+  if (leftovers.length === 0) journal.undone(all.map((step) => step.id));
   if (failure instanceof StepFailure) {
     throw new StepError(failure.step.id, `cannot ${what}: ${failure.step.why}: ${failure.cause}`, leftovers);
   }

@@ -6,7 +6,15 @@ export interface Batch {
   readonly steps: readonly Step[];
   readonly argv: readonly string[];
   readonly stdin?: string;
+  /** What is left to do in the namespaces that the process made. */
+  readonly inside?: readonly Inside[];
 }
+
+/** One system call in a persisted namespace. */
+export type Inside = { readonly step: Step; readonly file: string } & (
+  | { readonly hostname: string }
+  | { readonly detach: readonly string[] }
+);
 
 function ipKey(command: Command): string | undefined {
   return command.kind === 'run' && command.argv[0] === 'ip' ? `ip ${command.netns ?? ''}` : undefined;
@@ -24,17 +32,21 @@ function ipLines(steps: readonly Step[]): string {
 
 /** A namespace that unshare(1) makes: `unshare OPTION… hostname NAME`, or `unshare OPTION… true`. */
 interface Unshare {
+  readonly step: Step;
   readonly options: readonly string[];
   readonly hostname: string | undefined;
+  readonly utsns: string | undefined;
   /** File of the mount namespace: mounts that follow in it can be made by the same process. */
   readonly mntns: string | undefined;
 }
 
-function unshareOf(command: Command): Unshare | undefined {
-  if (command.kind !== 'run' || command.argv[0] !== 'unshare') return undefined;
+function unshareOf(step: Step | undefined): Unshare | undefined {
+  const command = step?.run;
+  if (step === undefined || command?.kind !== 'run' || command.argv[0] !== 'unshare') return undefined;
   const hostname = command.argv.at(-2) === 'hostname' ? command.argv.at(-1) : undefined;
   const options = command.argv.slice(1, hostname === undefined ? -1 : -2);
-  return { options, hostname, mntns: options.find((word) => word.startsWith('--mount='))?.slice('--mount='.length) };
+  const fileOf = (option: string) => options.find((word) => word.startsWith(option))?.slice(option.length);
+  return { step, options, hostname, utsns: fileOf('--uts='), mntns: fileOf('--mount=') };
 }
 
 function fstab(steps: readonly Step[]): string {
@@ -76,29 +88,27 @@ export function commandArgv(command: Command & { kind: 'run' | 'mount' | 'umount
   }
 }
 
-/** Sets the host name as hostname(1) does, and mounts what stdin says, while what is not wanted is unmounted. */
-function insideArgv(
-  hostname: string | undefined,
-  cwd: string | undefined,
-  trim: (Command & { kind: 'umount' }) | undefined,
-): string[] {
+/** Mounts what stdin says. */
+function mountArgv(cwd: string | undefined): string[] {
   const mount = ['mount', '--fstab', '/dev/stdin', '--all'];
-  if (hostname === undefined && cwd === undefined && trim === undefined) return mount;
-  const script = [
-    'set -e',
-    ...(cwd === undefined ? [] : ['cd "$1"', 'shift']),
-    ...(hostname === undefined ? [] : ['echo "$1" >/proc/sys/kernel/hostname', 'shift']),
-    ...(trim === undefined ? [`exec ${mount.join(' ')}`] : [`umount "$@" & ${mount.join(' ')}`, 'wait "$!"']),
-  ].join('; ');
-  return [
-    'sh',
-    '-c',
-    script,
-    'sh',
-    ...(cwd === undefined ? [] : [cwd]),
-    ...(hostname === undefined ? [] : [hostname]),
-    ...(trim ? umountWords(trim) : []),
-  ];
+  return cwd === undefined ? mount : ['sh', '-c', IN_CWD, cwd, ...mount];
+}
+
+/** The same as a command. */
+export function insideArgv(inside: Inside): string[] {
+  return 'hostname' in inside
+    ? ['nsenter', `--uts=${inside.file}`, 'hostname', inside.hostname]
+    : ['nsenter', `--mount=${inside.file}`, 'umount', '--lazy', ...inside.detach];
+}
+
+/** What a process with a shell would do in the new namespaces. */
+function insideOf(made: readonly Unshare[], trim: Step | undefined): Inside[] {
+  const named = made.flatMap(({ step, hostname, utsns }) =>
+    hostname === undefined || utsns === undefined ? [] : [{ step, file: utsns, hostname }],
+  );
+  return trim?.run.kind === 'umount'
+    ? [...named, { step: trim, file: trim.run.mntns ?? '', detach: trim.run.targets }]
+    : named;
 }
 
 /** One folder serves them all: just the overlay has relative paths. */
@@ -131,23 +141,22 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
     return { batch: { steps: taken, argv: ['nft', '-f', '-'], stdin }, rest };
   }
 
-  const made = unshareOf(first.run);
+  const made = unshareOf(first);
   if (made !== undefined) {
     // A UTS and a mount namespace one after the other are made by one process.
-    const next = made.mntns === undefined ? steps[1] && unshareOf(steps[1].run) : undefined;
+    const next = made.mntns === undefined ? unshareOf(steps[1]) : undefined;
     const all = next?.mntns === undefined ? [made] : [made, next];
     const mntns = all.at(-1)?.mntns;
     const mounts = countWhile(all.length, (c) => c.kind === 'mount' && c.mntns === mntns);
-    const unmounts = steps[mounts]?.run;
-    const trim = unmounts?.kind === 'umount' && unmounts.mntns === mntns ? unmounts : undefined;
+    const after = steps[mounts];
+    const trim = after?.run.kind === 'umount' && after.run.lazy && after.run.mntns === mntns ? after : undefined;
     if (mounts > 1) {
       const { taken, rest } = take(trim === undefined ? mounts : mounts + 1);
-      const argv = [
-        'unshare',
-        ...all.flatMap(({ options }) => options),
-        ...insideArgv(made.hostname, cwdOf(taken), trim),
-      ];
-      return { batch: { steps: taken, argv, stdin: fstab(taken.slice(all.length)) }, rest };
+      const argv = ['unshare', ...all.flatMap(({ options }) => options), ...mountArgv(cwdOf(taken))];
+      return {
+        batch: { steps: taken, argv, stdin: fstab(taken.slice(all.length)), inside: insideOf(all, trim) },
+        rest,
+      };
     }
   }
 

@@ -1,4 +1,5 @@
 /** Child processes of plans: a bare spawn, since this is the hot path. argv arrays only, never a shell string. */
+import { inNetworkNamespace } from '../host/namespaces.ts';
 import { missingTool } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
 
@@ -20,10 +21,20 @@ export interface SpawnContext {
 export async function runTool(argv: readonly string[], context: SpawnContext, stdin?: string): Promise<Outcome> {
   if (context.verbose) sayCommand(argv, stdin);
   const input = stdin === undefined ? ('ignore' as const) : Buffer.from(stdin);
-  const child = spawn(argv, [input, 'ignore', 'pipe', ...context.lockFds]);
+  const child = spawnTool(argv, [input, 'ignore', 'pipe', ...context.lockFds]);
   const exitCode = await child.exited;
   const stderr = exitCode === 0 ? '' : await new Response(child.stderr as unknown as ReadableStream).text();
   return { exitCode, stderr };
+}
+
+/**
+ * `ip -n NAME` makes a mount namespace and a sysfs of its own first, which takes as long as what it is there for. So its
+ * namespace is entered here.
+ */
+function spawnTool(argv: readonly string[], stdio: unknown[]) {
+  const [tool = '', option, name, ...words] = argv;
+  if (tool !== 'ip' || option !== '-n') return spawn(argv, stdio);
+  return inNetworkNamespace(`/run/netns/${name}`, () => spawn([tool, ...words], stdio));
 }
 
 let toolEnv: Record<string, string | undefined> | undefined;

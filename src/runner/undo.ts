@@ -6,7 +6,9 @@ import { statSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { firstLine } from '../errors.ts';
 import { mountsIn } from '../host/facts.ts';
+import { unmount } from '../host/namespaces.ts';
 import { removeSubvolumesArgv } from '../host/subvolume.ts';
+import { sayCommand } from '../host/verbose.ts';
 import type { Claim, Command, Step } from '../step.ts';
 import { commandArgv } from './batch.ts';
 import { identityOf } from './identity.ts';
@@ -70,6 +72,15 @@ async function undoOne(step: Step, undo: Command, identities: Identities, contex
   }
 }
 
+/** By system calls; of those that are busy umount(8) tells why. */
+async function unmountAll(targets: readonly string[], context: SpawnContext): Promise<string | undefined> {
+  if (targets.length === 0) return undefined;
+  const argv = (those: readonly string[]) => ['umount', '--', ...those];
+  if (context.verbose) sayCommand(argv(targets));
+  const left = targets.filter((target) => !unmount(target));
+  return left.length === 0 ? undefined : complaint(argv(left), context);
+}
+
 /** What rm leaves may have a btrfs subvolume in it. */
 async function removeTrees(trees: readonly string[], context: SpawnContext): Promise<string | undefined> {
   const said = await complaint(['rm', '-rf', '--one-file-system', '--', ...trees], context);
@@ -94,13 +105,15 @@ export async function undoAll(
     return { identities, backwards, unmounting: backwards.filter((step) => step.undo?.kind === 'umount') };
   });
 
-  // Unmounts first, in one call: everything else a container has hangs on its namespaces.
+  // Unmounts first: everything else a container has hangs on its namespaces.
   const targetsOf = (wanted: (step: Step) => boolean) =>
     work.flatMap(({ unmounting, identities }) =>
       unmounting.filter(wanted).flatMap((step) => ours(step, identities).map((claim) => claim.name)),
     );
-  const targets = targetsOf(() => true);
-  const said = targets.length === 0 ? undefined : await complaint(['umount', '--', ...targets], context);
+  const said = await unmountAll(
+    targetsOf(() => true),
+    context,
+  );
   if (said !== undefined) {
     const busy = targetsOf(({ undo }) => undo?.kind === 'umount' && undo.lazy === true);
     if (busy.length > 0) await complaint(['umount', '--lazy', '--', ...busy], context);

@@ -28,6 +28,11 @@ export function treeOf({ inPlace, storage = 'overlay' }: ContainerSpec, files: s
   return inPlace ?? (storage === 'overlay' ? undefined : files);
 }
 
+/** Who is in one network alone, and always was, has that network's hosts file; everybody else one of their own. */
+export function hasOwnHosts({ nics, ownHosts }: Pick<ContainerSpec, 'nics' | 'ownHosts'>): boolean {
+  return ownHosts === true || networksOf(nics).length !== 1;
+}
+
 /** Its networks, each once, in the order of its interfaces. */
 export function networksOf(nics: readonly NicSpec[]): string[] {
   return [...new Set(nics.map((nic) => nic.network))];

@@ -75,6 +75,8 @@ export const container = z.object({
   nics: z.array(nic),
   /** Published ones (`-p`): its own, as its addresses are, also while it is stopped. */
   ports: z.optional(z.array(port)),
+  /** It has a hosts file of its own, whatever its networks are now. */
+  ownHosts: z.optional(z.literal(true)),
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),
@@ -131,7 +133,7 @@ export const network = z.object({
       hostname: z.string(),
       /** Addresses of its interfaces here, without their lengths. */
       nics: z.record(z.string(), z.array(z.string())),
-      /** All its networks, where there are others: then it has a hosts file of its own. */
+      /** All its networks, where it has a hosts file of its own. */
       networks: z.optional(z.array(z.string())),
       /** What it publishes, whichever of its networks that leads through. */
       ports: z.optional(z.array(port)),

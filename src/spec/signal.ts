@@ -1,5 +1,4 @@
 /** Signals by name or number, as kill(1) and docker take them. Pure. */
-import { constants } from 'node:os';
 import { InvalidInputError } from '../errors.ts';
 
 /** glibc's (signal(7)): the kernel's first two are its own. */
@@ -10,8 +9,10 @@ const SIGRTMAX = 64;
 export function parseSignal(text: string): number {
   const name = text.toUpperCase().replace(/^SIG/, '');
   const realTime = /^RTMIN\+(\d{1,2})$/.exec(name)?.[1];
+  // Imported at the top, it would cost every create.
+  const { signals } = process.getBuiltinModule('node:os').constants;
   const number =
-    (constants.signals as Readonly<Record<string, number>>)[`SIG${name}`] ??
+    (signals as Readonly<Record<string, number>>)[`SIG${name}`] ??
     (realTime === undefined ? Number(/^\d{1,2}$/.test(name) ? name : 0) : SIGRTMIN + Number(realTime));
   if (number >= 1 && number <= SIGRTMAX) return number;
   throw new InvalidInputError(`cannot use signal ${JSON.stringify(text)}: no such signal`, {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { z } from 'zod/mini';
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { type Address, contains, formatIp, lastOf, parseIp, parseSubnet } from '../spec/address.ts';
-import { type NicSpec, networksOf } from '../spec/container.ts';
+import { hasOwnHosts, type NicSpec, networksOf } from '../spec/container.ts';
 import type { Port } from '../spec/port.ts';
 import type { network } from '../spec/schema.ts';
 import { hostsText, writeHosts } from './hosts.ts';
@@ -38,7 +38,8 @@ export async function readNetworks(roots: Roots, names: readonly string[]): Prom
 export interface Member {
   readonly name: string;
   readonly hostname: string;
-  readonly nics: readonly NicSpec[];
+  readonly nics: NicSpec[];
+  readonly ownHosts?: true | undefined;
   readonly ports?: readonly Port[] | undefined;
 }
 
@@ -47,6 +48,13 @@ export function listNetworks(roots: Roots): string[] {
   const dir = join(roots.root, 'networks');
   const files = existsSync(dir) ? readdirSync(dir) : [];
   return files.flatMap((file) => (file.endsWith('.json') ? [file.slice(0, -'.json'.length)] : [])).sort();
+}
+
+/** Files of networks that are not: who was killed left them. */
+export function strayNetworkFiles(roots: Roots): string[] {
+  const dir = join(roots.root, 'networks');
+  const known = new Set(listNetworks(roots).flatMap((name) => [`${name}.json`, `${name}.hosts`]));
+  return (existsSync(dir) ? readdirSync(dir) : []).filter((file) => !known.has(file)).map((file) => join(dir, file));
 }
 
 export async function writeNetwork(roots: Roots, record: NetworkRecord): Promise<void> {
@@ -73,64 +81,79 @@ async function writeAllHosts(roots: Roots, record: NetworkRecord): Promise<void>
 
 export function removeNetwork(roots: Roots, name: string): void {
   const paths = networkPaths(roots, name);
+  dropStaged(paths.json);
   // The record last: while it is there, a prune finds the rest.
   for (const path of [paths.hosts, paths.json]) if (existsSync(path)) unlinkSync(path);
 }
 
-/** Who has which address. */
-function holders({ members }: NetworkRecord): Map<string, string> {
-  const pairs = Object.entries(members).flatMap(([name, { nics }]) =>
-    Object.values(nics)
-      .flat()
-      .map((address) => [address, name] as const),
-  );
-  return new Map(pairs);
-}
+/**
+ * The addresses of a network for one of its containers. `own` are those that its other interfaces have, by these. What it
+ * gives is its own from then on.
+ */
+export class AddressPool {
+  private readonly roots: Roots;
+  private readonly record: NetworkRecord;
+  private readonly name: string;
+  private readonly own: Map<string, string>;
+  /** Members that have an address. */
+  private readonly held: ReadonlyMap<string, string>;
+  /** By subnet, what is below is not free. */
+  private readonly lowest = new Map<string, bigint>();
 
-/** `taken` are addresses that are not members', by who has them: a foreign bridge, other interfaces of `name`. */
-export interface Wish {
-  readonly name: string;
-  readonly wanted: Address | undefined;
-  readonly taken: ReadonlyMap<string, string>;
-}
-
-/** Address for `name`: the wanted one, or the lowest free. Throws InvalidInputError or ConflictError with the holder. */
-export function allocateAddress(
-  roots: Roots,
-  record: NetworkRecord,
-  { subnet: text, gateway }: NetworkSubnet,
-  { name, wanted, taken }: Wish,
-): string {
-  const subnet = parseSubnet(text);
-  const held = holders(record);
-  const holderOf = (address: string) => {
-    const holder = held.get(address);
-    return holder !== undefined && holder !== name && isHeld(roots, holder) ? holder : undefined;
-  };
-  if (wanted !== undefined) {
-    const address = formatIp(wanted);
-    requireHostAddress(record, wanted, `address ${address}`);
-    if (address === gateway) {
-      const whose = record.foreign || record.internal ? 'the gateway' : `the bridge ${record.link}`;
-      throw new ConflictError(`cannot use address ${address}: taken by ${whose}`);
-    }
-    const holder = holderOf(address);
-    if (holder !== undefined) throw new ConflictError(`cannot use address ${address}: taken by container ${holder}`);
-    if (taken.has(address)) throw new ConflictError(`cannot use address ${address}: taken by ${taken.get(address)}`);
-    return address;
+  constructor(roots: Roots, record: NetworkRecord, name: string, own: ReadonlyMap<string, string>) {
+    this.roots = roots;
+    this.record = record;
+    this.name = name;
+    this.own = new Map(own);
+    this.held = new Map(
+      Object.entries(record.members).flatMap(([member, { nics }]) =>
+        Object.values(nics)
+          .flat()
+          .map((address) => [address, member] as const),
+      ),
+    );
   }
-  const last = lastOf(subnet).value;
-  const lowest = (isFree: (address: string) => boolean) => {
-    for (let value = subnet.base + 1n; value < last; value += 1n) {
-      const address = formatIp({ family: subnet.family, value });
-      if (address !== gateway && !taken.has(address) && isFree(address)) return address;
+
+  private holderOf(address: string): string | undefined {
+    const holder = this.held.get(address);
+    return holder !== undefined && holder !== this.name && isHeld(this.roots, holder) ? holder : undefined;
+  }
+
+  /** For interface `nic`. Throws ConflictError with the holder. */
+  take(address: Address, nic: string): string {
+    const text = formatIp(address);
+    const { record } = this;
+    const isGateway = record.subnets.some(({ gateway }) => gateway === text);
+    const bridge = record.foreign || record.internal ? 'the gateway' : `the bridge ${record.link}`;
+    const holder = this.holderOf(text);
+    const taken = (isGateway ? bridge : undefined) ?? (holder && `container ${holder}`) ?? this.own.get(text);
+    if (taken !== undefined) throw new ConflictError(`cannot use address ${text}: taken by ${taken}`);
+    this.own.set(text, `${this.name}'s ${nic}`);
+    return text;
+  }
+
+  /** The lowest that is free. Throws ConflictError. */
+  next({ subnet: text, gateway }: NetworkSubnet, nic: string): string {
+    const subnet = parseSubnet(text);
+    const last = lastOf(subnet).value;
+    const find = (isFree: (address: string) => boolean) => {
+      const from = this.lowest.get(text) ?? subnet.base + 1n;
+      for (let value = from; value < last; value += 1n) {
+        const address = formatIp({ family: subnet.family, value });
+        if (address === gateway || this.own.has(address) || !isFree(address)) continue;
+        this.lowest.set(text, value);
+        return address;
+      }
+      return undefined;
+    };
+    // Whether a member is still there takes a look at the disk: only where no address is without one.
+    const free = find((address) => !this.held.has(address)) ?? find((address) => this.holderOf(address) === undefined);
+    if (free === undefined) {
+      throw new ConflictError(`cannot find a free address: network ${this.record.name}, ${text}, is full`);
     }
-    return undefined;
-  };
-  // Whether a member is still there takes a look at the disk: only where no address is without one.
-  const free = lowest((address) => !held.has(address)) ?? lowest((address) => holderOf(address) === undefined);
-  if (free !== undefined) return free;
-  throw new ConflictError(`cannot find a free address: network ${record.name}, ${text}, is full`);
+    this.own.set(free, `${this.name}'s ${nic}`);
+    return free;
+  }
 }
 
 /** The subnet that `address` is in. Throws InvalidInputError unless a host can have it there; `what` names it. */
@@ -168,24 +191,26 @@ export function withMember(
   name: string,
   member: {
     readonly hostname: string;
-    readonly networks: readonly string[];
+    readonly networks: readonly string[] | undefined;
     readonly ports?: readonly Port[] | undefined;
   },
   nics: Readonly<Record<string, readonly string[]>>,
 ): NetworkRecord {
-  const networks = member.networks.length < 2 ? {} : { networks: [...member.networks] };
+  const networks = member.networks === undefined ? {} : { networks: [...member.networks] };
   const entries = Object.entries(nics).map(([nic, addresses]): [string, string[]] => [nic, [...addresses]]);
   const ports = member.ports === undefined || member.ports.length === 0 ? {} : { ports: [...member.ports] };
   const whole = { hostname: member.hostname, nics: Object.fromEntries(entries), ...networks, ...ports };
   return { ...record, members: { ...record.members, [name]: whole } };
 }
 
-/** The networks' records with a container in them, with the addresses of its interfaces. */
-export function joined({ name, hostname, nics, ports }: Member, networks: readonly NetworkRecord[]): NetworkRecord[] {
+/** The records of its networks with a container in them, with the addresses of its interfaces. */
+export function joined(member: Member, networks: readonly NetworkRecord[]): NetworkRecord[] {
+  const { name, hostname, nics, ports } = member;
+  const all = hasOwnHosts(member) ? networksOf(nics) : undefined;
   return networks.map((record) => {
     const here = nics.filter((nic) => nic.network === record.name);
     const addresses = Object.fromEntries(here.map((nic) => [nic.name, nic.addresses.map(plainAddress)]));
-    return withMember(record, name, { hostname, networks: networksOf(nics), ports }, addresses);
+    return withMember(record, name, { hostname, networks: all, ports }, addresses);
   });
 }
 

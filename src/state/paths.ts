@@ -79,6 +79,8 @@ export interface ContainerPaths {
   readonly hiddenMountPoints: string;
   /** Folder of the volumes that go with it. */
   readonly volumes: string;
+  /** A folder for each snapshot of its network. */
+  readonly netSnapshots: string;
   readonly hosts: string;
   readonly hostname: string;
   readonly resolvConf: string;
@@ -106,6 +108,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     mountPoints: join(dir, 'mountpoints'),
     hiddenMountPoints: join(dir, 'mountpoints-front'),
     volumes: join(dir, 'volumes'),
+    netSnapshots: join(dir, 'net-snapshots'),
     hosts: join(dir, 'hosts'),
     hostname: join(dir, 'hostname'),
     resolvConf: join(dir, 'resolv.conf'),

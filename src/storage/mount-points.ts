@@ -41,7 +41,7 @@ export interface PlacedVolume extends Attachment {
   readonly mode?: number;
 }
 
-/** A mount point that is missing in another of the container's mounts: in a volume at `path`, or in a tmpfs. */
+/** A mount point, or the working directory, that is missing in one of the container's mounts: in a volume at `path`, or in a tmpfs. */
 export interface MissingMountPoint {
   readonly target: string;
   readonly isFolder: boolean;
@@ -233,10 +233,19 @@ function placeHostFiles(placing: Placing): void {
   }
 }
 
+/** Made where it is missing, as docker does, but never in what is the host's. */
+function placeWorkdir(placing: Placing, workdir: string): void {
+  const found = placing.resolve(workdir);
+  if (found === undefined || found.stat !== undefined || found.inside?.path === found.path) return;
+  if (HOST_FOLDERS.some((folder) => isWithin(found.path, placing.targets[folder] as string))) return;
+  const need = placing.need(found, true);
+  if (!isRefused(need)) placing.take(found.path, need, true);
+}
+
 const byTarget = (a: { target: string }, b: { target: string }) => (a.target < b.target ? -1 : 1);
 
 /** Throws InvalidInputError where /proc, /sys or /dev, or a volume, has no place in the root. */
-export function readRootfsFacts(root: Root, attachments: readonly Attachment[] = []): RootfsFacts {
+export function readRootfsFacts(root: Root, attachments: readonly Attachment[] = [], workdir?: string): RootfsFacts {
   const memory: Memory = new Map();
   let order = [...attachments].sort((a, b) => byTarget(a.volume, b.volume));
   // By a symlink one can be inside another that was to come after it.
@@ -247,6 +256,7 @@ export function readRootfsFacts(root: Root, attachments: readonly Attachment[] =
     const sorted = [...placing.placed].sort(byTarget);
     if (sorted.every((volume, index) => volume === placing.placed[index])) {
       placeHostFiles(placing);
+      if (workdir !== undefined) placeWorkdir(placing, workdir);
       const { targets, absent, placed: volumes, missing } = placing;
       return { targets, absent, volumes, missing };
     }

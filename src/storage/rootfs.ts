@@ -5,7 +5,7 @@ import { HOST_FILES, HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import type { Command, Step } from '../step.ts';
 import type { RootfsFacts } from './mount-points.ts';
 import { type Mount, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
-import { planFileInTmpfs, planVolumeMount } from './volume-mount.ts';
+import { planFileInTmpfs, planFolderInTmpfs, planVolumeMount } from './volume-mount.ts';
 
 /** A read-only bottom layer with the mount points that an image may lack, so that nothing is written for them. */
 export function planSkeleton(dir: string): Step[] {
@@ -134,6 +134,7 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
   for (const path of files) if (!inVolumes.has(path)) planFile(path);
   for (const volume of facts.volumes) steps.push(...planVolumeMount(volume, facts, rootfs, place));
   for (const path of inVolumes) planFile(path);
+  steps.push(...planFolderInTmpfs(facts, rootfs, place));
   if (mntns !== undefined) {
     steps.push({
       id: 'mntns trim',

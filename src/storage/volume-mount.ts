@@ -23,6 +23,18 @@ export function planFileInTmpfs(facts: RootfsFacts, rootfs: string, target: stri
   return [besideMounts(`mount point ${target}`, 'a mount point in the tmpfs', argv, place)];
 }
 
+/** The working directory, where that is to be in a tmpfs. */
+export function planFolderInTmpfs({ missing, volumes }: RootfsFacts, rootfs: string, place: MountPlace): Step[] {
+  return missing
+    .filter(({ target, isFolder, volume }) => {
+      return isFolder && volume === undefined && !volumes.some((other) => other.target === target);
+    })
+    .map(({ target }) => {
+      const why = 'the working directory, in the tmpfs';
+      return besideMounts(`folder ${target}`, why, ['mkdir', '-p', '--', join(rootfs, target)], place);
+    });
+}
+
 function optionsOf({ volume, isFolder, mode }: PlacedVolume): string {
   if (volume.type === 'tmpfs') {
     // As runc has it: the mode of the directory that it is mounted over.

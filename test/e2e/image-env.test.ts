@@ -1,4 +1,6 @@
 /** What a hostile image says of its programs reaches these, and steers none of the host's own on the way. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
 import { useSettingsHost } from '../helpers/settings-host.ts';
@@ -85,9 +87,21 @@ test('what no program could get, or no image can say, is refused', () => {
   expect(host.minict('ps', '-a', '-q').stdout).toBe('');
 });
 
-test('a WorkingDir that is a symlink to the host stays inside', () => {
-  const workdir = (dir: string) => now.lab.run(now.lab.image({ WorkingDir: dir }), '--', 'pwd');
-  const missing = expect.stringContaining('no such directory in the container');
-  expect(workdir('/srv/host')).toMatchObject({ status: 126, stdout: '', stderr: missing });
-  expect(workdir('/../../../var/www')).toMatchObject({ status: 0, stdout: '/var/www\n' });
+test('a WorkingDir that is a symlink to the host stays inside, where it is made', () => {
+  const workdir = (dir: string) => now.lab.run(now.lab.image({ WorkingDir: dir }), '--', 'sh', '-c', 'pwd; ls');
+  const { dir } = now.lab.host;
+  expect(workdir('/srv/host')).toEqual({ status: 0, stdout: `${dir}\n`, stderr: '' });
+  expect(workdir('/../../../var/www')).toMatchObject({ status: 0, stdout: '/var/www\nindex.html\n' });
+});
+
+test('a PATH that would have a shell of the host take its builtins from the image does so at no working directory', () => {
+  const evil = join(now.lab.host.dir, 'evil');
+  mkdirSync(evil);
+  for (const tool of ['[', 'echo']) {
+    writeFileSync(join(evil, tool), `#!/bin/sh\n: >${evil}/has-run\nexit 1\n`, { mode: 0o755 });
+  }
+  const image = now.lab.image({ Env: [`PATH=${evil}:%builtin:/bin`], WorkingDir: '/var/www', User: 'lab' });
+  expect(now.lab.run(image, '--', 'pwd')).toEqual({ status: 0, stdout: '/var/www\n', stderr: '' });
+  expect(now.lab.run(image, '-w', '/etc/hosts', '--', 'pwd').status).toBe(126);
+  expect(existsSync(join(evil, 'has-run'))).toBe(false);
 });

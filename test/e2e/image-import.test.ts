@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { mountStateDisk } from '../helpers/disk.ts';
 import { expectRefused } from '../helpers/expect.ts';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
 import { imageNames, imageTree, storeFiles } from '../helpers/images.ts';
@@ -166,4 +167,15 @@ test('imports of one tarball at once: one has the name; creates from it share on
   expect(images().filter((name) => name.startsWith('.'))).toEqual([]);
   expect(imageNames(host).filter((name) => name === 'plain')).toEqual(['plain']);
   expect(host.minict('rm', ...names).status).toBe(0);
+});
+
+test('ext4 is told that layers are unrelated: it spreads them over the disk', async () => {
+  const disk = await Host.create();
+  try {
+    mountStateDisk(disk, 'ext4', 64);
+    expect(disk.minict('image', 'import', join(dir, 'tree'), 'lab')).toMatchObject({ status: 0, stderr: '' });
+    expect(disk.run(['lsattr', '-d', join(disk.root, 'images')]).stdout).toMatch(/^\S*T\S* /);
+  } finally {
+    await disk.destroy();
+  }
 });

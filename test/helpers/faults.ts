@@ -64,7 +64,10 @@ export function runWithFault(host: Host, words: readonly string[], fault: Fault,
 }
 
 /** The calls by which minict itself changes something, but fsync(2) and the like, which make no state that could be left. */
-export const CHANGING_CALLS = ['mkdir', 'write', 'pwrite64', 'rename', 'link', 'unlink', 'unlinkat', 'rmdir'] as const;
+export const CHANGING_CALLS = [
+  ...(['mkdir', 'write', 'pwrite64', 'rename', 'link', 'unlink', 'unlinkat', 'rmdir'] as const),
+  ...(['sethostname', 'umount2'] as const),
+];
 
 const KILLED = 128 + 9;
 

@@ -2,7 +2,7 @@
 import type { Host } from './host.ts';
 import { mountLines } from './snapshot.ts';
 
-const UNLIKE = /\b(ifindex|link_index|link_netnsid|valid_life_time|preferred_life_time|qdisc|txqlen)\b/;
+const UNLIKE = /\b(ifindex|link_index|link_netnsid|valid_life_time|preferred_life_time|qdisc|txqlen|tentative)\b/;
 
 /** JSON of `ip -j`, without members that differ each time. */
 function likeness(json: string): unknown {

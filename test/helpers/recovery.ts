@@ -12,7 +12,8 @@ import { isThere, prepare, said, type Verb, wordsFor } from './verbs.ts';
 export const MANY_POINTS = { timeout: 300_000 };
 
 /** What a verb may say where the killed one came so far that there is nothing to do. */
-const NOTHING_TO_DO = /^minict: cannot .*(a container of that name is there|no such container)\n(hint: .*\n)?$/;
+const NOTHING_TO_DO =
+  /^minict: cannot .*(a container of that name is there|no such container|it is there already|no such network)\n(hint: .*\n)?$/;
 
 /** Tools that only look for firewall rules to warn of. */
 const MAY_FAIL = ['nft'];

@@ -71,20 +71,20 @@ export const CREATE_RM: Verb = {
   ends: true,
 };
 export const CREATE_VOLUMES = withVolumes({ ...creating('create with volumes', VOLUMES, 6), changes: 45 });
-const RM_FORCE = ending(['rm', '-f', 'f1'], RUNNING, 2, 10);
+const RM_FORCE = ending(['rm', '-f', 'f1'], RUNNING, 1, 10);
 export const RM_TWICE: Verb = { ...RM_FORCE, title: 'rm -f, then again', next: ['rm', '-f', 'f1'], ends: true };
 export const RUN_RM: Verb = {
   ...CREATE,
   title: 'run --rm',
   words: ['run', '--rm', 'f1', '--', 'true'],
   atomic: false,
-  commands: 6,
+  commands: 5,
   changes: 35,
 };
 
 export const CHANGING_VERBS: readonly Verb[] = [
   CREATE,
-  creating('create --mounts host', ON_HOST, 5),
+  creating('create --mounts host', ON_HOST, 4),
   creating('create --no-network', ['--no-network'], 2),
   creating('create --rootfs', ['--rootfs', TREE], 4),
   START,

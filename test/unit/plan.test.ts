@@ -60,9 +60,14 @@ const facts: ContainerFacts = {
 
 const plan = planBringUp(spec, paths, facts);
 
-/** The processes that a chain takes, in order: argv and stdin. */
-function processesOf(steps: readonly Step[]): { argv: string; stdin?: string }[] {
-  const processes: { argv: string; stdin?: string }[] = [];
+interface Process {
+  readonly argv: string;
+  readonly stdin?: string;
+}
+
+/** The processes that a chain takes, in order. */
+function processesOf(steps: readonly Step[]): Process[] {
+  const processes: Process[] = [];
   for (let pending = steps; pending.length > 0; ) {
     const { batch, rest } = nextBatch(pending);
     pending = rest;
@@ -106,9 +111,15 @@ describe('the plan of a container', () => {
   test('its mounts take one, white space in their names written as fstab(5) wants it', () => {
     const [mounts, ...others] = processesOf(chain('mounts'));
     expect(others).toEqual([]);
-    expect(mounts?.argv).toMatch(
-      /^unshare --uts=\/run\/utsns\/web1 --mount=\/run\/mntns\/web1 --propagation slave sh -c .*mount --fstab.* web1.lab/,
+    expect(mounts?.argv).toBe(
+      'unshare --uts=/run/utsns/web1 --mount=/run/mntns/web1 --propagation slave mount --fstab /dev/stdin --all',
     );
+    expect(
+      nextBatch(chain('mounts').filter(({ run }) => run.kind !== 'mkdir' && run.kind !== 'write')).batch.inside,
+    ).toEqual([
+      expect.objectContaining({ file: '/run/utsns/web1', hostname: 'web1.lab' }),
+      expect.objectContaining({ file: '/run/mntns/web1', detach: ['/run/netns', '/run/utsns'] }),
+    ]);
     const root = '/lib/containers/web1/rootfs';
     expect(mounts?.stdin?.split('\n')).toEqual([
       `overlay ${root} overlay lowerdir=/lib/images/base/rootfs:/lib/skeleton,upperdir=/lib/containers/web1/upper,` +

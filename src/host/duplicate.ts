@@ -1,0 +1,16 @@
+/** Whether a machine that minict does not know has an address: duplicate address detection by ARP (RFC 5227). Reads only. */
+import { HostError } from '../errors.ts';
+import { missingTool } from './tool.ts';
+import { readToolOutput } from './tool-output.ts';
+
+/** Its MAC address; undefined where nobody answers within a second. Throws HostError. */
+export async function findDuplicate(link: string, address: string): Promise<string | undefined> {
+  const output = await readToolOutput(['arping', '-D', '-f', '-c', '1', '-w', '1', '-I', link, address]);
+  if (output === undefined) throw missingTool('arping');
+  const [, mac] = /\[([0-9A-Fa-f:]{17})\]/.exec(output.stdout) ?? [];
+  if (mac !== undefined) return mac.toLowerCase();
+  if (output.exitCode === 0) return undefined;
+  throw new HostError(
+    `cannot look for ${address} on ${link}: ${output.stderr.trim() || `arping ended with ${output.exitCode}`}`,
+  );
+}

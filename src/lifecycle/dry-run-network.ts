@@ -1,0 +1,108 @@
+/** What the verbs of networks would do, as lines of a shell script: see dry-run.ts. */
+import { runLines, undoLines } from '../plan/shell.ts';
+import { Journal, type JournalState } from '../runner/journal.ts';
+import { type ContainerSpec, type NicSpec, networksOf } from '../spec/container.ts';
+import type { NicRequest } from '../spec/nic.ts';
+import { type NetworkRecord, readNetworks } from '../state/network.ts';
+import { containerPaths } from '../state/paths.ts';
+import { getContainer } from '../state/store.ts';
+import type { Step } from '../step.ts';
+import { findNic, planConnection, planOwnHosts, refusePublishing, stepsOfNic, withNic, withoutNic } from './connect.ts';
+import { ownHostsOf } from './container-facts.ts';
+import type { Context } from './context.ts';
+import { instanceForScripts, planHostsEntries, planSurroundings } from './dry-run.ts';
+import { planNetwork } from './network-link.ts';
+import { type NetworkRequest, planNewNetwork, requireUnused } from './networks.ts';
+import { assignNics } from './nics.ts';
+
+export async function createNetworkLines(context: Context, request: NetworkRequest): Promise<string> {
+  const record = await planNewNetwork(context, instanceForScripts(context), request);
+  return runLines(await planSurroundings(context, [record]));
+}
+
+export async function uncreateNetworkLines(context: Context, request: NetworkRequest): Promise<string> {
+  const instance = instanceForScripts(context);
+  return undoLines(planNetwork(await planNewNetwork(context, instance, request), instance));
+}
+
+export async function removeNetworkLines(context: Context, name: string): Promise<string> {
+  const instance = instanceForScripts(context);
+  return undoLines(planNetwork(await requireUnused(context, instance, name), instance));
+}
+
+export async function recreateNetworkLines(context: Context, name: string): Promise<string> {
+  const instance = instanceForScripts(context);
+  return runLines(planNetwork(await requireUnused(context, instance, name), instance));
+}
+
+function stateOf(context: Context, name: string): JournalState | undefined {
+  return new Journal(containerPaths(context.roots, name).journal).read();
+}
+
+async function planConnect(context: Context, name: string, request: NicRequest) {
+  const instance = instanceForScripts(context);
+  const before = await getContainer(context.roots, name);
+  const { nics, networks } = await assignNics(context, instance, before, [request]);
+  const [nic] = nics as [NicSpec];
+  const after = withNic(before, nic);
+  const state = stateOf(context, name);
+  const steps = state === undefined ? [] : planConnection(instance, after, nic, state);
+  return { before, after, nic, networks, state, steps };
+}
+
+/** A hosts file of its own, as it is afterwards, and where it is new, mounted. */
+function planHosts(
+  context: Context,
+  before: ContainerSpec,
+  after: ContainerSpec,
+  networks: readonly NetworkRecord[],
+  state: JournalState | undefined,
+): Step[] {
+  const content = ownHostsOf(after, networks);
+  if (content === undefined || state === undefined) return [];
+  const path = containerPaths(context.roots, after.name).hosts;
+  const write: Step = { id: 'hosts', why: 'its hosts file', run: { kind: 'write', path, content } };
+  return [write, ...planOwnHosts(context, before, state)];
+}
+
+export async function connectLines(context: Context, name: string, request: NicRequest): Promise<string> {
+  const { before, after, nic, networks, state, steps } = await planConnect(context, name, request);
+  const entries = planHostsEntries(context, { ...after, nics: [nic] });
+  const hosts = planHosts(context, before, after, networks, state);
+  return runLines([...(await planSurroundings(context, networks)), ...entries, ...steps, ...hosts]);
+}
+
+export async function unconnectLines(context: Context, name: string, request: NicRequest): Promise<string> {
+  const { before, after, networks, state, steps } = await planConnect(context, name, request);
+  return undoLines([...steps, ...planHosts(context, before, after, networks, state)]);
+}
+
+async function planDisconnect(context: Context, name: string, network: string, nicName: string | undefined) {
+  const before = await getContainer(context.roots, name);
+  const nic = findNic(before, network, nicName);
+  refusePublishing(before, nic);
+  const state = stateOf(context, name);
+  const after = withoutNic(before, nic);
+  const networks = await readNetworks(context.roots, networksOf(before.nics));
+  return { before, after, networks, state, steps: stepsOfNic(state?.steps ?? [], nic) };
+}
+
+export async function disconnectLines(
+  context: Context,
+  name: string,
+  network: string,
+  nicName: string | undefined,
+): Promise<string> {
+  const { before, after, networks, state, steps } = await planDisconnect(context, name, network, nicName);
+  const left = networks.filter((record) => networksOf(after.nics).includes(record.name));
+  return undoLines(steps) + runLines(planHosts(context, before, after, left, state));
+}
+
+export async function undisconnectLines(
+  context: Context,
+  name: string,
+  network: string,
+  nicName: string | undefined,
+): Promise<string> {
+  return runLines((await planDisconnect(context, name, network, nicName)).steps);
+}
