@@ -6,6 +6,7 @@ import { combineSettings } from '../image/settings.ts';
 import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, prepareFiles, refuseForeign } from '../lifecycle/create.ts';
+import { leaveNetworks } from '../lifecycle/network.ts';
 import { reserveNics } from '../lifecycle/nics.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
@@ -210,6 +211,11 @@ export async function createFrom(
     reportDrops(drops);
     for (const port of ports) reportNote(`${full.name} has ${formatPort(port)}`);
     return full;
+  } catch (error) {
+    reservation.release();
+    // The host was made ready for them.
+    if (reservation.ports.length > 0) await leaveNetworks(context, [spec.name]);
+    throw error;
   } finally {
     reservation.release();
   }

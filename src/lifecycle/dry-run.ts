@@ -16,7 +16,7 @@ import { type ContainerSpec, networksOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
-import { joined, type NetworkRecord, plainAddress, readNetworks } from '../state/network.ts';
+import { joined, type NetworkRecord, plainAddress, readNetworks, withoutMembers } from '../state/network.ts';
 import { containerPaths, NAMESPACE_FOLDERS, networkPaths, skeletonPath } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
@@ -66,7 +66,7 @@ export async function planSurroundings(
 }
 
 /** What NAT, and the published ports of a container, need of the host. */
-async function planOpening(
+export async function planOpening(
   context: Context,
   instance: string,
   networks: readonly NetworkRecord[],
@@ -76,6 +76,15 @@ async function planOpening(
   const { planMissing } = await import('./gateway.ts');
   const coming = { name: spec?.name, networks: spec === undefined ? networks : joined(spec, networks) };
   return planMissing(context, instance, coming);
+}
+
+/** What published ports have on the host for this container alone. */
+async function planClosing(context: Context, { name, nics, ports }: ContainerSpec): Promise<Step[]> {
+  if (ports === undefined) return [];
+  const networks = await readNetworks(context.roots, networksOf(nics));
+  const { planSurplus } = await import('./gateway.ts');
+  const coming = { name: undefined, networks: networks.map((record) => withoutMembers(record, [name])) };
+  return planSurplus(context, instanceForScripts(context), coming);
 }
 
 /** Its names and addresses, in the files that the members of its networks have as /etc/hosts. */
@@ -237,6 +246,7 @@ export async function removeLines(context: Context, name: string, force: boolean
   return (
     endLines(context, spec) +
     undoLines(stepsInEffect(paths, new Journal(paths.journal).read(), spec.storage)) +
+    undoLines(await planClosing(context, spec)) +
     runLines([records])
   );
 }

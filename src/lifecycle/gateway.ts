@@ -135,6 +135,14 @@ export async function planMissing(context: Context, instance: string, coming: Co
   return wanted.filter((step) => !isInEffect(step, state));
 }
 
+/** What nobody asks for any more once networks are as `coming` has them. For scripts; writes nothing. */
+export async function planSurplus(context: Context, instance: string, coming: Coming): Promise<Step[]> {
+  const state = new Journal(gatewayJournalPath(context.roots)).salvage();
+  const facts = readForwarding(state);
+  const ids = new Set((await planGateway(context, instance, facts, coming)).map(({ id }) => id));
+  return (state?.steps ?? []).filter((step) => !ids.has(step.id) && !isReliedOn(step, facts));
+}
+
 /** Takes away what nobody asks for any more. Throws HostError. */
 async function undoSurplus(
   context: Context,

@@ -56,3 +56,22 @@ describe('a network with NAT', () => {
     }
   });
 });
+
+test.each([...FAILURES, ...KILLS])('network reload, where a host command %s, and again', MANY_POINTS, async (fault) => {
+  const { host, clean } = faulty;
+  expect(host.minict(...CREATE).status).toBe(0);
+  expect(host.minict('create', 'f1', '--network', 'lan', '-p', '0.0.0.0:8080:80').status).toBe(0);
+  const whole = host.snapshot();
+  for (let k = 1; ; k += 1) {
+    const taken = 'nft flush ruleset; ip link set f1-eth0 nomaster; ip addr flush dev lan';
+    expect(host.run(['sh', '-c', taken]).status).toBe(0);
+    const { tool } = runWithFault(host, ['network', 'reload'], fault, k);
+    expect(host.minict('network', 'reload'), `${tool} (${k})`).toMatchObject({ status: 0, stderr: '' });
+    expect(host.minict('start', 'f1'), `${tool} (${k})`).toMatchObject({ status: 0, stderr: '' });
+    expect(host.snapshot(), `${tool} (${k})`).toEqual(whole);
+    if (tool === undefined) break;
+  }
+  expect(host.minict('rm', 'f1').status).toBe(0);
+  expect(host.minict('network', 'rm', 'lan').status).toBe(0);
+  expect(await host.settled(clean)).toEqual(clean);
+});

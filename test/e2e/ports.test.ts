@@ -87,6 +87,14 @@ test.each<[string[], RegExp]>([
   await refused(['create', 'bad', ...words], message);
 });
 
+test('what is refused after its ports were chosen leaves nothing of them', async () => {
+  const foreign = ['ip', 'link', 'add', 'name', 'x1-eth0', 'type', 'bridge'];
+  expect(host.run(foreign).status).toBe(0);
+  await refused(['create', 'x1', '-p', '0.0.0.0:8080:80'], /an interface x1-eth0 is there already/);
+  expect(host.run(['ip', 'link', 'del', 'x1-eth0']).status).toBe(0);
+  expect(host.snapshot().firewall).toEqual(before.firewall);
+});
+
 test('a port has one holder, up or stopped', async () => {
   expect(create('h1', '-p', '8080:80', '-p', '0.0.0.0:9000-9001:80').status).toBe(0);
   const hint = /hint: minict port h1; -p PORT alone takes one that is free/;
@@ -250,10 +258,39 @@ test('a printed script does the same, and its way back', async () => {
   expect(await eventually(() => !answers(8080).startsWith('curl'))).toBe(true);
   server.kill();
   await server.exited;
-  expect(host.run(['sh'], {}, undo)).toMatchObject({ status: 0 });
+  expect(host.run(['sh'], {}, undo)).toMatchObject({ status: 0, stderr: '' });
   expect(answers(8080)).toBe('curl: 7');
   const table = `minict_${host.run(['cat', `${host.root}/instance`]).stdout.trim()}`;
   expect(host.run(['nft', 'delete', 'table', 'inet', table]).status).toBe(0);
+  expect(host.run(['sysctl', '-qw', 'net.ipv4.conf.minict0.route_localnet=0']).status).toBe(0);
+});
+
+test.each([
+  [
+    ['network', 'create', 'nat', '--subnet', '10.3.0.0/24', '--nat'],
+    ['network', 'rm', 'nat'],
+  ],
+  [
+    ['create', 'd2', '-p', '0.0.0.0:8080:80'],
+    ['rm', 'd2'],
+  ],
+])('the scripts of %j and of its end leave the firewall as the verbs do', async (make, end) => {
+  const script = (...words: string[]) => host.minict(...words).stdout;
+  const [up, down] = [script(...make, '--dry-run'), script(...make, '--dry-run-undo')];
+  expect(host.minict(...make).status).toBe(0);
+  const made = host.snapshot().firewall;
+  const last = script(...end, '--dry-run');
+  expect(host.minict(...end).status).toBe(0);
+  expect(host.snapshot().firewall).toEqual(before.firewall);
+  expect(await host.linksGone(/d2-eth0/)).toBe(true);
+  expect(host.run(['sh'], {}, up)).toMatchObject({ status: 0, stderr: '' });
+  expect(host.snapshot().firewall).toEqual(made);
+  expect(host.run(['sh'], {}, end[0] === 'rm' ? last : down)).toMatchObject({ status: 0, stderr: '' });
+  if (end[0] === 'network') {
+    expect(host.run(['sh'], {}, up)).toMatchObject({ status: 0, stderr: '' });
+    expect(host.run(['sh'], {}, last)).toMatchObject({ status: 0, stderr: '' });
+  }
+  expect(host.snapshot().firewall).toEqual(before.firewall);
 });
 
 test('where the state folder is removed, prune takes the rules along', async () => {
