@@ -56,15 +56,21 @@ describe('NAT', () => {
 
   test('is for networks that ask for it alone', () => {
     expect(pings('q1', '198.51.100.7')).toBe(false);
+    expect(pings('c1', '10.2.0.2')).toBe(false);
     expect(here(['cat', '/proc/sys/net/ipv4/conf/quiet/forwarding']).stdout).toBe('0\n');
     expect(here(['cat', '/proc/sys/net/ipv4/ip_forward']).stdout).toBe('0\n');
     expect(here(['cat', '/proc/sys/net/ipv6/conf/all/forwarding']).stdout).toBe('0\n');
   });
 
-  test('leaves traffic beside it as it is', async () => {
+  test('leaves traffic beside it, and to other networks with NAT, as it is', async () => {
+    ok('network', 'create', 'next', '--subnet', '10.3.0.0/24', '--nat');
+    ok('create', 'n1', '--network', 'next');
     const echo = echoUdp(host, 'web1', 54);
     await (echo.stdout as ReadableStream).getReader().read();
     expect(askUdp(inside('c1'), '10.1.0.2', 54)).toBe('hello from 10.1.0.3');
+    expect(askUdp(inside('n1'), '10.1.0.2', 54)).toBe('hello from 10.3.0.2');
+    ok('rm', 'n1');
+    ok('network', 'rm', 'next');
     echo.kill();
     await echo.exited;
   });
