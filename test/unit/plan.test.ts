@@ -100,7 +100,7 @@ describe('the plan of a container', () => {
           'link set dev eth0 addrgenmode none',
           'addr add 192.168.0.11/24 brd + dev eth0',
           'link set dev eth0 up',
-          'route add default via 192.168.0.1',
+          'route add default via 192.168.0.1 dev eth0',
           'link set dev lo up',
           '',
         ].join('\n'),
