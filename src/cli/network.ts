@@ -207,7 +207,14 @@ export const define: Define = (command, globals) => {
     .description(
       "put back what a firewall's reload or somebody's hand took: bridges, their ports, NAT, published ports",
     )
-    .action(async () => {
+    .option('--dry-run', 'print what it would do as a shell script, and change nothing')
+    .action(async (options: { dryRun?: boolean }) => {
+      if (options.dryRun) {
+        requireRoot('network reload');
+        const { reloadScript } = await import('../lifecycle/dry-run-network.ts');
+        print(await reloadScript(contextFrom(globals())));
+        return;
+      }
       const begun = await begin('reload');
       if (begun === undefined) return;
       const { reload } = await import('../lifecycle/reload.ts');

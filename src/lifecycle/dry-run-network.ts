@@ -1,5 +1,5 @@
 /** What the verbs of networks would do, as lines of a shell script: see dry-run.ts. */
-import { runLines, undoLines } from '../plan/shell.ts';
+import { runLines, script, undoLines } from '../plan/shell.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { type ContainerSpec, type NicSpec, networksOf } from '../spec/container.ts';
 import type { NicRequest } from '../spec/nic.ts';
@@ -43,6 +43,12 @@ export async function removeNetworkLines(context: Context, name: string): Promis
 
 export async function recreateNetworkLines(context: Context, name: string): Promise<string> {
   return runLines(await planUnused(context, name));
+}
+
+export async function reloadScript(context: Context): Promise<string> {
+  const { planReload } = await import('./reload.ts');
+  const lines = runLines(await planReload(context, instanceForScripts(context)));
+  return script('puts networks back, as minict would', 'stop', lines);
 }
 
 function stateOf(context: Context, name: string): JournalState | undefined {

@@ -129,7 +129,7 @@ export function hasTable(context: Context): boolean {
 }
 
 /** What is not as it should be. For scripts; writes nothing. */
-export async function planMissing(context: Context, instance: string, coming: Coming): Promise<Step[]> {
+export async function planMissing(context: Context, instance: string, coming?: Coming): Promise<Step[]> {
   const state = new Journal(gatewayJournalPath(context.roots)).salvage();
   const wanted = await planGateway(context, instance, readForwarding(state), coming);
   return wanted.filter((step) => !isInEffect(step, state));

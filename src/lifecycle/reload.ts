@@ -16,7 +16,7 @@ import { containerPaths, networkPaths } from '../state/paths.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
-import { ensureGateway } from './gateway.ts';
+import { ensureGateway, planMissing } from './gateway.ts';
 import { ensureLink, linkState, planNetwork } from './network-link.ts';
 
 type Links = ReadonlyMap<string, HostLink>;
@@ -93,6 +93,25 @@ async function reloadContainer(context: Context, instance: string, name: string)
   } finally {
     releaseContainer(context.roots, name, lock);
   }
+}
+
+/** All that is missing, for a script; writes nothing. */
+export async function planReload(context: Context, instance: string): Promise<Step[]> {
+  const links = await readLinks();
+  const steps: Step[] = [];
+  for (const record of await readNetworks(context.roots, listNetworks(context.roots))) {
+    if (record.foreign) continue;
+    const isUp = (await linkState(context, instance, record)) === 'up';
+    steps.push(...(isUp ? await planMending(record, instance, links) : planNetwork(record, instance)));
+  }
+  steps.push(...(await planMissing(context, instance)));
+  for (const name of listContainers(context.roots)) {
+    const spec = await findContainer(context.roots, name);
+    const state = new Journal(containerPaths(context.roots, name).journal).read();
+    if (spec === undefined || state?.phase === undefined) continue;
+    steps.push(...planContainerMending(spec, state, instance, links));
+  }
+  return steps;
 }
 
 /** What was put back, a line each, as it is; what cannot be goes to `onError`, and the rest goes on. */

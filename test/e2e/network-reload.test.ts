@@ -99,6 +99,20 @@ test("a bridge of that name that is not minict's stays as it is, and the rest is
   expect(reload().status).toBe(0);
 });
 
+test.each(FAULTS.filter(([, , said]) => said.source !== '^$'))(
+  '%s, and the printed script puts it back',
+  async (_, fault) => {
+    here('sh', '-c', fault.replaceAll('TABLE', table()));
+    const script = host.minict('network', 'reload', '--dry-run');
+    expect(script).toMatchObject({ status: 0, stderr: '' });
+    expect(host.run(['sh'], {}, script.stdout)).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(await host.settled(whole)).toEqual(whole);
+    // A bridge, and a table, that a script made are not known by their numbers.
+    expect(reload()).toMatchObject({ status: 0, stderr: '' });
+    await expectWhole();
+  },
+);
+
 test('a stopped one stays stopped, and without containers there is nothing to do', async () => {
   expect(readIp(host, 'link', 'show', 'dev', 'off-eth0')[0]?.flags).not.toContain('UP');
   here(MINICT, 'rm', '-f', 'web1', 'c1', 'off');
