@@ -56,12 +56,12 @@ export type Command =
  * only while that identity is still there: names are reused, and an argv cannot see whose thing it removes.
  */
 export interface Claim {
-  readonly kind: 'link' | 'nsfile' | 'file' | 'mount' | 'cgroup';
+  readonly kind: 'link' | 'nsfile' | 'file' | 'mount' | 'cgroup' | 'nft table' | 'port';
   readonly name: string;
 }
 
 /** `nic eth0` is an interface; `port eth0` is its host end's being up: what a stop takes away of it. */
-export type Part = 'cgroup' | 'namespaces' | 'mounts' | `nic ${string}` | `port ${string}`;
+export type Part = 'cgroup' | 'namespaces' | 'mounts' | 'ports' | `nic ${string}` | `port ${string}`;
 
 export interface Step {
   readonly id: string;

@@ -8,6 +8,7 @@ import { recover } from '../lifecycle/remove.ts';
 import { type NicSpec, networkOf } from '../spec/container.ts';
 import { parseContainerName, parseHostname } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
+import { type Port, type PortRequest, parsePublishes, requestOf } from '../spec/port.ts';
 import { lockContainer, lockImages, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer, getContainer } from '../state/store.ts';
@@ -15,9 +16,11 @@ import { createFrom } from './container-options.ts';
 import { type AddressOptions, addAddressOptions } from './nic-options.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
+import { repeatable } from './repeatable.ts';
 import { reportNote } from './report.ts';
 
 interface CloneOptions extends AddressOptions {
+  readonly publish: readonly string[];
   readonly hostname?: string;
   readonly snapshot?: string;
 }
@@ -37,6 +40,12 @@ function requestsOf(nics: readonly NicSpec[], options: CloneOptions): NicRequest
     const network = networkOf(nic) as string;
     return { network, name: nic.name, ...own, mtuBytes, noAddress: nic.addresses.length === 0 };
   });
+}
+
+/** The same ports, at free ones of the host: those of before are the other's. */
+function portsOf(ports: readonly Port[] = [], { publish }: CloneOptions): PortRequest[] {
+  if (publish.length > 0) return parsePublishes(publish);
+  return ports.map((port) => ({ ...requestOf(port), choice: undefined }));
 }
 
 async function cloneContainer(context: Context, source: string, name: string, options: CloneOptions): Promise<void> {
@@ -63,6 +72,7 @@ async function cloneContainer(context: Context, source: string, name: string, op
       async (lower, { image, imageId }, origin) => {
         const {
           nics,
+          ports,
           snapshots: _,
           pending: __,
           ownHosts: ___,
@@ -71,7 +81,9 @@ async function cloneContainer(context: Context, source: string, name: string, op
         const hostname = options.hostname ?? (settings.hostname === source ? name : settings.hostname);
         const clone = { ...settings, name, hostname, createdAt: new Date().toISOString(), lower };
         const from = { ...(image === undefined ? {} : { image }), ...(imageId === undefined ? {} : { imageId }) };
-        await createFrom(context, instance, { ...clone, ...from, nics: [] }, requestsOf(nics, options), lockFd, origin);
+        const spec = { ...clone, ...from, nics: [] };
+        const publish = portsOf(ports, options);
+        await createFrom(context, instance, spec, requestsOf(nics, options), lockFd, { origin, publish });
         for (const nic of nics) {
           const what =
             nic.kind === 'p2p' ? `cable to ${nic.peer}` : nic.kind === 'phys' ? `card ${nic.device}` : undefined;
@@ -90,6 +102,9 @@ export const define: Define = (command, globals) => {
     .argument('<source>')
     .argument('<name>')
     .option('--snapshot <snapshot>', 'the files as they were then')
+    .addOption(
+      repeatable('-p, --publish <[ip:]port:port[/udp]>', 'in place of the same ports at free ones of the host'),
+    )
     .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .action(async (source: string, name: string, options: CloneOptions) => {
       requireRoot('clone');

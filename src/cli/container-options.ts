@@ -1,18 +1,20 @@
 /** Options that create and run share, and how they become a spec. */
 import { type Command, Option } from 'commander';
 import { ConflictError, InvalidInputError } from '../errors.ts';
-import { requireTools } from '../host/tool.ts';
+import { requireTool, requireTools } from '../host/tool.ts';
 import { combineSettings } from '../image/settings.ts';
 import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, prepareFiles, refuseForeign } from '../lifecycle/create.ts';
-import { reserveNics } from '../lifecycle/nics.ts';
+import { leaveNetworks } from '../lifecycle/network.ts';
+import { type Besides, reserveNics } from '../lifecycle/nics.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { parseContainerName, parseHostname } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
+import { formatPort, parsePublishes } from '../spec/port.ts';
 import { parseRoute, parseSysctl, requireRouting } from '../spec/routing.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -21,7 +23,7 @@ import { isDriver } from '../storage/driver.ts';
 import { parseEnv, parseLabels, readEnvFile } from './env.ts';
 import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
 import { repeatable } from './repeatable.ts';
-import { reportWarning } from './report.ts';
+import { reportDrops, reportNote } from './report.ts';
 
 /** As commander hands them over. */
 export interface ContainerOptions extends NicOptions {
@@ -46,6 +48,7 @@ export interface ContainerOptions extends NicOptions {
   readonly mptcp?: boolean;
   readonly route: readonly string[];
   readonly sysctl: readonly string[];
+  readonly publish: readonly string[];
 }
 
 export function addContainerOptions(command: Command): Command {
@@ -68,6 +71,12 @@ export function addContainerOptions(command: Command): Command {
     .option('-u, --user <user[:group]>', 'of the main command and of exec, resolved inside')
     .option('-w, --workdir <dir>', 'of the main command and of exec, inside')
     .option('--stop-signal <signal>', 'what stop sends (default: TERM)')
+    .addOption(
+      repeatable(
+        '-p, --publish <[ip:]port:port[/udp]>',
+        "a port of the host's that leads to one of the container's (default: 127.0.0.1, a free port)",
+      ),
+    )
     .addOption(repeatable('-l, --label <K=V>', 'label'))
     .option('--router', 'it forwards, IPv4 and IPv6')
     .option('--mptcp', 'Multipath TCP over all its interfaces')
@@ -91,7 +100,7 @@ export async function specFrom(
   resolve?: ResolveImage,
 ): Promise<ContainerSpec> {
   const name = parseContainerName(rawName);
-  requestsFrom(opts);
+  requirePublishable(opts);
   const { source, settings } = await resolveRoot(context, opts, resolve);
   const given = {
     ...command,
@@ -130,6 +139,15 @@ function routingFrom(options: ContainerOptions): Pick<ContainerSpec, 'router' | 
     ...(route.length === 0 ? {} : { routes: route.map(parseRoute) }),
     ...(sysctl.length === 0 ? {} : { sysctls: Object.fromEntries(sysctl.map(parseSysctl)) }),
   };
+}
+
+/** What is wrong with it is said before anything is made. Throws InvalidInputError, HostError. */
+function requirePublishable(opts: ContainerOptions): void {
+  const nics = requestsFrom(opts);
+  if (parsePublishes(opts.publish).length === 0) return;
+  requireTool('nft');
+  if (nics.length > 0) return;
+  throw new InvalidInputError('cannot use -p and --no-network together', { hint: 'take one of them' });
 }
 
 /** Overlay is not written down: it is what all have that say nothing. */
@@ -171,8 +189,11 @@ export async function makeContainer(
     const rootLock = lockRoot(context, spec);
     try {
       await refuseUsedRoot(context, spec);
-      const check = (nics: readonly NicSpec[]) => requireRouting(spec, nics);
-      const make = () => createFrom(context, instance, spec, requestsFrom(opts), lock.fd, undefined, check);
+      const besides = {
+        check: (nics: readonly NicSpec[]) => requireRouting(spec, nics),
+        publish: parsePublishes(opts.publish),
+      };
+      const make = () => createFrom(context, instance, spec, requestsFrom(opts), lock.fd, besides);
       const isPlain = !spec.volumes?.some((volume) => volume.type === 'volume' && volume.name !== undefined);
       // Loaded where there are any.
       const full = isPlain
@@ -197,21 +218,27 @@ export async function createFrom(
   spec: ContainerSpec,
   requests: readonly NicRequest[],
   lockFd: number,
-  origin?: TreeOrigin,
-  check: (nics: readonly NicSpec[]) => void = () => {},
+  { origin, ...besides }: Besides & { readonly origin?: TreeOrigin | undefined } = {},
 ): Promise<ContainerSpec> {
   await prepareFiles(context, spec, origin);
   if (requests.length === 0) {
-    check([]);
+    besides.check?.([]);
     await createContainer(context, instance, spec, undefined, lockFd, origin);
     return spec;
   }
-  const reservation = await reserveNics(context, instance, spec, requests, check);
+  const reservation = await reserveNics(context, instance, spec, requests, besides);
   try {
-    const full = { ...spec, nics: [...reservation.nics] };
+    const { nics, ports } = reservation;
+    const full = { ...spec, nics: [...nics], ...(ports.length === 0 ? {} : { ports: [...ports] }) };
     const drops = await createContainer(context, instance, full, reservation, lockFd, origin);
-    for (const { rule, fix } of drops) reportWarning(`the host's firewall stops containers: ${rule}`, fix);
+    reportDrops(drops);
+    for (const port of ports) reportNote(`${full.name} has ${formatPort(port)}`);
     return full;
+  } catch (error) {
+    reservation.release();
+    // The host was made ready for them.
+    if (reservation.ports.length > 0) await leaveNetworks(context, [spec.name]);
+    throw error;
   } finally {
     reservation.release();
   }

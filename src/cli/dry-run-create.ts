@@ -11,6 +11,7 @@ import { createLines, instanceForScripts, programLines, uncreateLines } from '..
 import { assignNics } from '../lifecycle/nics.ts';
 import { refuseUsedRoot } from '../lifecycle/root.ts';
 import { planNamedVolumes } from '../lifecycle/volumes.ts';
+import { parsePublishes } from '../spec/port.ts';
 import { requireRouting } from '../spec/routing.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import { findContainer } from '../state/store.ts';
@@ -52,7 +53,11 @@ export async function planScript(
   await refuseUsedRoot(context, plain);
   const { nics, networks } = await assignNics(context, instance, plain, requestsFrom(opts));
   requireRouting(plain, nics);
-  const spec = { ...plain, nics: [...nics] };
+  const publish = parsePublishes(opts.publish);
+  const { assignPorts } = await import('../lifecycle/ports.ts');
+  const ports =
+    publish.length === 0 ? {} : { ports: await assignPorts(context, { name, nics: [...nics] }, networks, publish) };
+  const spec = { ...plain, nics: [...nics], ...ports };
   const facts = readFacts(context, instance, spec, networks, {
     imageToCome: image.length > 0,
     volumesToCome: true,

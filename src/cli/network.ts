@@ -22,13 +22,14 @@ import { type AddressOptions, addAddressOptions } from './nic-options.ts';
 import { print, requireFormat, table } from './output.ts';
 import type { Define } from './program.ts';
 import { repeatable } from './repeatable.ts';
-import { eachName, reportError } from './report.ts';
+import { eachName, reportDrops, reportError } from './report.ts';
 import { defineTap } from './tap.ts';
 
 interface CreateOptions {
   readonly subnet: readonly string[];
   readonly gateway: readonly string[];
   readonly internal?: boolean;
+  readonly nat?: boolean;
   readonly mtu?: number;
   readonly bridge?: string;
   readonly uplink?: string;
@@ -47,12 +48,13 @@ const FILTERS: Filters<NetworkView> = {
 };
 
 function requestFrom(name: string, options: CreateOptions): NetworkRequest {
-  const { subnet, gateway, internal, mtu, bridge, uplink } = options;
+  const { subnet, gateway, internal, nat, mtu, bridge, uplink } = options;
   return {
     name: parseNetworkName(name),
     subnets: subnet,
     gateways: gateway,
     internal: internal ?? false,
+    nat: nat ?? false,
     mtuBytes: mtu,
     bridge,
     uplink,
@@ -140,6 +142,7 @@ export const define: Define = (command, globals) => {
       ),
     )
     .option('--internal', 'no address for the host, no default route for containers')
+    .option('--nat', 'what leaves it for elsewhere gets the address of the host, which forwards it')
     .option('--mtu <bytes>', 'MTU of the bridge and of all interfaces', parseMtuBytes)
     .option('--bridge <bridge>', "a bridge of the host's, used and never changed")
     .option('--uplink <interface>', "an interface of the host's becomes a port, until the network is removed")
@@ -153,7 +156,7 @@ export const define: Define = (command, globals) => {
       );
       const begun = await begin('create', options, [name], printed);
       if (begun === undefined) return;
-      await createNetwork(begun.context, begun.instance, request);
+      reportDrops(await createNetwork(begun.context, begun.instance, request));
       print(`${name}\n`);
     });
   command
@@ -212,6 +215,27 @@ export const define: Define = (command, globals) => {
     const context = contextFrom(globals());
     return { context, instance: ensureState(context.roots) };
   });
+  command
+    .command('reload')
+    .description(
+      "put back what a firewall's reload or somebody's hand took: bridges, their ports, NAT, published ports",
+    )
+    .option('--dry-run', 'print what it would do as a shell script, and change nothing')
+    .action(async (options: { dryRun?: boolean }) => {
+      if (options.dryRun) {
+        requireRoot('network reload');
+        const { reloadScript } = await import('../lifecycle/dry-run-network.ts');
+        print(await reloadScript(contextFrom(globals())));
+        return;
+      }
+      const begun = await begin('reload');
+      if (begun === undefined) return;
+      const { reload } = await import('../lifecycle/reload.ts');
+      const lines = reload(begun.context, begun.instance, (error) => {
+        process.exitCode = reportError(error);
+      });
+      for await (const line of lines) print(`${line}\n`);
+    });
   addDryRun(addAddressOptions(command.command('connect <network> <container>')))
     .description('give a container an interface in a network, running or not')
     .option('--name <interface>', 'its name inside (default: the next free ethN)', parseNicName)

@@ -3,6 +3,7 @@ export * as image from './image.ts';
 export * as inspect from './inspect.ts';
 export * as link from './link.ts';
 export * as logs from './logs.ts';
+export * as port from './port.ts';
 export * as ps from './ps.ts';
 export * as system from './system.ts';
 export * as volume from './volume.ts';

@@ -44,6 +44,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   rm: { summary: 'remove containers', load: async () => (await lifecycle()).rm },
   ps: { summary: 'list containers', load: async () => (await others()).ps },
   inspect: { summary: 'all that is known of a container, as JSON', load: async () => (await others()).inspect },
+  port: { summary: 'the ports of the host that lead into a container', load: async () => (await others()).port },
   logs: {
     summary: 'what services, and a main command without a caller, wrote',
     load: async () => (await others()).logs,

@@ -4,6 +4,7 @@ import { shortDigest } from '../image/reference.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readStatus, type Status } from '../lifecycle/status.ts';
 import { addressesOf } from '../spec/container.ts';
+import { formatPort, type Port } from '../spec/port.ts';
 import { findContainer, listContainers, readInstance } from '../state/store.ts';
 import { type Filters, parseFilters } from './filter.ts';
 import { print, requireFormat, table } from './output.ts';
@@ -15,6 +16,7 @@ interface Row extends Status {
   readonly name: string;
   readonly image: string;
   readonly address: string;
+  readonly ports: readonly Port[];
 }
 
 interface PsOptions {
@@ -60,7 +62,8 @@ export const define: Define = (command, globals) => {
           // Removed a moment ago.
           if (spec === undefined) return undefined;
           const status = await readStatus(context, instance, spec, links);
-          return { name, ...status, image: spec.image ?? spec.inPlace ?? '', address: addressesOf(spec).join(', ') };
+          const address = addressesOf(spec).join(', ');
+          return { name, ...status, image: spec.image ?? spec.inPlace ?? '', address, ports: spec.ports ?? [] };
         }),
       );
       const rows = results.flatMap((result) => {
@@ -74,8 +77,11 @@ export const define: Define = (command, globals) => {
       if (options.format === 'json') print(`${JSON.stringify(shown)}\n`);
       else if (options.quiet) print(shown.map((row) => `${row.name}\n`).join(''));
       else {
-        const body = shown.map((row) => [row.name, statusCell(row), shownImage(row.image), row.address]);
-        print(table([['NAME', 'STATUS', 'IMAGE', 'ADDRESS'], ...body]));
+        const body = shown.map((row) => {
+          const ports = row.ports.map(formatPort).join(', ');
+          return [row.name, statusCell(row), shownImage(row.image), row.address, ports];
+        });
+        print(table([['NAME', 'STATUS', 'IMAGE', 'ADDRESS', 'PORTS'], ...body]));
       }
     });
 };

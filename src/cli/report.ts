@@ -1,5 +1,6 @@
 /** How errors are printed, and verbs that take several names. */
 import { MinictError } from '../errors.ts';
+import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { print } from './output.ts';
 
 /** Names and paths from outside go into messages: nothing in them may end the line, or reach the terminal as a command. */
@@ -43,6 +44,23 @@ export function printProgress(line: string): void {
 /** What works, but not as its user may expect. */
 export function reportWarning(message: string, hint: string): void {
   process.stderr.write(`minict: warning: ${message}\nhint: ${hint}\n`);
+}
+
+const STOPPED: Readonly<Record<ForeignDrop['path'], string>> = {
+  bridged: 'containers',
+  routed: 'what containers send elsewhere',
+  published: 'what comes to published ports',
+};
+
+/** Rules of others that stop containers. */
+export function reportDrops(drops: readonly ForeignDrop[]): void {
+  const seen = new Set<string>();
+  for (const { path, rule, fix } of drops) {
+    // One command lets both directions through.
+    if (seen.has(fix)) continue;
+    seen.add(fix);
+    reportWarning(`the host's firewall stops ${STOPPED[path]}: ${rule}`, fix);
+  }
 }
 
 /** What came out other than it was. */

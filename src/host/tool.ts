@@ -41,6 +41,11 @@ export function requireTools(): void {
   if (tool !== undefined) throw missingTool(tool);
 }
 
+/** Throws HostError. */
+export function requireTool(tool: string): void {
+  if (Bun.which(tool) === null) throw missingTool(tool);
+}
+
 /** Absolute, for where the PATH is a container's. Throws HostError. */
 export function toolPath(tool: string): string {
   const path = Bun.which(tool);

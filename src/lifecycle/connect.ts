@@ -14,6 +14,7 @@ import { type ContainerSpec, hasOwnHosts, type NicSpec, networkOf, networksOf } 
 import type { NicRequest } from '../spec/nic.ts';
 import { ensureHosts } from '../state/hosts.ts';
 import { lockContainer, lockNetworks, releaseContainer } from '../state/locks.ts';
+import { plainAddress } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, writeContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
@@ -152,7 +153,19 @@ export function findNic(spec: ContainerSpec, network: string, nicName: string | 
   });
 }
 
-/** Takes the interface that `find` means away, and gives its addresses up. Throws what that throws, NotFoundError, HostError. */
+/** Throws ConflictError where its published ports lead through that interface. */
+export function refusePublishing({ name, ports = [] }: ContainerSpec, nic: NicSpec): void {
+  const led = ports.filter(({ address }) => nic.addresses.some((each) => plainAddress(each) === address));
+  if (led.length === 0) return;
+  throw new ConflictError(`cannot disconnect ${name}: ${nic.name} has its published ports`, {
+    hint: `minict port ${name}`,
+  });
+}
+
+/**
+ * Takes the interface that `find` means away, and gives its addresses up. Throws what that throws, NotFoundError, ConflictError,
+ * HostError.
+ */
 export async function disconnect(
   context: Context,
   instance: string,
@@ -165,6 +178,7 @@ export async function disconnect(
     await recover(context, instance, name, lock.fd);
     const before = await getContainer(context.roots, name);
     const nic = find(before);
+    refusePublishing(before, nic);
     const after = withoutNic(before, nic);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);

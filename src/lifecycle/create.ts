@@ -19,6 +19,7 @@ import { applySteps } from '../runner/apply.ts';
 import { doInProcess } from '../runner/in-process.ts';
 import { Journal } from '../runner/journal.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec } from '../spec/container.ts';
+import { isLoopback, type Port } from '../spec/port.ts';
 import { writeEnterRecord } from '../state/enter-record.ts';
 import { lockHost } from '../state/locks.ts';
 import type { NetworkRecord } from '../state/network.ts';
@@ -128,7 +129,7 @@ export async function createContainer(
       publish = stageContainer(context.roots, spec);
     },
     () => {
-      drops = reservation && findDrops(reservation.networks);
+      drops = reservation && findDrops(reservation.networks, reservation.ports);
     },
   ];
   try {
@@ -146,10 +147,20 @@ export async function createContainer(
 }
 
 /** Most hosts have no firewall: then nothing is loaded for it, and no process started. */
-async function findDrops(networks: readonly NetworkRecord[]): Promise<readonly ForeignDrop[]> {
-  if (isEmpty(readHooks('bridged'))) return [];
+export async function findDrops(
+  networks: readonly NetworkRecord[],
+  ports: readonly Port[] = [],
+): Promise<readonly ForeignDrop[]> {
+  const isPublished = ports.some(({ ip }) => !isLoopback(ip));
+  const ways = networks.flatMap(({ link, nat }) => [
+    { link, path: 'bridged' as const },
+    ...(nat ? [{ link, path: 'routed' as const }] : []),
+    ...(isPublished ? [{ link, path: 'published' as const }] : []),
+  ]);
+  const met = ways.filter(({ path }) => !isEmpty(readHooks(path)));
+  if (met.length === 0) return [];
   const { judgeFirewall } = await import('../host/firewall/drops.ts');
-  return (await Promise.all(networks.map(async ({ link }) => (await judgeFirewall(link, 'bridged')).drops))).flat();
+  return (await Promise.all(met.map(async ({ link, path }) => (await judgeFirewall(link, path)).drops))).flat();
 }
 
 /** From here on `exec` finds the container. */

@@ -1,5 +1,5 @@
 /** What the verbs of networks would do, as lines of a shell script: see dry-run.ts. */
-import { runLines, undoLines } from '../plan/shell.ts';
+import { runLines, script, undoLines } from '../plan/shell.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { type ContainerSpec, type NicSpec, networksOf } from '../spec/container.ts';
 import type { NicRequest } from '../spec/nic.ts';
@@ -7,10 +7,10 @@ import { type NetworkRecord, readNetworks } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
-import { findNic, planConnection, planOwnHosts, stepsOfNic, withNic, withoutNic } from './connect.ts';
+import { findNic, planConnection, planOwnHosts, refusePublishing, stepsOfNic, withNic, withoutNic } from './connect.ts';
 import { ownHostsOf } from './container-facts.ts';
 import type { Context } from './context.ts';
-import { instanceForScripts, planHostsEntries, planSurroundings } from './dry-run.ts';
+import { instanceForScripts, planHostsEntries, planOpening, planSurroundings } from './dry-run.ts';
 import { planNetwork } from './network-link.ts';
 import { type NetworkRequest, planNewNetwork, requireUnused } from './networks.ts';
 import { assignNics } from './nics.ts';
@@ -22,17 +22,33 @@ export async function createNetworkLines(context: Context, request: NetworkReque
 
 export async function uncreateNetworkLines(context: Context, request: NetworkRequest): Promise<string> {
   const instance = instanceForScripts(context);
-  return undoLines(planNetwork(await planNewNetwork(context, instance, request), instance));
+  const record = await planNewNetwork(context, instance, request);
+  return undoLines([...planNetwork(record, instance), ...(await planOpening(context, instance, [record], undefined))]);
+}
+
+/** The network, and what NAT has on the host for it alone. */
+async function planUnused(context: Context, name: string): Promise<Step[]> {
+  const instance = instanceForScripts(context);
+  const record = await requireUnused(context, instance, name);
+  const network = planNetwork(record, instance);
+  if (!record.nat) return network;
+  const { nat: _, ...without } = record;
+  const { planSurplus } = await import('./gateway.ts');
+  return [...network, ...(await planSurplus(context, instance, { name: undefined, networks: [without] }))];
 }
 
 export async function removeNetworkLines(context: Context, name: string): Promise<string> {
-  const instance = instanceForScripts(context);
-  return undoLines(planNetwork(await requireUnused(context, instance, name), instance));
+  return undoLines(await planUnused(context, name));
 }
 
 export async function recreateNetworkLines(context: Context, name: string): Promise<string> {
-  const instance = instanceForScripts(context);
-  return runLines(planNetwork(await requireUnused(context, instance, name), instance));
+  return runLines(await planUnused(context, name));
+}
+
+export async function reloadScript(context: Context): Promise<string> {
+  const { planReload } = await import('./reload.ts');
+  const lines = runLines(await planReload(context, instanceForScripts(context)));
+  return script('puts networks back, as minict would', 'stop', lines);
 }
 
 function stateOf(context: Context, name: string): JournalState | undefined {
@@ -81,6 +97,7 @@ export async function unconnectLines(context: Context, name: string, request: Ni
 async function planDisconnect(context: Context, name: string, network: string, nicName: string | undefined) {
   const before = await getContainer(context.roots, name);
   const nic = findNic(before, network, nicName);
+  refusePublishing(before, nic);
   const state = stateOf(context, name);
   const after = withoutNic(before, nic);
   const networks = await readNetworks(context.roots, networksOf(before.nics));

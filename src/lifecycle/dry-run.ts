@@ -16,7 +16,7 @@ import { type ContainerSpec, networkOf, networksOf } from '../spec/container.ts'
 import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
-import { type NetworkRecord, plainAddress, readNetworks } from '../state/network.ts';
+import { joined, type NetworkRecord, plainAddress, readNetworks, withoutMembers } from '../state/network.ts';
 import { containerPaths, NAMESPACE_FOLDERS, networkPaths, skeletonPath } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
@@ -42,7 +42,11 @@ function step(id: string, why: string, run: Command): Step {
 }
 
 /** What all containers of this host need, where it is not there yet. */
-export async function planSurroundings(context: Context, networks: readonly NetworkRecord[]): Promise<Step[]> {
+export async function planSurroundings(
+  context: Context,
+  networks: readonly NetworkRecord[],
+  spec?: ContainerSpec,
+): Promise<Step[]> {
   const { root } = context.roots;
   const dirs = [root, join(root, 'containers'), join(root, 'networks')].filter((dir) => !existsSync(dir));
   const mounted = readMountPoints();
@@ -57,7 +61,30 @@ export async function planSurroundings(context: Context, networks: readonly Netw
     ...planSkeleton(skeletonPath(context.roots)),
     ...(ready ? [] : planHost(mounted)),
     ...missing,
+    ...(await planOpening(context, instance, networks, spec)),
   ];
+}
+
+/** What NAT, and the published ports of a container, need of the host. */
+export async function planOpening(
+  context: Context,
+  instance: string,
+  networks: readonly NetworkRecord[],
+  spec: ContainerSpec | undefined,
+): Promise<Step[]> {
+  if (spec?.ports === undefined && !networks.some(({ nat }) => nat)) return [];
+  const { planMissing } = await import('./gateway.ts');
+  const coming = { name: spec?.name, networks: spec === undefined ? networks : joined(spec, networks) };
+  return planMissing(context, instance, coming);
+}
+
+/** What published ports have on the host for this container alone. */
+async function planClosing(context: Context, { name, nics, ports }: ContainerSpec): Promise<Step[]> {
+  if (ports === undefined) return [];
+  const networks = await readNetworks(context.roots, networksOf(nics));
+  const { planSurplus } = await import('./gateway.ts');
+  const coming = { name: undefined, networks: networks.map((record) => withoutMembers(record, [name])) };
+  return planSurplus(context, instanceForScripts(context), coming);
 }
 
 /** Its names and addresses, in the files that the members of its networks have as /etc/hosts. */
@@ -84,7 +111,7 @@ export async function createLines(
 ): Promise<string> {
   const [folder, ...rest] = planCreate(context, spec, facts);
   return runLines([
-    ...(await planSurroundings(context, networks)),
+    ...(await planSurroundings(context, networks, spec)),
     ...(folder === undefined ? [] : [folder]),
     ...first,
     ...planHostsEntries(context, spec),
@@ -137,7 +164,7 @@ async function bringUpLines(
   const whole = planBringUp(spec, containerPaths(context.roots, spec.name), facts);
   const { undo, redo } = await planRepair(spec, state, whole);
   const broken = undo.length === 0 ? '' : goingOn(undoLines(undo));
-  const lines = runLines(await planSurroundings(context, networks)) + broken + runLines(redo);
+  const lines = runLines(await planSurroundings(context, networks, spec)) + broken + runLines(redo);
   return { lines, mounted: mountedOf(facts.rootfs.volumes) };
 }
 
@@ -221,6 +248,7 @@ export async function removeLines(context: Context, name: string, force: boolean
   return (
     endLines(context, spec) +
     undoLines(stepsInEffect(paths, new Journal(paths.journal).read(), spec.storage)) +
+    undoLines(await planClosing(context, spec)) +
     runLines([records])
   );
 }

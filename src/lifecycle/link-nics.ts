@@ -4,10 +4,9 @@ import { contains, formatIp, parseInterfaceAddress, parseIp, subnetOf } from '..
 import type { NicSpec } from '../spec/container.ts';
 import { cableName, derivedMac } from '../spec/name.ts';
 import type { CableRequest, CardRequest } from '../spec/nic.ts';
-import { plainAddress } from '../state/network.ts';
+import { type Member, plainAddress } from '../state/network.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Context } from './context.ts';
-import type { Member } from './nics.ts';
 
 function cablesTo(peer: string, nics: readonly NicSpec[]): string[] {
   return nics.flatMap((nic) => (nic.kind === 'p2p' && nic.peer === peer ? [nic.cable] : []));

@@ -19,6 +19,7 @@ import { type SavedContainer, volumesOf } from '../spec/saved-container.ts';
 import type { VolumeSpec } from '../spec/volume.ts';
 import { writeJson } from '../state/json-file.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
+import type { Member } from '../state/network.ts';
 import { containerPaths, type Roots, skeletonPath } from '../state/paths.ts';
 import { findContainer } from '../state/store.ts';
 import { driverOf } from '../storage/driver.ts';
@@ -121,6 +122,12 @@ function isOwn(volume: VolumeSpec | undefined): boolean {
   return volume?.type === 'volume' && volume.name === undefined;
 }
 
+/** Loaded where there are any. */
+async function leaseLoadedPorts(context: Context, member: Member, saved: NonNullable<SavedContainer['ports']>) {
+  if (saved.length === 0) return { ports: [], notes: [] };
+  return (await import('./loaded-ports.ts')).leasePorts(context, member, saved);
+}
+
 /** Makes it; the caller holds its lock, and has made an empty folder of its name. */
 async function publish(
   context: Context,
@@ -140,6 +147,7 @@ async function publish(
     nics: savedNics,
     volumes: __,
     snapshots,
+    ports: savedPorts = [],
     ...settings
   } = saved;
   const here = await filesHere(roots);
@@ -148,6 +156,7 @@ async function publish(
   for (const { run } of planSkeleton(skeletonPath(roots))) doInProcess(run);
   const hostname = settings.hostname === oldName ? name : settings.hostname;
   const network = await leaseAll(context, instance, { name, hostname }, savedNics, ip);
+  const published = await leaseLoadedPorts(context, { name, hostname, nics: network.nics }, savedPorts);
   const taken = snapshots.map((each) => ({ name: each.name, createdAt: each.createdAt, ...here(each) }));
   const spec: ContainerSpec = {
     ...settings,
@@ -156,6 +165,7 @@ async function publish(
     ...files,
     ...(volumes.length === 0 ? {} : { volumes: [...volumes] }),
     nics: network.nics,
+    ...(published.ports.length === 0 ? {} : { ports: published.ports }),
     ...(taken.length === 0 ? {} : { snapshots: taken }),
   };
   const folder = stageFolder(staging, spec, received);
@@ -170,7 +180,7 @@ async function publish(
   const notes = strange.map(({ name: volume, target }) => {
     return `${name} has the volume ${volume} of this host at ${target}: no files of it came along`;
   });
-  return { name, notes: [...network.notes, ...notes] };
+  return { name, notes: [...network.notes, ...published.notes, ...notes] };
 }
 
 async function makeLoaded(

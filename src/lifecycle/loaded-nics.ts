@@ -2,10 +2,10 @@
 import type { NicSpec } from '../spec/container.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import type { SavedNic } from '../spec/saved-container.ts';
-import { plainAddress } from '../state/network.ts';
+import { type Member, plainAddress } from '../state/network.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Context } from './context.ts';
-import { leaseNics, type Member } from './nics.ts';
+import { leaseNics } from './nics.ts';
 
 /** Who here has a MAC address. */
 async function macHolder({ roots }: Context, mac: string | undefined): Promise<string | undefined> {

@@ -1,5 +1,5 @@
 /** Networks: the default one, made at first use; members, and what is given up with them. */
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 import {
   formatIp,
@@ -24,6 +24,8 @@ import {
   withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
+import { gatewayJournalPath } from '../state/paths.ts';
+import { readInstance } from '../state/store.ts';
 import type { Context } from './context.ts';
 import { isThere, linkInUse, linkState, removeLink } from './network-link.ts';
 import { chooseSubnet, subnetOn } from './subnet.ts';
@@ -107,6 +109,7 @@ export async function leaveNetworks(
       if (isMember) await writeNetwork(context.roots, withoutMembers(record, names));
       else await finishWriting(context.roots, record);
     }
+    await settlePorts(context, lock.fd);
   } finally {
     lock.release();
   }
@@ -124,10 +127,18 @@ export function pruneStray({ roots }: Context, dryRun: boolean): string[] {
   }
 }
 
+/** What NAT and published ports have on the host goes with the last who asks for it. The caller holds the networks' lock. */
+export async function settlePorts(context: Context, lockFd: number): Promise<void> {
+  const instance = readInstance(context.roots);
+  if (instance === undefined || !existsSync(gatewayJournalPath(context.roots))) return;
+  await (await import('./gateway.ts')).settleGateway(context, instance, lockFd);
+}
+
 /** Removes the default network where nobody is in it; true where there was one. */
 export async function pruneDefault(context: Context, instance: string, dryRun: boolean): Promise<boolean> {
   const lock = lockNetworks(context.roots);
   try {
+    if (!dryRun) await settlePorts(context, lock.fd);
     const known = await readNetwork(context.roots, DEFAULT_NETWORK);
     const record = known ?? lostDefault(instance);
     if (known === undefined && !(await isThere(context, instance, record))) return false;

@@ -1,7 +1,8 @@
 /** Networks that are asked for by name: made, listed with their members, removed. */
 import { ConflictError, InvalidInputError } from '../errors.ts';
+import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
-import { requireTools } from '../host/tool.ts';
+import { requireTool, requireTools } from '../host/tool.ts';
 import { contains, formatIp, formatSubnet, overlap, parseIp, parseSubnet, type Subnet } from '../spec/address.ts';
 import { derivedMac, networkLinkName } from '../spec/name.ts';
 import { ensureHosts } from '../state/hosts.ts';
@@ -17,7 +18,8 @@ import {
 } from '../state/network.ts';
 import { networkPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
-import { knownSubnets, withGateway } from './network.ts';
+import { findDrops } from './create.ts';
+import { knownSubnets, settlePorts, withGateway } from './network.ts';
 import { ensureLink, linkInUse, linkState, removeLink } from './network-link.ts';
 import { chooseSubnet, refuseOverlap } from './subnet.ts';
 
@@ -27,6 +29,8 @@ export interface NetworkRequest {
   readonly subnets: readonly string[];
   readonly gateways: readonly string[];
   readonly internal?: boolean;
+  /** What leaves it for elsewhere gets the host's address. */
+  readonly nat?: boolean;
   readonly mtuBytes?: number | undefined;
   /** A bridge of the host's, used as it is. */
   readonly bridge?: string | undefined;
@@ -90,6 +94,18 @@ function chooseGateways(
   });
 }
 
+/** Throws InvalidInputError, HostError. */
+function refuseNat({ bridge, internal, uplink, subnets }: NetworkRequest): void {
+  requireTool('nft');
+  const refuse = (option: string, hint: string) =>
+    new InvalidInputError(`cannot use --nat and ${option} together`, { hint });
+  if (bridge !== undefined) throw refuse('--bridge', "NAT is for networks with minict's own bridge");
+  if (internal) throw refuse('--internal', 'what stays inside needs no NAT');
+  if (uplink !== undefined && subnets.length === 0) {
+    throw new InvalidInputError('cannot use --nat with --uplink and no --subnet', { hint: '--subnet SUBNET' });
+  }
+}
+
 /** The record that a request comes to. Writes nothing. Throws InvalidInputError, ConflictError, NotFoundError. */
 export async function planNewNetwork(
   context: Context,
@@ -108,13 +124,18 @@ export async function planNewNetwork(
       hint: `a bridge of the host's stays as it is`,
     });
   }
+  if (request.nat) refuseNat(request);
   const interfaces = await import('../host/interfaces.ts');
   const foreign = bridge === undefined ? undefined : await interfaces.requireBridge(bridge);
   const spare = uplink === undefined ? undefined : await interfaces.requireSpareLink(uplink);
   const addresses = (foreign?.addresses ?? []).map((address) => address.split('/')[0] as string);
   const subnets = chooseGateways(await chooseSubnets(context, request), request, addresses);
   const common = { version: 1, name, driver: 'bridge', subnets, members: {} } as const;
-  const settings = { ...common, ...(internal ? { internal: true as const } : {}) };
+  const settings = {
+    ...common,
+    ...(internal ? { internal: true as const } : {}),
+    ...(request.nat ? { nat: true as const } : {}),
+  };
   if (bridge !== undefined) return { ...settings, link: bridge, foreign: true };
   const link = networkLinkName(instance, name);
   if (interfaceIndex(link) !== 0) {
@@ -131,8 +152,12 @@ export async function planNewNetwork(
   };
 }
 
-/** Makes it, on the host too; all of it or nothing. */
-export async function createNetwork(context: Context, instance: string, request: NetworkRequest): Promise<void> {
+/** Makes it, on the host too; all of it or nothing. Returns the rules of the host's firewall that will stop its NAT. */
+export async function createNetwork(
+  context: Context,
+  instance: string,
+  request: NetworkRequest,
+): Promise<readonly ForeignDrop[]> {
   requireTools();
   const lock = lockNetworks(context.roots);
   try {
@@ -142,10 +167,13 @@ export async function createNetwork(context: Context, instance: string, request:
     try {
       ensureHosts(networkPaths(context.roots, record.name).hosts);
       await ensureLink(context, instance, record, lock.fd);
+      if (record.nat) await (await import('./gateway.ts')).ensureGateway(context, instance, lock.fd);
     } catch (error) {
+      if (record.nat) await removeLink(context, instance, record, lock.fd);
       removeNetwork(context.roots, record.name);
       throw error;
     }
+    return record.nat ? (await findDrops([record])).filter(({ path }) => path === 'routed') : [];
   } finally {
     lock.release();
   }
@@ -164,7 +192,8 @@ export async function viewNetwork(context: Context, instance: string, name: stri
   const members = Object.keys(record.members).filter((member) => isHeld(context.roots, member));
   const state = await linkState(context, instance, record);
   const shown = { up: 'up', unrecorded: 'up', 'half-made': 'broken', missing: 'missing', foreign: 'foreign' } as const;
-  return { record, members, state: shown[state] };
+  const isWithoutNat = record.nat && shown[state] === 'up' && !(await import('./gateway.ts')).hasTable(context);
+  return { record, members, state: isWithoutNat ? 'broken' : shown[state] };
 }
 
 function refuseMembers({ record: { name, taps = {} }, members }: NetworkView): void {
@@ -202,6 +231,7 @@ export async function deleteNetwork(context: Context, instance: string, name: st
     const record = await requireUnused(context, instance, name);
     await removeLink(context, instance, record, lock.fd);
     removeNetwork(context.roots, name);
+    await settlePorts(context, lock.fd);
   } finally {
     lock.release();
   }

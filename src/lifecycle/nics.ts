@@ -2,20 +2,22 @@
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { contains, formatIp, parseAddress, parseIp, parseSubnet, subnetOf } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
-import { hasOwnHosts, networkOf, networksOf } from '../spec/container.ts';
+import { networkOf, networksOf } from '../spec/container.ts';
 import { derivedMac, hostLinkName } from '../spec/name.ts';
 import type { NetworkNicRequest, NicRequest } from '../spec/nic.ts';
+import type { Port, PortRequest } from '../spec/port.ts';
 import { ensureHosts, hostsWithout, writeHosts } from '../state/hosts.ts';
 import { type Lock, lockNetworks } from '../state/locks.ts';
 import {
   AddressPool,
   getNetwork,
+  joined,
+  type Member,
   type NetworkRecord,
   plainAddress,
   readNetwork,
   readNetworks,
   requireHostAddress,
-  withMember,
   withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
@@ -24,14 +26,7 @@ import type { Context } from './context.ts';
 import { assignLink } from './link-nics.ts';
 import { findNetwork } from './network.ts';
 import { ensureLink } from './network-link.ts';
-
-/** Whose interfaces they are; `nics` are those that it has already. */
-export interface Member {
-  readonly name: string;
-  readonly hostname: string;
-  readonly nics: NicSpec[];
-  readonly ownHosts?: true | undefined;
-}
+import { openPorts } from './open-ports.ts';
 
 /** What a container gets, as it is or would be. */
 export interface Assignment {
@@ -225,19 +220,26 @@ async function meetStrangers({ nics, networks }: Assignment, strangers: Map<stri
 
 /** Addresses that nobody else can take: the networks stay locked until they are committed or given back. */
 export interface Reservation extends Assignment {
+  readonly ports: readonly Port[];
   /** Writes the members, and the hosts files of all. */
   commit(): Promise<void>;
   /** Lets the others go on; committed or not. */
   release(): void;
 }
 
-/** Chooses, and makes sure that the networks are there on the host; `check` throws before anything is made. */
+export interface Besides {
+  /** Throws where the interfaces are not what they have to be, before anything is made. */
+  readonly check?: (nics: readonly NicSpec[]) => void;
+  readonly publish?: readonly PortRequest[];
+}
+
+/** Chooses, and makes sure that the networks are there on the host. */
 export async function reserveNics(
   context: Context,
   instance: string,
   member: Member,
   requests: readonly NicRequest[],
-  check: (nics: readonly NicSpec[]) => void = () => {},
+  { check = () => {}, publish = [] }: Besides = {},
 ): Promise<Reservation> {
   let lock: Lock | undefined = lockNetworks(context.roots);
   const unlock = () => {
@@ -255,10 +257,14 @@ export async function reserveNics(
     while (await meetStrangers(assignment, strangers)) {
       assignment = await assignNics(context, instance, member, requests, strangers);
     }
+    const whole: Member = { ...member, nics: [...member.nics, ...assignment.nics] };
+    const { networks } = assignment;
+    const ports = await openPorts(context, instance, whole, networks, publish, lock.fd);
     return {
       ...assignment,
+      ports,
       async commit() {
-        await join(context, member, assignment);
+        await writeMember(context, { ...whole, ports }, networks);
         unlock();
       },
       release: unlock,
@@ -269,20 +275,13 @@ export async function reserveNics(
   }
 }
 
-/** Writes down who has them; the caller holds the networks' lock. */
-async function join(context: Context, member: Member, { nics, networks }: Assignment): Promise<void> {
-  await writeMember(context, { ...member, nics: [...member.nics, ...nics] }, networks);
-}
-
-/** Into the records of its networks, for each of which it has an interface. */
-async function writeMember({ roots }: Context, member: Member, networks: readonly NetworkRecord[]): Promise<void> {
-  const { name, hostname, nics } = member;
-  const all = hasOwnHosts(member) ? networksOf(nics) : undefined;
-  for (const record of networks) {
-    const here = nics.filter((nic) => networkOf(nic) === record.name);
-    const addresses = Object.fromEntries(here.map((nic) => [nic.name, nic.addresses.map(plainAddress)]));
-    await writeNetwork(roots, withMember(record, name, { hostname, networks: all }, addresses));
-  }
+/** Into the records of its networks, for each of which it has an interface; the caller holds the networks' lock. */
+export async function writeMember(
+  { roots }: Context,
+  member: Member,
+  networks: readonly NetworkRecord[],
+): Promise<void> {
+  for (const record of joined(member, networks)) await writeNetwork(roots, record);
 }
 
 /** Puts a container's networks back on the host, and itself among their members: after a reboot, or a killed connect. */
@@ -302,6 +301,7 @@ export async function repairNetworks(context: Context, instance: string, member:
       return record !== undefined && record.members[member.name]?.nics[nic.name] === undefined;
     });
     if (isMissing) await writeMember(context, member, records);
+    await openPorts(context, instance, member, records, [], lock.fd);
   } finally {
     lock.release();
   }
@@ -334,7 +334,8 @@ export async function leaseNics(
   const causes: string[] = [];
   const choose = async (requests: readonly NicRequest[]) => {
     const assignment = await assignNics(context, instance, member, requests);
-    await join(context, member, assignment);
+    const nics = [...member.nics, ...assignment.nics];
+    await writeMember(context, { ...member, nics }, assignment.networks);
     return { assignment, causes };
   };
   try {

@@ -1,7 +1,7 @@
 /** Puts back what a stop, a reboot, a killed minict or somebody's hand took away of a container, part by part. */
 import { existsSync } from 'node:fs';
 import { ConflictError } from '../errors.ts';
-import { nicPart } from '../network/parts.ts';
+import { attaches, linkStepId } from '../network/parts.ts';
 import { planBringUp } from '../plan/container.ts';
 import { applySteps } from '../runner/apply.ts';
 import type { Journal, JournalState } from '../runner/journal.ts';
@@ -38,11 +38,13 @@ export async function planRepair(
       (part.startsWith('port ') && isBroken(`nic ${part.slice('port '.length)}`)) ||
       whole.some((step) => step.part === part && !inEffect.has(step.id)));
   const wanted = new Set(whole.map((step) => step.id));
+  // What is set inside stays: the interface is not made anew.
+  const isLoose = (step: Step) => spec.nics.some((nic) => broken.has(`port ${nic.name}`) && attaches(step, nic));
   // Of an interface that a killed disconnect left.
   const isLeft = ({ id, part }: Step) => /^(nic|port) /.test(part ?? '') && !wanted.has(id);
   return {
     undo: state.steps.filter((step) => isBroken(step.part) || isLeft(step)),
-    redo: whole.filter((step) => isBroken(step.part) || !inEffect.has(step.id)),
+    redo: whole.filter((step) => isBroken(step.part) || !inEffect.has(step.id) || isLoose(step)),
   };
 }
 
@@ -84,15 +86,16 @@ export async function repair(
   await prepareHost(context);
   const facts = readFacts(context, instance, spec, await readNetworks(context.roots, networksOf(spec.nics)));
   const { undo, redo } = await planRepair(spec, state, planBringUp(spec, paths, facts));
+  if (redo.some(({ part }) => part === 'ports')) (await import('./ports.ts')).refuseUsed(spec.ports ?? []);
   if (state !== undefined && undo.length > 0) {
     refuseAroundProcesses(instance, spec.name, undo);
     await undoParts(context, spec.name, state, undo, journal, lockFd);
   }
   refuseOthersFiles(spec.name, redo);
-  const anew = new Set(redo.flatMap(({ part }) => part ?? []));
+  const anew = new Set(redo.map(({ id }) => id));
   await waitForHostLinks(
     spec,
-    spec.nics.filter((nic) => anew.has(nicPart(nic))),
+    spec.nics.filter((nic) => anew.has(linkStepId(nic))),
   );
   if (redo.length > 0) await applySteps(`start ${spec.name}`, redo, journal, spawnContext(context, lockFd));
   if (redo.length > 0 || !existsSync(paths.enter)) markUp(context, spec, facts, journal);

@@ -93,7 +93,7 @@ async function describe(roots: Roots, instance: string, spec: ContainerSpec, par
     ...rest
   } = spec;
   // Elsewhere, its files are layers.
-  const { volumes = [], storage: ____, ...settings } = rest;
+  const { volumes = [], storage: ____, ports, ...settings } = rest;
   const filesOf = (dirs: readonly string[], name: string | undefined, id: string | undefined) => ({
     layers: ownLayers(roots, dirs, id).map((dir) => (parts.layers.get(dir) as Part).digest),
     // Without a digest it is a directory of this host.
@@ -106,6 +106,8 @@ async function describe(roots: Roots, instance: string, spec: ContainerSpec, par
     ...filesOf(lower ?? [inPlace as string], image, imageId),
     ...(lower === undefined || parts.root === undefined ? {} : { upper: parts.root.digest }),
     nics,
+    // Where they lead follows from its interfaces.
+    ...(ports === undefined ? {} : { ports: ports.map(({ address: _, ...port }) => port) }),
     volumes: volumes.map((volume, index) => {
       const files = parts.volumes.get(index)?.digest;
       return volume.type === 'volume' && files !== undefined ? { ...volume, files } : volume;

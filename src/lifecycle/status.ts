@@ -14,7 +14,7 @@ import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { readExitStatus } from '../state/exit-status.ts';
 import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
-import type { Part } from '../step.ts';
+import type { Claim, Part } from '../step.ts';
 import type { Context } from './context.ts';
 
 export interface Status {
@@ -43,7 +43,7 @@ export async function findBroken(
       // The placeholder files are hidden under the namespaces mounted over them.
       if (claim.kind === 'file') continue;
       const recorded = state.identities.get(step.id)?.[claim.name];
-      if (recorded === undefined || identityOf(claim) !== recorded) report(step.part, `${claim.kind} ${claim.name}`);
+      if (recorded === undefined || identityOf(claim) !== recorded) report(step.part, shown(claim));
     }
   }
   const isInner = (nic: NicSpec) => nicDriver(nic).planInside !== undefined;
@@ -59,12 +59,17 @@ export async function findBroken(
     }
     if (nic.kind !== 'veth') continue;
     const link = links.get(nic.hostLink);
-    if (link?.master !== nic.bridge) report(part, `${nic.hostLink} in bridge ${nic.bridge}`);
+    if (link?.master !== nic.bridge) report(portPart(nic), `${nic.hostLink} in bridge ${nic.bridge}`);
     // Of one that is stopped it is down.
     else if (!link.isUp && wantedUp) report(portPart(nic), `${nic.hostLink} up`);
   }
   if (!broken.has('mounts')) for (const target of await missingMounts(state)) report('mounts', `mount ${target}`);
   return broken;
+}
+
+/** Of a published port without the table that it is in. */
+function shown({ kind, name }: Claim): string {
+  return `${kind} ${kind === 'port' ? name.split(' ')[1] : name}`;
 }
 
 async function missingMounts(state: JournalState): Promise<string[]> {

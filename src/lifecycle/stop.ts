@@ -22,9 +22,11 @@ import { cgroupOf } from './status.ts';
 const SUPERVISOR_MS = 1000;
 const POLL_MS = 10;
 
-/** The steps that a stop undoes: mounts, cgroups, and the host end's being up. */
+/** The steps that a stop undoes: mounts, cgroups, published ports, and the host end's being up. */
 export function stepsThatStopUndoes(steps: readonly Step[]): Step[] {
-  return steps.filter(({ part }) => part === 'mounts' || part === 'cgroup' || part?.startsWith('port '));
+  return steps.filter(
+    ({ part }) => part === 'mounts' || part === 'cgroup' || part === 'ports' || part?.startsWith('port '),
+  );
 }
 
 /** Whether a stop has come to its end, and no start has begun since. */

@@ -38,6 +38,11 @@ export function linkStepId({ name }: NicSpec): string {
   return `${name} link`;
 }
 
+/** Whether the step makes the host's end a port of its network again, of an interface that is there. */
+export function attaches({ id }: Step, { name }: NicSpec): boolean {
+  return [`${name} port`, `${name} hairpin`, `${name} port up`].includes(id);
+}
+
 /** A step of the interface, undone with the interface itself. */
 export function nicStep(nic: NicSpec, container: string, id: string, why: string, words: string, netns?: string): Step {
   return {

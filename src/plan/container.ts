@@ -1,6 +1,7 @@
 /** spec + host facts → the steps that bring a container up. Pure. */
 import { type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
 import { nicDriver, type Owner } from '../network/driver.ts';
+import { planHairpins, planPorts } from '../network/nat.ts';
 import { planLoopback, planNicInside, portPart } from '../network/parts.ts';
 import { planRouting, planSysctls } from '../network/routing.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
@@ -154,6 +155,7 @@ export function planNetns(spec: ContainerSpec, paths: ContainerPaths, instance: 
     ...planSysctls(spec),
     ...planNics(spec, { container: spec.name, instance, runDir: paths.runDir }),
     ...inPart('namespaces', [planLoopback(spec.name)]),
+    ...planPorts(instance, spec),
   ];
 }
 
@@ -182,6 +184,7 @@ export function planNics(spec: ContainerSpec, owner: Owner): Step[] {
   const down = new Set(nics.flatMap((nic) => (nic.down ? [portPart(nic)] : [])));
   return [
     ...nics.flatMap((nic) => nicDriver(nic).planNic(nic, owner)),
+    ...planHairpins(spec),
     ...nics.flatMap((nic) => nicDriver(nic).planInside?.(nic, owner) ?? planNicInside(nic, name)),
     ...nics.flatMap((nic) => planRouting(spec, nic)),
   ].filter(({ part }) => part === undefined || !down.has(part));

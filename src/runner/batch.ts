@@ -1,4 +1,4 @@
-/** Neighbouring steps become one process where a tool can take many: `ip -batch`, `mount --fstab`. Pure. */
+/** Neighbouring steps become one process where a tool can take many: `ip -batch`, `mount --fstab`, `nft -f`. Pure. */
 import { octalEscaped } from '../spec/octal.ts';
 import type { Command, Step } from '../step.ts';
 
@@ -18,6 +18,11 @@ export type Inside = { readonly step: Step; readonly file: string } & (
 
 function ipKey(command: Command): string | undefined {
   return command.kind === 'run' && command.argv[0] === 'ip' ? `ip ${command.netns ?? ''}` : undefined;
+}
+
+/** `nft COMMANDS`, in one word. */
+function isNft(command: Command): command is Command & { kind: 'run' } {
+  return command.kind === 'run' && command.argv[0] === 'nft' && command.argv.length === 2;
 }
 
 /** Lines for `ip -batch`; they are read by ip itself, so names in them must have no white space. */
@@ -127,6 +132,13 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
     const { taken, rest } = take(countWhile(0, (c) => ipKey(c) === key));
     const enter = first.run.netns === undefined ? [] : ['-n', first.run.netns];
     return { batch: { steps: taken, argv: ['ip', ...enter, '-batch', '-'], stdin: ipLines(taken) }, rest };
+  }
+
+  if (isNft(first.run)) {
+    const { taken, rest } = take(countWhile(0, isNft));
+    // One transaction: all of it or nothing.
+    const stdin = taken.map(({ run }) => (isNft(run) ? `${run.argv[1]}\n` : '')).join('');
+    return { batch: { steps: taken, argv: ['nft', '-f', '-'], stdin }, rest };
   }
 
   const made = unshareOf(first);

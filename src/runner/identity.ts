@@ -1,5 +1,6 @@
 /** Whether the thing a step claimed is still the very same thing. Reads only. */
 import { existsSync, statSync } from 'node:fs';
+import { publishedTarget, tableHandle } from '../host/nft-table.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import type { Claim } from '../step.ts';
 
@@ -11,6 +12,8 @@ export function identityOf(claim: Claim): string | undefined {
   }
   // The path has the instance's random id in it: whose it is needs no number.
   if (claim.kind === 'cgroup') return existsSync(claim.name) ? 'there' : undefined;
+  if (claim.kind === 'nft table') return tableHandle(claim.name);
+  if (claim.kind === 'port') return publishedTarget(claim.name);
   const stat = statSync(claim.name, { throwIfNoEntry: false });
   return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`;
 }

@@ -71,6 +71,8 @@ const files = {
   layers: z.array(digest),
 };
 
+const portNumber = z.number().check(z.int(), z.gte(1), z.lte(65535));
+
 const where = { target: z.string(), readOnly: z.optional(z.boolean()) };
 const volume = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('bind'), source: z.string(), ...where }),
@@ -137,6 +139,16 @@ const savedContainer = z.strictObject({
         ...nicParts,
       }),
     ]),
+  ),
+  ports: z.optional(
+    z.array(
+      z.strictObject({
+        ip: parsed(parseIp),
+        port: portNumber,
+        protocol: z.enum(['tcp', 'udp']),
+        to: portNumber,
+      }),
+    ),
   ),
   volumes: z.array(volume),
   snapshots: z.array(z.strictObject({ name: parsed(parseSnapshotName), createdAt: time, ...files })),

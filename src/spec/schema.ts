@@ -45,6 +45,17 @@ const nic = z.discriminatedUnion('kind', [
 
 const route = z.object({ to: z.string(), via: z.optional(z.string()), dev: z.optional(z.string()) });
 
+/** A port of the host that leads to one of a container. */
+const port = z.object({
+  /** The host's address; `0.0.0.0` and `::` are all of their family. */
+  ip: z.string(),
+  port: z.number(),
+  protocol: z.enum(['tcp', 'udp']),
+  /** The container's address and port. */
+  address: z.string(),
+  to: z.number(),
+});
+
 /** container.json: all of a container that outlasts a reboot. */
 export const container = z.object({
   version: z.literal(1),
@@ -83,6 +94,8 @@ export const container = z.object({
   routes: z.optional(z.array(route)),
   /** Settings of its network namespace, by the names that sysctl(8) has for them. */
   sysctls: z.optional(z.record(z.string(), z.string())),
+  /** Published ones (`-p`): its own, as its addresses are, also while it is stopped. */
+  ports: z.optional(z.array(port)),
   /** It has a hosts file of its own, whatever its networks are now. */
   ownHosts: z.optional(z.literal(true)),
   services: z.array(z.string()),
@@ -130,6 +143,8 @@ export const network = z.object({
   uplink: z.optional(z.object({ link: z.string(), wasUp: z.boolean() })),
   /** The host has no address in it, and its members no default route. */
   internal: z.optional(z.literal(true)),
+  /** What leaves it for elsewhere has the host's address. */
+  nat: z.optional(z.literal(true)),
   /** One of a family at most; none: nobody gets an address unasked. */
   subnets: z.array(z.object({ subnet: z.string(), gateway: z.optional(z.string()) })),
   /** Taps of virtual machines, by the interface's name on the host. */
@@ -149,6 +164,8 @@ export const network = z.object({
       nics: z.record(z.string(), z.array(z.string())),
       /** All its networks, where it has a hosts file of its own. */
       networks: z.optional(z.array(z.string())),
+      /** What it publishes, whichever of its networks that leads through. */
+      ports: z.optional(z.array(port)),
     }),
   ),
 });

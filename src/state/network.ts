@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import type { z } from 'zod/mini';
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { type Address, contains, formatIp, lastOf, parseIp, parseSubnet } from '../spec/address.ts';
+import { hasOwnHosts, type NicSpec, networkOf, networksOf } from '../spec/container.ts';
+import type { Port } from '../spec/port.ts';
 import type { network } from '../spec/schema.ts';
 import { hostsText, writeHosts } from './hosts.ts';
 import { dropStaged, readJson, writeJson } from './json-file.ts';
@@ -30,6 +32,15 @@ export async function getNetwork(roots: Roots, name: string): Promise<NetworkRec
 export async function readNetworks(roots: Roots, names: readonly string[]): Promise<NetworkRecord[]> {
   const records = await Promise.all(names.map((name) => readNetwork(roots, name)));
   return records.filter((record) => record !== undefined);
+}
+
+/** A container as its networks know it. */
+export interface Member {
+  readonly name: string;
+  readonly hostname: string;
+  readonly nics: NicSpec[];
+  readonly ownHosts?: true | undefined;
+  readonly ports?: readonly Port[] | undefined;
 }
 
 /** Names of all networks, in order. */
@@ -185,13 +196,29 @@ export function withoutMembers(record: NetworkRecord, names: readonly string[]):
 export function withMember(
   record: NetworkRecord,
   name: string,
-  member: { readonly hostname: string; readonly networks: readonly string[] | undefined },
+  member: {
+    readonly hostname: string;
+    readonly networks: readonly string[] | undefined;
+    readonly ports?: readonly Port[] | undefined;
+  },
   nics: Readonly<Record<string, readonly string[]>>,
 ): NetworkRecord {
   const networks = member.networks === undefined ? {} : { networks: [...member.networks] };
   const entries = Object.entries(nics).map(([nic, addresses]): [string, string[]] => [nic, [...addresses]]);
-  const whole = { hostname: member.hostname, nics: Object.fromEntries(entries), ...networks };
+  const ports = member.ports === undefined || member.ports.length === 0 ? {} : { ports: [...member.ports] };
+  const whole = { hostname: member.hostname, nics: Object.fromEntries(entries), ...networks, ...ports };
   return { ...record, members: { ...record.members, [name]: whole } };
+}
+
+/** The records of its networks with a container in them, with the addresses of its interfaces. */
+export function joined(member: Member, networks: readonly NetworkRecord[]): NetworkRecord[] {
+  const { name, hostname, nics, ports } = member;
+  const all = hasOwnHosts(member) ? networksOf(nics) : undefined;
+  return networks.map((record) => {
+    const here = nics.filter((nic) => networkOf(nic) === record.name);
+    const addresses = Object.fromEntries(here.map((nic) => [nic.name, nic.addresses.map(plainAddress)]));
+    return withMember(record, name, { hostname, networks: all, ports }, addresses);
+  });
 }
 
 /** Without its length. */

@@ -16,6 +16,11 @@ export function hostJournalPath(roots: Roots): string {
   return join(roots.runDir, '.host');
 }
 
+/** Of what NAT and published ports share. */
+export function gatewayJournalPath(roots: Roots): string {
+  return join(roots.runDir, '.gateway');
+}
+
 export function imagesLockPath(roots: Roots): string {
   return join(roots.runDir, '.images');
 }

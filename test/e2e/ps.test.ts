@@ -25,7 +25,7 @@ test('ps shows what is up, and how its main command ended; -a what is stopped, t
       .split('\n')
       .map((line) => line.split(/ {2,}/));
   const up = [
-    ['NAME', 'STATUS', 'IMAGE', 'ADDRESS'],
+    ['NAME', 'STATUS', 'IMAGE', 'ADDRESS', 'PORTS'],
     ['busy', 'running', 'base'],
     ['idle', 'ready', 'base', '192.168.0.5'],
   ];
@@ -39,9 +39,9 @@ test('-q and --format json', () => {
   expect(ps('-aq')).toBe('busy\nidle\noff\nover\n');
   const image = 'base';
   expect(JSON.parse(ps('--format', 'json'))).toEqual([
-    { name: 'busy', state: 'running', missing: [], image, address: '' },
-    { name: 'idle', state: 'ready', missing: [], image, address: '192.168.0.5' },
-    { name: 'over', state: 'ready', missing: [], exitCode: 3, image, address: '' },
+    { name: 'busy', state: 'running', missing: [], image, address: '', ports: [] },
+    { name: 'idle', state: 'ready', missing: [], image, address: '192.168.0.5', ports: [] },
+    { name: 'over', state: 'ready', missing: [], exitCode: 3, image, address: '', ports: [] },
   ]);
 });
 

@@ -94,7 +94,7 @@ export class Host {
 
   snapshot(): Snapshot {
     // As the host sees it: it may have a disk of its own there.
-    return takeSnapshot(this.pid, `/proc/${this.pid}/root${this.root}`, (what) => this.run(['ip', '-j', what]).stdout);
+    return takeSnapshot(this.pid, `/proc/${this.pid}/root${this.root}`, (argv) => this.run(argv).stdout);
   }
 
   /** A deleted namespace's veth pair goes a little later, by the kernel's own worker. */

@@ -6,7 +6,7 @@ import { expect } from 'vitest';
 import { CHANGING_CALLS, type Fault, type Faulty, killBefore, runWithFault } from './faults.ts';
 import type { Host, Result } from './host.ts';
 import type { Snapshot } from './snapshot.ts';
-import { isThere, prepare, type Verb, wordsFor } from './verbs.ts';
+import { isThere, prepare, said, type Verb, wordsFor } from './verbs.ts';
 
 /** For a test with many points, on a machine that is busy. */
 export const MANY_POINTS = { timeout: 300_000 };
@@ -27,11 +27,11 @@ async function expectNothingLeft(host: Host, verb: Verb, clean: Snapshot, point:
 async function expectRecovery(host: Host, verb: Verb, clean: Snapshot, point: string): Promise<void> {
   expect(host.minict('ps', '-a'), point).toMatchObject({ status: 0, stderr: '' });
   const again = host.minict(...wordsFor(host, verb.next ?? verb.words));
-  if (again.status === 0) expect(again.stderr, point).toBe('');
+  if (again.status === 0) expect(again.stderr, point).toBe(said(verb, verb.next ?? verb.words));
   else expect(again.stderr, point).toMatch(NOTHING_TO_DO);
   if (verb.ends) return expectNothingLeft(host, verb, clean, point);
   const next = isThere(host) ? ['start', 'f1'] : ['create', 'f1', ...wordsFor(host, verb.options)];
-  expect(host.minict(...next), point).toEqual({ status: 0, stdout: 'f1\n', stderr: '' });
+  expect(host.minict(...next), point).toEqual({ status: 0, stdout: 'f1\n', stderr: said(verb, next) });
   expect(host.minict('exec', 'f1', 'hostname'), point).toEqual({ status: 0, stdout: 'f1\n', stderr: '' });
   expect(host.minict('rm', '-f', 'f1'), point).toEqual({ status: 0, stdout: 'f1\n', stderr: '' });
   await expectNothingLeft(host, verb, clean, point);
@@ -70,7 +70,7 @@ async function expectFailure(host: Host, verb: Verb, before: Snapshot, result: F
   if (result.status === 0) {
     // What has done its work may have failed, where all that counts is that something is gone.
     expect(result.tool === undefined || MAY_FAIL.includes(result.tool) || !verb.atomic, point).toBe(true);
-    expect(result.stderr, point).toBe('');
+    expect(result.stderr, point).toBe(said(verb, verb.words));
   } else {
     expect(result.tool, point).toBeDefined();
     expectOneClearError(result, point);

@@ -11,6 +11,8 @@ export interface Snapshot {
   readonly network: readonly string[];
   /** Where, type, root, source and propagation. A persisted namespace shows as `nsfs` with its number as the root. */
   readonly mounts: readonly string[];
+  /** All tables of nftables, and the kernel's switches for NAT that are on. */
+  readonly firewall: readonly string[];
   /** The folders of persisted namespaces, and minict's run dir. */
   readonly run: readonly string[];
   /** This instance's groups, with the number of processes in each. */
@@ -98,17 +100,28 @@ function programs(pid: number): string[] {
     });
 }
 
-/** `pid` is a process of the host, `root` its state folder; `ip` runs `ip -j` in it. */
-export function takeSnapshot(pid: number, root: string, ip: (what: string) => string): Snapshot {
-  const run = `/proc/${pid}/root/run`;
+const SWITCHES = [
+  ...['ipv4/conf/*/forwarding', 'ipv4/conf/*/route_localnet', 'ipv6/conf/*/*forwarding'].map((path) => `1 ${path}`),
+  '2 ipv6/conf/*/accept_ra',
+];
+const FIREWALL = [
+  'nft list ruleset',
+  ...SWITCHES.map((line) => `grep -sH ${line.replace(' ', ' /proc/sys/net/')}`),
+].join('; ');
+
+/** `pid` is a process of the host, `root` its state folder; `run` gives the output of a command in it. */
+export function takeSnapshot(pid: number, root: string, run: (argv: readonly string[]) => string): Snapshot {
+  const ip = (what: string) => run(['ip', '-j', what]);
+  const runDir = `/proc/${pid}/root/run`;
   const instance = join(root, 'instance');
   const leases = join(root, 'networks');
   // The locks of what containers share are made at first use, and stay.
   const isLock = (path: string) => /^minict\/\.(networks|images|image-files|image-trees|volumes)$/.test(path);
   return {
     network: network(JSON.parse(ip('address')), JSON.parse(ip('route'))).sort(),
+    firewall: run(['sh', '-c', FIREWALL]).split('\n').filter(Boolean).sort(),
     mounts: mountLines(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')).sort(),
-    run: ['netns', 'utsns', 'mntns', 'minict'].flatMap((dir) => walk(join(run, dir), 2, isLock, `${dir}/`)).sort(),
+    run: ['netns', 'utsns', 'mntns', 'minict'].flatMap((dir) => walk(join(runDir, dir), 2, isLock, `${dir}/`)).sort(),
     cgroups: existsSync(instance) ? cgroups(readFileSync(instance, 'utf8').trim()).sort() : [],
     state: [
       ...walk(root, 3, (path) => /\/(rootfs|upper|work|dev)$|^skeleton\//.test(path)),

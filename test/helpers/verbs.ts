@@ -17,6 +17,8 @@ export interface Verb {
   readonly before: readonly (readonly string[])[];
   /** Whether a failure leaves everything as it was; the others have ended processes or removed files by then. */
   readonly atomic: boolean;
+  /** What a create of it says. */
+  readonly says?: string;
   /** How many host commands, and changes of its own, it has at least. */
   readonly commands: number;
   readonly changes: number;
@@ -97,6 +99,21 @@ export const CHANGING_VERBS: readonly Verb[] = [
   withVolumes(starting('start after stop with volumes --mounts host', [...ON_HOST, ...VOLUMES], 8)),
 ];
 
+const PUBLISHED = ['-p', '8080:80', '-p', '0.0.0.0:5353:53/udp'];
+
+function publishing(verb: Verb): Verb {
+  const says = 'minict: f1 has 127.0.0.1:8080->80/tcp\nminict: f1 has 0.0.0.0:5353->53/udp\n';
+  return { ...verb, title: `${verb.title} with published ports`, says };
+}
+
+/** With published ports, on a host without NAT. */
+export const PUBLISHING_VERBS: readonly Verb[] = [
+  creating('create', PUBLISHED, 6),
+  starting('start', PUBLISHED, 5),
+  ending(['stop', '-t', '0', 'f1'], ['create', 'f1', ...PUBLISHED], 2, 4),
+  { ...ending(['rm', '-f', 'f1'], ['create', 'f1', ...PUBLISHED], 3, 10), options: PUBLISHED },
+].map(publishing);
+
 /** What makes and removes what all containers share, on a host without any. */
 export const SHARED_VERBS: readonly Verb[] = [
   { ...CREATE, title: 'the first create', atomic: false, commands: 10, changes: 40, after: [PRUNE] },
@@ -126,7 +143,12 @@ export function wordsFor(host: Host, words: readonly string[]): string[] {
 
 export function prepare(host: Host, verb: Verb): void {
   for (const words of verb.before)
-    expect(host.minict(...wordsFor(host, words))).toMatchObject({ status: 0, stderr: '' });
+    expect(host.minict(...wordsFor(host, words))).toMatchObject({ status: 0, stderr: said(verb, words) });
+}
+
+/** On stderr, of words that succeed. */
+export function said({ says = '' }: Verb, words: readonly string[]): string {
+  return words[0] === 'create' || words[0] === 'run' ? says : '';
 }
 
 /** Whether there is a container `f1`. */

@@ -10,6 +10,7 @@ import { readNft } from './nft.ts';
 import { type Filter, findDrop, type Traffic } from './verdict.ts';
 
 export interface ForeignDrop {
+  readonly path: Path;
   /** For people: tool, table, chain and policy or rule. */
   readonly rule: string;
   /** The command that lets the bridge's traffic through. */
@@ -29,9 +30,11 @@ export async function judgeFirewall(bridge: string, path: Path): Promise<Judgeme
   const iptables = hooks.nft.filter(isIptables);
   const others = hooks.nft.filter((chain) => !isIptables(chain));
   const judgements = await Promise.all([
-    ...(hooks.legacy ? [judge(['iptables-legacy filter'], readIptables('iptables-legacy', traffic, bridge))] : []),
-    ...(iptables.length > 0 ? [judge(['ip filter'], readIptablesNft(iptables, traffic, bridge))] : []),
-    ...(others.length > 0 ? [judge(others.map(tableOf), readNft(others, traffic, bridge))] : []),
+    ...(hooks.legacy
+      ? [judge(path, ['iptables-legacy filter'], readIptables('iptables-legacy', traffic, bridge))]
+      : []),
+    ...(iptables.length > 0 ? [judge(path, ['ip filter'], readIptablesNft(iptables, traffic, bridge))] : []),
+    ...(others.length > 0 ? [judge(path, others.map(tableOf), readNft(others, traffic, bridge))] : []),
   ]);
   return { drops: judgements.flatMap(({ drops }) => drops), unread: judgements.flatMap(({ unread }) => unread) };
 }
@@ -41,7 +44,15 @@ function trafficOf(bridge: string, path: Path): Traffic {
     link: bridge,
     subnet: readRoutes().find((route) => route.dev === bridge && route.subnet.family === 4)?.subnet,
   };
-  return path === 'bridged' ? { from, to: from, bridged: true } : { from, to: { notLink: bridge }, bridged: false };
+  const elsewhere = { notLink: bridge };
+  switch (path) {
+    case 'bridged':
+      return { from, to: from, bridged: true, dnat: false };
+    case 'routed':
+      return { from, to: elsewhere, bridged: false, dnat: false };
+    case 'published':
+      return { from: elsewhere, to: from, bridged: false, dnat: true };
+  }
 }
 
 const isIptables = ({ family, table, name }: ForwardChain) =>
@@ -54,13 +65,17 @@ async function readIptablesNft(chains: readonly ForwardChain[], traffic: Traffic
   return (await readIptables('iptables-nft', traffic, bridge)) ?? (await readNft(chains, traffic, bridge));
 }
 
-async function judge(tables: readonly string[], reading: Promise<readonly Filter[] | undefined>): Promise<Judgement> {
+async function judge(
+  path: Path,
+  tables: readonly string[],
+  reading: Promise<readonly Filter[] | undefined>,
+): Promise<Judgement> {
   // What a tool says that minict cannot read is no reason for a create to fail.
   const filters = await reading.catch(() => undefined);
   if (filters === undefined) return { drops: [], unread: tables };
   const drops = filters.flatMap((filter) => {
     const drop = findDrop(filter);
-    return drop === undefined ? [] : [{ rule: `${filter.table}, ${drop}`, fix: filter.fix }];
+    return drop === undefined ? [] : [{ path, rule: `${filter.table}, ${drop}`, fix: filter.fix }];
   });
   return { drops, unread: [] };
 }

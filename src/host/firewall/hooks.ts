@@ -5,8 +5,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { netlinkAttributes, netlinkDump } from '../netlink.ts';
 
-/** Between two ports of one bridge, or from the bridge to the host's other interfaces. */
-export type Path = 'bridged' | 'routed';
+/** Between two ports of one bridge, from the bridge to the host's other interfaces, or from these to a published port. */
+export type Path = 'bridged' | 'routed' | 'published';
 
 export interface Hooks {
   readonly nft: readonly ForwardChain[];
@@ -38,7 +38,7 @@ export function bridgedMeetsIpRules(): boolean {
 
 /** Chains that see packets on `path`; none where the kernel does not tell (not root, no nf_tables). */
 export function readHooks(path: Path): Hooks {
-  const ip = path === 'routed' || bridgedMeetsIpRules();
+  const ip = path !== 'bridged' || bridgedMeetsIpRules();
   const meets = ({ family }: ForwardChain) => (family === 'bridge' ? path === 'bridged' : ip);
   return { nft: readForwardChains().filter(meets), legacy: ip && hasLegacyFilter() };
 }

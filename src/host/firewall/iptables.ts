@@ -62,7 +62,7 @@ function parseRule(words: readonly string[], traffic: Traffic): Rule {
   };
 }
 
-function optionMatches(option: string, value: string, { from, to, bridged }: Traffic): Truth {
+function optionMatches(option: string, value: string, { from, to, bridged, dnat }: Traffic): Truth {
   const [address = '', length = '32'] = value.split('/');
   switch (option) {
     case '-i':
@@ -75,7 +75,7 @@ function optionMatches(option: string, value: string, { from, to, bridged }: Tra
       return addressMatches(address, Number(length), to);
     case '--ctstate':
     case '--state':
-      return truth(value.split(',').includes('NEW'));
+      return truth(value.split(',').some((state) => state === 'NEW' || (dnat && state === 'DNAT')));
     case '--physdev-is-bridged':
       return truth(bridged);
     default:

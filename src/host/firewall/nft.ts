@@ -116,7 +116,7 @@ function matchTruth(raw: unknown, traffic: Traffic): Truth {
   return parsed.op === '!=' ? negate(found) : parsed.op === '==' || parsed.op === 'in' ? found : 'maybe';
 }
 
-function choiceTruth(left: z.infer<typeof match>['left'], choice: unknown, { from, to }: Traffic): Truth {
+function choiceTruth(left: z.infer<typeof match>['left'], choice: unknown, { from, to, dnat }: Traffic): Truth {
   if ('payload' in left) {
     const end = { saddr: from, daddr: to }[left.payload.field];
     if (left.payload.protocol !== 'ip' || end === undefined) return 'maybe';
@@ -126,7 +126,10 @@ function choiceTruth(left: z.infer<typeof match>['left'], choice: unknown, { fro
   }
   // A named set (@name) could hold anything.
   if (typeof choice !== 'string' || choice.startsWith('@')) return 'maybe';
-  if ('ct' in left) return left.ct.key === 'state' ? truth(choice === 'new') : 'maybe';
+  if ('ct' in left) {
+    if (left.ct.key === 'state') return truth(choice === 'new');
+    return left.ct.key === 'status' && choice === 'dnat' ? truth(dnat) : 'maybe';
+  }
   const end = { iifname: from, iif: from, ibrname: from, oifname: to, oif: to, obrname: to }[left.meta.key];
   return end === undefined ? 'maybe' : linkMatches(choice, '*', end);
 }

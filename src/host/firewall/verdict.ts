@@ -18,6 +18,8 @@ export interface Traffic {
   readonly from: End;
   readonly to: End;
   readonly bridged: boolean;
+  /** Its address was changed to a container's. */
+  readonly dnat: boolean;
 }
 
 export interface Rule {
