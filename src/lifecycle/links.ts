@@ -6,7 +6,7 @@ import { planNics } from '../plan/container.ts';
 import { applySteps } from '../runner/apply.ts';
 import { Journal } from '../runner/journal.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
-import { checkNic, type parseCableEnd } from '../spec/nic.ts';
+import { type CableRequest, checkNic, type parseCableEnd } from '../spec/nic.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, writeContainer } from '../state/store.ts';
@@ -16,27 +16,34 @@ import { nicNamed, otherEnd } from './link-nics.ts';
 import { recover } from './remove.ts';
 import { undoParts } from './stop.ts';
 
-type End = ReturnType<typeof parseCableEnd>;
+export type CableEnd = ReturnType<typeof parseCableEnd>;
+
+/** Throws ConflictError where both ends are one container's. */
+export function requireTwo([first, second]: readonly [CableEnd, CableEnd]): void {
+  if (first.container !== second.container) return;
+  throw new ConflictError(`cannot make a cable from ${first.container} to itself`);
+}
+
+/** What both ask for; the second one's cable is the one that the first one got. */
+export function requestsFor([first, second]: readonly [CableEnd, CableEnd]): [CableRequest, CableRequest] {
+  const near: CableRequest = { ...first.settings, kind: 'p2p', peer: second.container, isNew: true };
+  const far: CableRequest = { ...second.settings, kind: 'p2p', peer: first.container };
+  for (const request of [near, far]) checkNic(request);
+  return [near, far];
+}
 
 /** A new cable between two containers that are there; both ends or none. Throws what connect throws. */
-export async function addLink(context: Context, instance: string, ends: readonly [End, End]): Promise<void> {
+export async function addLink(context: Context, instance: string, ends: readonly [CableEnd, CableEnd]): Promise<void> {
   const [first, second] = ends;
-  if (first.container === second.container) {
-    throw new ConflictError(`cannot make a cable from ${first.container} to itself`);
-  }
+  requireTwo(ends);
+  const [near, far] = requestsFor(ends);
   await getContainer(context.roots, second.container);
-  const near = await connect(
-    context,
-    instance,
-    first.container,
-    checkNic({ ...first.settings, kind: 'p2p', peer: second.container, isNew: true }),
-  );
-  if (near.kind !== 'p2p') throw new Error('a cable that is none');
-  const far = checkNic({ ...second.settings, kind: 'p2p', peer: first.container, cable: near.cable });
+  const nic = await connect(context, instance, first.container, near);
+  if (nic.kind !== 'p2p') throw new Error('a cable that is none');
   try {
-    await connect(context, instance, second.container, far);
+    await connect(context, instance, second.container, { ...far, cable: nic.cable });
   } catch (error) {
-    await disconnect(context, instance, first.container, (spec) => nicNamed(spec, near.name, 'remove'));
+    await disconnect(context, instance, first.container, (spec) => nicNamed(spec, nic.name, 'remove'));
     throw error;
   }
 }

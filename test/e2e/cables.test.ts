@@ -122,6 +122,29 @@ test('a cable while they run, and with one of them stopped; down, up, and gone',
   expect(pings('r1', '10.0.12.2')).toBe(true);
 });
 
+test('printed scripts do the same, and undo it', () => {
+  const script = (...words: string[]) => {
+    const { status, stdout } = host.minict('link', ...words);
+    expect(status).toBe(0);
+    expect(host.run(['sh', '-c', stdout])).toMatchObject({ status: 0 });
+  };
+  const ends = ['r1:eth6,ip=10.0.16.1/30', 'r2:eth6,ip=10.0.16.2/30'];
+  script(...ends, '--dry-run');
+  expect(pings('r1', '10.0.16.2')).toBe(true);
+  script(...ends, '--dry-run-undo');
+  expect(linksOf('r1')).toEqual(['lo', 'eth2']);
+  expect(loose()).toEqual([]);
+  script('down', 'r1:eth2', '--dry-run');
+  expect(stateOf('r2', 'eth5')).toBe('DOWN');
+  script('down', 'r1:eth2', '--dry-run-undo');
+  expect(pings('r1', '10.0.12.2')).toBe(true);
+  script('rm', 'r1:eth2', '--dry-run');
+  expect(linksOf('r2')).toEqual(['lo']);
+  script('rm', 'r1:eth2', '--dry-run-undo');
+  expect(pings('r1', '10.0.12.2')).toBe(true);
+  expect(broken()).toBe(false);
+});
+
 test('carrier of an interface in a network, whose routes stay', () => {
   create('l1');
   const before = routes('l1', '-4');
