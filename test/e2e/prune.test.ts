@@ -94,7 +94,7 @@ test('two roots: a name is refused while the other has it, and prune stays with 
   // The bridge is the first root's alone.
   host.minict('create', 'bridged');
   expect(host.run([...other, 'create', 'more']).stderr).toMatch(
-    /bridge minict0.*not this minict's\nhint: .*--no-network/,
+    /network minict0.*not this minict's\nhint: .*--no-network/,
   );
   expect(host.run([...other, 'create', 'more', '--no-network'])).toMatchObject({ status: 0, stderr: '' });
   expect(host.run([...other, 'rm', 'both']).stderr).toMatch(/no such container/);
