@@ -63,7 +63,7 @@ test.each(['private', 'host'])('with --mounts %s', async (mounts) => {
 test('what a killed create left on the disk goes with the next one', async () => {
   host.minict('create', 'first');
   host.minict('rm', 'first');
-  runWithFault(host, ['create', 'half'], 'is killed together with minict', 1);
+  runWithFault(host, ['create', 'half'], 'is killed together with minict', 2);
   await host.reboot();
   expect(host.snapshot().state).toContain('containers/half/');
   expect(host.minict('ps', '-a', '-q').stdout).toBe('');
