@@ -56,7 +56,8 @@ export type Command =
  * only while that identity is still there: names are reused, and an argv cannot see whose thing it removes.
  */
 export interface Claim {
-  readonly kind: 'link' | 'nsfile' | 'file' | 'mount' | 'cgroup' | 'nft table' | 'port';
+  readonly kind: 'link' | 'nsfile' | 'file' | 'mount' | 'cgroup' | 'nft table' | 'port' | 'ovs';
+  /** Of a row in Open vSwitch's database `TABLE NAME OWNER`: by its owner it is known as minict's. */
   readonly name: string;
 }
 

@@ -10,11 +10,13 @@ import {
   unusedNetworks,
   viewNetwork,
 } from '../lifecycle/networks.ts';
-import { parseMtuBytes } from '../spec/address.ts';
+import { parseDriver } from '../network/driver.ts';
+import { parseMtuBytes, parseVni } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { parseOptions } from '../spec/driver-options.ts';
 import { parseContainerName, parseNetworkName, parseNicName } from '../spec/name.ts';
 import { checkNic } from '../spec/nic.ts';
-import { listNetworks } from '../state/network.ts';
+import { listNetworks, type NetworkRecord } from '../state/network.ts';
 import { ensureState, readInstance } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
 import { type Filters, parseFilters } from './filter.ts';
@@ -33,6 +35,11 @@ interface CreateOptions {
   readonly mtu?: number;
   readonly bridge?: string;
   readonly uplink?: string;
+  readonly driver: NetworkRecord['driver'];
+  readonly vni?: number;
+  readonly local?: string;
+  readonly remote: readonly string[];
+  readonly option: readonly string[];
 }
 
 interface LsOptions {
@@ -48,16 +55,21 @@ const FILTERS: Filters<NetworkView> = {
 };
 
 function requestFrom(name: string, options: CreateOptions): NetworkRequest {
-  const { subnet, gateway, internal, nat, mtu, bridge, uplink } = options;
+  const { subnet, gateway, internal, nat, mtu, bridge, uplink, driver, vni, local, remote } = options;
   return {
     name: parseNetworkName(name),
     subnets: subnet,
     gateways: gateway,
-    internal: internal ?? false,
+    internal: internal ? true : undefined,
     nat: nat ?? false,
     mtuBytes: mtu,
     bridge,
     uplink,
+    driver,
+    vni,
+    local,
+    remotes: remote,
+    options: parseOptions(options.option),
   };
 }
 
@@ -145,7 +157,15 @@ export const define: Define = (command, globals) => {
     .option('--nat', 'what leaves it for elsewhere gets the address of the host, which forwards it')
     .option('--mtu <bytes>', 'MTU of the bridge and of all interfaces', parseMtuBytes)
     .option('--bridge <bridge>', "a bridge of the host's, used and never changed")
-    .option('--uplink <interface>', "an interface of the host's becomes a port, until the network is removed")
+    .option(
+      '--uplink <interface>',
+      "an interface of the host's: a port (bridge), the parent (macvlan), the underlay (vxlan)",
+    )
+    .option('-d, --driver <driver>', 'bridge, macvlan, vxlan or ovs', parseDriver, 'bridge')
+    .option('--vni <number>', 'VXLAN network identifier, on all hosts the same', parseVni)
+    .option('--local <address>', "this host's address in the underlay")
+    .addOption(repeatable('--remote <address[,address…]>', 'other hosts of a VXLAN; none: a control plane knows them'))
+    .addOption(repeatable('-o, --option <K=V>', "the driver's own: mode, dstport, datapath_type"))
     .action(async (name: string, options: CreateOptions & DryRunOptions) => {
       const request = requestFrom(name, options);
       const printed = scripts(

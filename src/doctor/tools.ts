@@ -42,6 +42,13 @@ export const TOOLS: readonly Tools[] = [
   },
   { name: 'buildah', package: 'buildah', tools: ['buildah'], without: 'no images by a Dockerfile' },
   { name: 'btrfs', package: 'btrfs-progs', tools: ['btrfs'], without: 'no --storage btrfs' },
+  {
+    name: 'openvswitch',
+    package: 'openvswitch-switch',
+    tools: ['ovs-vsctl', 'ovs-dpctl'],
+    without: 'no networks with --driver ovs',
+  },
+  { name: 'ethtool', package: 'ethtool', tools: ['ethtool'], without: 'no --driver ovs in user space' },
   { name: 'tail', package: 'coreutils', tools: ['tail'], without: 'no minict logs -f' },
 ];
 

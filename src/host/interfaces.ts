@@ -1,5 +1,4 @@
 /** The host's interfaces with their kinds and addresses, and what minict may do with them. Reads only. */
-
 import { existsSync } from 'node:fs';
 import * as z from 'zod/mini';
 import { ConflictError, firstLine, HostError, NotFoundError } from '../errors.ts';
@@ -32,34 +31,55 @@ export interface HostInterface {
   readonly addresses: readonly string[];
 }
 
-/** Throws NotFoundError, HostError. */
-export async function readInterface(name: string): Promise<HostInterface> {
-  const output = await readToolOutput(['ip', '-j', '-d', 'addr', 'show', 'dev', name]);
+type Shown = z.infer<typeof schema>;
+
+function interfaceOf({ ifname, flags, master, mtu, link_type, linkinfo, addr_info, ...more }: Shown): HostInterface {
+  return {
+    name: ifname,
+    kind: linkinfo?.info_kind,
+    isUp: flags.includes('UP'),
+    isLoopback: link_type === 'loopback',
+    master,
+    mac: more.address,
+    mtuBytes: mtu,
+    alias: more.ifalias,
+    addresses: addr_info.filter(({ scope }) => scope !== 'link').map(({ local, prefixlen }) => `${local}/${prefixlen}`),
+  };
+}
+
+/** Those of `words` (`dev NAME`; empty: all); undefined where ip has none. Throws HostError. */
+async function show(words: readonly string[]): Promise<Shown[] | undefined> {
+  const output = await readToolOutput(['ip', '-j', '-d', 'addr', 'show', ...words]);
   if (output === undefined)
     throw new HostError('cannot run ip: not found in PATH', { hint: 'apt-get install iproute2' });
-  if (output.exitCode !== 0 && !output.stderr.includes('does not exist')) {
-    throw new HostError(`cannot read interface ${name}: ${firstLine(output.stderr)}`);
-  }
-  if (output.exitCode !== 0) {
-    throw new NotFoundError(`cannot use interface ${name}: the host has none of that name`, { hint: 'ip link' });
-  }
+  if (output.exitCode !== 0 && output.stderr.includes('does not exist')) return undefined;
+  if (output.exitCode !== 0) throw new HostError(`cannot read interfaces: ${firstLine(output.stderr)}`);
   // What is filtered out stands there as an empty object.
-  const all = JSON.parse(output.stdout || '[]') as { readonly ifname?: unknown }[];
-  const found = schema.safeParse(all.find(({ ifname }) => ifname === name)).data;
-  if (found === undefined) throw new HostError(`cannot read interface ${name}: ip says what minict cannot read`);
-  return {
-    name,
-    kind: found.linkinfo?.info_kind,
-    isUp: found.flags.includes('UP'),
-    isLoopback: found.link_type === 'loopback',
-    master: found.master,
-    mac: found.address,
-    mtuBytes: found.mtu,
-    alias: found.ifalias,
-    addresses: found.addr_info
-      .filter(({ scope }) => scope !== 'link')
-      .map(({ local, prefixlen }) => `${local}/${prefixlen}`),
-  };
+  const all = JSON.parse(output.stdout || '[]') as object[];
+  const found = z.array(schema).safeParse(all.filter((each) => 'ifname' in each));
+  if (found.success) return found.data;
+  throw new HostError(`cannot read interfaces: ip says what minict cannot read`);
+}
+
+/** Throws NotFoundError, HostError. */
+export async function readInterface(name: string): Promise<HostInterface> {
+  const found = (await show(['dev', name]))?.find(({ ifname }) => ifname === name);
+  if (found !== undefined) return interfaceOf(found);
+  throw new NotFoundError(`cannot use interface ${name}: the host has none of that name`, { hint: 'ip link' });
+}
+
+/** Of an interface that may not be there, without their lengths. Throws HostError. */
+export async function readAddresses(name: string): Promise<string[]> {
+  return ((await show(['dev', name])) ?? []).flatMap(({ addr_info }) => addr_info.map(({ local }) => local));
+}
+
+/** The interface that has that address; `name`, where one is wanted. Throws HostError. */
+export async function readHolder(address: string, name: string | undefined): Promise<HostInterface | undefined> {
+  const all = (await show([])) ?? [];
+  const found = all.find(
+    ({ ifname, addr_info }) => (name ?? ifname) === ifname && addr_info.some(({ local }) => local === address),
+  );
+  return found && interfaceOf(found);
 }
 
 /** Throws NotFoundError, ConflictError. */

@@ -152,8 +152,9 @@ export async function findDrops(
   ports: readonly Port[] = [],
 ): Promise<readonly ForeignDrop[]> {
   const isPublished = ports.some(({ ip }) => !isLoopback(ip));
-  const ways = networks.flatMap(({ link, nat }) => [
-    { link, path: 'bridged' as const },
+  const ways = networks.flatMap(({ link, nat, driver }) => [
+    // What Open vSwitch or a macvlan passes on no rule for bridges sees.
+    ...(driver === 'bridge' || driver === 'vxlan' ? [{ link, path: 'bridged' as const }] : []),
     ...(nat ? [{ link, path: 'routed' as const }] : []),
     ...(isPublished ? [{ link, path: 'published' as const }] : []),
   ]);

@@ -9,8 +9,8 @@ import { interfaceIndex } from '../host/syscalls.ts';
 import { networkDriver } from '../network/driver.ts';
 import { aliasWord } from '../network/parts.ts';
 import { applySteps } from '../runner/apply.ts';
-import { identitiesOf } from '../runner/identity.ts';
-import { Journal } from '../runner/journal.ts';
+import { identitiesOf, identityOf } from '../runner/identity.ts';
+import { Journal, type JournalState } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { parseSubnet } from '../spec/address.ts';
 import { type NetworkRecord, removeNetwork, writeNetwork } from '../state/network.ts';
@@ -33,21 +33,51 @@ async function readLinks(): Promise<Map<string, HostLink>> {
   return (await import('../host/links.ts')).readLinks();
 }
 
-/** `unrecorded`: whole, but its journal is lost; `half-made`: whoever made it was killed. */
-export type LinkState = 'up' | 'unrecorded' | 'half-made' | 'missing' | 'foreign';
+/**
+ * `unrecorded`: whole, but its journal is lost; `half-made`: whoever made it was killed; `partial`: something that was made
+ * beside it is gone.
+ */
+export type LinkState = 'up' | 'unrecorded' | 'half-made' | 'partial' | 'missing' | 'foreign';
 
 export async function linkState(context: Context, instance: string, record: NetworkRecord): Promise<LinkState> {
+  const { readOwner } = networkDriver(record);
+  const alias = aliasWord(instance, record.name);
   const index = interfaceIndex(record.link);
+  const state = journalOf(context, record).salvage();
+  if (readOwner !== undefined) {
+    const owner = await readOwner(record);
+    if (owner === undefined) return index === 0 ? 'missing' : 'foreign';
+    if (owner !== alias) return 'foreign';
+    return index !== 0 && state?.identities.get('up')?.[record.link] === String(index) ? 'up' : 'half-made';
+  }
   if (index === 0) return 'missing';
   if (record.foreign) return 'up';
-  const state = journalOf(context, record).salvage();
   const recorded = state?.identities.get('link')?.[record.link];
-  if (recorded === String(index)) return 'up';
+  if (state !== undefined && recorded === String(index) && isFinished(state)) {
+    return lostSteps(record, instance, state).length > 0 ? 'partial' : 'up';
+  }
   const link = (await readLinks()).get(record.link);
   // Up comes last when it is made.
-  if (link?.alias === aliasWord(instance, record.name)) return link.isUp ? 'unrecorded' : 'half-made';
+  if (link?.alias === alias) return link.isUp ? 'unrecorded' : 'half-made';
   const wasUnderWay = recorded === undefined && state?.steps.some((step) => step.id === 'link') === true;
   return wasUnderWay && link?.alias === undefined ? 'half-made' : 'foreign';
+}
+
+/** Whether the last of its steps was done, where that has a claim: what has none was made by one process. */
+function isFinished({ steps, identities }: JournalState): boolean {
+  const last = steps.find(({ id }) => id === 'up');
+  return last?.claims === undefined || identities.has(last.id);
+}
+
+/** Steps by which something came into being that is no more, and those that went with it. */
+function lostSteps(record: NetworkRecord, instance: string, { identities }: JournalState): Step[] {
+  const steps = planNetwork(record, instance);
+  const isLost = ({ id, run, claims = [] }: Step) =>
+    run.kind === 'run' &&
+    run.exclusive &&
+    claims.some((claim) => identities.get(id)?.[claim.name] !== identityOf(claim));
+  const lost = new Set(steps.filter(isLost).map(({ id }) => id));
+  return steps.filter(({ id, endsWith }) => lost.has(id) || (endsWith !== undefined && lost.has(endsWith)));
 }
 
 /** Whether there is one that is minict's, or a record of one in the run dir. */
@@ -84,15 +114,24 @@ async function ensureOwnLink(context: Context, instance: string, record: Network
       },
     );
   }
-  if (state === 'half-made') await removeLink(context, instance, record, lockFd);
-  await networkDriver(record).validate(record);
-  for (const { subnet } of record.internal ? [] : record.subnets) {
+  const driver = networkDriver(record);
+  const isOver = state === 'half-made' && driver.readOwner !== undefined;
+  // Of what is missing something beside it may be left.
+  if (state === 'missing' || (state === 'half-made' && !isOver)) await removeLink(context, instance, record, lockFd);
+  await driver.validate(record);
+  const journal = journalOf(context, record);
+  if (state === 'partial') {
+    const lost = lostSteps(record, instance, journal.read() as JournalState);
+    await applySteps(`mend network ${record.name}`, lost, journal, spawnContext(context, lockFd));
+    return;
+  }
+  for (const { subnet, gateway } of record.internal || isOver ? [] : record.subnets) {
+    if (gateway === undefined) continue;
     refuseOverlap(
       parseSubnet(subnet),
       'remove that route; or the containers, then minict system prune, for another subnet',
     );
   }
-  const journal = journalOf(context, record);
   journal.remove();
   const isNew = record.isDefault && Object.keys(record.members).length === 0;
   // Before the interface: so a killed minict's is found by its record.
@@ -137,11 +176,16 @@ export async function removeLink(
 export async function linkInUse(context: Context, instance: string, record: NetworkRecord): Promise<boolean> {
   const state = await linkState(context, instance, record);
   if (record.foreign || state === 'missing' || state === 'foreign') return false;
-  const isPort = (name: string, { master }: HostLink) => master === record.link && name !== record.uplink?.link;
+  const own = [record.uplink?.link, record.vxlan?.link];
+  const isPort = (name: string, { master }: HostLink) => master === record.link && !own.includes(name);
+  const { readPorts } = networkDriver(record);
   // A deleted namespace's veth lives on for some milliseconds.
   const end = performance.now() + 1000;
   for (;;) {
-    if (![...(await readLinks())].some(([name, link]) => isPort(name, link))) return false;
+    const ports = readPorts
+      ? await readPorts(record, instance)
+      : [...(await readLinks())].filter(([name, link]) => isPort(name, link));
+    if (ports.length === 0) return false;
     if (performance.now() > end) return true;
     await Bun.sleep(20);
   }

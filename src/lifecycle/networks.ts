@@ -1,8 +1,9 @@
 /** Networks that are asked for by name: made, listed with their members, removed. */
-import { ConflictError, InvalidInputError } from '../errors.ts';
+import { ConflictError, HostError, InvalidInputError } from '../errors.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import { requireTool, requireTools } from '../host/tool.ts';
+import { type DriverRequest, networkDriver, requireKnown, type Settled } from '../network/driver.ts';
 import { contains, formatIp, formatSubnet, overlap, parseIp, parseSubnet, type Subnet } from '../spec/address.ts';
 import { derivedMac, networkLinkName } from '../spec/name.ts';
 import { ensureHosts } from '../state/hosts.ts';
@@ -13,6 +14,7 @@ import {
   listNetworks,
   type NetworkRecord,
   readNetwork,
+  readNetworks,
   removeNetwork,
   writeNetwork,
 } from '../state/network.ts';
@@ -24,27 +26,23 @@ import { ensureLink, linkInUse, linkState, removeLink } from './network-link.ts'
 import { chooseSubnet, refuseOverlap } from './subnet.ts';
 
 /** What is asked for; absent is what minict chooses, or nothing. */
-export interface NetworkRequest {
+export interface NetworkRequest extends DriverRequest {
   readonly name: string;
   readonly subnets: readonly string[];
   readonly gateways: readonly string[];
-  readonly internal?: boolean;
+  readonly internal?: true | undefined;
+  readonly driver?: NetworkRecord['driver'];
   /** What leaves it for elsewhere gets the host's address. */
   readonly nat?: boolean;
-  readonly mtuBytes?: number | undefined;
-  /** A bridge of the host's, used as it is. */
-  readonly bridge?: string | undefined;
-  /** An interface of the host's that becomes a port. */
-  readonly uplink?: string | undefined;
 }
 
 async function chooseSubnets(
   context: Context,
-  { subnets, bridge, uplink }: NetworkRequest,
+  { subnets }: NetworkRequest,
+  { isOpen = false, gateways }: Settled,
 ): Promise<readonly Subnet[]> {
   const known = await knownSubnets(context);
-  // Where a cable leads, others give out the addresses.
-  if (subnets.length === 0) return bridge === undefined && uplink === undefined ? [chooseSubnet(undefined, known)] : [];
+  if (subnets.length === 0) return isOpen ? [] : [chooseSubnet(undefined, known)];
   const wanted = subnets.map(parseSubnet);
   for (const [index, subnet] of wanted.entries()) {
     if (wanted.findIndex(({ family }) => family === subnet.family) !== index) {
@@ -57,8 +55,8 @@ async function chooseSubnets(
         hint: 'minict network ls',
       });
     }
-    // A foreign bridge has the route itself.
-    if (bridge === undefined) refuseOverlap(subnet, 'take another subnet, or remove that route');
+    // What is another's has the route itself; and without an address on it there is none.
+    if (gateways === 'first') refuseOverlap(subnet, 'take another subnet, or remove that route');
   }
   return wanted;
 }
@@ -66,11 +64,11 @@ async function chooseSubnets(
 /** In place of an address: the host has none in it, so that a container can have the first one, and be the router. */
 const NO_GATEWAY = 'none';
 
-/** Each subnet with the gateway asked for; without one, its first address on minict's own bridge, the foreign one's own there. */
+/** Each subnet with the gateway asked for; without one, its first address on minict's own bridge, one that another's has there. */
 function chooseGateways(
   subnets: readonly Subnet[],
-  { gateways, bridge, internal }: NetworkRequest,
-  foreign: readonly string[],
+  { gateways, internal }: NetworkRequest,
+  known: Settled['gateways'],
 ): NetworkRecord['subnets'] {
   if (internal && gateways.length > 0) {
     throw new InvalidInputError('cannot use --gateway and --internal together', { hint: 'take one of them' });
@@ -86,11 +84,12 @@ function chooseGateways(
     throw new InvalidInputError(`cannot use gateway ${formatIp(gateway)}: outside the network's subnets`);
   }
   return subnets.map((subnet) => {
-    const own = bridge === undefined ? undefined : foreign.map(parseIp).find((address) => contains(subnet, address));
+    const there = known === 'first' ? [] : known.map(parseIp);
+    const own = there.find((address) => contains(subnet, address));
     const gateway = wanted.find((address) => contains(subnet, address)) ?? own;
     if (internal) return { subnet: formatSubnet(subnet) };
     if (gateway !== undefined) return { subnet: formatSubnet(subnet), gateway: formatIp(gateway) };
-    return bridge === undefined ? withGateway(subnet) : { subnet: formatSubnet(subnet) };
+    return known === 'first' ? withGateway(subnet) : { subnet: formatSubnet(subnet) };
   });
 }
 
@@ -112,44 +111,44 @@ export async function planNewNetwork(
   instance: string,
   request: NetworkRequest,
 ): Promise<NetworkRecord> {
-  const { name, bridge, uplink, internal, mtuBytes } = request;
+  const { name, internal, driver = 'bridge' } = request;
   if ((await readNetwork(context.roots, name)) !== undefined) {
     throw new ConflictError(`cannot create network ${name}: it is there already`, {
       hint: `minict network rm ${name}`,
     });
   }
-  if (bridge !== undefined && (uplink !== undefined || mtuBytes !== undefined)) {
-    const option = uplink === undefined ? '--mtu' : '--uplink';
-    throw new InvalidInputError(`cannot use ${option} and --bridge together`, {
-      hint: `a bridge of the host's stays as it is`,
-    });
-  }
+  requireKnown(driver, request);
   if (request.nat) refuseNat(request);
-  const interfaces = await import('../host/interfaces.ts');
-  const foreign = bridge === undefined ? undefined : await interfaces.requireBridge(bridge);
-  const spare = uplink === undefined ? undefined : await interfaces.requireSpareLink(uplink);
-  const addresses = (foreign?.addresses ?? []).map((address) => address.split('/')[0] as string);
-  const subnets = chooseGateways(await chooseSubnets(context, request), request, addresses);
-  const common = { version: 1, name, driver: 'bridge', subnets, members: {} } as const;
-  const settings = {
-    ...common,
-    ...(internal ? { internal: true as const } : {}),
-    ...(request.nat ? { nat: true as const } : {}),
+  const own = {
+    link: networkLinkName(instance, name),
+    tunnel: networkLinkName(instance, `${name}-vx`),
+    mac: derivedMac(instance, name, 'bridge'),
   };
-  if (bridge !== undefined) return { ...settings, link: bridge, foreign: true };
-  const link = networkLinkName(instance, name);
-  if (interfaceIndex(link) !== 0) {
-    throw new ConflictError(`cannot create network ${name}: the host has an interface ${link}`, {
-      hint: `take another name; a bridge can be used as it is: minict network create NAME --bridge ${link}`,
+  const settled = await networkDriver({ driver }).settle(request, own);
+  const { settings } = settled;
+  const subnets = chooseGateways(await chooseSubnets(context, request, settled), request, settled.gateways);
+  const made = settings.foreign ? [] : [settings.link, settings.vxlan?.link].filter((link) => link !== undefined);
+  const taken = made.find((link) => interfaceIndex(link) !== 0);
+  if (taken !== undefined) {
+    throw new ConflictError(`cannot create network ${name}: the host has an interface ${taken}`, {
+      hint: `take another name; a bridge can be used as it is: minict network create NAME --bridge ${taken}`,
     });
   }
-  return {
+  const record = {
+    version: 1,
+    name,
+    driver,
     ...settings,
-    link,
-    mac: derivedMac(instance, name, 'bridge'),
-    ...(mtuBytes === undefined ? {} : { mtuBytes }),
-    ...(spare === undefined ? {} : { uplink: { link: spare.name, wasUp: spare.isUp } }),
-  };
+    ...(internal ? { internal } : {}),
+    ...(request.nat ? { nat: true as const } : {}),
+    subnets,
+    members: {},
+  } as const;
+  if (record.vxlan !== undefined) {
+    const { refuseSameVni } = await import('../network/vxlan.ts');
+    refuseSameVni(record, await readNetworks(context.roots, listNetworks(context.roots)));
+  }
+  return record;
 }
 
 /** Makes it, on the host too; all of it or nothing. Returns the rules of the host's firewall that will stop its NAT. */
@@ -186,14 +185,25 @@ export interface NetworkView {
   readonly state: 'up' | 'missing' | 'foreign' | 'broken';
 }
 
+async function shownState(context: Context, instance: string, record: NetworkRecord): Promise<NetworkView['state']> {
+  try {
+    const state = await linkState(context, instance, record);
+    if (state === 'missing' || state === 'foreign') return state;
+    return state === 'up' || state === 'unrecorded' ? 'up' : 'broken';
+  } catch (error) {
+    // What makes it does not run.
+    if (error instanceof HostError) return 'missing';
+    throw error;
+  }
+}
+
 /** Throws NotFoundError. */
 export async function viewNetwork(context: Context, instance: string, name: string): Promise<NetworkView> {
   const record = await getNetwork(context.roots, name);
   const members = Object.keys(record.members).filter((member) => isHeld(context.roots, member));
-  const state = await linkState(context, instance, record);
-  const shown = { up: 'up', unrecorded: 'up', 'half-made': 'broken', missing: 'missing', foreign: 'foreign' } as const;
-  const isWithoutNat = record.nat && shown[state] === 'up' && !(await import('./gateway.ts')).hasTable(context);
-  return { record, members, state: isWithoutNat ? 'broken' : shown[state] };
+  const state = await shownState(context, instance, record);
+  const isWithoutNat = record.nat && state === 'up' && !(await import('./gateway.ts')).hasTable(context);
+  return { record, members, state: isWithoutNat ? 'broken' : state };
 }
 
 function refuseMembers({ record: { name, taps = {} }, members }: NetworkView): void {
@@ -219,7 +229,7 @@ export async function requireUnused(context: Context, instance: string, name: st
   const { record } = view;
   if (!(await linkInUse(context, instance, record))) return record;
   throw new ConflictError(`cannot remove network ${name}: ${record.link} has ports that are not minict's`, {
-    hint: `ip link show master ${record.link}`,
+    hint: record.driver === 'ovs' ? `ovs-vsctl list-ports ${record.link}` : `ip link show master ${record.link}`,
   });
 }
 

@@ -1,5 +1,6 @@
 /** From what is asked for of a container's interfaces to what they are: names, addresses, routes; reserved until they are committed. */
 import { ConflictError, InvalidInputError } from '../errors.ts';
+import { networkDriver } from '../network/driver.ts';
 import { contains, formatIp, parseAddress, parseIp, parseSubnet, subnetOf } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
 import { networkOf, networksOf } from '../spec/container.ts';
@@ -26,7 +27,9 @@ import type { Context } from './context.ts';
 import { assignLink } from './link-nics.ts';
 import { findNetwork } from './network.ts';
 import { ensureLink } from './network-link.ts';
+import { NicNames } from './nic-names.ts';
 import { openPorts } from './open-ports.ts';
+import { hostsOwn, meetStrangers } from './strangers.ts';
 
 /** What a container gets, as it is or would be. */
 export interface Assignment {
@@ -101,31 +104,6 @@ function familiesOf(gateways: readonly string[]): number[] {
   return gateways.map((gateway) => parseIp(gateway).family);
 }
 
-/** Names of a container's interfaces, with those that are asked for: they come before those that are made up. */
-class Names {
-  private readonly member: Member;
-  private readonly used: Set<string>;
-  private readonly reserved: ReadonlySet<string>;
-  private index = 0;
-
-  constructor(member: Member, requests: readonly NicRequest[]) {
-    this.member = member;
-    this.used = new Set(member.nics.map((nic) => nic.name));
-    this.reserved = new Set(requests.flatMap(({ name }) => name ?? []));
-  }
-
-  take(wanted: string | undefined): string {
-    const isTaken = (name: string) => this.used.has(name) || (wanted === undefined && this.reserved.has(name));
-    if (wanted === undefined) while (isTaken(`eth${this.index}`)) this.index += 1;
-    const name = wanted ?? `eth${this.index}`;
-    if (isTaken(name)) {
-      throw new ConflictError(`cannot use interface name ${name}: ${this.member.name} has one of that name`);
-    }
-    this.used.add(name);
-    return name;
-  }
-}
-
 /** Addresses that it has in a network, and which of its interfaces has each. */
 function addressesIn({ name, nics }: Member, record: NetworkRecord): Map<string, string> {
   const here = nics.filter((nic) => networkOf(nic) === record.name);
@@ -152,7 +130,7 @@ export async function assignNics(
   if (twice !== undefined) {
     throw new InvalidInputError(`cannot use two gateways: one default route for IPv${twice} and a container`);
   }
-  const names = new Names(member, requests);
+  const names = new NicNames(member, requests);
   const pools = new Map<string, AddressPool>();
   const routed = new Set([...asked, ...member.nics.flatMap((nic) => familiesOf(nic.gateways))]);
   const nics: NicSpec[] = [];
@@ -167,9 +145,8 @@ export async function assignNics(
     const ipv4 = request.ips.find((ip) => parseAddress(ip).address.family === 4);
     const record = records.get(request.network) ?? (await findNetwork(context, instance, request.network, ipv4));
     records.set(record.name, record);
-    const pool =
-      pools.get(record.name) ??
-      new AddressPool(roots, record, member.name, new Map([...addressesIn(member, record), ...strangers]));
+    const taken = async () => new Map([...addressesIn(member, record), ...(await hostsOwn(record)), ...strangers]);
+    const pool = pools.get(record.name) ?? new AddressPool(roots, record, member.name, await taken());
     pools.set(record.name, pool);
     const name = names.take(request.name);
     const addresses = chooseAddresses(record, pool, request, name);
@@ -178,10 +155,8 @@ export async function assignNics(
     const [first] = addresses;
     const mtuBytes = request.mtuBytes ?? record.mtuBytes;
     nics.push({
-      kind: 'veth',
+      ...networkDriver(record).nic(record, hostLinkName(instance, member.name, name)),
       network: record.name,
-      bridge: record.link,
-      hostLink: hostLinkName(instance, member.name, name),
       name,
       addresses,
       gateways,
@@ -195,27 +170,6 @@ export async function assignNics(
     });
   }
   return { nics, networks: [...records.values()] };
-}
-
-/** Where a cable leads out, others may have an address: adds them, and says whether there were any. Takes a second. */
-async function meetStrangers({ nics, networks }: Assignment, strangers: Map<string, string>): Promise<boolean> {
-  const before = strangers.size;
-  const probes = networks
-    .filter(({ uplink }) => uplink !== undefined)
-    .flatMap(({ name, link }) =>
-      nics
-        .filter((nic) => networkOf(nic) === name)
-        .flatMap((nic) => nic.addresses.map(plainAddress))
-        .filter((address) => !address.includes(':'))
-        .map((address) => ({ link, address })),
-    );
-  if (probes.length === 0) return false;
-  const { findDuplicate } = await import('../host/duplicate.ts');
-  for (const { link, address } of probes) {
-    const mac = await findDuplicate(link, address);
-    if (mac !== undefined) strangers.set(address, `the machine with ${mac}`);
-  }
-  return strangers.size > before;
 }
 
 /** Addresses that nobody else can take: the networks stay locked until they are committed or given back. */
@@ -254,7 +208,7 @@ export async function reserveNics(
       ensureHosts(networkPaths(context.roots, record.name).hosts);
     }
     const strangers = new Map<string, string>();
-    while (await meetStrangers(assignment, strangers)) {
+    while (await meetStrangers(assignment.nics, assignment.networks, strangers)) {
       assignment = await assignNics(context, instance, member, requests, strangers);
     }
     const whole: Member = { ...member, nics: [...member.nics, ...assignment.nics] };

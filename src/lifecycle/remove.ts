@@ -5,6 +5,7 @@ import { killAll } from '../cgroup/processes.ts';
 import { ConflictError, HostError, MinictError } from '../errors.ts';
 import { isNamespaceHeld, peerNamespace } from '../host/peer-namespace.ts';
 import { requireTools } from '../host/tool.ts';
+import { nicDriver } from '../network/driver.ts';
 import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { SpawnContext } from '../runner/spawn.ts';
@@ -225,8 +226,18 @@ async function cease(context: Context, instance: string, name: string, force: bo
   }
   // Its addresses have to be given up: a damaged record is a reason to refuse, not one to stop halfway.
   await readNetworks(context.roots, networksOf(spec.nics));
+  planLasting(context, instance, spec);
   unlinkSync(containerPaths(context.roots, name).json);
   return spec;
+}
+
+/** A reboot ends a journal, but not all that a driver made: what an rm has to undo of that is put into a new one. */
+function planLasting(context: Context, instance: string, { name, nics }: ContainerSpec): void {
+  const paths = containerPaths(context.roots, name);
+  const owner = { container: name, instance, runDir: paths.runDir };
+  const lasting = nics.flatMap((nic) => nicDriver(nic).lasting?.(nic, owner) ?? []);
+  const journal = new Journal(paths.journal);
+  if (lasting.length > 0 && journal.salvage() === undefined) journal.plan(lasting);
 }
 
 /** Its processes get their KILL at once; why they did not end, if so, comes later. */

@@ -10,7 +10,7 @@ import { nicDriver } from '../network/driver.ts';
 import { nicPart, portPart } from '../network/parts.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import type { ContainerSpec, NicSpec } from '../spec/container.ts';
+import type { ContainerSpec } from '../spec/container.ts';
 import { readExitStatus } from '../state/exit-status.ts';
 import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -41,27 +41,21 @@ export async function findBroken(
   for (const step of state.steps) {
     for (const claim of step.claims ?? []) {
       // The placeholder files are hidden under the namespaces mounted over them.
-      if (claim.kind === 'file') continue;
+      // What a database says is asked for once, not for each row.
+      if (claim.kind === 'file' || claim.kind === 'ovs') continue;
       const recorded = state.identities.get(step.id)?.[claim.name];
       if (recorded === undefined || identityOf(claim) !== recorded) report(step.part, shown(claim));
     }
   }
-  const isInner = (nic: NicSpec) => nicDriver(nic).planInside !== undefined;
-  const inside = spec.nics.some(isInner) ? await (await import('../host/links.ts')).readLinks(spec.name) : undefined;
   for (const nic of spec.nics) {
     const part = nicPart(nic);
     const wantedUp = state.steps.some((step) => step.part === portPart(nic));
     if (broken.has(part)) continue;
-    if (isInner(nic)) {
-      const link = inside?.get(nic.name);
-      if (link === undefined) report(part, `${nic.name} inside`);
-      else if (!link.isUp && wantedUp) report(portPart(nic), `${nic.name} up`);
-    }
-    if (nic.kind !== 'veth') continue;
-    const link = links.get(nic.hostLink);
-    if (link?.master !== nic.bridge) report(portPart(nic), `${nic.hostLink} in bridge ${nic.bridge}`);
+    const damage = await nicDriver(nic).findDamage(nic, spec.name, links);
+    if (damage.nic !== undefined) report(part, damage.nic);
+    if (damage.loose !== undefined) report(portPart(nic), damage.loose);
     // Of one that is stopped it is down.
-    else if (!link.isUp && wantedUp) report(portPart(nic), `${nic.hostLink} up`);
+    else if (damage.port !== undefined && wantedUp) report(portPart(nic), damage.port);
   }
   if (!broken.has('mounts')) for (const target of await missingMounts(state)) report('mounts', `mount ${target}`);
   return broken;

@@ -1,15 +1,34 @@
 /** The bridge driver: a Linux bridge on the host, minict's or another's, and for each NIC a veth pair into it. */
-import { parseSubnet } from '../spec/address.ts';
+import { InvalidInputError } from '../errors.ts';
+import type { HostLink } from '../host/links.ts';
 import type { NicSpec } from '../spec/container.ts';
-import { derivedMac } from '../spec/name.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import type { Step } from '../step.ts';
-import type { NetworkDriver, NicDriver, Owner } from './driver.ts';
+import type { DriverRequest, NetworkDriver, NicDamage, NicDriver, Owner, OwnNames, Settled } from './driver.ts';
 import { ip } from './ip.ts';
-import { aliasWord, hasIpv6Settings, linkStepId, mtuWords, netChain, nicPart, nicStep } from './parts.ts';
+import { aliasWord, hasIpv6Settings, mtuWords, nicStep, planGateways } from './parts.ts';
 import { planTap } from './tap.ts';
+import { damageOfHostEnd, planHostEnd, planVeth } from './veth.ts';
 
 type VethNic = Extract<NicSpec, { kind: 'veth' }>;
+
+async function settle({ bridge, uplink, mtuBytes }: DriverRequest, { link, mac }: OwnNames): Promise<Settled> {
+  if (bridge !== undefined && (uplink !== undefined || mtuBytes !== undefined)) {
+    throw new InvalidInputError(`cannot use ${uplink === undefined ? '--mtu' : '--uplink'} and --bridge together`, {
+      hint: `a bridge of the host's stays as it is`,
+    });
+  }
+  const interfaces = await import('../host/interfaces.ts');
+  if (bridge !== undefined) {
+    const { addresses } = await interfaces.requireBridge(bridge);
+    const plain = addresses.map((address) => address.split('/')[0] as string);
+    return { settings: { link: bridge, foreign: true }, gateways: plain, isOpen: true };
+  }
+  const spare = uplink === undefined ? undefined : await interfaces.requireSpareLink(uplink);
+  const port = spare === undefined ? {} : { uplink: { link: spare.name, wasUp: spare.isUp } };
+  const mtu = mtuBytes === undefined ? {} : { mtuBytes };
+  return { settings: { link, mac, ...mtu, ...port }, gateways: 'first', isOpen: spare !== undefined };
+}
 
 async function validate({ link, foreign, uplink }: NetworkRecord): Promise<void> {
   if (!foreign && uplink === undefined) return;
@@ -19,31 +38,30 @@ async function validate({ link, foreign, uplink }: NetworkRecord): Promise<void>
   if (uplink !== undefined) await requireSpareLink(uplink.link, link);
 }
 
-function planNetwork(
-  { link, foreign, mac, mtuBytes, internal, subnets, uplink }: NetworkRecord,
-  alias: string,
-): Step[] {
+function planNetwork(record: NetworkRecord, alias: string): Step[] {
+  const { link, foreign, uplink } = record;
   if (foreign) return [];
-  const step = (id: string, why: string, words: string): Step => ({ id, why, run: ip(words), endsWith: 'link' });
-  const mtu = mtuWords({ mtuBytes });
+  return [...planBridge(record, alias), ...(uplink === undefined ? [] : planUplink(uplink, link)), planUp(link)];
+}
+
+/** A bridge of minict's, down. */
+export function planBridge(record: NetworkRecord, alias: string): Step[] {
+  const { link, mac, mtuBytes } = record;
   return [
     {
       id: 'link',
       why: 'the Linux bridge that joins the containers; its MAC is fixed, or it would follow the lowest port',
-      run: { ...ip(`link add name ${link} address ${mac}${mtu} type bridge`), exclusive: true },
+      run: { ...ip(`link add name ${link} address ${mac}${mtuWords({ mtuBytes })} type bridge`), exclusive: true },
       undo: ip(`link del dev ${link}`),
       claims: [{ kind: 'link', name: link }],
     },
-    step('alias', 'whose it is', `link set dev ${link} alias ${alias}`),
-    ...subnets.flatMap(({ subnet, gateway }) => {
-      if (gateway === undefined || internal) return [];
-      const rest = gateway.includes(':') ? 'nodad' : 'brd +';
-      const words = `addr add ${gateway}/${parseSubnet(subnet).prefix} ${rest} dev ${link}`;
-      return [step(`address ${gateway}`, "the containers' gateway", words)];
-    }),
-    ...(uplink === undefined ? [] : planUplink(uplink, link)),
-    step('up', 'bridge up', `link set dev ${link} up`),
+    { id: 'alias', why: 'whose it is', run: ip(`link set dev ${link} alias ${alias}`), endsWith: 'link' },
+    ...planGateways(record),
   ];
+}
+
+export function planUp(link: string): Step {
+  return { id: 'up', why: 'bridge up', run: ip(`link set dev ${link} up`), endsWith: 'link' };
 }
 
 /** Given back as it was; its own settings stay as they are. */
@@ -71,49 +89,39 @@ function planUplink({ link, wasUp }: NonNullable<NetworkRecord['uplink']>, bridg
   ];
 }
 
-function planNic(nic: VethNic, { container, instance }: Owner): Step[] {
-  const { name, hostLink, bridge, mac } = nic;
-  const mtu = mtuWords(nic);
-  const hostMac = derivedMac(instance, container, `${name}/host`);
+function planNic(nic: VethNic, owner: Owner): Step[] {
+  const { container, instance } = owner;
   const noIpv6 = hasIpv6Settings(nic) ? ' addrgenmode none' : '';
+  const alias = aliasWord(instance, container, nic.name);
   return [
-    {
-      id: linkStepId(nic),
-      why: 'a veth pair: one end on the host, its peer inside the container',
-      chain: netChain(container),
-      part: nicPart(nic),
-      run: ip(
-        `link add name ${hostLink} address ${hostMac}${mtu} type veth ` +
-          `peer name ${name} address ${mac}${mtu} netns ${container}`,
-      ),
-      undo: ip(`link del dev ${hostLink}`),
-      claims: [{ kind: 'link', name: hostLink }],
-      // Deleting the namespace deletes the pair in bulk; `ip link del` costs 16 to 28 ms each.
-      endsWith: 'netns',
-    },
+    planVeth(nic, owner),
     nicStep(
       nic,
       container,
       'port',
       'a port of the bridge; whose it is; it needs no IPv6 address',
-      `link set dev ${hostLink} master ${bridge} alias ${aliasWord(instance, container, name)}${noIpv6}`,
+      `link set dev ${nic.hostLink} master ${nic.bridge} alias ${alias}${noIpv6}`,
     ),
-    planHostEnd(nic, hostLink, container),
+    planHostEnd(nic, container),
   ];
 }
 
-/** stop takes the host end down, so that neighbours see carrier loss; start takes it up again. */
-export function planHostEnd(nic: NicSpec, hostLink: string, container: string): Step {
-  return {
-    ...nicStep(nic, container, 'port up', 'host end up', `link set dev ${hostLink} up`),
-    part: `port ${nic.name}`,
-    undo: ip(`link set dev ${hostLink} down`),
-  };
+async function findDamage(nic: VethNic, _: string, links: ReadonlyMap<string, HostLink>): Promise<NicDamage> {
+  const { hostLink, bridge, tunnel } = nic;
+  const isIn = (link: string) => links.get(link)?.master === bridge;
+  if (!isIn(hostLink)) return { loose: `${hostLink} in bridge ${bridge}` };
+  if (tunnel !== undefined && !isIn(tunnel)) return { nic: `${tunnel} in bridge ${bridge}` };
+  return damageOfHostEnd(nic, links);
 }
 
 export const bridgeDriver: NetworkDriver & NicDriver<VethNic> = {
+  flags: ['bridge', 'uplink'],
+  options: {},
+  settle,
   validate,
   planNetwork,
   planTap,
+  nic: ({ link }, hostLink) => ({ kind: 'veth', bridge: link, hostLink }),
   planNic,
+  findDamage,
 };

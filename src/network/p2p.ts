@@ -6,7 +6,7 @@
 import type { NicSpec } from '../spec/container.ts';
 import type { Step } from '../step.ts';
 import type { NicDriver, Owner } from './driver.ts';
-import { FIND, planInnerPort } from './inner-port.ts';
+import { FIND, findDamageInside, planInnerPort } from './inner-port.ts';
 import { aliasWord, linkStepId, netChain, nicPart } from './parts.ts';
 
 type CableNic = Extract<NicSpec, { kind: 'p2p' }>;
@@ -54,4 +54,4 @@ function planNic(nic: CableNic, { container, instance }: Owner): Step[] {
   ];
 }
 
-export const p2pDriver: NicDriver<CableNic> = { planNic, planInside: planInnerPort };
+export const p2pDriver: NicDriver<CableNic> = { planNic, planInside: planInnerPort, findDamage: findDamageInside };

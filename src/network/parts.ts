@@ -1,5 +1,8 @@
-/** What all steps of an interface have in common. */
+/** What steps of interfaces and of networks have in common, whatever their driver. */
+import { parseSubnet } from '../spec/address.ts';
 import { type NicSpec, networkOf } from '../spec/container.ts';
+import type { NetworkRecord } from '../state/network.ts';
+
 import type { Part, Step } from '../step.ts';
 import { ip } from './ip.ts';
 
@@ -53,6 +56,16 @@ export function nicStep(nic: NicSpec, container: string, id: string, why: string
     run: ip(words, netns),
     endsWith: linkStepId(nic),
   };
+}
+
+/** The gateways of a network's subnets, where they are addresses of its interface on the host. */
+export function planGateways({ link, subnets, internal }: NetworkRecord): Step[] {
+  return subnets.flatMap(({ subnet, gateway }) => {
+    if (gateway === undefined || internal) return [];
+    const rest = gateway.includes(':') ? 'nodad' : 'brd +';
+    const words = `addr replace ${gateway}/${parseSubnet(subnet).prefix} ${rest} dev ${link}`;
+    return [{ id: `address ${gateway}`, why: "the containers' gateway", run: ip(words), endsWith: 'link' }];
+  });
 }
 
 /** What an interface has inside, up or down. */

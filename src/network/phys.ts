@@ -8,7 +8,7 @@ import type { NicSpec } from '../spec/container.ts';
 import { passingName } from '../spec/name.ts';
 import type { Step } from '../step.ts';
 import type { NicDriver, Owner } from './driver.ts';
-import { FIND, planInnerPort } from './inner-port.ts';
+import { FIND, findDamageInside, planInnerPort } from './inner-port.ts';
 import { linkStepId, netChain, nicPart } from './parts.ts';
 
 type PhysNic = Extract<NicSpec, { kind: 'phys' }>;
@@ -70,4 +70,4 @@ function planNic(nic: PhysNic, { container, instance }: Owner): Step[] {
   ];
 }
 
-export const physDriver: NicDriver<PhysNic> = { planNic, planInside: planInnerPort };
+export const physDriver: NicDriver<PhysNic> = { planNic, planInside: planInnerPort, findDamage: findDamageInside };

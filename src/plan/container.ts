@@ -1,9 +1,11 @@
 /** spec + host facts → the steps that bring a container up. Pure. */
 import { type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
 import { nicDriver, type Owner } from '../network/driver.ts';
+
 import { planHairpins, planPorts } from '../network/nat.ts';
 import { planLoopback, planNicInside, portPart } from '../network/parts.ts';
 import { planRouting, planSysctls } from '../network/routing.ts';
+
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import type { Command, Part, Step } from '../step.ts';
@@ -182,9 +184,12 @@ export function planInside(spec: ContainerSpec, paths: ContainerPaths, facts: Co
 export function planNics(spec: ContainerSpec, owner: Owner): Step[] {
   const { nics, name } = spec;
   const down = new Set(nics.flatMap((nic) => (nic.down ? [portPart(nic)] : [])));
+  const made = nics.flatMap((nic) => nicDriver(nic).planNic(nic, owner));
+  const isInside = ({ run }: Step) => run.kind === 'run' && run.netns !== undefined;
   return [
-    ...nics.flatMap((nic) => nicDriver(nic).planNic(nic, owner)),
+    ...made.filter((step) => !isInside(step)),
     ...planHairpins(spec),
+    ...made.filter(isInside),
     ...nics.flatMap((nic) => nicDriver(nic).planInside?.(nic, owner) ?? planNicInside(nic, name)),
     ...nics.flatMap((nic) => planRouting(spec, nic)),
   ].filter(({ part }) => part === undefined || !down.has(part));

@@ -1,6 +1,10 @@
 /** Whether the thing a step claimed is still the very same thing. Reads only. */
 import { existsSync, statSync } from 'node:fs';
+
 import { publishedTarget, tableHandle } from '../host/nft-table.ts';
+
+import { findOvsRow } from '../host/ovs.ts';
+
 import { interfaceIndex } from '../host/syscalls.ts';
 import type { Claim } from '../step.ts';
 
@@ -10,6 +14,7 @@ export function identityOf(claim: Claim): string | undefined {
     const index = interfaceIndex(claim.name);
     return index === 0 ? undefined : String(index);
   }
+  if (claim.kind === 'ovs') return findOvsRow(claim.name);
   // The path has the instance's random id in it: whose it is needs no number.
   if (claim.kind === 'cgroup') return existsSync(claim.name) ? 'there' : undefined;
   if (claim.kind === 'nft table') return tableHandle(claim.name);

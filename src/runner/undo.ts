@@ -4,7 +4,7 @@
  */
 import { statSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { firstLine } from '../errors.ts';
+import { firstLine, HostError } from '../errors.ts';
 import { mountsIn } from '../host/facts.ts';
 import { unmount } from '../host/namespaces.ts';
 import { removeSubvolumesArgv } from '../host/subvolume.ts';
@@ -58,7 +58,17 @@ async function complaint(argv: readonly string[], context: SpawnContext): Promis
   }
 }
 
+/** What it says of its failure; who has the step's thing may not be there to be asked. */
 async function undoOne(step: Step, undo: Command, identities: Identities, context: SpawnContext) {
+  try {
+    return await tryUndo(step, undo, identities, context);
+  } catch (error) {
+    if (error instanceof HostError) return error.message;
+    throw error;
+  }
+}
+
+async function tryUndo(step: Step, undo: Command, identities: Identities, context: SpawnContext) {
   if (step.claims !== undefined && ours(step, identities).length === 0) return undefined;
   if (undo.kind === 'run') {
     const said = await complaint(commandArgv(undo), context);

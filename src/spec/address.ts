@@ -133,6 +133,13 @@ export function isPrivate(subnet: Subnet): boolean {
   });
 }
 
+/** 24 bits (RFC 7348). Throws InvalidInputError. */
+export function parseVni(text: string): number {
+  const vni = Number(text);
+  if (/^\d+$/.test(text) && vni > 0 && vni < 2 ** 24) return vni;
+  throw new InvalidInputError(`cannot use VNI '${text}': 1 to ${2 ** 24 - 1}`);
+}
+
 /** From IPv4's least (RFC 791) to the most a veth takes. Throws InvalidInputError. */
 export function parseMtuBytes(text: string): number {
   const mtuBytes = Number(text);

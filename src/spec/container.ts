@@ -29,14 +29,14 @@ export function treeOf({ inPlace, storage = 'overlay' }: ContainerSpec, files: s
   return inPlace ?? (storage === 'overlay' ? undefined : files);
 }
 
-/** The network that it is in; a cable and a network card are in none. */
-export function networkOf(nic: NicSpec): string | undefined {
-  return 'network' in nic ? nic.network : undefined;
-}
-
 /** Who is in one network alone, and always was, has that network's hosts file; everybody else one of their own. */
 export function hasOwnHosts({ nics, ownHosts }: Pick<ContainerSpec, 'nics' | 'ownHosts'>): boolean {
   return ownHosts === true || networksOf(nics).length !== 1;
+}
+
+/** The network that it is in; a cable and a network card are in none. */
+export function networkOf(nic: NicSpec): string | undefined {
+  return 'network' in nic ? nic.network : undefined;
 }
 
 /** Its networks, each once, in the order of its interfaces. */

@@ -30,8 +30,33 @@ const nicParts = {
 
 /** An interface of a container: all that its driver has to know to make it. */
 const nic = z.discriminatedUnion('kind', [
-  /** A veth pair whose end on the host is a port of a bridge. */
-  z.object({ kind: z.literal('veth'), network: z.string(), bridge: z.string(), hostLink: z.string(), ...nicParts }),
+  /** A veth pair whose end on the host is a port of a bridge; `tunnel` is the port that leads to other hosts. */
+  z.object({
+    kind: z.literal('veth'),
+    network: z.string(),
+    bridge: z.string(),
+    tunnel: z.optional(z.string()),
+    hostLink: z.string(),
+    ...nicParts,
+  }),
+  /** A child of an interface of the host's. It has no end there; `hostLink` is its name while it is made. */
+  z.object({
+    kind: z.literal('macvlan'),
+    network: z.string(),
+    uplink: z.string(),
+    mode: z.enum(['bridge', 'private', 'vepa']),
+    hostLink: z.string(),
+    ...nicParts,
+  }),
+  /** A veth pair whose end on the host is a port of an Open vSwitch bridge. */
+  z.object({
+    kind: z.literal('ovs'),
+    network: z.string(),
+    bridge: z.string(),
+    datapath: z.enum(['system', 'netdev']),
+    hostLink: z.string(),
+    ...nicParts,
+  }),
   /** One end of a veth pair whose other end is in container `peer`; on the host, where that is not there, as `cable`. */
   z.object({ kind: z.literal('p2p'), peer: z.string(), cable: z.string(), ...nicParts }),
   /** The host's interface `device`, given back as it was. */
@@ -129,7 +154,7 @@ export const container = z.object({
 export const network = z.object({
   version: z.literal(1),
   name: z.string(),
-  driver: z.enum(['bridge']),
+  driver: z.enum(['bridge', 'macvlan', 'vxlan', 'ovs']),
   /** The interface on the host that is the network. */
   link: z.string(),
   /** Made by the first container that asks for none, and gone with a prune. */
@@ -141,6 +166,19 @@ export const network = z.object({
   mtuBytes: z.optional(z.number()),
   /** The host's interface that is a port of minict's link. */
   uplink: z.optional(z.object({ link: z.string(), wasUp: z.boolean() })),
+  macvlan: z.optional(z.object({ mode: z.enum(['bridge', 'private', 'vepa']) })),
+  /** A port of the link, which is called so, leads to other hosts. Without remotes a control plane says where to. */
+  vxlan: z.optional(
+    z.object({
+      link: z.string(),
+      vni: z.number(),
+      local: z.string(),
+      remotes: z.array(z.string()),
+      dstport: z.number(),
+      underlay: z.optional(z.string()),
+    }),
+  ),
+  ovs: z.optional(z.object({ datapath: z.enum(['system', 'netdev']) })),
   /** The host has no address in it, and its members no default route. */
   internal: z.optional(z.literal(true)),
   /** What leaves it for elsewhere has the host's address. */
