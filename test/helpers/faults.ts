@@ -21,6 +21,7 @@ export const KILLS: readonly Fault[] = ['goes on while minict is killed', 'is ki
 
 const TOOLS = [
   ...['unshare', 'ip', 'mount', 'umount', 'nsenter', 'sh', 'setsid', 'rm', 'nft'],
+  ...['bridge', 'ethtool', 'ovs-vsctl', 'ovs-appctl', 'ovs-dpctl'],
   ...['skopeo', 'tar', 'gzip', 'find', 'cat', 'cp', 'mv', 'ln', 'btrfs'],
 ];
 

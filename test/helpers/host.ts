@@ -61,7 +61,8 @@ export class Host {
     this.anchor = anchor;
   }
 
-  private get pid(): number {
+  /** Of a process in its namespaces. */
+  get pid(): number {
     return this.anchor?.pid ?? -1;
   }
 
