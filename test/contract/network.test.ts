@@ -113,6 +113,7 @@ describe.each(NETWORK_DRIVERS)('$title', (driver) => {
   });
 
   test('removed, the host is as it was: links, addresses, routes, settings, rows', async () => {
+    expect(await host.linksGone(/ [abc]-/)).toBe(true);
     const before = { host: host.snapshot(), sysctls: sysctls(), rows: rows() };
     makeAll();
     ok('network', 'connect', 'n1', 'b');
@@ -126,6 +127,7 @@ describe.each(NETWORK_DRIVERS)('$title', (driver) => {
   test('what create would do works as a script, and so does the way back', async () => {
     // ethtool says what it has changed.
     const run = (script: string) => expect(host.run(['sh'], {}, script)).toMatchObject({ status: 0, stderr: '' });
+    expect(await host.linksGone(/ [abc]-/)).toBe(true);
     const before = { host: host.snapshot(), rows: rows() };
     const [network, back] = ['--dry-run', '--dry-run-undo'].map((option) => printScript(host, ...makeNetwork, option));
     run(network as string);
