@@ -47,6 +47,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'networks: create, ls, connect, disconnect, rm, …',
     load: async () => (await others()).network,
   },
+  why: {
+    summary: 'walk the path from a container to a service, and name what stops it',
+    load: async () => (await others()).why,
+  },
   volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: async () => (await others()).volume },
   commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
   snapshot: {
