@@ -8,3 +8,4 @@ export * as ps from './ps.ts';
 export * as system from './system.ts';
 export * as volume from './volume.ts';
 export * as wait from './wait.ts';
+export * as why from './why.ts';

@@ -58,6 +58,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./network.ts'),
   },
   link: { summary: 'cables between containers; down, up, rm', load: async () => (await others()).link },
+  why: {
+    summary: 'walk the path from a container to a service, and name what stops it',
+    load: async () => (await others()).why,
+  },
   volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: async () => (await others()).volume },
   commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
   snapshot: {

@@ -1,0 +1,65 @@
+/** What the kernel's own look-up says of a packet: `ip route get`, for one that is sent and one that comes in. */
+import * as z from 'zod/mini';
+import type { Family } from '../../spec/address.ts';
+import { type Inside, readInside, readJsonInside } from './run.ts';
+
+const answer = z.array(
+  z.object({
+    type: z.optional(z.string()),
+    dev: z.optional(z.string()),
+    gateway: z.optional(z.string()),
+    via: z.optional(z.object({ host: z.string() })),
+    prefsrc: z.optional(z.string()),
+    metrics: z.optional(z.array(z.object({ mtu: z.optional(z.number()) }))),
+  }),
+);
+
+export type RouteAnswer =
+  | {
+      readonly kind: 'route';
+      readonly dev: string;
+      /** Undefined where the destination is on the link. */
+      readonly via: string | undefined;
+      readonly source: string | undefined;
+      /** It is for this namespace itself. */
+      readonly isLocal: boolean;
+      /** Of the route, or learnt from ICMP. */
+      readonly mtuBytes: number | undefined;
+    }
+  | { readonly kind: 'none'; readonly error: string };
+
+export interface Lookup {
+  readonly family: Family;
+  readonly to: string;
+  readonly from?: string | undefined;
+  /** The interface that the packet comes in by. */
+  readonly incoming?: string | undefined;
+}
+
+export async function readRoute(inside: Inside, { family, to, from, incoming }: Lookup): Promise<RouteAnswer> {
+  const source = from === undefined ? [] : ['from', from];
+  const iif = incoming === undefined ? [] : ['iif', incoming];
+  const output = await readInside(inside, ['ip', '-j', `-${family}`, 'route', 'get', to, ...source, ...iif]);
+  const route = answer.safeParse(output?.exitCode === 0 ? JSON.parse(output.stdout || '[]') : []).data?.[0];
+  if (route?.dev === undefined || ['unreachable', 'blackhole', 'prohibit'].includes(route.type ?? '')) {
+    const error = output?.stderr.replace(/^RTNETLINK answers: /, '').trim();
+    return { kind: 'none', error: error || route?.type || 'no answer' };
+  }
+  return {
+    kind: 'route',
+    dev: route.dev,
+    via: route.gateway ?? route.via?.host,
+    source: route.prefsrc,
+    isLocal: route.type === 'local',
+    mtuBytes: route.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu,
+  };
+}
+
+/** Routes that refuse: `blackhole`, `unreachable`, `prohibit`, as their words for `ip route del`. */
+export async function readRefusingRoutes(inside: Inside, family: Family, to: string): Promise<string[]> {
+  const found = await readJsonInside(inside, ['ip', '-j', `-${family}`, 'route', 'show', 'match', to]);
+  const routes = z.array(z.object({ type: z.optional(z.string()), dst: z.string() })).safeParse(found).data ?? [];
+  return routes.flatMap(({ type, dst }) =>
+    ['unreachable', 'blackhole', 'prohibit'].includes(type ?? '') ? `${type} ${dst}` : [],
+  );
+}

@@ -1,0 +1,49 @@
+/** The other end: who listens there, and what it answered. */
+import { type Finding, fail, ok } from '../finding.ts';
+import { insideCommand } from '../mend.ts';
+import type { Place } from '../place.ts';
+
+export function checkListening({ facts, node }: Place): Finding | undefined {
+  const { listeners, question, to } = facts;
+  const { protocol, port } = question;
+  if (listeners === undefined || port === undefined) return undefined;
+  const here = listeners.filter((each) => each.port === port);
+  const all = facts.family === 4 ? ['*', '0.0.0.0'] : ['*', '::'];
+  if (here.some(({ ip }) => ip === to || all.includes(ip))) return ok(node.name, 'listening', `${protocol}/${port}`);
+  if (here.length > 0) {
+    const where = here.map(({ ip }) => ip).join(', ');
+    const fix = `let it listen on ${to} or on all addresses; ${insideCommand(node, 'ss -lnp')}`;
+    return fail(
+      node.name,
+      'listening',
+      'refused',
+      `${protocol}/${port} is served at ${where} alone, not at ${to}`,
+      fix,
+    );
+  }
+  return fail(node.name, 'listening', 'not-listening', `nothing listens on ${protocol}/${port}`, startCommand(node));
+}
+
+/** start leaves alone what runs, whatever has ended of it. */
+function startCommand({ name, spec, isRunning }: Place['node']): string {
+  const starts = (spec?.services.length ?? 0) > 0 || (spec?.command.length ?? 0) > 0;
+  if (starts) return `minict ${isRunning ? 'restart' : 'start'} ${name}`;
+  return spec === undefined ? 'start what serves it' : `start what serves it: minict exec -d ${name} CMD`;
+}
+
+/** What the probe came to, where nothing on the way explains it. */
+export function checkAnswer({ facts, node, hop }: Place): Finding {
+  const { question, probe, to } = facts;
+  const what = question.port === undefined ? 'ping' : `${question.protocol}/${question.port}`;
+  const where = `${question.source} → ${question.target}`;
+  if (probe === 'answered') return ok(where, 'probe', `${what} answers`);
+  if (probe === 'silent' && question.protocol === 'udp') {
+    return ok(where, 'probe', `no answer to an empty datagram, and nobody refuses ${what}`);
+  }
+  if (probe === 'refused') {
+    return fail(where, 'probe', 'refused', `${to} refuses ${what}`, `start what serves it at ${to}: ss -lnp there`);
+  }
+  const dev = hop.incoming ?? (hop.route?.kind === 'route' ? hop.route.dev : 'any');
+  const look = insideCommand(node, `tcpdump -ni ${dev} host ${to}`);
+  return fail(where, 'probe', 'no-answer', `${what}: ${probe}; nothing that minict sees on the way stops it`, look);
+}
