@@ -113,11 +113,16 @@ export async function createContainer(
   const journal = new Journal(paths.journal);
   const steps = planNetns(spec, paths, instance);
   let up = () => {};
-  const rest = () => {
+  const planRest = () => {
     const facts = readFacts(context, instance, spec, reservation?.networks ?? []);
     up = () => markUp(context, spec, facts, journal);
     return [...planFolder(paths, spec.storage), ...planFiles(context, spec, facts, origin)];
   };
+  // An image of the store can be used, as a rule: its facts are read while the network is being made. A directory, or what
+  // is to be mounted, may well be refused: before anything is made.
+  const isSure = spec.imageId !== undefined && spec.volumes === undefined;
+  const planned = isSure ? undefined : planRest();
+  const rest = () => planned ?? planRest();
   let publish = () => {};
   let drops: Promise<readonly ForeignDrop[]> | undefined;
   const meanwhile = [
