@@ -253,7 +253,10 @@ export async function copy(
   options: CopyOptions,
 ): Promise<readonly MinictError[]> {
   const name = (from.container ?? to.container) as string;
-  const view = await openView(context, name, { write: to.container !== undefined, hurried: isStream(from) });
+  const view = await openView(context, name, {
+    write: to.container !== undefined,
+    hurried: isStream(from) || isStream(to),
+  });
   const copying = new Copying(context, from, to, view, options);
   try {
     return await copying.run();

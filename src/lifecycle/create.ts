@@ -1,5 +1,6 @@
 /** create: from a spec to a container that `exec` works in; all of it or nothing. */
 import { statSync } from 'node:fs';
+import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError } from '../errors.ts';
 import { isMountPoint, readMountPoints } from '../host/facts.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
@@ -110,6 +111,8 @@ export async function createContainer(
   for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
   await prepareHost(context);
   await waitForHostLinks(spec, spec.nics);
+  // Throws where there is none: before anything is made.
+  readCgroupHost();
   const journal = new Journal(paths.journal);
   const steps = planNetns(spec, paths, instance);
   let up = () => {};

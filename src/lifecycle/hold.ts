@@ -22,10 +22,11 @@ async function held(context: Context, name: string, lock: Lock, isAlone: boolean
   }
 }
 
-/** Beside others that do the same. Throws NotFoundError, StateError. */
-export async function holdContainer(context: Context, name: string): Promise<Held> {
+/** Beside others that do the same. `hurried`: whoever has it alone may be waiting for this one. Throws NotFoundError, StateError, ConflictError. */
+export async function holdContainer(context: Context, name: string, hurried = false): Promise<Held> {
   for (;;) {
-    const found = await held(context, name, lockContainer(context.roots, name, 'shared'), false);
+    const lock = hurried ? await lockSoon(context, name, 'shared') : lockContainer(context.roots, name, 'shared');
+    const found = await held(context, name, lock, false);
     if (found.spec.pending === undefined) return found;
     // What a killed minict began is finished by who is alone.
     found.lock.release();
@@ -37,16 +38,17 @@ const SOON_MS = 2000;
 
 /** Without others. `hurried`: whoever has it may be waiting for this one. Throws NotFoundError, StateError, ConflictError. */
 export async function holdAlone(context: Context, name: string, hurried: boolean): Promise<Held> {
-  const lock = hurried ? await lockSoon(context, name) : lockContainer(context.roots, name, 'exclusive');
+  const lock = hurried ? await lockSoon(context, name, 'exclusive') : lockContainer(context.roots, name, 'exclusive');
   return held(context, name, lock, true);
 }
 
-async function lockSoon(context: Context, name: string): Promise<Lock> {
+async function lockSoon(context: Context, name: string, mode: 'shared' | 'exclusive'): Promise<Lock> {
   for (const end = performance.now() + SOON_MS; performance.now() < end; await Bun.sleep(10)) {
-    const lock = tryLockContainer(context.roots, name);
+    const lock = tryLockContainer(context.roots, name, mode);
     if (lock !== undefined) return lock;
   }
-  throw new ConflictError(`cannot write files of ${name}: it is stopped, and another minict is at work on it`, {
+  const does = mode === 'shared' ? 'read' : 'write';
+  throw new ConflictError(`cannot ${does} files of ${name}: it is stopped, and another minict is at work on it`, {
     hint: `minict start ${name}, or take a file in between`,
   });
 }

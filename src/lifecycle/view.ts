@@ -89,7 +89,7 @@ function isRootOf(spec: ContainerSpec, { files }: ContainerPaths, root: number):
  * would damage it.
  */
 async function holdFiles(context: Context, name: string, options: Options): Promise<Held & { up: boolean }> {
-  const shared = judge(context, await holdContainer(context, name));
+  const shared = judge(context, await holdContainer(context, name, options.hurried));
   if (shared.up || !options.write || treeOf(shared.spec, '') !== undefined) return shared;
   shared.lock.release();
   const alone = judge(context, await holdAlone(context, name, options.hurried ?? false));

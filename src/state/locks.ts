@@ -32,9 +32,13 @@ export function lockContainer(roots: Roots, name: string, mode: 'shared' | 'excl
   return lock(roots, containerPaths(roots, name).lock, mode);
 }
 
-/** The exclusive lock; undefined where somebody else has any. */
-export function tryLockContainer(roots: Roots, name: string): Lock | undefined {
-  return tryLock(roots, containerPaths(roots, name).lock, 'exclusive', false);
+/** The lock; undefined where somebody else has one that keeps it. */
+export function tryLockContainer(
+  roots: Roots,
+  name: string,
+  mode: 'shared' | 'exclusive' = 'exclusive',
+): Lock | undefined {
+  return tryLock(roots, containerPaths(roots, name).lock, mode, false);
 }
 
 /** Whether somebody is at work on the container. */

@@ -53,8 +53,13 @@ export function listNetworks(roots: Roots): string[] {
 /** Files of networks that are not: who was killed left them. */
 export function strayNetworkFiles(roots: Roots): string[] {
   const dir = join(roots.root, 'networks');
-  const known = new Set(listNetworks(roots).flatMap((name) => [`${name}.json`, `${name}.hosts`]));
-  return (existsSync(dir) ? readdirSync(dir) : []).filter((file) => !known.has(file)).map((file) => join(dir, file));
+  const known = new Set(listNetworks(roots));
+  // Anything else there is somebody's copy.
+  const isStray = (file: string) => {
+    const [, name] = /^(.+)\.(json\.tmp|hosts)$/.exec(file) ?? [];
+    return name !== undefined && !known.has(name);
+  };
+  return (existsSync(dir) ? readdirSync(dir) : []).filter(isStray).map((file) => join(dir, file));
 }
 
 export async function writeNetwork(roots: Roots, record: NetworkRecord): Promise<void> {

@@ -221,7 +221,7 @@ test('from container to container by a pipe, also within one that is up', () => 
   host.minict('stop', 'web1');
   const both = shell('set -o pipefail; $M cp web1:/srv/big - | $M cp - web1:/root; exit 0');
   expect(both.stderr).toMatch(
-    /cannot write files of web1: it is stopped, and another minict is at work on it\nhint: minict start web1/,
+    /cannot (read|write) files of web1: it is stopped, and another minict is at work on it\nhint: minict start web1/,
   );
   host.minict('start', 'web1');
   expect(inside('ls /root').stdout).toBe('');
