@@ -20,8 +20,9 @@ import { getContainer, writeContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { waitForHostLinks } from './create.ts';
-import { leave, reserveNics } from './nics.ts';
+import { leave, repairNetworks, reserveNics } from './nics.ts';
 import { recover } from './remove.ts';
+import { repair } from './repair.ts';
 import { undoParts } from './stop.ts';
 
 /** Of the steps those that belong to one interface. */
@@ -76,6 +77,27 @@ export function planConnection(owner: Owner, spec: ContainerSpec, nic: NicSpec, 
   return stepsOfNic(planNics(spec, owner), nic).filter(({ part }) => isUp || part === nicPart(nic));
 }
 
+/** Finishes, or takes back, what a killed connect, disconnect or link left. Returns what is so then. */
+async function settleNics(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  journal: Journal,
+  lockFd: number,
+): Promise<JournalState | undefined> {
+  const state = journal.read();
+  if (state?.phase === undefined || state.interrupted.size === 0) return state;
+  if (state.phase === 'stopped') {
+    const begun = state.steps.filter(({ id, part = '' }) => state.interrupted.has(id) && /^(nic|port) /.test(part));
+    await undoParts(context, spec.name, state, begun, journal, lockFd);
+  } else {
+    await repairNetworks(context, instance, spec);
+    await repair(context, instance, spec, journal, lockFd);
+  }
+  journal.phase(state.phase);
+  return journal.read();
+}
+
 /** Gives `name` an interface in a network. Returns it. Throws NotFoundError, ConflictError, InvalidInputError, StepError. */
 export async function connect(context: Context, instance: string, name: string, request: NicRequest): Promise<NicSpec> {
   requireTools();
@@ -85,7 +107,7 @@ export async function connect(context: Context, instance: string, name: string, 
     const before = await getContainer(context.roots, name);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
-    const state = journal.read();
+    const state = await settleNics(context, instance, before, journal, lock.fd);
     const reservation = await reserveNics(context, instance, before, [request]);
     try {
       const [nic] = reservation.nics as [NicSpec];
@@ -182,7 +204,7 @@ export async function disconnect(
     const after = withoutNic(before, nic);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
-    const state = journal.read();
+    const state = await settleNics(context, instance, before, journal, lock.fd);
     if (hasOwnHosts(after)) ensureHosts(paths.hosts);
     writeContainer(context.roots, after);
     if (state !== undefined) {

@@ -34,9 +34,12 @@ export function requestsFor([first, second]: readonly [CableEnd, CableEnd]): [Ca
 
 /** A new cable between two containers that are there; both ends or none. Throws what connect throws. */
 export async function addLink(context: Context, instance: string, ends: readonly [CableEnd, CableEnd]): Promise<void> {
-  const [first, second] = ends;
   requireTwo(ends);
-  const [near, far] = requestsFor(ends);
+  // In the order of their names: of two at once for the same interfaces one wins.
+  const [one, other] = ends;
+  const inOrder = one.container < other.container ? ([one, other] as const) : ([other, one] as const);
+  const [first, second] = inOrder;
+  const [near, far] = requestsFor(inOrder);
   await getContainer(context.roots, second.container);
   const nic = await connect(context, instance, first.container, near);
   if (nic.kind !== 'p2p') throw new Error('a cable that is none');

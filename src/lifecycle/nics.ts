@@ -42,7 +42,7 @@ export interface Assignment {
 function chooseAddresses(
   record: NetworkRecord,
   pool: AddressPool,
-  { ips, noAddress }: NetworkNicRequest,
+  { ips, noAddress, gateways }: NetworkNicRequest,
   nic: string,
 ): string[] {
   const wanted = ips.map((text) => ({ text, ...parseAddress(text) }));
@@ -64,7 +64,9 @@ function chooseAddresses(
     const range = parseSubnet(subnet.subnet);
     const asked = wanted.find(({ address }) => contains(range, address))?.address;
     if (asked === undefined && noAddress) return [];
-    return [`${asked === undefined ? pool.next(subnet, nic) : pool.take(asked, nic)}/${range.prefix}`];
+    // Its next hop is somebody else, who may be yet to come.
+    const hops = gateways.map((text) => formatIp(parseIp(text)));
+    return [`${asked === undefined ? pool.next(subnet, nic, hops) : pool.take(asked, nic)}/${range.prefix}`];
   });
 }
 

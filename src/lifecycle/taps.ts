@@ -40,7 +40,7 @@ function chooseAddresses(context: Context, record: NetworkRecord, { name, ips }:
   return record.subnets.map((subnet) => {
     const range = parseSubnet(subnet.subnet);
     const asked = wanted.find((address) => contains(range, address));
-    return `${asked === undefined ? pool.next(subnet, name) : pool.take(asked, name)}/${range.prefix}`;
+    return `${asked === undefined ? pool.next(subnet, name, []) : pool.take(asked, name)}/${range.prefix}`;
   });
 }
 

@@ -1,7 +1,7 @@
 /** A veth pair: one end on the host, its peer inside a container. What is done with the host's end is the driver's. */
 import type { HostLink } from '../host/links.ts';
 import type { NicSpec } from '../spec/container.ts';
-import { derivedMac } from '../spec/name.ts';
+import { hostEndMac } from '../spec/name.ts';
 import type { Step } from '../step.ts';
 import type { NicDamage, Owner } from './driver.ts';
 import { ip } from './ip.ts';
@@ -14,7 +14,7 @@ type VethNic = Extract<NicSpec, { kind: 'veth' | 'ovs' }>;
 export function planVeth(nic: VethNic, { container, instance }: Owner): Step {
   const { name, hostLink, mac } = nic;
   const mtu = mtuWords(nic);
-  const hostMac = derivedMac(instance, container, `${name}/host`);
+  const hostMac = hostEndMac(instance, container, name);
   return {
     id: linkStepId(nic),
     why: 'a veth pair: one end on the host, its peer inside the container',

@@ -81,6 +81,11 @@ export function derivedMac(instance: string, owner: string, nic: string): string
   return ['02', ...(bytes.slice(0, 10).match(/../g) ?? [])].join(':');
 }
 
+/** Of a host's end: higher than all others of the bridge, which otherwise takes the lowest of its ports for its own. */
+export function hostEndMac(instance: string, container: string, nic: string): string {
+  return `fe${derivedMac(instance, container, `${nic}/host`).slice(2)}`;
+}
+
 /** A unicast MAC address, `aa:bb:cc:dd:ee:ff`; in lower case, as the kernel shows it. Throws InvalidInputError. */
 export function parseMac(text: string): string {
   if (/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i.test(text) && text !== '00:00:00:00:00:00') return text.toLowerCase();

@@ -137,15 +137,15 @@ export class AddressPool {
     return text;
   }
 
-  /** The lowest that is free. Throws ConflictError. */
-  next({ subnet: text, gateway }: NetworkSubnet, nic: string): string {
+  /** The lowest that is free, and not in `avoid`. Throws ConflictError. */
+  next({ subnet: text, gateway }: NetworkSubnet, nic: string, avoid: readonly string[]): string {
     const subnet = parseSubnet(text);
     const last = lastOf(subnet).value;
     const find = (isFree: (address: string) => boolean) => {
       const from = this.lowest.get(text) ?? subnet.base + 1n;
       for (let value = from; value < last; value += 1n) {
         const address = formatIp({ family: subnet.family, value });
-        if (address === gateway || this.own.has(address) || !isFree(address)) continue;
+        if (address === gateway || avoid.includes(address) || this.own.has(address) || !isFree(address)) continue;
         this.lowest.set(text, value);
         return address;
       }
@@ -154,7 +154,9 @@ export class AddressPool {
     // Whether a member is still there takes a look at the disk: only where no address is without one.
     const free = find((address) => !this.held.has(address)) ?? find((address) => this.holderOf(address) === undefined);
     if (free === undefined) {
-      throw new ConflictError(`cannot find a free address: network ${this.record.name}, ${text}, is full`);
+      throw new ConflictError(`cannot find a free address: network ${this.record.name}, ${text}, is full`, {
+        hint: `minict network inspect ${this.record.name}; minict system prune takes back what a killed create has`,
+      });
     }
     this.own.set(free, `${this.name}'s ${nic}`);
     return free;

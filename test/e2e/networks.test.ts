@@ -1,6 +1,7 @@
 /** Networks by name: several of them, several interfaces of a container, connected and disconnected while it runs. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated, expectRefusedThere, linksSettle } from '../helpers/expect.ts';
+import { runWithFault } from '../helpers/faults.ts';
 import { Host, MINICT } from '../helpers/host.ts';
 import { kernelView } from '../helpers/kernel-view.ts';
 import { readIp } from '../helpers/links.ts';
@@ -129,6 +130,49 @@ test('a bridge of the host is used as it is, and stays', () => {
   const after = host.run(['ip', '-4', 'addr', 'show', 'dev', 'br9']).stdout;
   const still = (text: string) => text.replace(/<[^>]*>|state \w+/g, '');
   expect(still(after)).toBe(still(before));
+});
+
+test('a bridge of the host keeps its MAC address, that of its lowest port', () => {
+  for (const words of [
+    'link add name br8 type bridge',
+    'link add name up8 address 52:54:00:aa:bb:cc type veth peer name far8',
+    'link set up8 master br8 up',
+  ]) {
+    expect(host.run(['ip', ...words.split(' ')]).status).toBe(0);
+  }
+  const mac = () => ip('link', 'show', 'dev', 'br8')[0]?.address;
+  expect(mac()).toBe('52:54:00:aa:bb:cc');
+  expect(network('create', 'eight', '--bridge', 'br8').status).toBe(0);
+  create('m', '--network', 'eight');
+  expect(mac()).toBe('52:54:00:aa:bb:cc');
+  host.minict('rm', 'm');
+  expect(network('rm', 'eight').status).toBe(0);
+  for (const link of ['br8', 'up8']) expect(host.run(['ip', 'link', 'del', link]).status).toBe(0);
+});
+
+test("a killed connect's interface is taken back, or finished, by the next one", () => {
+  create('k', '--network', 'inner');
+  const names = () => ip('-n', 'k', 'link').map(({ ifname }) => ifname);
+  const recorded = () =>
+    (JSON.parse(host.minict('inspect', 'k').stdout) as [{ nics: { name: string }[] }])[0].nics.map(({ name }) => name);
+  for (const at of [1, 2]) {
+    runWithFault(host, ['network', 'connect', 'lan', 'k', '--name', 'k1'], 'goes on while minict is killed', at);
+    expect(network('connect', 'lan', 'k', '--name', 'k2').stdout).toBe('k:k2\n');
+    expect(names()).toEqual(['lo', ...recorded()]);
+    expect(host.minict('ps').stdout).toMatch(/^k +ready/m);
+    for (const name of recorded().filter((each) => each !== 'eth0')) {
+      expect(network('disconnect', 'lan', 'k', '--name', name).status).toBe(0);
+    }
+  }
+  expect(host.minict('rm', 'k').status).toBe(0);
+});
+
+test("the next hop that is asked for is nobody's automatic address", () => {
+  expect(network('create', 'routed', '--subnet', '10.66.0.0/24', '--gateway', 'none').status).toBe(0);
+  create('n', '--nic', 'routed,gateway=10.66.0.1');
+  expect(addressesOf('n', 'eth0')).toEqual(['10.66.0.2/24']);
+  host.minict('rm', 'n');
+  expect(network('rm', 'routed').status).toBe(0);
 });
 
 test('an uplink is a port until the network goes, and as it was afterwards', async () => {

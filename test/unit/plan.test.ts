@@ -81,7 +81,7 @@ const chain = (name: string) => plan.filter((step) => step.chain === `${name} we
 
 describe('the plan of a container', () => {
   test('its network takes two processes', () => {
-    const hostMac = /address (02\S+) type veth/.exec(runLines(plan))?.[1];
+    const hostMac = /address (fe\S+) type veth/.exec(runLines(plan))?.[1];
     expect(processesOf(chain('net'))).toEqual([
       {
         argv: 'ip -batch -',
