@@ -20,7 +20,7 @@ import { getContainer, writeContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { waitForHostLinks } from './create.ts';
-import { leave, repairNetworks, reserveNics } from './nics.ts';
+import { inheritGateways, leave, repairNetworks, reserveNics } from './nics.ts';
 import { recover } from './remove.ts';
 import { repair } from './repair.ts';
 import { undoParts } from './stop.ts';
@@ -66,8 +66,10 @@ export function withNic(before: ContainerSpec, nic: NicSpec): ContainerSpec {
   };
 }
 
-export function withoutNic(before: ContainerSpec, nic: NicSpec): ContainerSpec {
-  const nics = before.nics.filter((each) => each !== nic);
+/** Without it; its default routes are another one's, where there is one that can have them. */
+export async function withoutNic(context: Context, before: ContainerSpec, nic: NicSpec): Promise<ContainerSpec> {
+  const others = before.nics.filter((each) => each !== nic);
+  const nics = await inheritGateways(context, others, nic);
   return { ...before, nics, ...(hasOwnHosts(before) || nics.length === 0 ? { ownHosts: true as const } : {}) };
 }
 
@@ -75,6 +77,13 @@ export function withoutNic(before: ContainerSpec, nic: NicSpec): ContainerSpec {
 export function planConnection(owner: Owner, spec: ContainerSpec, nic: NicSpec, state: JournalState): Step[] {
   const isUp = state.phase !== 'stopped';
   return stepsOfNic(planNics(spec, owner), nic).filter(({ part }) => isUp || part === nicPart(nic));
+}
+
+/** Steps of interfaces that have become other ones, where they are new. */
+export function planInherited(owner: Owner, before: ContainerSpec, after: ContainerSpec, state: JournalState): Step[] {
+  const known = new Set(state.steps.map(({ id }) => id));
+  const changed = after.nics.filter((nic) => !before.nics.includes(nic));
+  return changed.flatMap((nic) => planConnection(owner, after, nic, state)).filter(({ id }) => !known.has(id));
 }
 
 /** Finishes, or takes back, what a killed connect, disconnect or link left. Returns what is so then. */
@@ -201,7 +210,7 @@ export async function disconnect(
     const before = await getContainer(context.roots, name);
     const nic = find(before);
     refusePublishing(before, nic);
-    const after = withoutNic(before, nic);
+    const after = await withoutNic(context, before, nic);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     const state = await settleNics(context, instance, before, journal, lock.fd);
@@ -209,7 +218,9 @@ export async function disconnect(
     writeContainer(context.roots, after);
     if (state !== undefined) {
       await undoParts(context, name, state, stepsOfNic(state.steps, nic), journal, lock.fd);
-      const steps = hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
+      const owner = { container: name, instance, runDir: paths.runDir };
+      const hosts = hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
+      const steps = [...planInherited(owner, before, after, state), ...hosts];
       if (steps.length > 0) await applySteps(`disconnect ${name}`, steps, journal, spawnContext(context, lock.fd));
       if (state.phase !== undefined) journal.phase(state.phase);
     }

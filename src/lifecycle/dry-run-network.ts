@@ -7,7 +7,16 @@ import { type NetworkRecord, readNetworks } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
-import { findNic, planConnection, planOwnHosts, refusePublishing, stepsOfNic, withNic, withoutNic } from './connect.ts';
+import {
+  findNic,
+  planConnection,
+  planInherited,
+  planOwnHosts,
+  refusePublishing,
+  stepsOfNic,
+  withNic,
+  withoutNic,
+} from './connect.ts';
 import { ownHostsOf } from './container-facts.ts';
 import type { Context } from './context.ts';
 import { instanceForScripts, planHostsEntries, planOpening, planSurroundings } from './dry-run.ts';
@@ -99,9 +108,15 @@ async function planDisconnect(context: Context, name: string, network: string, n
   const nic = findNic(before, network, nicName);
   refusePublishing(before, nic);
   const state = stateOf(context, name);
-  const after = withoutNic(before, nic);
+  const after = await withoutNic(context, before, nic);
   const networks = await readNetworks(context.roots, networksOf(before.nics));
-  return { before, after, networks, state, steps: stepsOfNic(state?.steps ?? [], nic) };
+  const owner = {
+    container: name,
+    instance: instanceForScripts(context),
+    runDir: containerPaths(context.roots, name).runDir,
+  };
+  const inherited = state === undefined ? [] : planInherited(owner, before, after, state);
+  return { before, after, networks, state, steps: stepsOfNic(state?.steps ?? [], nic), inherited };
 }
 
 export async function disconnectLines(
@@ -110,9 +125,17 @@ export async function disconnectLines(
   network: string,
   nicName: string | undefined,
 ): Promise<string> {
-  const { before, after, networks, state, steps } = await planDisconnect(context, name, network, nicName);
+  const { before, after, networks, state, steps, inherited } = await planDisconnect(context, name, network, nicName);
   const left = networks.filter((record) => networksOf(after.nics).includes(record.name));
-  return undoLines(steps) + runLines(planHosts(context, before, after, left, state));
+  return undoLines(steps) + runLines([...inherited, ...planHosts(context, before, after, left, state)]);
+}
+
+/** A default route goes back to whose it was. */
+function withoutRoute(step: Step): Step {
+  const { run } = step;
+  if (run.kind !== 'run') return step;
+  const words: Readonly<Record<string, string>> = { add: 'del', replace: 'del' };
+  return { ...step, why: 'not its default route', run: { ...run, argv: run.argv.map((word) => words[word] ?? word) } };
 }
 
 export async function undisconnectLines(
@@ -121,5 +144,6 @@ export async function undisconnectLines(
   network: string,
   nicName: string | undefined,
 ): Promise<string> {
-  return runLines((await planDisconnect(context, name, network, nicName)).steps);
+  const { steps, inherited } = await planDisconnect(context, name, network, nicName);
+  return runLines([...inherited.map(withoutRoute), ...steps]);
 }

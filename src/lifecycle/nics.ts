@@ -106,6 +106,28 @@ function familiesOf(gateways: readonly string[]): number[] {
   return gateways.map((gateway) => parseIp(gateway).family);
 }
 
+/** With the default routes that went with `lost`, by the next hop of the first network that has one of the family. */
+export async function inheritGateways({ roots }: Context, nics: readonly NicSpec[], lost: NicSpec): Promise<NicSpec[]> {
+  const heirs = [...nics];
+  for (const family of familiesOf(lost.gateways)) {
+    for (const [index, nic] of heirs.entries()) {
+      const network = networkOf(nic);
+      const record = network === undefined ? undefined : await readNetwork(roots, network);
+      if (record === undefined || record.internal) continue;
+      const serves = ({ subnet, gateway }: NetworkRecord['subnets'][number]) => {
+        const range = parseSubnet(subnet);
+        const isIn = nic.addresses.some((address) => contains(range, parseAddress(address).address));
+        return gateway !== undefined && range.family === family && isIn;
+      };
+      const gateway = record.subnets.find(serves)?.gateway;
+      if (gateway === undefined) continue;
+      heirs[index] = { ...nic, gateways: [...nic.gateways, gateway] };
+      break;
+    }
+  }
+  return heirs;
+}
+
 /** Addresses that it has in a network, and which of its interfaces has each. */
 function addressesIn({ name, nics }: Member, record: NetworkRecord): Map<string, string> {
   const here = nics.filter((nic) => networkOf(nic) === record.name);
