@@ -121,7 +121,7 @@ export async function connect(context: Context, instance: string, name: string, 
     try {
       const [nic] = reservation.nics as [NicSpec];
       const after = withNic(before, nic);
-      await waitForHostLinks(after, [nic]);
+      await waitForHostLinks(`connect ${name}`, [nic]);
       if (hasOwnHosts(after)) ensureHosts(paths.hosts);
       // The container first: a start makes a member of it, and rm knows what to give up.
       const record = [() => writeContainer(context.roots, after), () => reservation.commit()];

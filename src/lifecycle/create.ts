@@ -110,7 +110,7 @@ export async function createContainer(
   const paths = containerPaths(context.roots, spec.name);
   for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
   await prepareHost(context);
-  await waitForHostLinks(spec, spec.nics);
+  await waitForHostLinks(`create ${spec.name}`, spec.nics);
   // Throws where there is none: before anything is made.
   readCgroupHost();
   const journal = new Journal(paths.journal);
@@ -188,14 +188,14 @@ export function markUp(context: Context, spec: ContainerSpec, facts: ContainerFa
 }
 
 /** A deleted namespace's veth lives on for some milliseconds; wait only where its name is in the way. */
-export async function waitForHostLinks({ name }: ContainerSpec, nics: readonly NicSpec[]): Promise<void> {
+export async function waitForHostLinks(verb: string, nics: readonly NicSpec[]): Promise<void> {
   const links = nics.flatMap((nic) => ('hostLink' in nic ? [nic.hostLink] : []));
   const inTheWay = () => links.find((link) => interfaceIndex(link) !== 0);
   const end = performance.now() + 2000;
   while (inTheWay() !== undefined && performance.now() < end) await Bun.sleep(2);
   const link = inTheWay();
   if (link === undefined) return;
-  throw new ConflictError(`cannot create ${name}: an interface ${link} is there already`, {
+  throw new ConflictError(`cannot ${verb}: an interface ${link} is there already`, {
     hint: `ip link show ${link}`,
   });
 }

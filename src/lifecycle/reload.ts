@@ -69,7 +69,7 @@ function planContainerMending(spec: ContainerSpec, state: JournalState, owner: O
     claims.every((claim) => identityOf(claim) === state.identities.get(id)?.[claim.name]);
   const isUp = state.phase !== 'stopped';
   const loose = spec.nics.filter((nic) => {
-    if (nic.kind !== 'veth') return false;
+    if (nic.kind !== 'veth' || nic.down) return false;
     const link = links.get(nic.hostLink);
     const own = state.steps.find(({ claims }) => claims?.some(({ name }) => name === nic.hostLink));
     return (

@@ -94,7 +94,7 @@ export async function repair(
   refuseOthersFiles(spec.name, redo);
   const anew = new Set(redo.map(({ id }) => id));
   await waitForHostLinks(
-    spec,
+    `start ${spec.name}`,
     spec.nics.filter((nic) => anew.has(linkStepId(nic))),
   );
   if (redo.length > 0) await applySteps(`start ${spec.name}`, redo, journal, spawnContext(context, lockFd));

@@ -48,8 +48,10 @@ export function networkLinkName(instance: string, network: string): string {
 /** Of an interface inside a container. Throws InvalidInputError. */
 export function parseNicName(text: string): string {
   // `all` and `default` are folders of the kernel's network settings.
-  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/.test(text) && !['lo', 'all', 'default'].includes(text)) return text;
-  throw new InvalidInputError(`cannot use interface name ${JSON.stringify(text)}: not a valid name`, {
+  const isReserved = ['lo', 'all', 'default'].includes(text);
+  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/.test(text) && !isReserved) return text;
+  const cause = isReserved ? 'a word of its own' : 'not a valid name';
+  throw new InvalidInputError(`cannot use interface name ${JSON.stringify(text)}: ${cause}`, {
     hint: 'for example eth0: letters, digits, _ . - and 15 bytes at most',
   });
 }
@@ -62,7 +64,7 @@ export function parseHostInterface(text: string): string {
 
 /** docker's grammar, and its reserved words. Throws InvalidInputError. */
 export function parseNetworkName(text: string): string {
-  const isReserved = ['none', 'host', 'default', 'bridge'].includes(text);
+  const isReserved = ['none', 'host', 'default', 'bridge', 'all'].includes(text);
   if (CONTAINER_NAME.test(text) && text.length <= 63 && !isReserved) return text;
   throw new InvalidInputError(
     `cannot use network name ${JSON.stringify(text)}: ${isReserved ? 'a word of its own' : 'not a valid name'}`,

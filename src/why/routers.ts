@@ -13,7 +13,10 @@ export function routerTo({ containers, forwarders }: PathFacts, node: Node, to: 
     if (name === node.name || !forwarders.has(name)) continue;
     const cidrs = nics.flatMap(({ addresses }) => addresses);
     const beyond = cidrs.find((cidr) => isIn(cidrSubnet(cidr), to) && plain(cidr) !== to);
-    const here = cidrs.find((cidr) => cidr !== beyond && own.some((subnet) => isIn(subnet, plain(cidr))));
+    const isOfFamily = (cidr: string) => cidr.includes(':') === to.includes(':');
+    const here = cidrs.find(
+      (cidr) => cidr !== beyond && isOfFamily(cidr) && own.some((subnet) => isIn(subnet, plain(cidr))),
+    );
     if (beyond === undefined || here === undefined) continue;
     return ipCommand(node, `route add ${formatSubnet(cidrSubnet(beyond))} via ${plain(here)}`);
   }

@@ -35,6 +35,7 @@ const FAULTS: readonly Fault[] = [
     /^down$/,
   ],
   ['a host end down', 'ip link set dev r1-eth1 down', 'web1 web2 tcp/80', 'nic-down', 'r1 eth1', /r1-eth1 is down/],
+  ['no bridge', 'ip link del lana', 'web1 web3 tcp/80', 'bridge-port', 'web1-eth0', /lana is not there/],
   [
     'no address at the source',
     'ip -n web1 -4 addr flush dev eth0',

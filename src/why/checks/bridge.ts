@@ -1,7 +1,7 @@
 /** The bridge between two interfaces: whether its ports forward, and which rules its packets meet. */
 import type { Interface } from '../../host/inside/interfaces.ts';
 import { type Finding, fail, ok } from '../finding.ts';
-import { bridgeOf, hostEndOf, nicOf, outgoingOf, type Place, packetOf } from '../place.ts';
+import { bridgeOf, hostEndOf, interfaceOf, nicOf, outgoingOf, type Place, packetOf } from '../place.ts';
 import { describeDrop, dropFix, legacyDrop } from '../rule-text.ts';
 import { type Drop, findDropAt } from '../rules.ts';
 
@@ -23,7 +23,9 @@ function checkPort({ facts, node }: Place, dev: string | undefined): Finding | u
   const wanted = nic?.kind === 'veth' ? nic.bridge : undefined;
   if (wanted !== undefined && port.master !== wanted) {
     const found = port.master === undefined ? `no port of ${wanted}` : `a port of ${port.master}, and not of ${wanted}`;
-    return fail(port.name, 'bridge port', 'bridge-port', found, `ip link set dev ${port.name} master ${wanted}`);
+    const isThere = interfaceOf(facts.host, wanted) !== undefined;
+    const fix = isThere ? `ip link set dev ${port.name} master ${wanted}` : 'minict network reload';
+    return fail(port.name, 'bridge port', 'bridge-port', isThere ? found : `${wanted} is not there`, fix);
   }
   const bridge = bridgeOf(facts, node, dev);
   if (bridge === undefined) return undefined;
