@@ -67,7 +67,7 @@ test('it comes back with its network: removed by hand, with the bridge removed, 
 
 test.each<[string[], RegExp]>([
   [['tap', 'lan', 'vm0'], /network lan has it\nhint: minict network tap rm vm0/],
-  [['tap', 'lan', 'lo'], /not a valid name/],
+  [['tap', 'lan', 'lo'], /a word of its own/],
   [['tap', 'lan', 'lan'], /the host has an interface of that name/],
   [['tap', 'lan', 'x'.repeat(16)], /not a valid name/],
   [['tap', 'nonet', 'vm2'], /no such network/],
