@@ -1,7 +1,7 @@
 /** A capture on NICs of containers, into one pcapng. Without a lock: whoever has one may be whom the capture is about. */
 import { closeSync, openSync } from 'node:fs';
 import { ConflictError, HostError, NotFoundError } from '../errors.ts';
-import { readNamespaceLinks } from '../host/namespace-links.ts';
+import { readNamespaceLinks } from '../host/links.ts';
 import { missingTool } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { interfaceDescription, PcapReader, sectionHeader } from '../process/pcapng.ts';

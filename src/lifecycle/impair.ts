@@ -3,8 +3,8 @@
  * leaves; only what `--offload` changed is written down, before it is changed.
  */
 import { ConflictError, HostError } from '../errors.ts';
-import type { NamespaceLink } from '../host/namespace-links.ts';
-import { readNamespaceLinks } from '../host/namespace-links.ts';
+import type { NamespaceLink } from '../host/links.ts';
+import { readNamespaceLinks } from '../host/links.ts';
 import {
   foreignRoot,
   hasNetem,

@@ -66,7 +66,7 @@ export async function removeLink(context: Context, instance: string, name: strin
   await disconnect(context, instance, name, (spec) => nicNamed(spec, nicName, 'remove'));
 }
 
-function withNic(spec: ContainerSpec, nic: NicSpec, changed: NicSpec): ContainerSpec {
+function withChanged(spec: ContainerSpec, nic: NicSpec, changed: NicSpec): ContainerSpec {
   return { ...spec, nics: spec.nics.map((each) => (each === nic ? changed : each)) };
 }
 
@@ -85,7 +85,7 @@ export async function setLink(
     const before = await getContainer(context.roots, name);
     const nic = nicNamed(before, nicName, `take ${wanted}`);
     const { down: _, ...rest } = nic;
-    const after = withNic(before, nic, wanted === 'down' ? { ...rest, down: true } : rest);
+    const after = withChanged(before, nic, wanted === 'down' ? { ...rest, down: true } : rest);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     const state = journal.read();

@@ -1,6 +1,6 @@
 /** A container's network namespace, as it is in the kernel now, and the interfaces in it. Reads only. */
 import { ConflictError, NotFoundError } from '../errors.ts';
-import { type NamespaceLink, readNamespaceLinks } from '../host/namespace-links.ts';
+import { type NamespaceLink, readNamespaceLinks } from '../host/links.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal } from '../runner/journal.ts';
 import { containerPaths } from '../state/paths.ts';

@@ -1,5 +1,5 @@
 /** Interfaces: `link set dev eth0 mtu 1500 …`. None is made and none removed. */
-import { readNamespaceLinks } from '../host/namespace-links.ts';
+import { readNamespaceLinks } from '../host/links.ts';
 import type { Kind, Lines } from './kind.ts';
 import { toolStep } from './kind.ts';
 

@@ -2,7 +2,6 @@
  * Interfaces without an end on the host: what a stop takes down, and with it the other side's carrier, is the interface itself.
  * The kernel forgets then its routes and IPv6 addresses (ip-link(8)): so they are written down before, and put back after.
  */
-
 import type { HostLink } from '../host/links.ts';
 import type { NicSpec } from '../spec/container.ts';
 import type { Step } from '../step.ts';

@@ -2,7 +2,6 @@
 import { parseSubnet } from '../spec/address.ts';
 import { type NicSpec, networkOf } from '../spec/container.ts';
 import type { NetworkRecord } from '../state/network.ts';
-
 import type { Part, Step } from '../step.ts';
 import { ip } from './ip.ts';
 

@@ -3,7 +3,6 @@
  * moved back before its namespace goes: the kernel would return hardware to the first namespace of the machine, under the name
  * that it has inside, and delete whatever is made of software.
  */
-
 import type { NicSpec } from '../spec/container.ts';
 import { passingName } from '../spec/name.ts';
 import type { Step } from '../step.ts';

@@ -1,5 +1,4 @@
 /** A tap for a virtual machine: an interface of the host's in a network, whose other end is a file that its monitor opens. Pure. */
-
 import { hostEndMac } from '../spec/name.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import type { Step } from '../step.ts';
@@ -26,7 +25,8 @@ export function planTap({ link, mtuBytes, taps }: NetworkRecord, name: string, a
       id: `${tapStepId(name)} port`,
       why: 'a port of the bridge; whose it is; the host needs no address on it',
       run: ip(
-        `link set dev ${name} address ${hostEndMac(alias, 'tap', name)} master ${link} alias ${alias}${mtuWords({ mtuBytes })} addrgenmode none up`,
+        `link set dev ${name} address ${hostEndMac(alias, 'tap', name)} master ${link} alias ${alias}` +
+          `${mtuWords({ mtuBytes })} addrgenmode none up`,
       ),
       endsWith: tapStepId(name),
     },

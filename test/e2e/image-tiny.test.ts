@@ -49,16 +49,16 @@ test.each<[string, string[]]>([
   ['in the overlay', []],
   ['on a read-only root', ['--read-only']],
   ['in a tree of its own', ['--storage', 'copy']],
-  ['in a tmpfs', ['--tmpfs', '/work']],
-  ['in a volume', ['-v', '/work']],
+  ['in a tmpfs', ['--tmpfs', '/app']],
+  ['in a volume', ['-v', '/app']],
   ["in the host's mount table", ['--mounts', 'host']],
 ])('a WorkingDir that is missing is made, without a shell: %s', (_, options) => {
-  const name = image('pwd', { Cmd: ['/pwd'], WorkingDir: '/work/deep/er' });
-  expect(run(name, ...options)).toEqual({ status: 0, stdout: '/work/deep/er\n', stderr: '' });
+  const name = image('pwd', { Cmd: ['/pwd'], WorkingDir: '/app/deep/er' });
+  expect(run(name, ...options)).toEqual({ status: 0, stdout: '/app/deep/er\n', stderr: '' });
 });
 
 test('it belongs to root, whoever the program is, and is there for exec and after a stop', () => {
-  const name = image('stat', { WorkingDir: '/work', User: '7:8' });
+  const name = image('stat', { WorkingDir: '/app', User: '7:8' });
   host.minict('create', 't', '--no-network', '--image', name);
   const stat = () => host.minict('exec', 't', '/stat', '-c', '%u %g %a %N', '.').stdout;
   expect(stat()).toBe('0 0 755 .\n');
@@ -73,14 +73,14 @@ test('it belongs to root, whoever the program is, and is there for exec and afte
 });
 
 test('groups of the user, and a working directory, without a tool of the image', () => {
-  const name = image('id', { WorkingDir: '/work' });
+  const name = image('id', { WorkingDir: '/app' });
   const tree = join(host.dir, 'users');
   mkdirSync(tree);
   host.run(['cp', '-a', `${imageTree(host, name)}/.`, tree]);
   mkdirSync(join(tree, 'etc'));
   writeFileSync(join(tree, 'etc/passwd'), 'lab:x:1000:1000::/:/id\n');
   writeFileSync(join(tree, 'etc/group'), 'lab:x:1000:\nmore:x:2000:lab\n');
-  const id = (...words: string[]) => run(tree, '-w', '/work', ...words, '--', '/id').stdout;
+  const id = (...words: string[]) => run(tree, '-w', '/app', ...words, '--', '/id').stdout;
   expect(id('-u', 'lab')).toBe('uid=1000(lab) gid=1000(lab) groups=2000(more)\n');
   expect(run(tree, '-u', 'lab', '--', '/id').stdout).toBe(id('-u', 'lab'));
   expect(id('-u', '7:8')).toBe('uid=7 gid=8\n');
@@ -89,8 +89,8 @@ test('groups of the user, and a working directory, without a tool of the image',
 test("none is made in what is the host's, nor through a file", () => {
   const bound = join(host.dir, 'bound');
   mkdirSync(bound);
-  const name = image('pwd', { Cmd: ['/pwd'], WorkingDir: '/work/deep' });
-  expect(run(name, '-v', `${bound}:/work`)).toMatchObject({ status: 126, stdout: '' });
+  const name = image('pwd', { Cmd: ['/pwd'], WorkingDir: '/app/deep' });
+  expect(run(name, '-v', `${bound}:/app`)).toMatchObject({ status: 126, stdout: '' });
   expect(readdirSync(bound)).toEqual([]);
   expect(run(name, '-w', '/pwd/x')).toMatchObject({ status: 126, stdout: '' });
   expect(run(name, '-w', '/proc/nope')).toMatchObject({ status: 126, stdout: '' });

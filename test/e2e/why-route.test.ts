@@ -1,13 +1,8 @@
 /** minict why: stopped containers, and faults of routing, there and back, and the command that mends each. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type Fault, nftIn, WhyLab } from '../helpers/why-lab.ts';
+import { describe, expect, test } from 'vitest';
+import { type Fault, nftIn, useWhyLab } from '../helpers/why-lab.ts';
 
-let lab: WhyLab;
-beforeAll(async () => {
-  lab = await WhyLab.create();
-});
-afterAll(() => lab.host.destroy());
-afterEach(() => lab.restore());
+const now = useWhyLab();
 
 const FAULTS: readonly Fault[] = [
   ['a stopped target', 'minict stop -t 0 web3', 'web1 web3 tcp/80', 'stopped', 'web3', /stopped/],
@@ -74,14 +69,16 @@ const FAULTS: readonly Fault[] = [
   ],
 ];
 
-test.each(FAULTS)('%s', (...fault) => lab.expectMended(fault));
+test.each(FAULTS)('%s', (...fault) => now.lab.expectMended(fault));
 
 test('several causes are named one after the other', () => {
-  lab.sh('minict network create inner --internal; minict create w3 --network inner; iptables-legacy -P FORWARD DROP');
+  now.lab.sh(
+    'minict network create inner --internal; minict create w3 --network inner; iptables-legacy -P FORWARD DROP',
+  );
   const seen: unknown[] = [];
-  for (let told = lab.why('web3 web2'); !told.works && seen.length < 9; told = lab.why('web3 web2')) {
+  for (let told = now.lab.why('web3 web2'); !told.works && seen.length < 9; told = now.lab.why('web3 web2')) {
     seen.push([told.where, told.cause]);
-    lab.sh(told.fix as string);
+    now.lab.sh(told.fix as string);
   }
   // Its gateway is the host, which does not forward; then the packet meets the host's policy on either bridge.
   expect(seen).toEqual([
@@ -89,29 +86,29 @@ test('several causes are named one after the other', () => {
     ['lana', 'br-netfilter'],
     ['lanb', 'br-netfilter'],
   ]);
-  lab.sh(
+  now.lab.sh(
     'ip -n web3 route del 10.2.0.0/24; sysctl -qw net.ipv4.ip_forward=1; ip -n web2 route replace default via 10.2.0.1',
   );
-  const legacy = lab.why('web3 web2');
+  const legacy = now.lab.why('web3 web2');
   expect(legacy).toMatchObject({ where: 'host', cause: 'nft-rule', fix: expect.stringMatching(/^iptables-legacy -I/) });
-  lab.sh(legacy.fix as string);
-  lab.expectWorks('web3 web2');
-  const apart = lab.why('web3 w3');
+  now.lab.sh(legacy.fix as string);
+  now.lab.expectWorks('web3 web2');
+  const apart = now.lab.why('web3 w3');
   expect(apart).toMatchObject({ where: 'host', cause: 'no-route', fix: 'minict network connect inner web3' });
-  lab.sh(`${apart.fix}; iptables-legacy -P FORWARD ACCEPT`);
-  lab.expectWorks('web3 w3');
-  lab.sh('sysctl -qw net.ipv4.ip_forward=0');
+  now.lab.sh(`${apart.fix}; iptables-legacy -P FORWARD ACCEPT`);
+  now.lab.expectWorks('web3 w3');
+  now.lab.sh('sysctl -qw net.ipv4.ip_forward=0');
 });
 
 test('a pair between two containers that is in no record, with one end down', async () => {
-  lab.sh(`ip link add name pa netns web1 type veth peer name pb netns web3; ip -n web3 link set dev pb up
+  now.lab.sh(`ip link add name pa netns web1 type veth peer name pb netns web3; ip -n web3 link set dev pb up
     ip -n web1 addr add 10.50.0.1/24 dev pa; ip -n web3 addr add 10.50.0.2/24 dev pb; ip -n web1 link set dev pa up`);
-  lab.expectWorks('web1 10.50.0.2 tcp/80');
+  now.lab.expectWorks('web1 10.50.0.2 tcp/80');
   for (const [name, dev] of [
     ['web1', 'pa'],
     ['web3', 'pb'],
   ] as const) {
-    await lab.expectMended([
+    await now.lab.expectMended([
       '',
       `ip -n ${name} link set dev ${dev} down`,
       'web1 10.50.0.2 tcp/80',
@@ -120,31 +117,31 @@ test('a pair between two containers that is in no record, with one end down', as
       /^down$/,
     ]);
   }
-  lab.sh('ip -n web1 link del dev pa');
+  now.lab.sh('ip -n web1 link del dev pa');
 });
 
 describe('routers', () => {
   test('a path MTU that ICMP tells is no fault; where its ICMP is dropped, the rule is named', () => {
-    lab.sh('ip -n r1 link set dev eth1 mtu 1400; ip -n web2 link set dev eth0 mtu 1400');
-    expect(lab.expectWorks('web1 web2 tcp/80').checks.at(-1)?.found).toBe(
+    now.lab.sh('ip -n r1 link set dev eth1 mtu 1400; ip -n web2 link set dev eth0 mtu 1400');
+    expect(now.lab.expectWorks('web1 web2 tcp/80').checks.at(-1)?.found).toBe(
       'packets of 1400 bytes pass, as ICMP has told',
     );
-    lab.sh('ip -n web1 route flush cache');
-    lab.sh(nftIn('r1', 'ip', 'output', 'icmp type destination-unreachable counter drop'));
-    const told = lab.why('web1 web2 tcp/80');
+    now.lab.sh('ip -n web1 route flush cache');
+    now.lab.sh(nftIn('r1', 'ip', 'output', 'icmp type destination-unreachable counter drop'));
+    const told = now.lab.why('web1 web2 tcp/80');
     expect(told).toMatchObject({ works: false, cause: 'mtu' });
     expect(told.checks.at(-1)?.found).toMatch(/r1 eth1 has MTU 1400, and its ICMP .* is dropped by nft ip f, chain c/);
-    lab.sh(told.fix as string);
-    lab.expectWorks('web1 web2 tcp/80');
-    lab.sh('ip -n r1 link set dev eth1 mtu 1500; ip -n web2 link set dev eth0 mtu 1500');
+    now.lab.sh(told.fix as string);
+    now.lab.expectWorks('web1 web2 tcp/80');
+    now.lab.sh('ip -n r1 link set dev eth1 mtu 1500; ip -n web2 link set dev eth0 mtu 1500');
   });
 
   test('one that translates needs no way back beyond it', () => {
-    lab.sh('ip -n web2 route del default');
-    lab.sh(
+    now.lab.sh('ip -n web2 route del default');
+    now.lab.sh(
       "ip netns exec r1 nft 'table ip n { chain p { type nat hook postrouting priority 100; oifname eth1 masquerade; }; }'",
     );
-    const { checks } = lab.expectWorks('web1 web2 tcp/80');
+    const { checks } = now.lab.expectWorks('web1 web2 tcp/80');
     expect(checks.filter(({ check }) => check === 'way back').map(({ found }) => found)).toEqual([
       '10.2.0.254 on the link',
     ]);

@@ -1,13 +1,8 @@
 /** minict why: rules that eat packets, services that do not listen, and the command that mends each. */
-import { afterAll, afterEach, beforeAll, test } from 'vitest';
-import { type Fault, nftIn, WhyLab } from '../helpers/why-lab.ts';
+import { test } from 'vitest';
+import { type Fault, nftIn, useWhyLab } from '../helpers/why-lab.ts';
 
-let lab: WhyLab;
-beforeAll(async () => {
-  lab = await WhyLab.create();
-});
-afterAll(() => lab.host.destroy());
-afterEach(() => lab.restore());
+const now = useWhyLab();
 
 const FAULTS: readonly Fault[] = [
   [
@@ -124,4 +119,4 @@ const FAULTS: readonly Fault[] = [
   ],
 ];
 
-test.each(FAULTS)('%s', (...fault) => lab.expectMended(fault));
+test.each(FAULTS)('%s', (...fault) => now.lab.expectMended(fault));

@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { expect } from 'vitest';
-import type { Host } from './host.ts';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { Host } from './host.ts';
 import { imageNames, imageTree, storeFiles } from './images.ts';
 import { Layout } from './oci-layout.ts';
 import { hideContainersCache, type Registry, startRegistry } from './registry.ts';
@@ -121,4 +121,18 @@ export class ImageLab {
     expect(storeFiles(host), point).toEqual(before);
     expect(readdirSync(join(host.root, '.trash')), point).toEqual([]);
   }
+}
+
+/** A host with a lab on it, for all tests of a file. What is returned is filled before the first. */
+export function useImageLab(): { readonly host: Host; readonly lab: ImageLab } {
+  const now = {} as { host: Host; lab: ImageLab };
+  beforeAll(async () => {
+    now.host = await Host.create();
+    now.lab = await ImageLab.create(now.host);
+  });
+  afterAll(async () => {
+    await now.lab?.registry.stop();
+    await now.host.destroy();
+  });
+  return now;
 }

@@ -1,6 +1,6 @@
 /** A lab for minict why: two networks, a container that routes between them, one in both, and servers. */
 import { dirname } from 'node:path';
-import { expect } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect } from 'vitest';
 import { expectCreated } from './expect.ts';
 import { eventually, Host, MINICT } from './host.ts';
 
@@ -136,4 +136,15 @@ export class WhyLab {
 export function nftIn(name: string, family: string, hook: string, rules: string, policy = 'accept'): string {
   const chain = `chain c { type filter hook ${hook} priority 0; policy ${policy}; ${rules}; }`;
   return `ip netns exec ${name} nft 'table ${family} f { ${chain}; }'`;
+}
+
+/** One lab for all tests of a file, healthy again after each. What is returned is filled before the first. */
+export function useWhyLab(): { readonly lab: WhyLab } {
+  const now = {} as { lab: WhyLab };
+  beforeAll(async () => {
+    now.lab = await WhyLab.create();
+  });
+  afterEach(() => now.lab.restore());
+  afterAll(() => now.lab.host.destroy());
+  return now;
 }

@@ -36,18 +36,22 @@ function reasonIn(stderr: string): Outcome | undefined {
   return REASONS.find(([pattern]) => pattern.test(stderr))?.[1];
 }
 
+/** Of bash, with the address and the port as `$0` and `$1`. */
+const CONNECT = 'exec 3<>"/dev/tcp/$0/$1"';
+const DATAGRAM = `exec 3<>"/dev/udp/$0/$1" && printf '\\n' >&3 && { read -t 1 -n 1 -u 3; [ $? -gt 128 ] && exit 3 || exit 0; }`;
+
 /** Connects, and closes at once. */
 export async function probeTcp(inside: Inside, ip: string, port: number): Promise<Outcome> {
-  const script = `exec 3<>/dev/tcp/${ip}/${port}`;
-  const { exitCode, stderr } = await sendInside(inside, ['timeout', String(PROBE_SECONDS), 'bash', '-c', script]);
+  const argv = ['timeout', String(PROBE_SECONDS), 'bash', '-c', CONNECT, ip, String(port)];
+  const { exitCode, stderr } = await sendInside(inside, argv);
   if (exitCode === 0) return 'answered';
   return exitCode === TIMED_OUT ? 'silent' : (reasonIn(stderr) ?? 'unknown');
 }
 
 /** Sends a datagram of one byte, and waits for a second: for an answer, or for ICMP to say that nobody listens. */
 export async function probeUdp(inside: Inside, ip: string, port: number): Promise<Outcome> {
-  const script = `exec 3<>/dev/udp/${ip}/${port} && printf '\\n' >&3 && { read -t 1 -n 1 -u 3; [ $? -gt 128 ] && exit 3 || exit 0; }`;
-  const { exitCode, stderr } = await sendInside(inside, ['timeout', String(PROBE_SECONDS), 'bash', '-c', script]);
+  const argv = ['timeout', String(PROBE_SECONDS), 'bash', '-c', DATAGRAM, ip, String(port)];
+  const { exitCode, stderr } = await sendInside(inside, argv);
   return reasonIn(stderr) ?? (exitCode === 0 ? 'answered' : 'silent');
 }
 
