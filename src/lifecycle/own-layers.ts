@@ -2,7 +2,7 @@
  * Layers of a container's own: what it wrote until a snapshot, a clone or a rebase. A stopped one's upper directory becomes
  * a layer by a rename, in constant time; one that is mounted is copied. container.json says so before it is done.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { whileFrozen } from '../cgroup/freeze.ts';
 import { ConflictError, HostError } from '../errors.ts';
@@ -40,6 +40,15 @@ export function newLayer({ roots }: Context): string {
   return join(ownLayersPath(roots), Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString('hex'));
 }
 
+/** An empty upper directory; it is what `/` is seen as, which is as it was in the layer of its own below. */
+function makeUpper(roots: Roots, upper: string, [top]: readonly string[]): void {
+  mkdirSync(upper, { recursive: true, mode: 0o755 });
+  if (top === undefined || dirname(top) !== ownLayersPath(roots)) return;
+  const { uid, gid, mode } = statSync(top);
+  chownSync(upper, uid, gid);
+  chmodSync(upper, mode & 0o7777);
+}
+
 /** Finishes, or takes back, what a killed minict began. The caller holds the exclusive lock. Returns what is so then. */
 export function settle(context: Context, spec: ContainerSpec): ContainerSpec {
   if (spec.pending === undefined) return spec;
@@ -51,7 +60,7 @@ export function settle(context: Context, spec: ContainerSpec): ContainerSpec {
     settled = { ...rest, lower: [pending.layer, ...(spec.lower ?? [])] };
   }
   if (pending.kind === 'discard' && existsSync(upper)) removeTree(moveToTrash(context.roots, upper, 'upper'));
-  mkdirSync(upper, { recursive: true, mode: 0o755 });
+  if (!existsSync(upper)) makeUpper(context.roots, upper, settled.lower ?? []);
   // A copy is half a layer, or a clone's by now: the next prune looks who has it.
   writeContainer(context.roots, settled);
   return settled;
@@ -85,8 +94,8 @@ export function freezeUpper(
     writeContainer(context.roots, { ...spec, pending: { kind: 'freeze', layer } });
     mkdirSync(ownLayersPath(context.roots), { recursive: true, mode: 0o700 });
     renameSync(upper, layer);
-    mkdirSync(upper, { mode: 0o755 });
     frozen = { ...spec, lower: [layer, ...(spec.lower ?? [])] };
+    makeUpper(context.roots, upper, frozen.lower ?? []);
   }
   const changed = change(frozen);
   writeContainer(context.roots, changed);

@@ -29,7 +29,10 @@ const network = (name: string) =>
 
 test('a stopped container: at once, and back again as often as one likes', () => {
   expectCreated(host, 's1');
-  sh('s1', 'echo one >/file; mkdir /dir; echo kept >/dir/kept; rm /var/www/index.html; chmod 700 /srv');
+  sh(
+    's1',
+    'echo one >/file; mkdir /dir; echo kept >/dir/kept; rm /var/www/index.html; chmod 700 /srv; chmod 711 /; chown 7:8 /',
+  );
   ok('stop', 's1');
   const inode = statSync(join(host.root, 'containers/s1/upper/file')).ino;
   expect(ok('snapshot', 'create', 's1', 'a')).toBe('a\n');
@@ -37,7 +40,9 @@ test('a stopped container: at once, and back again as often as one likes', () =>
   expect(layers().map((id) => statSync(join(host.root, 'layers', id, 'file')).ino)).toEqual([inode]);
   for (const round of ['two', 'three']) {
     ok('start', 's1');
-    expect(sh('s1', 'cat /file /dir/kept; ls /var/www; stat -c %a /srv')).toBe('one\nkept\n700\n');
+    expect(sh('s1', 'cat /file /dir/kept; ls /var/www; stat -c %a /srv; stat -c "%a %u %g" /')).toBe(
+      'one\nkept\n700\n711 7 8\n',
+    );
     sh('s1', `echo ${round} >/file; rm -r /dir; echo page >/var/www/index.html; mkdir /dir; echo new >/dir/new`);
     expect(sh('s1', 'cat /file; ls /dir')).toBe(`${round}\nnew\n`);
     ok('snapshot', 'rollback', 's1', 'a');
