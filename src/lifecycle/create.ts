@@ -133,8 +133,8 @@ export async function createContainer(
       // Who has a hosts file of its own has it from its plan: what others write into it comes later.
       if (!hasOwnHosts(spec)) await reservation?.commit();
     },
-    () => {
-      publish = stageContainer(context.roots, spec);
+    async () => {
+      publish = await stageContainer(context.roots, spec);
     },
     () => {
       drops = reservation && findDrops(reservation.networks, reservation.ports);

@@ -19,12 +19,13 @@ class StepFailure {
   }
 }
 
-/** Lets a tool's end be seen, and the next of its chain be started, before each of `tasks`. */
-async function doBetween(tasks: readonly (() => void | Promise<void>)[]): Promise<void> {
-  for (const task of tasks) {
-    await new Promise(setImmediate);
-    await task();
-  }
+/** Lets a tool's end be seen, and the next of its chain be started, before each of `tasks`; none waits for another's end. */
+function beginBetween(tasks: readonly (() => void | Promise<void>)[]): Promise<void>[] {
+  let turn = Promise.resolve();
+  return tasks.map((task) => {
+    turn = turn.then(() => new Promise<void>((next) => setImmediate(next)));
+    return turn.then(task);
+  });
 }
 
 /** Of a batch that failed at `failed`: what came after it in ip's lines, and itself where what is there is another's. */
@@ -88,7 +89,7 @@ function chainsOf(steps: readonly Step[]): Iterable<Step[]> {
 export interface Besides {
   /** The rest of the plan, where it takes its time to be made: once the first steps are under way. No chain is in both. */
   readonly rest?: () => readonly Step[];
-  /** What the caller has to do itself, done while tools are at work, one after the other as these leave time. */
+  /** What the caller has to do itself, begun while tools are at work, one after the other as these leave time. */
   readonly meanwhile?: readonly (() => void | Promise<void>)[];
 }
 
@@ -107,15 +108,15 @@ export async function applySteps(
   const started = new Set<Step>();
   const failures: unknown[] = [];
   const running: Promise<void>[] = [];
+  const follow = (run: Promise<void>) => {
+    // What it throws is looked at when all have ended.
+    run.catch(() => {});
+    running.push(run);
+  };
   const begin = async (some: readonly Step[]) => {
     const first = some.filter((step) => step.chain === undefined);
     await runChain(first, started, journal, context);
-    for (const chain of chainsOf(some)) {
-      const run = runChain(chain, started, journal, context);
-      // What it throws is looked at when all have ended.
-      run.catch(() => {});
-      running.push(run);
-    }
+    for (const chain of chainsOf(some)) follow(runChain(chain, started, journal, context));
   };
   journal.plan(steps);
   try {
@@ -126,7 +127,7 @@ export async function applySteps(
       all = [...steps, ...more];
       await begin(more);
     }
-    running.push(doBetween(meanwhile));
+    for (const run of beginBetween(meanwhile)) follow(run);
   } catch (error) {
     failures.push(error);
   }

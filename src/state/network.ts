@@ -8,7 +8,7 @@ import { hasOwnHosts, type NicSpec, networkOf, networksOf } from '../spec/contai
 import type { Port } from '../spec/port.ts';
 import type { network } from '../spec/schema.ts';
 import { hostsText, writeHosts } from './hosts.ts';
-import { dropStaged, readJson, writeJson } from './json-file.ts';
+import { dropStaged, readJson, stageJson } from './json-file.ts';
 import { isLocked } from './locks.ts';
 import { containerPaths, networkPaths, type Roots } from './paths.ts';
 
@@ -64,7 +64,7 @@ export function strayNetworkFiles(roots: Roots): string[] {
 
 export async function writeNetwork(roots: Roots, record: NetworkRecord): Promise<void> {
   const paths = networkPaths(roots, record.name);
-  writeJson(paths.json, record);
+  (await stageJson(paths.json, record))();
   await writeAllHosts(roots, record);
 }
 
