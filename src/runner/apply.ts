@@ -1,9 +1,8 @@
 /** Carries out plans: write-ahead, chains side by side, and back to where it was when a step fails. */
 import { firstLine, HostError, StepError } from '../errors.ts';
-import { detachMounts, setHostname } from '../host/namespaces.ts';
 import { sayCommand } from '../host/verbose.ts';
 import type { Step } from '../step.ts';
-import { type Batch, failingStep, type Inside, insideArgv, nextBatch } from './batch.ts';
+import { type Batch, commandArgv, failingStep, nextBatch } from './batch.ts';
 import { identitiesOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Journal } from './journal.ts';
@@ -35,14 +34,9 @@ function neverDone(batch: Batch, failed: Step, stderr: string): Step[] {
   return isOthers ? [failed, ...after] : after;
 }
 
-function doInside(inside: Inside, verbose: boolean): void {
-  if (verbose) sayCommand(insideArgv(inside));
-  try {
-    if ('hostname' in inside) setHostname(inside.file, inside.hostname);
-    else detachMounts(inside.file, inside.detach);
-  } catch (error) {
-    throw new StepFailure(inside.step, (error as Error).message);
-  }
+/** Says what was done without a process, where there is a tool for it. */
+function sayDone({ run }: Step): void {
+  if (run.kind === 'run' || run.kind === 'mount' || run.kind === 'umount') sayCommand(commandArgv(run));
 }
 
 async function runChain(
@@ -58,14 +52,15 @@ async function runChain(
     const first = batch.steps[0] as Step;
     for (const step of batch.steps) started.add(step);
     try {
-      if (!doInProcess(first.run)) {
+      if (doInProcess(first.run)) {
+        if (context.verbose) sayDone(first);
+      } else {
         const outcome = await runTool(batch.argv, context, batch.stdin);
         if (outcome.exitCode !== 0) {
           const failed = failingStep(batch, outcome.stderr);
           for (const step of neverDone(batch, failed, outcome.stderr)) started.delete(step);
           throw new StepFailure(failed, firstLine(outcome.stderr) || `${batch.argv[0]} ended with ${outcome.exitCode}`);
         }
-        for (const inside of batch.inside ?? []) doInside(inside, context.verbose);
       }
     } catch (error) {
       if (error instanceof StepFailure || error instanceof HostError) throw error;
