@@ -130,11 +130,15 @@ export async function createContainer(
   let drops: Promise<readonly ForeignDrop[]> | undefined;
   const meanwhile = [
     async () => {
-      // Who has a hosts file of its own has it from its plan: what others write into it comes later.
-      if (!hasOwnHosts(spec)) await reservation?.commit();
-    },
-    async () => {
-      publish = await stageContainer(context.roots, spec);
+      // Both at once, as the disk takes as long for one. Who has a hosts file of its own has it from its plan: what others
+      // write into it comes later.
+      const [staged, committed] = await Promise.allSettled([
+        stageContainer(context.roots, spec),
+        hasOwnHosts(spec) ? undefined : reservation?.commit(),
+      ]);
+      if (committed.status === 'rejected') throw committed.reason;
+      if (staged.status === 'rejected') throw staged.reason;
+      publish = staged.value;
     },
     () => {
       drops = reservation && findDrops(reservation.networks, reservation.ports);

@@ -18,12 +18,14 @@ class StepFailure {
   }
 }
 
-/** Lets a tool's end be seen, and the next of its chain be started, before each of `tasks`; none waits for another's end. */
+/** The first at once; a tool's end is seen, and the next of its chain started, before each other. None waits for another's end. */
 function beginBetween(tasks: readonly (() => void | Promise<void>)[]): Promise<void>[] {
-  let turn = Promise.resolve();
-  return tasks.map((task) => {
-    turn = turn.then(() => new Promise<void>((next) => setImmediate(next)));
-    return turn.then(task);
+  let turn: Promise<void> | undefined;
+  return tasks.map(async (task) => {
+    const mine = turn;
+    turn = (mine ?? Promise.resolve()).then(() => new Promise((next) => setImmediate(next)));
+    await mine;
+    await task();
   });
 }
 
@@ -84,7 +86,10 @@ function chainsOf(steps: readonly Step[]): Iterable<Step[]> {
 export interface Besides {
   /** The rest of the plan, where it takes its time to be made: once the first steps are under way. No chain is in both. */
   readonly rest?: () => readonly Step[];
-  /** What the caller has to do itself, begun while tools are at work, one after the other as these leave time. */
+  /**
+   * What the caller has to do itself, begun when the steps without a chain are done, and while tools are at work: one after
+   * the other, as these leave time.
+   */
   readonly meanwhile?: readonly (() => void | Promise<void>)[];
 }
 
@@ -108,21 +113,21 @@ export async function applySteps(
     run.catch(() => {});
     running.push(run);
   };
-  const begin = async (some: readonly Step[]) => {
+  const begin = async (some: readonly Step[], besides: readonly (() => void | Promise<void>)[] = []) => {
     const first = some.filter((step) => step.chain === undefined);
     await runChain(first, started, journal, context);
+    for (const run of beginBetween(besides)) follow(run);
     for (const chain of chainsOf(some)) follow(runChain(chain, started, journal, context));
   };
   journal.plan(steps);
   try {
-    await begin(steps);
+    await begin(steps, rest === undefined ? meanwhile : []);
     if (rest !== undefined) {
       const more = rest();
       journal.plan(more);
       all = [...steps, ...more];
-      await begin(more);
+      await begin(more, meanwhile);
     }
-    for (const run of beginBetween(meanwhile)) follow(run);
   } catch (error) {
     failures.push(error);
   }
