@@ -3,7 +3,7 @@
  * a millisecond. With syscalls.ts the only use of bun:ffi.
  */
 import { dlopen, read } from 'bun:ffi';
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 import { bindCall, type MountCall, SLAVE_ROOT } from './mounts.ts';
 
@@ -58,11 +58,23 @@ function withOpen<T>(paths: readonly string[], flags: number, use: (...fds: numb
   }
 }
 
-/** Namespaces are a thread's: only this one, which runs the program's code, goes in and comes back. */
-function within<T>(file: string, own: 'mnt' | 'net' | 'uts', action: () => T): T {
+type Own = 'mnt' | 'net' | 'uts';
+
+/**
+ * Namespaces are a thread's: only this one, which runs the program's code, goes in and comes back. A thread has to have a
+ * root and a working directory of its own for another mount namespace; a helper thread of the runtime's that it starts
+ * shares them again, at any time.
+ */
+function enter(fd: number, own: Own, what: string): void {
+  const c = symbols();
+  if (own === 'mnt') check(c.unshare(CLONE_FS), 'have a working directory of its own');
+  check(c.setns(fd, 0), what);
+}
+
+function within<T>(file: string, own: Own, action: () => T): T {
   return keeping(own, (back) =>
     withOpen([file], constants.O_RDONLY, (there) => {
-      check(symbols().setns(there, 0), `enter ${file}`);
+      enter(there, own, `enter ${file}`);
       try {
         return action();
       } finally {
@@ -73,20 +85,22 @@ function within<T>(file: string, own: 'mnt' | 'net' | 'uts', action: () => T): T
 }
 
 /** `action` may go into another namespace, and calls `back` where it did. */
-function keeping<T>(own: 'mnt' | 'net' | 'uts', action: (back: () => void) => T): T {
+function keeping<T>(own: Own, action: (back: () => void) => T): T {
   const c = symbols();
   const here = `/proc/thread-self/ns/${own}`;
-  if (own !== 'mnt') {
-    return withOpen([here], constants.O_RDONLY, (fd) => action(() => check(c.setns(fd, 0), `go back to ${here}`)));
-  }
-  // A thread whose root and working directory are its own may change the mount namespace, and has to find both again.
-  check(c.unshare(CLONE_FS), 'have a working directory of its own');
-  return withOpen([here, '/', '.'], constants.O_RDONLY, (fd, root, cwd) =>
+  return withOpen(own === 'mnt' ? [here, '/', '.'] : [here], constants.O_RDONLY, (fd, root = 0, cwd = 0) =>
     action(() => {
-      check(c.setns(fd, 0), `go back to ${here}`);
-      check(c.fchdir(root), 'go back');
-      check(c.chroot(cString('.')), 'go back');
-      check(c.fchdir(cwd), 'go back');
+      try {
+        enter(fd, own, `go back to ${here}`);
+        if (own !== 'mnt') return;
+        check(c.fchdir(root), 'go back to /');
+        check(c.chroot(cString('.')), 'go back to /');
+        check(c.fchdir(cwd), 'go back to where it was');
+      } catch (error) {
+        // Nothing that comes after it would be done where it should be: the next command takes it up from the journal.
+        writeSync(2, `minict: ${(error as Error).message}\n`);
+        process.exit(125);
+      }
     }),
   );
 }
@@ -117,7 +131,7 @@ export function makeUtsNamespace(file: string, hostname: string): void {
 /** `unshare --mount=FILE --propagation slave true`. Throws HostError. */
 export function makeMountNamespace(file: string): void {
   const own = keeping('mnt', (back) => {
-    check(symbols().unshare(CLONE_NEWNS), 'make a mount namespace');
+    check(symbols().unshare(CLONE_FS | CLONE_NEWNS), 'make a mount namespace');
     try {
       mountAll([SLAVE_ROOT]);
       return openSync('/proc/thread-self/ns/mnt', constants.O_RDONLY);

@@ -13,6 +13,7 @@ import { Journal, type JournalState } from '../runner/journal.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec, networkOf, networksOf } from '../spec/container.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { ensureHosts } from '../state/hosts.ts';
+import { together } from '../state/json-file.ts';
 import { lockContainer, lockNetworks, releaseContainer } from '../state/locks.ts';
 import { plainAddress } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -125,8 +126,9 @@ export async function connect(context: Context, instance: string, name: string, 
       if (hasOwnHosts(after)) ensureHosts(paths.hosts);
       // The container first: a start makes a member of it, and rm knows what to give up.
       const record = async () => {
-        (await stageContainer(context.roots, after))();
-        await reservation.commit();
+        const [publish, join] = await together(stageContainer(context.roots, after), reservation.stage());
+        publish();
+        await join();
       };
       if (state?.phase === undefined) {
         await record();

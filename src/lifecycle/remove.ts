@@ -16,7 +16,7 @@ import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
-import { type Behind, lookBehind, loseHeldLinks } from './held-links.ts';
+import { type Behind, lookBehind, removeHeldLinks, silenceHeldLinks } from './held-links.ts';
 import { keepNetns } from './held-netns.ts';
 import { leaveNetworks } from './network.ts';
 import { ownLayersOf } from './own-layers.ts';
@@ -58,16 +58,21 @@ export function stepsInEffect(
   return [...planFolder(paths, storage), ...(state?.steps ?? []).filter((step) => step.id !== 'folder')];
 }
 
-/**
- * Undoes everything of containers that no longer exist, many in one go. What could not be undone, by container. `ending`
- * has those whose processes are about to end; `networks` are those that they can be in.
- */
+export interface Known {
+  /** Whose processes are about to end. */
+  readonly ending?: ReadonlyMap<string, Promise<string | undefined>>;
+  /** Those that they can be in; all, where it is not known. */
+  readonly networks?: readonly string[];
+  /** Made a moment ago by this very process: nobody else has their namespaces, and the kernel is about to remove the NICs. */
+  readonly isNew?: boolean;
+}
+
+/** Undoes everything of containers that no longer exist, many in one go. What could not be undone, by container. */
 export async function removeTraces(
   context: Context,
   names: readonly string[],
   lockFds: readonly number[],
-  ending: ReadonlyMap<string, Promise<string | undefined>> = new Map(),
-  networks: readonly string[] = listNetworks(context.roots),
+  { ending = new Map(), networks = listNetworks(context.roots), isNew = false }: Known = {},
 ): Promise<Map<string, string>> {
   const objects = names.map((name): Undoing => {
     const paths = containerPaths(context.roots, name);
@@ -79,12 +84,13 @@ export async function removeTraces(
       ...(ends === undefined ? {} : { ending: ends }),
     };
   });
-  const behind = objects.map((object, index) =>
-    lookBehind(object, containerPaths(context.roots, names[index] as string)),
-  );
+  const behind = objects.map(lookBehind);
+  let held: readonly Behind[] = [];
   const leave = async (undone: readonly number[]) => {
-    const gone = undone.map((index) => behind[index] as Behind);
-    await loseHeldLinks(gone, spawnContext(context, ...lockFds));
+    held = silenceHeldLinks(
+      undone.map((index) => behind[index] as Behind),
+      spawnContext(context, ...lockFds),
+    );
     await leaveNetworks(
       context,
       undone.map((index) => names[index] as string),
@@ -92,6 +98,7 @@ export async function removeTraces(
     );
   };
   const failures = await undoAll(objects, spawnContext(context, ...lockFds), leave);
+  if (!isNew) await removeHeldLinks(held, spawnContext(context, ...lockFds));
   const left = new Map<string, string>();
   for (const [index, name] of names.entries()) {
     const causes = failures[index] ?? [];
@@ -126,6 +133,7 @@ export async function removeContainers(
   instance: string,
   names: readonly string[],
   force: boolean,
+  isNew = false,
 ): Promise<Removal> {
   requireTools();
   const errors: unknown[] = [];
@@ -154,7 +162,7 @@ export async function removeContainers(
     }
     if (ceased.size > 0) {
       const names = [...ceased.keys()];
-      const left = await removeTraces(context, names, lockFds, ceased, [...networks]);
+      const left = await removeTraces(context, names, lockFds, { ending: ceased, networks: [...networks], isNew });
       for (const [name, cause] of left) {
         errors.push(new HostError(`cannot remove ${name}: ${cause}`, { hint: `minict rm ${name} removes the rest` }));
       }

@@ -53,6 +53,14 @@ export async function stageJson(path: string, value: object): Promise<() => void
   return () => attempt(path, () => renameSync(temporaryOf(path), path));
 }
 
+/** Two that the disk has at the same time, as it takes as long for one. What one throws is thrown when both are through. */
+export async function together<A, B>(first: Promise<A>, second: B | Promise<B>): Promise<[A, B]> {
+  const [one, other] = await Promise.allSettled([first, second]);
+  if (one.status === 'rejected') throw one.reason;
+  if (other.status === 'rejected') throw other.reason;
+  return [one.value, other.value as B];
+}
+
 function attempt<T>(path: string, action: () => T): T {
   const refuse = (error: unknown): never => {
     throw new HostError(`cannot write ${path}: ${(error as Error).message}`, { cause: error });
