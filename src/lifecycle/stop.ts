@@ -2,13 +2,14 @@
  * stop: ends the processes, takes down mounts and cgroups, and the NIC's host end, so that neighbours see carrier loss.
  * The namespaces stay, with their addresses, routes, tc and nft rules.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
 import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
+import { isIsolated } from '../spec/container.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
@@ -29,6 +30,11 @@ export function stepsThatStopUndoes(steps: readonly Step[]): Step[] {
   );
 }
 
+function isInOtherPidNamespace(pid: number): boolean {
+  const own = statSync('/proc/self/ns/pid').ino;
+  return statSync(`/proc/${pid}/ns/pid`, { throwIfNoEntry: false })?.ino !== own;
+}
+
 /** Whether a stop has come to its end, and no start has begun since. */
 export function isDown({ phase, interrupted }: JournalState): boolean {
   return phase === 'stopped' && interrupted.size === 0;
@@ -38,10 +44,13 @@ export function isDown({ phase, interrupted }: JournalState): boolean {
 export async function stopContainer(context: Context, instance: string, name: string, graceMs: number): Promise<void> {
   requireTools();
   const host = readCgroupHost();
-  const { payload, supervisor } = cgroupOf(instance, name);
-  const { stopSignal = 'TERM' } = await getContainer(context.roots, name);
+  const { payload, supervisor, init } = cgroupOf(instance, name);
+  const spec = await getContainer(context.roots, name);
+  const { stopSignal = 'TERM' } = spec;
+  // Who waits for them outside hands the signal on: they would get it twice.
+  const isProgram = isIsolated(spec, 'pid') ? isInOtherPidNamespace : undefined;
   if (existsSync(payload)) {
-    signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')]);
+    signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isProgram);
     await waitUntilEmpty(host, payload, graceMs);
     // Before the lock: a start has it until its services end.
     await killAll(host, payload);
@@ -51,6 +60,7 @@ export async function stopContainer(context: Context, instance: string, name: st
     // `run --rm` removes it as soon as its program has ended.
     if ((await findContainer(context.roots, name)) === undefined) return;
     await endMain(host, payload, supervisor);
+    await killAll(host, init);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     const state = journal.read();
