@@ -1,0 +1,3 @@
+/** The verbs of running processes, as one chunk. */
+export * as kill from './kill.ts';
+export { pause, unpause } from './pause.ts';
