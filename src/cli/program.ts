@@ -53,6 +53,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   kill: { summary: 'send a signal to the main command', load: async () => (await processes()).kill },
   pause: { summary: 'hold the processes still', load: async () => (await processes()).pause },
   unpause: { summary: 'let the processes go on', load: async () => (await processes()).unpause },
+  rename: { summary: 'give a stopped container another name', load: async () => (await processes()).rename },
   wait: { summary: 'wait for the main command and print its exit status', load: async () => (await others()).wait },
   cp: { summary: 'copy files into a container, or out of it', load: async () => (await files()).cp },
   diff: { summary: 'what a container changed of its image', load: async () => (await files()).diff },
