@@ -13,9 +13,9 @@ import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
-import { readExitStatus } from '../state/exit-status.ts';
 import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
+import { readExitStatus } from '../state/run-record.ts';
 import type { Claim, Part } from '../step.ts';
 import type { Context } from './context.ts';
 

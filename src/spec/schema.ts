@@ -123,6 +123,14 @@ export const container = z.object({
   ports: z.optional(z.array(port)),
   /** It has a hosts file of its own, whatever its networks are now. */
   ownHosts: z.optional(z.literal(true)),
+  /** How much of what its main command writes is kept, and in which form; absent for the default. */
+  log: z.optional(
+    z.object({
+      maxBytes: z.optional(z.number()),
+      maxFiles: z.optional(z.number()),
+      timestamps: z.optional(z.literal(true)),
+    }),
+  ),
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),

@@ -21,6 +21,11 @@ export function gatewayJournalPath(roots: Roots): string {
   return join(roots.runDir, '.gateway');
 }
 
+/** What happened to containers and networks, oldest first; older ones are beside it. */
+export function eventsPath(roots: Roots): string {
+  return join(roots.root, 'events');
+}
+
 export function imagesLockPath(roots: Roots): string {
   return join(roots.runDir, '.images');
 }
@@ -84,11 +89,17 @@ export interface ContainerPaths {
   readonly hosts: string;
   readonly hostname: string;
   readonly resolvConf: string;
+  /** What services and the main command wrote; older parts are `log.1` and so on. */
   readonly log: string;
+  /** Folder of the same, where each line has its time. */
+  readonly stampedLog: string;
+  /** When its main command was started and ended, and how. */
   readonly exit: string;
   readonly runDir: string;
   readonly journal: string;
   readonly enter: string;
+  /** That leads to the writer of the log. */
+  readonly logPipe: string;
   readonly lock: string;
   readonly netns: string;
   readonly utsns: string;
@@ -113,10 +124,12 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     hostname: join(dir, 'hostname'),
     resolvConf: join(dir, 'resolv.conf'),
     log: join(dir, 'log'),
+    stampedLog: join(dir, 'log.d'),
     exit: join(dir, 'exit'),
     runDir,
     journal: join(runDir, 'journal'),
     enter: join(runDir, 'enter.json'),
+    logPipe: join(runDir, 'log.pipe'),
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: join(NETNS_DIR, name),
     utsns: join(UTSNS_DIR, name),
