@@ -10,7 +10,7 @@ import { type ContainerFacts, planBringUp, planHost } from '../plan/container.ts
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
 import { logPipe, stampingConfig } from '../process/log-writer.ts';
-import { planKill, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
+import { planKill, planLogPipe, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
 import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { type ContainerSpec, networkOf, networksOf } from '../spec/container.ts';
@@ -158,7 +158,7 @@ export function programLines(
     ...services,
     step('exit', 'it has not ended', { kind: 'write', path: paths.exit, content: '' }),
     ...(log.timestamps ? stamped : []),
-    step('log pipe', 'to who writes its log', { kind: 'run', argv: ['mkfifo', '-m', '600', paths.logPipe] }),
+    planLogPipe(paths.logPipe),
     planSupervised(why, cgroup.enterSupervisor, paths.log, supervisor),
   ]);
 }

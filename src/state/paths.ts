@@ -93,13 +93,13 @@ export interface ContainerPaths {
   readonly log: string;
   /** Folder of the same, where each line has its time. */
   readonly stampedLog: string;
+  /** That leads to the writer of the log. */
+  readonly logPipe: string;
   /** When its main command was started and ended, and how. */
   readonly exit: string;
   readonly runDir: string;
   readonly journal: string;
   readonly enter: string;
-  /** That leads to the writer of the log. */
-  readonly logPipe: string;
   readonly lock: string;
   readonly netns: string;
   readonly utsns: string;
@@ -125,11 +125,11 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     resolvConf: join(dir, 'resolv.conf'),
     log: join(dir, 'log'),
     stampedLog: join(dir, 'log.d'),
+    logPipe: join(dir, 'log.pipe'),
     exit: join(dir, 'exit'),
     runDir,
     journal: join(runDir, 'journal'),
     enter: join(runDir, 'enter.json'),
-    logPipe: join(runDir, 'log.pipe'),
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: join(NETNS_DIR, name),
     utsns: join(UTSNS_DIR, name),

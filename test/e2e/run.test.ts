@@ -170,7 +170,7 @@ test('run -d leaves the program to a small supervisor that holds neither locks n
   expect(more).toEqual([]);
   expect(readlinkSync(`/proc/${supervisor}/exe`)).not.toBe(MINICT);
   const [program] = programsOf(host, 'r1') as [number];
-  const pipe = '/run/minict/r1/log.pipe';
+  const pipe = join(inspect(host, 'r1').folder, 'log.pipe');
   expect(descriptorsOf(program)).toEqual(['/dev/null', pipe, pipe]);
   expect(
     descriptorsOf(writer)
