@@ -12,7 +12,7 @@ import { recover } from '../lifecycle/remove.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
-import { parseContainerName, parseHostname } from '../spec/name.ts';
+import { parseHostname, parseNewContainerName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { formatPort, parsePublishes } from '../spec/port.ts';
 import { parseRoute, parseSysctl, requireRouting } from '../spec/routing.ts';
@@ -99,7 +99,7 @@ export async function specFrom(
   command: Words,
   resolve?: ResolveImage,
 ): Promise<ContainerSpec> {
-  const name = parseContainerName(rawName);
+  const name = parseNewContainerName(rawName);
   requirePublishable(opts);
   const { source, settings } = await resolveRoot(context, opts, resolve);
   const given = {
@@ -173,7 +173,7 @@ export async function makeContainer(
   opts: ContainerOptions,
   command: Words,
 ): Promise<{ spec: ContainerSpec; instance: string }> {
-  parseContainerName(rawName);
+  parseNewContainerName(rawName);
   requireTools();
   const instance = ensureState(context.roots);
   const lock = lockContainer(context.roots, rawName, 'exclusive');
