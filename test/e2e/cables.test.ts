@@ -221,6 +221,7 @@ test.each<[string[], RegExp]>([
   [['r1', 'r2:eth9'], /not CONTAINER:INTERFACE/],
   [['r1:eth9,color=red', 'r2:eth9'], /is no setting of it/],
   [['r1:eth9', 'r2:eth9,ip=10.0.12.2/30'], /taken by r2's eth5/],
+  [['r1:eth9,mac=02:00:00:00:00:07', 'r2:eth9,mac=02:00:00:00:00:07'], /02:00:00:00:00:07: taken by r1's eth9/],
   [['r1:eth9'], /missing required argument/],
   [['down', 'r1:eth9'], /r1 has no interface eth9/],
   [['up', 'nobody:eth0'], /no such container/],
