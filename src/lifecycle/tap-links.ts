@@ -12,24 +12,27 @@ import { networkPaths } from '../state/paths.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 
-function planOf(record: NetworkRecord, instance: string, name: string): Step[] {
+/** The tap first, then what can be done again. */
+export function planTap(record: NetworkRecord, instance: string, name: string): Step[] {
   return networkDriver(record).planTap?.(record, name, aliasWord(instance, record.name, name)) ?? [];
 }
 
-/** What of them is missing, or has lost its bridge. Throws ConflictError where another's interface has the name. */
+/** What of them is missing, or is in no bridge by `loose`. Throws ConflictError where another's interface has the name. */
 export async function ensureTaps(
   context: Context,
   instance: string,
   record: NetworkRecord,
   lockFd: number,
+  loose: readonly string[] = [],
 ): Promise<void> {
   for (const name of Object.keys(record.taps ?? {})) {
     const journal = new Journal(networkPaths(context.roots, record.name).journal);
     const index = interfaceIndex(name);
     const id = tapStepId(name);
-    if (index !== 0 && journal.read()?.identities.get(id)?.[name] === String(index)) continue;
-    const [tap, ...rest] = planOf(record, instance, name) as [Step, ...Step[]];
-    if (index !== 0) {
+    const isOurs = index !== 0 && journal.read()?.identities.get(id)?.[name] === String(index);
+    if (isOurs && !loose.includes(name)) continue;
+    const [tap, ...rest] = planTap(record, instance, name) as [Step, ...Step[]];
+    if (index !== 0 && !isOurs) {
       const { readLinks } = await import('../host/links.ts');
       if ((await readLinks()).get(name)?.alias !== aliasWord(instance, record.name, name)) {
         throw new ConflictError(`cannot make tap ${name}: the host has an interface of that name`, {

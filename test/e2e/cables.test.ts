@@ -157,6 +157,9 @@ test('carrier of an interface in a network, whose routes stay', () => {
   does('link', 'down', 'l1:eth0');
   expect(stateOf('l1', 'eth0')).toBe('DOWN');
   expect(routes('l1', '-4').replaceAll(' linkdown', '')).toBe(before);
+  expect(host.minict('ps').stdout).toMatch(/^l1 +ready \(down: eth0\)/m);
+  expect(JSON.parse(host.minict('inspect', 'l1').stdout)[0].nics).toEqual([expect.objectContaining({ down: true })]);
+  expect(JSON.parse(host.minict('network', 'inspect', 'minict0').stdout)[0].down).toEqual(['l1:eth0']);
   does('start', 'l1');
   expect(stateOf('l1', 'eth0')).toBe('DOWN');
   does('link', 'up', 'l1:eth0');
