@@ -19,6 +19,7 @@ import {
   readNetwork,
   readNetworks,
   requireHostAddress,
+  stageNetworks,
   withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
@@ -197,8 +198,8 @@ export async function assignNics(
 /** Addresses that nobody else can take: the networks stay locked until they are committed or given back. */
 export interface Reservation extends Assignment {
   readonly ports: readonly Port[];
-  /** Writes the members, and the hosts files of all. */
-  commit(): Promise<void>;
+  /** Writes the members down; what is returned makes them members, with the hosts files of all. */
+  stage(): Promise<() => Promise<void>>;
   /** Lets the others go on; committed or not. */
   release(): void;
 }
@@ -239,9 +240,12 @@ export async function reserveNics(
     return {
       ...assignment,
       ports,
-      async commit() {
-        await writeMember(context, { ...whole, ports }, networks);
-        unlock();
+      async stage() {
+        const publish = await stageNetworks(context.roots, joined({ ...whole, ports }, networks));
+        return async () => {
+          await publish();
+          unlock();
+        };
       },
       release: unlock,
     };
@@ -257,7 +261,8 @@ export async function writeMember(
   member: Member,
   networks: readonly NetworkRecord[],
 ): Promise<void> {
-  for (const record of joined(member, networks)) await writeNetwork(roots, record);
+  const publish = await stageNetworks(roots, joined(member, networks));
+  await publish();
 }
 
 /** Puts a container's networks back on the host, and itself among their members: after a reboot, or a killed connect. */
