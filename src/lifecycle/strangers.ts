@@ -26,14 +26,13 @@ export async function meetStrangers(
     nics
       .filter((nic) => networkOf(nic) === name)
       .flatMap((nic) => nic.addresses.map(plainAddress))
-      .filter((address) => !address.includes(':'))
       .map((address) => ({ link, address })),
   );
   if (probes.length === 0) return false;
   const { findDuplicate } = await import('../host/duplicate.ts');
-  for (const { link, address } of probes) {
-    const mac = await findDuplicate(link, address);
-    if (mac !== undefined) strangers.set(address, `the machine with ${mac}`);
-  }
+  const answers = await Promise.all(
+    probes.map(async ({ link, address }) => [address, await findDuplicate(link, address)] as const),
+  );
+  for (const [address, mac] of answers) if (mac !== undefined) strangers.set(address, `the machine with ${mac}`);
   return strangers.size > before;
 }

@@ -203,6 +203,48 @@ test('an uplink is a port until the network goes, and as it was afterwards', asy
   expect(host.run(['ip', 'netns', 'del', 'world']).status).toBe(0);
 });
 
+/** A Neighbour Solicitation from nobody: of who is about to take the address fd00:8::3. */
+const PROBES = `import socket,time
+target = bytes.fromhex('fd000008000000000000000000000003')
+group = bytes.fromhex('ff0200000000000000000001ff000003')
+message = bytes([135, 0, 0, 0, 0, 0, 0, 0]) + target
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+while True:
+    packet = bytes([0x60, 0, 0, 0, 0, 24, 58, 255]) + bytes(16) + group + message
+    s.sendto(packet, ('far1', 0x86dd, 0, 0, bytes.fromhex('3333ff000003')))
+    print('sent', flush=True)
+    time.sleep(0.1)`;
+
+test('an IPv6 address that a machine beyond the uplink has, or is about to take, is not given out', async () => {
+  for (const words of [
+    'netns add world',
+    'link add name up1 type veth peer name far1 netns world',
+    '-n world link set far1 up',
+    '-n world addr add fd00:8::2/64 nodad dev far1',
+  ]) {
+    expect(host.run(['ip', ...words.split(' ')]).status).toBe(0);
+  }
+  const uplink = ['--uplink', 'up1', '--subnet', '10.8.0.0/24', '--subnet', 'fd00:8::/64'];
+  expect(network('create', 'wan6', ...uplink)).toMatchObject({ status: 0, stderr: '' });
+  const mac = ip('-n', 'world', 'link', 'show', 'dev', 'far1')[0]?.address;
+  await refused(
+    ['create', 'x', '--network', 'wan6', '--ip', 'fd00:8::2'],
+    new RegExp(`address fd00:8::2: taken by the machine with ${mac}`),
+  );
+  // Who was asked has learnt nothing of who asked.
+  expect(host.run(['ip', '-n', 'world', 'neigh', 'show', 'dev', 'far1']).stdout).toBe('');
+  const prober = host.spawn(['ip', 'netns', 'exec', 'world', 'python3', '-uc', PROBES]);
+  await (prober.stdout as ReadableStream).getReader().read();
+  create('w6', '--network', 'wan6');
+  prober.kill();
+  await prober.exited;
+  expect(addressesOf('w6', 'eth0')).toEqual(['10.8.0.2/24', 'fd00:8::4/64']);
+  expect(pings('w6', 'fd00:8::2')).toBe(true);
+  expect(host.minict('rm', 'w6').status).toBe(0);
+  expect(network('rm', 'wan6').status).toBe(0);
+  expect(host.run(['ip', 'netns', 'del', 'world']).status).toBe(0);
+});
+
 test('a network comes back after its bridge was removed by hand, and after a reboot', () => {
   expect(host.run(['ip', 'link', 'del', 'lan']).status).toBe(0);
   expect(JSON.parse(network('ls', '--format', 'json').stdout)).toContainEqual(
