@@ -29,7 +29,7 @@ import { findNetwork } from './network.ts';
 import { ensureLink } from './network-link.ts';
 import { NicNames } from './nic-names.ts';
 import { openPorts } from './open-ports.ts';
-import { hostsOwn, meetStrangers } from './strangers.ts';
+import { hostsOwn, isWithoutStrangers, meetStrangers } from './strangers.ts';
 
 /** What a container gets, as it is or would be. */
 export interface Assignment {
@@ -191,6 +191,7 @@ export async function assignNics(
           ? derivedMac(instance, member.name, name)
           : derivedMac(instance, record.name, plainAddress(first))),
       ...(mtuBytes === undefined ? {} : { mtuBytes }),
+      ...(isWithoutStrangers(record) ? { noStrangers: true as const } : {}),
     });
   }
   return { nics, networks: [...records.values()] };

@@ -10,6 +10,11 @@ export async function hostsOwn({ link, foreign }: NetworkRecord): Promise<[strin
   return (await readAddresses(link)).map((address) => [address, `the host's ${link}`]);
 }
 
+/** Whether the network has nobody but this minict's containers, for what minict can know. */
+export function isWithoutStrangers(record: NetworkRecord): boolean {
+  return !record.foreign && !leadsOut(record);
+}
+
 /** Whether there are machines in it that are not this host's. */
 function leadsOut({ driver, uplink }: NetworkRecord): boolean {
   return uplink !== undefined || driver === 'macvlan' || driver === 'vxlan';

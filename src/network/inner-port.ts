@@ -30,11 +30,11 @@ if [ ! -e "$3.routes6" ]; then
 fi
 ip -n "$1" link set dev "$2" down`;
 
-/** The kernel says of its link-local address that it is there. A next hop may be gone: no route is a reason to stay down. */
+/** Of an address that is there the kernel says so. A next hop may be gone: no route is a reason to stay down. */
 const UP = `set -e
+[ ! -e "$3.routes6" ] || said=$(ip -n "$1" addr restore <"$3.addresses" 2>&1) || { echo "$said" | tail -n 1 >&2; exit 1; }
 ip -n "$1" link set dev "$2" up
 [ -e "$3.routes6" ] || exit 0
-said=$(ip -n "$1" addr restore <"$3.addresses" 2>&1) || { echo "$said" | tail -n 1 >&2; exit 1; }
 ip -n "$1" route restore <"$3.routes4" 2>/dev/null || :
 ip -n "$1" route restore <"$3.routes6" 2>/dev/null || :
 rm "$3.routes6" "$3.routes4" "$3.addresses"`;

@@ -1,5 +1,5 @@
 /** What steps of interfaces and of networks have in common, whatever their driver. */
-import { parseSubnet } from '../spec/address.ts';
+import { linkLocalOf, parseSubnet } from '../spec/address.ts';
 import { type NicSpec, networkOf } from '../spec/container.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import type { Part, Step } from '../step.ts';
@@ -72,6 +72,7 @@ export function planAddresses(nic: NicSpec, container: string): Step[] {
   const inside = (id: string, why: string, words: string) => nicStep(nic, container, id, why, words, container);
   const isIpv6 = (address: string) => address.includes(':');
   const withIpv6 = nic.addresses.some(isIpv6);
+  const linkLocal = `${linkLocalOf(nic.mac)}/64`;
   return [
     ...(networkOf(nic) !== undefined && hasIpv6Settings(nic) && !withIpv6
       ? [
@@ -90,6 +91,15 @@ export function planAddresses(nic: NicSpec, container: string): Step[] {
         `addr add ${address} ${isIpv6(address) ? 'nodad' : 'brd +'} dev ${nic.name}`,
       ),
     ),
+    ...(withIpv6 && nic.noStrangers && !nic.addresses.includes(linkLocal)
+      ? [
+          inside(
+            'link-local',
+            'of its MAC address, as the kernel would: that would look for duplicates, and not forward for two seconds',
+            `addr add ${linkLocal} nodad dev ${nic.name}`,
+          ),
+        ]
+      : []),
   ];
 }
 

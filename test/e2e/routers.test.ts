@@ -67,6 +67,26 @@ test('two hosts reach each other through a router, and the host itself does not 
   });
 });
 
+test('it forwards IPv6 at once: nothing has to be looked for where there are containers alone', async () => {
+  const linkLocal = (name: string) => host.run(['ip', '-n', name, '-6', 'addr', 'show', 'scope', 'link']).stdout;
+  create('r6', '--nic', 'wan', '--nic', 'p2p:r7,ip=fd00:6::1/64,name=p0', '--router');
+  const isReady = () => /^(\d+: (eth0|p0)@.*\n +inet6 fe80::\S+ scope link nodad \n.*\n){2}$/.test(linkLocal('r6'));
+  expect(isReady(), linkLocal('r6')).toBe(true);
+  expect(host.minict('stop', '-t', '0', 'r6').status).toBe(0);
+  expect(host.minict('start', 'r6').status).toBe(0);
+  expect(isReady(), linkLocal('r6')).toBe(true);
+  // Beyond an uplink there may be somebody who has it.
+  for (const words of ['link add name up0 type veth peer name far0', 'link set far0 up']) {
+    expect(host.run(['ip', ...words.split(' ')]).status).toBe(0);
+  }
+  network('create', 'out', '--uplink', 'up0', '--subnet', 'fd00:8::/64');
+  expect(host.minict('network', 'connect', 'out', 'r6', '--name', 'out0').status).toBe(0);
+  expect(linkLocal('r6')).toMatch(/out0@.*\n +inet6 fe80::\S+ scope link (tentative )?(proto kernel_ll )?\n/);
+  expect(host.minict('rm', 'r6').status).toBe(0);
+  network('rm', 'out');
+  expect(host.run(['ip', 'link', 'del', 'up0']).status).toBe(0);
+});
+
 test('stop and start keep it; an interface that was removed by hand comes back with its routes and settings', () => {
   expect(host.minict('stop', '-t', '0', 'r1').status).toBe(0);
   expect(host.minict('start', 'r1').status).toBe(0);
