@@ -20,9 +20,10 @@ import { getContainer, writeContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { waitForHostLinks } from './create.ts';
-import { inheritGateways, leave, repairNetworks, reserveNics } from './nics.ts';
+import { inheritGateways, leave, repairNetworks } from './nics.ts';
 import { recover } from './remove.ts';
 import { repair } from './repair.ts';
+import { reserveNics } from './reservation.ts';
 import { undoParts } from './stop.ts';
 
 /** Of the steps those that belong to one interface. */

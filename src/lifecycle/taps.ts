@@ -20,6 +20,7 @@ import {
 } from '../state/network.ts';
 import { networkPaths } from '../state/paths.ts';
 import { type Context, spawnContext } from './context.ts';
+import { takingBack } from './dead-members.ts';
 import { findNetwork } from './network.ts';
 import { ensureLink } from './network-link.ts';
 import { ensureTaps, recognizeTap } from './tap-links.ts';
@@ -92,14 +93,18 @@ export async function planNewTap(
   return { ...record, taps: { ...record.taps, [name]: tap } };
 }
 
+interface Made {
+  readonly tap: Tap;
+  readonly record: NetworkRecord;
+}
+
 /** Makes it, on the host too; all of it or nothing. Throws NotFoundError, ConflictError, InvalidInputError, StepError. */
-export async function addTap(
-  context: Context,
-  instance: string,
-  network: string,
-  request: TapRequest,
-): Promise<{ tap: Tap; record: NetworkRecord }> {
+export function addTap(context: Context, instance: string, network: string, request: TapRequest): Promise<Made> {
   requireTools();
+  return takingBack(context, instance, () => makeTap(context, instance, network, request));
+}
+
+async function makeTap(context: Context, instance: string, network: string, request: TapRequest): Promise<Made> {
   const lock = lockNetworks(context.roots);
   try {
     const before = await findNetwork(context, instance, network, undefined);

@@ -1,4 +1,6 @@
 /** Networks by name: several of them, several interfaces of a container, connected and disconnected while it runs. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated, expectRefusedThere, linksSettle } from '../helpers/expect.ts';
 import { runWithFault } from '../helpers/faults.ts';
@@ -165,6 +167,56 @@ test("a killed connect's interface is taken back, or finished, by the next one",
     }
   }
   expect(host.minict('rm', 'k').status).toBe(0);
+});
+
+test('where a network is full, the address of a killed create is taken back, and none of one that is under way', async () => {
+  expect(network('create', 'tiny', '--subnet', '10.55.0.0/30').status).toBe(0);
+  create('x', '--network', 'inner');
+  const ways: [string[], string[]][] = [
+    [
+      ['create', 'y', '--network', 'tiny'],
+      ['rm', 'y'],
+    ],
+    [
+      ['create', 'y', '--network', 'tiny', '--ip', '10.55.0.2'],
+      ['rm', 'y'],
+    ],
+    [
+      ['network', 'connect', 'tiny', 'x'],
+      ['network', 'disconnect', 'tiny', 'x'],
+    ],
+    [
+      ['network', 'tap', 'tiny', 'vm0'],
+      ['network', 'tap', 'rm', 'vm0'],
+    ],
+  ];
+  for (const [words, back] of ways) {
+    const isMember = () => network('inspect', 'tiny').stdout.includes('"half"');
+    for (let k = 1; !isMember(); k += 1) {
+      const { tool } = runWithFault(host, ['create', 'half', '--network', 'tiny'], 'goes on while minict is killed', k);
+      expect(tool).toBeDefined();
+    }
+    // The child goes on, and holds the lock.
+    const holder = host.spawn([
+      'flock',
+      '--no-fork',
+      '/run/minict/.lock-half',
+      'sh',
+      '-c',
+      'echo held; exec sleep infinity',
+    ]);
+    await (holder.stdout as ReadableStream).getReader().read();
+    await refused(words, /is full|taken by container half/);
+    holder.kill();
+    await holder.exited;
+    expect(host.minict(...words)).toMatchObject({ status: 0, stderr: '' });
+    expect(isMember()).toBe(false);
+    expect(existsSync(join(host.root, 'containers/half'))).toBe(false);
+    await refused(['create', 'z', '--network', 'tiny'], /is full\nhint: minict network inspect tiny\n/);
+    expect(host.minict(...back).status).toBe(0);
+  }
+  expect(host.minict('rm', 'x').status).toBe(0);
+  expect(network('rm', 'tiny').status).toBe(0);
 });
 
 test("the next hop that is asked for is nobody's automatic address", () => {
