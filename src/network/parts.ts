@@ -67,12 +67,17 @@ export function planGateways({ link, subnets, internal }: NetworkRecord): Step[]
   });
 }
 
-/** What an interface has inside, up or down. */
+/** The link-local address that the kernel would make. */
+export function linkLocalCidr({ mac }: NicSpec): string {
+  return `${linkLocalOf(mac)}/64`;
+}
+
+/** What an interface has inside, up or down; all of it can be done again. */
 export function planAddresses(nic: NicSpec, container: string): Step[] {
   const inside = (id: string, why: string, words: string) => nicStep(nic, container, id, why, words, container);
   const isIpv6 = (address: string) => address.includes(':');
   const withIpv6 = nic.addresses.some(isIpv6);
-  const linkLocal = `${linkLocalOf(nic.mac)}/64`;
+  const linkLocal = linkLocalCidr(nic);
   return [
     ...(networkOf(nic) !== undefined && hasIpv6Settings(nic) && !withIpv6
       ? [
@@ -88,7 +93,7 @@ export function planAddresses(nic: NicSpec, container: string): Step[] {
         `address ${address}`,
         'its address',
         // minict knows who has it: no second of waiting for duplicates.
-        `addr add ${address} ${isIpv6(address) ? 'nodad' : 'brd +'} dev ${nic.name}`,
+        `addr replace ${address} ${isIpv6(address) ? 'nodad' : 'brd +'} dev ${nic.name}`,
       ),
     ),
     ...(withIpv6 && nic.noStrangers && !nic.addresses.includes(linkLocal)
@@ -96,7 +101,7 @@ export function planAddresses(nic: NicSpec, container: string): Step[] {
           inside(
             'link-local',
             'of its MAC address, as the kernel would: that would look for duplicates, and not forward for two seconds',
-            `addr add ${linkLocal} nodad dev ${nic.name}`,
+            `addr replace ${linkLocal} nodad dev ${nic.name}`,
           ),
         ]
       : []),
