@@ -2,26 +2,28 @@
  * Builds dist/minict, one self-contained executable. Run by `bun bin/build.ts`.
  *
  * commander imports node:child_process and node:util at its top, for features that minict does not use (subcommands as
- * executables, colours in help texts). They cost a third of the start-up, so they are loaded where they are used.
+ * executables, colours in help texts). They cost a third of the start-up, so they are loaded where they are used. And it
+ * compiles a pattern with all letters of Unicode to see whether an option is variadic, which takes 0.4 ms: ASCII ones will do.
  */
 import type { BunPlugin } from 'bun';
 
-const LAZY: readonly (readonly [from: string, to: string])[] = [
+const QUICKER: readonly (readonly [from: string, to: string])[] = [
   ["import childProcess from 'node:child_process';\n", ''],
   ["import { stripVTControlCharacters } from 'node:util';\n", ''],
   ['childProcess.spawn(', "process.getBuiltinModule('node:child_process').spawn("],
+  ['/\\p{ID_Continue}\\.\\.\\.[>\\]]$/u', '/\\w\\.\\.\\.[>\\]]$/'],
   ['stripVTControlCharacters(str)', "process.getBuiltinModule('node:util').stripVTControlCharacters(str)"],
 ];
 
-const FILES = /node_modules\/commander\/lib\/(command|help)\.js$/;
+const FILES = /node_modules\/commander\/lib\/(command|help|option)\.js$/;
 
-const lazyBuiltins: BunPlugin = {
-  name: 'lazy builtins in commander',
+const quickCommander: BunPlugin = {
+  name: 'a commander that starts quickly',
   setup(build) {
     build.onLoad({ filter: FILES }, async ({ path }) => {
       let contents = await Bun.file(path).text();
-      for (const [from, to] of LAZY) contents = contents.replaceAll(from, to);
-      if (/\bchildProcess\b|'node:(child_process|util)';/.test(contents)) {
+      for (const [from, to] of QUICKER) contents = contents.replaceAll(from, to);
+      if (/\bchildProcess\b|'node:(child_process|util)';|\\p\{/.test(contents)) {
         throw new Error(`${path}: commander has changed; look at bin/build.ts`);
       }
       return { contents, loader: 'js' };
@@ -31,7 +33,7 @@ const lazyBuiltins: BunPlugin = {
 
 const result = await Bun.build({
   entrypoints: ['bin/minict.ts'],
-  plugins: [lazyBuiltins],
+  plugins: [quickCommander],
   target: 'bun',
   format: 'esm',
   minify: true,

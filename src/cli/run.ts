@@ -17,6 +17,9 @@ interface RunOptions extends ContainerOptions, DryRunOptions {
   readonly detach?: boolean;
 }
 
+/** So soon nobody else has found the container. */
+const IS_NEW_MS = 200;
+
 export const define: Define = (command, globals) => {
   addDryRun(addContainerOptions(command))
     .argument('<name>')
@@ -36,6 +39,7 @@ export const define: Define = (command, globals) => {
       const cmd = { words, fallback: options.detach ? [] : ['/bin/sh'] };
       const main = options.detach ? 'detached' : 'attached';
       if (await dryRun(context, options, [name], creation(options, cmd, main))) return;
+      const begin = performance.now();
       const { instance } = await makeContainer(context, name, options, cmd);
       if (options.detach) {
         await startContainer(context, instance, name, { fresh: true });
@@ -48,7 +52,8 @@ export const define: Define = (command, globals) => {
         process.exitCode = await attend?.();
       } finally {
         if (options.rm) {
-          for (const error of (await removeContainers(context, instance, [name], true)).errors) {
+          const isNew = performance.now() - begin < IS_NEW_MS;
+          for (const error of (await removeContainers(context, instance, [name], true, isNew)).errors) {
             const failure = reportError(error);
             process.exitCode ||= failure;
           }

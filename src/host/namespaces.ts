@@ -3,10 +3,13 @@
  * a millisecond. With syscalls.ts and packet-socket.ts the only use of bun:ffi.
  */
 import { dlopen, read } from 'bun:ffi';
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { HostError } from '../errors.ts';
+import { bindCall, type MountCall, SLAVE_ROOT } from './mounts.ts';
 
 const CLONE_FS = 0x200;
+const CLONE_NEWNS = 0x20000;
+const CLONE_NEWUTS = 0x4000000;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 
@@ -18,6 +21,7 @@ function open() {
     setns: { args: ['i32', 'i32'], returns: 'i32' },
     fchdir: { args: ['i32'], returns: 'i32' },
     chroot: { args: ['cstring'], returns: 'i32' },
+    mount: { args: ['cstring', 'cstring', 'cstring', 'u64', 'cstring'], returns: 'i32' },
     umount2: { args: ['cstring', 'i32'], returns: 'i32' },
     sethostname: { args: ['cstring', 'u64'], returns: 'i32' },
     __errno_location: { args: [], returns: 'ptr' },
@@ -54,17 +58,51 @@ function withOpen<T>(paths: readonly string[], flags: number, use: (...fds: numb
   }
 }
 
-/** Namespaces are a thread's: only this one, which runs the program's code, goes in and comes back. */
-function within<T>(file: string, own: 'mnt' | 'net' | 'uts', action: () => T): T {
+type Own = 'mnt' | 'net' | 'uts';
+
+/**
+ * Namespaces are a thread's: only this one, which runs the program's code, goes in and comes back. A thread has to have a
+ * root and a working directory of its own for another mount namespace; a helper thread of the runtime's that it starts
+ * shares them again, at any time.
+ */
+function enter(fd: number, own: Own, what: string): void {
   const c = symbols();
-  return withOpen([file, `/proc/thread-self/ns/${own}`], constants.O_RDONLY, (there, here) => {
-    check(c.setns(there, 0), `enter ${file}`);
-    try {
-      return action();
-    } finally {
-      check(c.setns(here, 0), `leave ${file}`);
-    }
-  });
+  if (own === 'mnt') check(c.unshare(CLONE_FS), 'have a working directory of its own');
+  check(c.setns(fd, 0), what);
+}
+
+function within<T>(file: string, own: Own, action: () => T): T {
+  return keeping(own, (back) =>
+    withOpen([file], constants.O_RDONLY, (there) => {
+      enter(there, own, `enter ${file}`);
+      try {
+        return action();
+      } finally {
+        back();
+      }
+    }),
+  );
+}
+
+/** `action` may go into another namespace, and calls `back` where it did. */
+function keeping<T>(own: Own, action: (back: () => void) => T): T {
+  const c = symbols();
+  const here = `/proc/thread-self/ns/${own}`;
+  return withOpen(own === 'mnt' ? [here, '/', '.'] : [here], constants.O_RDONLY, (fd, root = 0, cwd = 0) =>
+    action(() => {
+      try {
+        enter(fd, own, `go back to ${here}`);
+        if (own !== 'mnt') return;
+        check(c.fchdir(root), 'go back to /');
+        check(c.chroot(cString('.')), 'go back to /');
+        check(c.fchdir(cwd), 'go back to where it was');
+      } catch (error) {
+        // Nothing that comes after it would be done where it should be: the next command takes it up from the journal.
+        writeSync(2, `minict: ${(error as Error).message}\n`);
+        process.exit(125);
+      }
+    }),
+  );
 }
 
 /** What `action` starts is in the network namespace. Throws HostError. */
@@ -72,11 +110,49 @@ export function inNetworkNamespace<T>(netns: string, action: () => T): T {
   return within(netns, 'net', action);
 }
 
-/** Throws HostError. */
-export function setHostname(utsns: string, name: string): void {
-  within(utsns, 'uts', () =>
-    check(symbols().sethostname(cString(name), BigInt(Buffer.byteLength(name))), `name it ${name}`),
-  );
+/** What `action` mounts and unmounts is in the mount namespace. Throws HostError. */
+export function inMountNamespace<T>(mntns: string, action: () => T): T {
+  return within(mntns, 'mnt', action);
+}
+
+/** `unshare --uts=FILE hostname NAME`. Throws HostError. */
+export function makeUtsNamespace(file: string, hostname: string): void {
+  keeping('uts', (back) => {
+    check(symbols().unshare(CLONE_NEWUTS), 'make a UTS namespace');
+    try {
+      check(symbols().sethostname(cString(hostname), BigInt(Buffer.byteLength(hostname))), `name it ${hostname}`);
+      mountAll([bindCall('/proc/thread-self/ns/uts', file)]);
+    } finally {
+      back();
+    }
+  });
+}
+
+/** `unshare --mount=FILE --propagation slave true`. Throws HostError. */
+export function makeMountNamespace(file: string): void {
+  const own = keeping('mnt', (back) => {
+    check(symbols().unshare(CLONE_FS | CLONE_NEWNS), 'make a mount namespace');
+    try {
+      mountAll([SLAVE_ROOT]);
+      return openSync('/proc/thread-self/ns/mnt', constants.O_RDONLY);
+    } finally {
+      back();
+    }
+  });
+  try {
+    mountAll([bindCall(`/proc/self/fd/${own}`, file)]);
+  } finally {
+    closeSync(own);
+  }
+}
+
+/** One after the other. Throws HostError. */
+export function mountAll(calls: readonly MountCall[]): void {
+  for (const { source, target, fstype, flags, data } of calls) {
+    const words = [source, target, fstype] as const;
+    const [from, at, type] = words.map(cString) as [never, never, never];
+    check(symbols().mount(from, at, type, BigInt(flags), cString(data)), `mount ${target}`);
+  }
 }
 
 /** Says whether it did; umount(8) can say why not. */
@@ -85,20 +161,8 @@ export function unmount(target: string): boolean {
 }
 
 /** `umount --lazy`, one after the other. Throws HostError. */
-export function detachMounts(mntns: string, targets: readonly string[]): void {
-  const c = symbols();
-  // A thread whose root and working directory are its own may change the mount namespace, and has to find both again.
-  check(c.unshare(CLONE_FS), 'have a working directory of its own');
-  withOpen(['/', '.'], constants.O_RDONLY | constants.O_DIRECTORY, (root, cwd) => {
-    try {
-      within(mntns, 'mnt', () => {
-        for (const target of targets)
-          check(c.umount2(cString(target), MNT_DETACH | UMOUNT_NOFOLLOW), `umount ${target}`);
-      });
-    } finally {
-      check(c.fchdir(root), 'go back');
-      check(c.chroot(cString('.')), 'go back');
-      check(c.fchdir(cwd), 'go back');
-    }
-  });
+export function detachMounts(targets: readonly string[]): void {
+  for (const target of targets) {
+    check(symbols().umount2(cString(target), MNT_DETACH | UMOUNT_NOFOLLOW), `umount ${target}`);
+  }
 }

@@ -1,7 +1,8 @@
-/** Dumps by netlink(7), for facts that /proc lacks, where starting a tool would cost too much. Reads only. */
+/** netlink(7), for facts that /proc lacks, and where starting a tool would cost too much. */
 import { type NetlinkSocket, openNetlink } from './syscalls.ts';
 
 const NLM_F_REQUEST = 1;
+const NLM_F_ACK = 4;
 const NLM_F_REQUEST_DUMP = 0x301;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
@@ -55,6 +56,16 @@ export function netlinkRequest(protocol: number, type: number, body: Uint8Array)
     return undefined;
   } finally {
     socket.close();
+  }
+}
+
+/** Has the kernel change something, and waits until it did or refused. */
+export function netlinkSet(protocol: number, type: number, body: Uint8Array): void {
+  const socket = openNetlink(protocol);
+  try {
+    if (socket?.send(message(type, NLM_F_REQUEST | NLM_F_ACK, body))) answers(socket).next();
+  } finally {
+    socket?.close();
   }
 }
 

@@ -1,14 +1,16 @@
 /**
  * The network namespace that a veth's other end is in, and whether it lives on: by the number that the kernel gives it here
- * (`ip netns list-id`), so that who holds it need not be looked for among all processes. Reads only.
+ * (`ip netns list-id`), so that who holds it need not be looked for among all processes.
  */
-import { netlinkAttributes, netlinkRequest } from './netlink.ts';
+import { netlinkAttributes, netlinkRequest, netlinkSet } from './netlink.ts';
 import { interfaceIndex } from './syscalls.ts';
 
 const NETLINK_ROUTE = 0;
+const RTM_NEWLINK = 16;
 const RTM_GETLINK = 18;
 const RTM_GETNSID = 90;
 const IFINFOMSG_BYTES = 16;
+const IFF_UP = 1;
 const IFLA_EXT_MASK = 29;
 const IFLA_LINK_NETNSID = 37;
 const RTEXT_FILTER_SKIP_STATS = 8;
@@ -23,13 +25,26 @@ function attribute(type: number, value: number): Buffer {
   return bytes;
 }
 
+/** struct ifinfomsg of rtnetlink(7). */
+function aboutLink(index: number, flags = 0, change = 0): Buffer {
+  const header = Buffer.alloc(IFINFOMSG_BYTES);
+  header.writeInt32LE(index, 4);
+  header.writeUInt32LE(flags, 8);
+  header.writeUInt32LE(change, 12);
+  return header;
+}
+
+/** `ip link set LINK down`; nothing where it is not there. */
+export function takeDown(link: string): void {
+  const index = interfaceIndex(link);
+  if (index !== 0) netlinkSet(NETLINK_ROUTE, RTM_NEWLINK, aboutLink(index, 0, IFF_UP));
+}
+
 /** Number of the namespace; undefined where there is no such interface, or no other end elsewhere. */
 export function peerNamespace(link: string): number | undefined {
   const index = interfaceIndex(link);
   if (index === 0) return undefined;
-  const header = Buffer.alloc(IFINFOMSG_BYTES);
-  header.writeInt32LE(index, 4);
-  const request = Buffer.concat([header, attribute(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)]);
+  const request = Buffer.concat([aboutLink(index), attribute(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)]);
   const reply = netlinkRequest(NETLINK_ROUTE, RTM_GETLINK, request);
   if (reply === undefined) return undefined;
   return new Map(netlinkAttributes(reply.subarray(IFINFOMSG_BYTES))).get(IFLA_LINK_NETNSID)?.readInt32LE();

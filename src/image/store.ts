@@ -30,7 +30,7 @@ export function imageOf(roots: Roots, entry: Entry): Image {
   return {
     name: name === undefined ? entry.digest : shownName(name),
     id: entry.digest,
-    layers: layersOfImage(roots, entry.digest),
+    layers: overlayDirs(roots, config.rootfs.diff_ids),
     settings: config.config ?? {},
   };
 }

@@ -13,10 +13,11 @@ import { Journal, type JournalState } from '../runner/journal.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec, networkOf, networksOf } from '../spec/container.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { ensureHosts } from '../state/hosts.ts';
+import { together } from '../state/json-file.ts';
 import { lockContainer, lockNetworks, releaseContainer } from '../state/locks.ts';
 import { plainAddress } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
-import { getContainer, writeContainer } from '../state/store.ts';
+import { getContainer, stageContainer, writeContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { waitForHostLinks } from './create.ts';
@@ -137,16 +138,20 @@ export async function connect(
       first(nic);
       if (hasOwnHosts(after)) ensureHosts(paths.hosts);
       // The container first: a start makes a member of it, and rm knows what to give up.
-      const record = [() => writeContainer(context.roots, after), () => reservation.commit()];
+      const record = async () => {
+        const [publish, join] = await together(stageContainer(context.roots, after), reservation.stage());
+        publish();
+        await join();
+      };
       if (state?.phase === undefined) {
-        for (const write of record) await write();
+        await record();
         return nic;
       }
       const hosts = hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
       const owner = { container: name, instance, runDir: paths.runDir };
       const steps = [...planConnection(owner, after, nic, state), ...hosts];
       try {
-        await applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd), { meanwhile: record });
+        await applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd), { meanwhile: [record] });
       } catch (error) {
         writeContainer(context.roots, before);
         reservation.release();

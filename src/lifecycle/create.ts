@@ -22,6 +22,7 @@ import { Journal } from '../runner/journal.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec } from '../spec/container.ts';
 import { isLoopback, type Port } from '../spec/port.ts';
 import { writeEnterRecord } from '../state/enter-record.ts';
+import { together } from '../state/json-file.ts';
 import { lockHost } from '../state/locks.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import {
@@ -127,14 +128,15 @@ export async function createContainer(
   const planned = isSure ? undefined : planRest();
   const rest = () => planned ?? planRest();
   let publish = () => {};
+  let joinLast: (() => Promise<void>) | undefined;
   let drops: Promise<readonly ForeignDrop[]> | undefined;
   const meanwhile = [
     async () => {
+      const [staged, join] = await together(stageContainer(context.roots, spec), reservation?.stage());
+      publish = staged;
+      joinLast = join;
       // Who has a hosts file of its own has it from its plan: what others write into it comes later.
-      if (!hasOwnHosts(spec)) await reservation?.commit();
-    },
-    () => {
-      publish = stageContainer(context.roots, spec);
+      if (!hasOwnHosts(spec)) await join?.();
     },
     () => {
       drops = reservation && findDrops(reservation.networks, reservation.ports);
@@ -142,7 +144,7 @@ export async function createContainer(
   ];
   try {
     await applySteps(`create ${spec.name}`, steps, journal, spawnContext(context, lockFd), { rest, meanwhile });
-    if (hasOwnHosts(spec)) await reservation?.commit();
+    if (hasOwnHosts(spec)) await joinLast?.();
     up();
     publish();
   } catch (error) {

@@ -1,4 +1,4 @@
-/** From what is asked for of a container's interfaces to what they are: names, addresses, routes; reserved until they are committed. */
+/** From what is asked for of a container's interfaces to what they are: names, addresses, routes; and what its networks know of it. */
 import { InvalidInputError } from '../errors.ts';
 import { networkDriver } from '../network/driver.ts';
 import { contains, formatIp, parseAddress, parseIp, parseSubnet, subnetOf } from '../spec/address.ts';
@@ -18,6 +18,7 @@ import {
   readNetwork,
   readNetworks,
   requireHostAddress,
+  stageNetworks,
   withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
@@ -202,7 +203,8 @@ export async function writeMember(
   member: Member,
   networks: readonly NetworkRecord[],
 ): Promise<void> {
-  for (const record of joined(member, networks)) await writeNetwork(roots, record);
+  const publish = await stageNetworks(roots, joined(member, networks));
+  await publish();
 }
 
 /** Puts a container's networks back on the host, and itself among their members: after a reboot, or a killed connect. */

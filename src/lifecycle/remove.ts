@@ -3,13 +3,11 @@ import { existsSync, rmSync, unlinkSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { killAll } from '../cgroup/processes.ts';
 import { ConflictError, HostError, MinictError } from '../errors.ts';
-import { isNamespaceHeld, peerNamespace } from '../host/peer-namespace.ts';
 import { requireTools } from '../host/tool.ts';
 import { nicDriver } from '../network/driver.ts';
 import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import type { SpawnContext } from '../runner/spawn.ts';
-import { type Undoing, undoAll, undoSteps } from '../runner/undo.ts';
+import { type Undoing, undoAll } from '../runner/undo.ts';
 import { type ContainerSpec, networksOf } from '../spec/container.ts';
 import { type Lock, lockContainer, releaseContainer, tryLockContainer } from '../state/locks.ts';
 import { listNetworks, readNetworks } from '../state/network.ts';
@@ -18,6 +16,7 @@ import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
+import { type Behind, lookBehind, removeHeldLinks, silenceHeldLinks } from './held-links.ts';
 import { keepNetns } from './held-netns.ts';
 import { leaveNetworks } from './network.ts';
 import { ownLayersOf } from './own-layers.ts';
@@ -60,16 +59,21 @@ export function stepsInEffect(
   return [...planFolder(paths, storage), ...(state?.steps ?? []).filter((step) => step.id !== 'folder')];
 }
 
-/**
- * Undoes everything of containers that no longer exist, many in one go. What could not be undone, by container. `ending`
- * has those whose processes are about to end; `networks` are those that they can be in.
- */
+export interface Known {
+  /** Whose processes are about to end. */
+  readonly ending?: ReadonlyMap<string, Promise<string | undefined>>;
+  /** Those that they can be in; all, where it is not known. */
+  readonly networks?: readonly string[];
+  /** Made a moment ago by this very process: nobody else has their namespaces, and the kernel is about to remove the NICs. */
+  readonly isNew?: boolean;
+}
+
+/** Undoes everything of containers that no longer exist, many in one go. What could not be undone, by container. */
 export async function removeTraces(
   context: Context,
   names: readonly string[],
   lockFds: readonly number[],
-  ending: ReadonlyMap<string, Promise<string | undefined>> = new Map(),
-  networks: readonly string[] = listNetworks(context.roots),
+  { ending = new Map(), networks = listNetworks(context.roots), isNew = false }: Known = {},
 ): Promise<Map<string, string>> {
   const objects = names.map((name): Undoing => {
     const paths = containerPaths(context.roots, name);
@@ -81,10 +85,13 @@ export async function removeTraces(
       ...(ends === undefined ? {} : { ending: ends }),
     };
   });
-  const behind = new Map(objects.map((object) => [object, namespacesBehind(object)] as const));
+  const behind = objects.map(lookBehind);
+  let held: readonly Behind[] = [];
   const leave = async (undone: readonly number[]) => {
-    const gone = undone.map((index) => objects[index] as Undoing);
-    await undoHeldLinks(gone, behind, spawnContext(context, ...lockFds));
+    held = silenceHeldLinks(
+      undone.map((index) => behind[index] as Behind),
+      spawnContext(context, ...lockFds),
+    );
     await leaveNetworks(
       context,
       undone.map((index) => names[index] as string),
@@ -92,6 +99,7 @@ export async function removeTraces(
     );
   };
   const failures = await undoAll(objects, spawnContext(context, ...lockFds), leave);
+  if (!isNew) await removeHeldLinks(held, spawnContext(context, ...lockFds));
   const left = new Map<string, string>();
   for (const [index, name] of names.entries()) {
     const causes = failures[index] ?? [];
@@ -99,41 +107,6 @@ export async function removeTraces(
     else rmSync(containerPaths(context.roots, name).runDir, { recursive: true, force: true });
   }
   return left;
-}
-
-function linkSteps(steps: readonly Step[]): Step[] {
-  return steps.filter((step) => step.claims?.some(({ kind }) => kind === 'link'));
-}
-
-/** Numbers of the network namespaces that the object's interfaces lead into. */
-function namespacesBehind({ steps }: Undoing): number[] {
-  const claims = linkSteps(steps).flatMap((step) => step.claims ?? []);
-  return claims.flatMap(({ name }) => peerNamespace(name) ?? []);
-}
-
-/**
- * A socket that was closed a moment ago, such as that of the ip(8) that brought the NIC up, holds its namespace until the
- * kernel's next RCU grace period has passed. To remove an interface takes a whole one.
- */
-const LETS_GO_MS = 10;
-
-/**
- * A process of the host in a network namespace (`ip netns exec NAME tcpdump`) keeps it alive, and with it the NIC, which
- * would still have the address when another container gets it. `behind` has each object's namespaces, as they were.
- */
-async function undoHeldLinks(
-  objects: readonly Undoing[],
-  behind: ReadonlyMap<Undoing, readonly number[]>,
-  spawning: SpawnContext,
-): Promise<void> {
-  const isHeld = (object: Undoing) => behind.get(object)?.some(isNamespaceHeld) ?? false;
-  const end = performance.now() + LETS_GO_MS;
-  while (objects.some(isHeld) && performance.now() < end) await Bun.sleep(1);
-  for (const object of objects.filter(isHeld)) {
-    const { steps, identities } = object;
-    const left = await undoSteps({ steps: linkSteps(steps), identities }, spawning);
-    if (left.length > 0) throw new HostError(`cannot remove a network interface: ${left.join('; ')}`);
-  }
 }
 
 function refuseRunning(instance: string, spec: ContainerSpec): void {
@@ -161,6 +134,7 @@ export async function removeContainers(
   instance: string,
   names: readonly string[],
   force: boolean,
+  isNew = false,
 ): Promise<Removal> {
   requireTools();
   const errors: unknown[] = [];
@@ -189,7 +163,7 @@ export async function removeContainers(
     }
     if (ceased.size > 0) {
       const names = [...ceased.keys()];
-      const left = await removeTraces(context, names, lockFds, ceased, [...networks]);
+      const left = await removeTraces(context, names, lockFds, { ending: ceased, networks: [...networks], isNew });
       for (const [name, cause] of left) {
         errors.push(new HostError(`cannot remove ${name}: ${cause}`, { hint: `minict rm ${name} removes the rest` }));
       }

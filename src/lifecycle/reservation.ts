@@ -5,7 +5,7 @@ import type { NicRequest } from '../spec/nic.ts';
 import type { Port, PortRequest } from '../spec/port.ts';
 import { ensureHosts } from '../state/hosts.ts';
 import { type Lock, lockNetworks } from '../state/locks.ts';
-import type { Member } from '../state/network.ts';
+import { joined, type Member, stageNetworks } from '../state/network.ts';
 import { networkPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { takingBack } from './dead-members.ts';
@@ -17,8 +17,8 @@ import { meetStrangers } from './strangers.ts';
 /** Addresses that nobody else can take: the networks stay locked until they are committed or given back. */
 export interface Reservation extends Assignment {
   readonly ports: readonly Port[];
-  /** Writes the members, and the hosts files of all. */
-  commit(): Promise<void>;
+  /** Writes the members down; what is returned makes them members, with the hosts files of all. */
+  stage(): Promise<() => Promise<void>>;
   /** Lets the others go on; committed or not. */
   release(): void;
 }
@@ -69,9 +69,12 @@ async function reserveFree(
     return {
       ...assignment,
       ports,
-      async commit() {
-        await writeMember(context, { ...whole, ports }, networks);
-        unlock();
+      async stage() {
+        const publish = await stageNetworks(context.roots, joined({ ...whole, ports }, networks));
+        return async () => {
+          await publish();
+          unlock();
+        };
       },
       release: unlock,
     };

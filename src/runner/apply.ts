@@ -1,9 +1,8 @@
 /** Carries out plans: write-ahead, chains side by side, and back to where it was when a step fails. */
 import { firstLine, HostError, StepError } from '../errors.ts';
-import { detachMounts, setHostname } from '../host/namespaces.ts';
 import { sayCommand } from '../host/verbose.ts';
 import type { Step } from '../step.ts';
-import { type Batch, failingStep, type Inside, insideArgv, nextBatch } from './batch.ts';
+import { type Batch, commandArgv, failingStep, nextBatch } from './batch.ts';
 import { identitiesOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Journal } from './journal.ts';
@@ -19,12 +18,15 @@ class StepFailure {
   }
 }
 
-/** Lets a tool's end be seen, and the next of its chain be started, before each of `tasks`. */
-async function doBetween(tasks: readonly (() => void | Promise<void>)[]): Promise<void> {
-  for (const task of tasks) {
-    await new Promise(setImmediate);
+/** The first at once; a tool's end is seen, and the next of its chain started, before each other. None waits for another's end. */
+function beginBetween(tasks: readonly (() => void | Promise<void>)[]): Promise<void>[] {
+  let turn: Promise<void> | undefined;
+  return tasks.map(async (task) => {
+    const mine = turn;
+    turn = (mine ?? Promise.resolve()).then(() => new Promise((next) => setImmediate(next)));
+    await mine;
     await task();
-  }
+  });
 }
 
 /** Of a batch that failed at `failed`: what came after it in ip's lines, and itself where what is there is another's. */
@@ -34,14 +36,9 @@ function neverDone(batch: Batch, failed: Step, stderr: string): Step[] {
   return isOthers ? [failed, ...after] : after;
 }
 
-function doInside(inside: Inside, verbose: boolean): void {
-  if (verbose) sayCommand(insideArgv(inside));
-  try {
-    if ('hostname' in inside) setHostname(inside.file, inside.hostname);
-    else detachMounts(inside.file, inside.detach);
-  } catch (error) {
-    throw new StepFailure(inside.step, (error as Error).message);
-  }
+/** Says what was done without a process, where there is a tool for it. */
+function sayDone({ run }: Step): void {
+  if (run.kind === 'run' || run.kind === 'mount' || run.kind === 'umount') sayCommand(commandArgv(run));
 }
 
 async function runChain(
@@ -57,14 +54,15 @@ async function runChain(
     const first = batch.steps[0] as Step;
     for (const step of batch.steps) started.add(step);
     try {
-      if (!doInProcess(first.run)) {
+      if (doInProcess(first.run)) {
+        if (context.verbose) sayDone(first);
+      } else {
         const outcome = await runTool(batch.argv, context, batch.stdin);
         if (outcome.exitCode !== 0) {
           const failed = failingStep(batch, outcome.stderr);
           for (const step of neverDone(batch, failed, outcome.stderr)) started.delete(step);
           throw new StepFailure(failed, firstLine(outcome.stderr) || `${batch.argv[0]} ended with ${outcome.exitCode}`);
         }
-        for (const inside of batch.inside ?? []) doInside(inside, context.verbose);
       }
     } catch (error) {
       if (error instanceof StepFailure || error instanceof HostError) throw error;
@@ -88,7 +86,10 @@ function chainsOf(steps: readonly Step[]): Iterable<Step[]> {
 export interface Besides {
   /** The rest of the plan, where it takes its time to be made: once the first steps are under way. No chain is in both. */
   readonly rest?: () => readonly Step[];
-  /** What the caller has to do itself, done while tools are at work, one after the other as these leave time. */
+  /**
+   * What the caller has to do itself, begun when the steps without a chain are done, and while tools are at work: one after
+   * the other, as these leave time.
+   */
   readonly meanwhile?: readonly (() => void | Promise<void>)[];
 }
 
@@ -107,26 +108,26 @@ export async function applySteps(
   const started = new Set<Step>();
   const failures: unknown[] = [];
   const running: Promise<void>[] = [];
-  const begin = async (some: readonly Step[]) => {
+  const follow = (run: Promise<void>) => {
+    // What it throws is looked at when all have ended.
+    run.catch(() => {});
+    running.push(run);
+  };
+  const begin = async (some: readonly Step[], besides: readonly (() => void | Promise<void>)[] = []) => {
     const first = some.filter((step) => step.chain === undefined);
     await runChain(first, started, journal, context);
-    for (const chain of chainsOf(some)) {
-      const run = runChain(chain, started, journal, context);
-      // What it throws is looked at when all have ended.
-      run.catch(() => {});
-      running.push(run);
-    }
+    for (const run of beginBetween(besides)) follow(run);
+    for (const chain of chainsOf(some)) follow(runChain(chain, started, journal, context));
   };
   journal.plan(steps);
   try {
-    await begin(steps);
+    await begin(steps, rest === undefined ? meanwhile : []);
     if (rest !== undefined) {
       const more = rest();
       journal.plan(more);
       all = [...steps, ...more];
-      await begin(more);
+      await begin(more, meanwhile);
     }
-    running.push(doBetween(meanwhile));
   } catch (error) {
     failures.push(error);
   }

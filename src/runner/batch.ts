@@ -1,4 +1,5 @@
 /** Neighbouring steps become one process where a tool can take many: `ip -batch`, `mount --fstab`, `nft -f`. Pure. */
+import { mountCalls } from '../host/mounts.ts';
 import { octalEscaped } from '../spec/octal.ts';
 import type { Command, Step } from '../step.ts';
 
@@ -6,15 +7,7 @@ export interface Batch {
   readonly steps: readonly Step[];
   readonly argv: readonly string[];
   readonly stdin?: string;
-  /** What is left to do in the namespaces that the process made. */
-  readonly inside?: readonly Inside[];
 }
-
-/** One system call in a persisted namespace. */
-export type Inside = { readonly step: Step; readonly file: string } & (
-  | { readonly hostname: string }
-  | { readonly detach: readonly string[] }
-);
 
 function ipKey(command: Command): string | undefined {
   return command.kind === 'run' && command.argv[0] === 'ip' ? `ip ${command.netns ?? ''}` : undefined;
@@ -28,25 +21,6 @@ function isNft(command: Command): command is Command & { kind: 'run' } {
 /** Lines for `ip -batch`; they are read by ip itself, so names in them must have no white space. */
 function ipLines(steps: readonly Step[]): string {
   return steps.map(({ run }) => (run.kind === 'run' ? `${run.argv.slice(1).join(' ')}\n` : '')).join('');
-}
-
-/** A namespace that unshare(1) makes: `unshare OPTION… hostname NAME`, or `unshare OPTION… true`. */
-interface Unshare {
-  readonly step: Step;
-  readonly options: readonly string[];
-  readonly hostname: string | undefined;
-  readonly utsns: string | undefined;
-  /** File of the mount namespace: mounts that follow in it can be made by the same process. */
-  readonly mntns: string | undefined;
-}
-
-function unshareOf(step: Step | undefined): Unshare | undefined {
-  const command = step?.run;
-  if (step === undefined || command?.kind !== 'run' || command.argv[0] !== 'unshare') return undefined;
-  const hostname = command.argv.at(-2) === 'hostname' ? command.argv.at(-1) : undefined;
-  const options = command.argv.slice(1, hostname === undefined ? -1 : -2);
-  const fileOf = (option: string) => options.find((word) => word.startsWith(option))?.slice(option.length);
-  return { step, options, hostname, utsns: fileOf('--uts='), mntns: fileOf('--mount=') };
 }
 
 function fstab(steps: readonly Step[]): string {
@@ -94,23 +68,6 @@ function mountArgv(cwd: string | undefined): string[] {
   return cwd === undefined ? mount : ['sh', '-c', IN_CWD, cwd, ...mount];
 }
 
-/** The same as a command. */
-export function insideArgv(inside: Inside): string[] {
-  return 'hostname' in inside
-    ? ['nsenter', `--uts=${inside.file}`, 'hostname', inside.hostname]
-    : ['nsenter', `--mount=${inside.file}`, 'umount', '--lazy', ...inside.detach];
-}
-
-/** What a process with a shell would do in the new namespaces. */
-function insideOf(made: readonly Unshare[], trim: Step | undefined): Inside[] {
-  const named = made.flatMap(({ step, hostname, utsns }) =>
-    hostname === undefined || utsns === undefined ? [] : [{ step, file: utsns, hostname }],
-  );
-  return trim?.run.kind === 'umount'
-    ? [...named, { step: trim, file: trim.run.mntns ?? '', detach: trim.run.targets }]
-    : named;
-}
-
 /** One folder serves them all: just the overlay has relative paths. */
 function cwdOf(steps: readonly Step[]): string | undefined {
   return steps.map(({ run }) => (run.kind === 'mount' ? run.cwd : undefined)).find((cwd) => cwd !== undefined);
@@ -141,23 +98,11 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
     return { batch: { steps: taken, argv: ['nft', '-f', '-'], stdin }, rest };
   }
 
-  const made = unshareOf(first);
-  if (made !== undefined) {
-    // A UTS and a mount namespace one after the other are made by one process.
-    const next = made.mntns === undefined ? unshareOf(steps[1]) : undefined;
-    const all = next?.mntns === undefined ? [made] : [made, next];
-    const mntns = all.at(-1)?.mntns;
-    const mounts = countWhile(all.length, (c) => c.kind === 'mount' && c.mntns === mntns);
-    const after = steps[mounts];
-    const trim = after?.run.kind === 'umount' && after.run.lazy && after.run.mntns === mntns ? after : undefined;
-    if (mounts > 1) {
-      const { taken, rest } = take(trim === undefined ? mounts : mounts + 1);
-      const argv = ['unshare', ...all.flatMap(({ options }) => options), ...mountArgv(cwdOf(taken))];
-      return {
-        batch: { steps: taken, argv, stdin: fstab(taken.slice(all.length)), inside: insideOf(all, trim) },
-        rest,
-      };
-    }
+  const { run } = first;
+  if (run.kind === 'mount' && run.mntns !== undefined && mountCalls(run) === undefined) {
+    const { taken, rest } = take(countWhile(0, (c) => c.kind === 'mount' && c.mntns === run.mntns));
+    const argv = ['nsenter', `--mount=${run.mntns}`, ...mountArgv(cwdOf(taken))];
+    if (taken.length > 1) return { batch: { steps: taken, argv, stdin: fstab(taken) }, rest };
   }
 
   if (first.run.kind === 'run' || first.run.kind === 'mount' || first.run.kind === 'umount') {
@@ -171,10 +116,5 @@ export function failingStep(batch: Batch, stderr: string): Step {
   const last = batch.steps.at(-1) as Step;
   const line = /Command failed -:(\d+)/.exec(stderr)?.[1];
   if (line !== undefined) return batch.steps[Number(line) - 1] ?? last;
-  if (stderr.startsWith('unshare:')) {
-    return (
-      batch.steps.find(({ claims }) => claims?.some(({ name }) => stderr.includes(name))) ?? batch.steps[0] ?? last
-    );
-  }
   return batch.steps.find(({ run }) => run.kind === 'mount' && stderr.includes(`${run.target}: `)) ?? last;
 }

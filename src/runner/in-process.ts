@@ -1,9 +1,15 @@
-/** Commands that need no process of their own: files and folders. */
+/** Commands that need no process of their own: files and folders, and what is one system call or two. */
 import { closeSync, constants, mkdirSync, openSync, rmdirSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { HostError } from '../errors.ts';
+import { mountCalls } from '../host/mounts.ts';
+import { detachMounts, inMountNamespace, makeMountNamespace, makeUtsNamespace, mountAll } from '../host/namespaces.ts';
 import type { Command } from '../step.ts';
 
-/** Returns false where the command needs a process. Throws what node:fs throws. */
+/**
+ * Returns false where the command needs a process, or the kernel refused what a tool can do too, and tell why it cannot.
+ * Throws what node:fs throws.
+ */
 export function doInProcess(command: Command): boolean {
   switch (command.kind) {
     case 'mkdir':
@@ -28,9 +34,52 @@ export function doInProcess(command: Command): boolean {
     case 'rmdir':
       rmdirSync(command.path);
       return true;
+    case 'run': {
+      const made = unshareOf(command.argv);
+      return made !== undefined && isDone(() => makeNamespace(made));
+    }
+    case 'mount': {
+      const calls = mountCalls(command);
+      return calls !== undefined && isDone(() => inPlace(command.mntns, () => mountAll(calls)));
+    }
+    case 'umount': {
+      const { mntns, targets, lazy } = command;
+      return mntns !== undefined && lazy === true && isDone(() => inPlace(mntns, () => detachMounts(targets)));
+    }
     default:
       return false;
   }
+}
+
+function isDone(action: () => void): boolean {
+  try {
+    action();
+    return true;
+  } catch (error) {
+    if (error instanceof HostError) return false;
+    throw error;
+  }
+}
+
+function inPlace(mntns: string | undefined, action: () => void): void {
+  if (mntns === undefined) action();
+  else inMountNamespace(mntns, action);
+}
+
+type Unshare = { readonly utsns: string; readonly hostname: string } | { readonly mntns: string };
+
+/** The two forms of unshare(1) that plans have. */
+function unshareOf([tool, option = '', ...words]: readonly string[]): Unshare | undefined {
+  if (tool !== 'unshare') return undefined;
+  const [name, file = ''] = option.split(/=(.*)/s);
+  const [program, hostname] = words;
+  if (name === '--uts' && program === 'hostname' && hostname !== undefined) return { utsns: file, hostname };
+  return name === '--mount' && words.join(' ') === '--propagation slave true' ? { mntns: file } : undefined;
+}
+
+function makeNamespace(made: Unshare): void {
+  if ('mntns' in made) makeMountNamespace(made.mntns);
+  else makeUtsNamespace(made.utsns, made.hostname);
 }
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_DIRECTORY, O_NOFOLLOW } = constants;

@@ -178,9 +178,14 @@ export async function undoAll(
   }
   const undone = [...failures.keys()].filter((index) => failures[index]?.length === 0);
   const removable = [...trees].filter(([, index]) => undone.includes(index)).map(([path]) => path);
+  const rest = meanwhile(undone);
+  // What it throws is looked at when the files are gone; and it has come to where it waits, for the disk, before a process is
+  // started for them.
+  rest.catch(() => {});
+  await new Promise<void>((next) => setImmediate(next));
   const removal = removable.length > 0 ? removeTrees(removable, context) : undefined;
   try {
-    await meanwhile(undone);
+    await rest;
   } finally {
     const refused = await removal;
     if (refused !== undefined) {

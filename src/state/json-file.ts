@@ -2,7 +2,7 @@
  * State files: JSON with a schema version, replaced whole (temp file + fsync + rename). Each carries a checksum: what is
  * byte for byte as this minict wrote it needs no second look; anything else is read through its zod schema.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import type { z } from 'zod/mini';
 import { HostError, StateError } from '../errors.ts';
 import type * as schemas from '../spec/schema.ts';
@@ -11,10 +11,6 @@ const VERSION = 1;
 
 type Kind = keyof typeof schemas;
 type FileOf<K extends Kind> = z.infer<(typeof schemas)[K]>;
-
-export function writeJson(path: string, value: object): void {
-  stageJson(path, value)();
-}
 
 function temporaryOf(path: string): string {
   return `${path}.tmp`;
@@ -25,29 +21,56 @@ export function dropStaged(path: string): void {
   rmSync(temporaryOf(path), { force: true });
 }
 
-/**
- * Writes the file under a temporary name, to the disk; the returned function puts it into its place. The name is always
- * the same, as whoever writes holds a lock: what a killed one left, the next one takes along.
- */
-export function stageJson(path: string, value: object): () => void {
-  const temporary = temporaryOf(path);
-  const attempt = (action: () => void) => {
-    try {
-      action();
-    } catch (error) {
-      throw new HostError(`cannot write ${path}: ${(error as Error).message}`, { cause: error });
-    }
-  };
-  attempt(() => {
-    const fd = openSync(temporary, 'w', 0o600);
+/** Throws HostError. */
+export function writeJson(path: string, value: object): void {
+  attempt(path, () => {
+    const fd = openSync(temporaryOf(path), 'w', 0o600);
     try {
       writeSync(fd, seal(value));
       fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
+    renameSync(temporaryOf(path), path);
   });
-  return () => attempt(() => renameSync(temporary, path));
+}
+
+/**
+ * Writes the file under a temporary name; the disk takes its time for it while this process goes on. What is returned puts
+ * the file into its place. The name is always the same, as whoever writes holds a lock: what a killed one left, the next one
+ * takes along. Throws HostError.
+ */
+export async function stageJson(path: string, value: object): Promise<() => void> {
+  await attempt(path, async () => {
+    const fd = openSync(temporaryOf(path), 'w', 0o600);
+    try {
+      writeSync(fd, seal(value));
+      await new Promise<void>((done, fail) => fsync(fd, (error) => (error ? fail(error) : done())));
+    } finally {
+      closeSync(fd);
+    }
+  });
+  return () => attempt(path, () => renameSync(temporaryOf(path), path));
+}
+
+/** Two that the disk has at the same time, as it takes as long for one. What one throws is thrown when both are through. */
+export async function together<A, B>(first: Promise<A>, second: B | Promise<B>): Promise<[A, B]> {
+  const [one, other] = await Promise.allSettled([first, second]);
+  if (one.status === 'rejected') throw one.reason;
+  if (other.status === 'rejected') throw other.reason;
+  return [one.value, other.value as B];
+}
+
+function attempt<T>(path: string, action: () => T): T {
+  const refuse = (error: unknown): never => {
+    throw new HostError(`cannot write ${path}: ${(error as Error).message}`, { cause: error });
+  };
+  try {
+    const done = action();
+    return done instanceof Promise ? (done.catch(refuse) as T) : done;
+  } catch (error) {
+    return refuse(error);
+  }
 }
 
 /** The first member is the checksum of all that follows it. */

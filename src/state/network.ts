@@ -8,7 +8,7 @@ import { hasOwnHosts, type NicSpec, networkOf, networksOf } from '../spec/contai
 import type { Port } from '../spec/port.ts';
 import type { network } from '../spec/schema.ts';
 import { hostsText, writeHosts } from './hosts.ts';
-import { dropStaged, readJson, writeJson } from './json-file.ts';
+import { dropStaged, readJson, stageJson } from './json-file.ts';
 import { isLocked } from './locks.ts';
 import { containerPaths, networkPaths, type Roots } from './paths.ts';
 
@@ -62,10 +62,18 @@ export function strayNetworkFiles(roots: Roots): string[] {
   return (existsSync(dir) ? readdirSync(dir) : []).filter(isStray).map((file) => join(dir, file));
 }
 
+/** Writes records under other names; what is returned puts them into their places, and writes their members' hosts files. */
+export async function stageNetworks(roots: Roots, records: readonly NetworkRecord[]): Promise<() => Promise<void>> {
+  const publish = await Promise.all(records.map((record) => stageJson(networkPaths(roots, record.name).json, record)));
+  return async () => {
+    for (const put of publish) put();
+    for (const record of records) await writeAllHosts(roots, record);
+  };
+}
+
 export async function writeNetwork(roots: Roots, record: NetworkRecord): Promise<void> {
-  const paths = networkPaths(roots, record.name);
-  writeJson(paths.json, record);
-  await writeAllHosts(roots, record);
+  const publish = await stageNetworks(roots, [record]);
+  await publish();
 }
 
 /** What who was killed left between the record and the hosts files. Writes nothing where nothing was left. */

@@ -3,7 +3,7 @@ import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, wri
 import { join } from 'node:path';
 import { ConflictError, HostError, NotFoundError, StateError } from '../errors.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { readJson, stageJson } from './json-file.ts';
+import { readJson, stageJson, writeJson } from './json-file.ts';
 import { containerPaths, instancePaths, type Roots } from './paths.ts';
 
 /**
@@ -153,13 +153,13 @@ export async function getContainer(roots: Roots, name: string): Promise<Containe
 }
 
 /** Writes container.json under another name; what is returned publishes it: the commit point of `create`. */
-export function stageContainer(roots: Roots, spec: ContainerSpec): () => void {
+export function stageContainer(roots: Roots, spec: ContainerSpec): Promise<() => void> {
   return stageJson(containerPaths(roots, spec.name).json, spec);
 }
 
 /** Replaces what is known of a container that exists; the caller holds its exclusive lock. */
 export function writeContainer(roots: Roots, spec: ContainerSpec): void {
-  stageContainer(roots, spec)();
+  writeJson(containerPaths(roots, spec.name).json, spec);
 }
 
 /** Names of all folders of containers, half-made ones included, in order. */

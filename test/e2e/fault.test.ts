@@ -1,7 +1,7 @@
 /** Each host command of each verb fails, before or after it did its work: one clear error, and the way back. */
 import { describe, expect, test } from 'vitest';
 import { useFaultHost } from '../helpers/fault-host.ts';
-import { FAILURES } from '../helpers/faults.ts';
+import { FAILURES, runRefused } from '../helpers/faults.ts';
 import { failAtCommands, MANY_POINTS } from '../helpers/recovery.ts';
 import { CHANGING_VERBS } from '../helpers/verbs.ts';
 
@@ -10,5 +10,29 @@ const faulty = useFaultHost();
 describe.each(CHANGING_VERBS)('$title', (verb) => {
   test.each(FAILURES)('a host command %s', MANY_POINTS, async (fault) => {
     expect(await failAtCommands(faulty.host, verb, faulty.clean, fault)).toBeGreaterThanOrEqual(verb.commands);
+  });
+});
+
+describe('system calls that the kernel refuses', () => {
+  test.each(['unshare', 'mount'])('%s, to minict and to its tools: one clear error, and the way back', async (call) => {
+    const { status, stderr } = runRefused(faulty.host, ['create', '--no-network', 'f1'], call, {});
+    expect(status).toBe(125);
+    expect(stderr).toMatch(/^minict: cannot create f1: .+: .*(not permitted|denied).*\n(hint: .*\n)?$/);
+    expect(await faulty.host.settled(faulty.clean)).toEqual(faulty.clean);
+  });
+
+  test.each([
+    ['unshare', 1],
+    ['unshare', 3],
+    ['mount', 1],
+    ['mount', 4],
+    ['mount', 6],
+  ])('%s, the %i. of minict alone: a tool does it', async (call, k) => {
+    const result = runRefused(faulty.host, ['create', 'f1'], call, { k, alone: true });
+    expect(result).toEqual({ status: 0, stdout: 'f1\n', stderr: '' });
+    expect(faulty.host.minict('exec', 'f1', 'hostname').stdout).toBe('f1\n');
+    expect(faulty.host.minict('exec', 'f1', 'sh', '-c', 'ls /sys/class/net /dev/null').status).toBe(0);
+    expect(faulty.host.minict('rm', 'f1').status).toBe(0);
+    expect(await faulty.host.settled(faulty.clean)).toEqual(faulty.clean);
   });
 });

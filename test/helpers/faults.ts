@@ -67,7 +67,7 @@ export function runWithFault(host: Host, words: readonly string[], fault: Fault,
 /** The calls by which minict itself changes something, but fsync(2) and the like, which make no state that could be left. */
 export const CHANGING_CALLS = [
   ...(['mkdir', 'write', 'pwrite64', 'rename', 'link', 'unlink', 'unlinkat', 'rmdir'] as const),
-  ...(['sethostname', 'umount2'] as const),
+  ...(['unshare', 'sethostname', 'mount', 'umount2'] as const),
 ];
 
 const KILLED = 128 + 9;
@@ -76,4 +76,15 @@ const KILLED = 128 + 9;
 export function killBefore(host: Host, words: readonly string[], call: string, k: number): boolean {
   const inject = `inject=?${call}:signal=SIGKILL:when=${k}`;
   return host.run(['strace', '-o', '/dev/null', '-e', inject, MINICT, ...words]).status === KILLED;
+}
+
+/** minict, and its tools unless `alone`, for which the kernel refuses system calls of a kind: all, or the k-th. */
+export function runRefused(
+  host: Host,
+  words: readonly string[],
+  call: string,
+  { k, alone }: { k?: number; alone?: true },
+): Result {
+  const inject = `inject=${call}:error=EPERM${k === undefined ? '' : `:when=${k}`}`;
+  return host.run(['strace', ...(alone ? [] : ['-f']), '-o', '/dev/null', '-e', inject, MINICT, ...words]);
 }
