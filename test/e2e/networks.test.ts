@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated, expectRefusedThere, linksSettle } from '../helpers/expect.ts';
-import { runWithFault } from '../helpers/faults.ts';
+import { killBefore, runWithFault } from '../helpers/faults.ts';
 import { Host, MINICT } from '../helpers/host.ts';
 import { kernelView } from '../helpers/kernel-view.ts';
 import { readIp } from '../helpers/links.ts';
@@ -192,11 +192,10 @@ test('where a network is full, the address of a killed create is taken back, and
   ];
   for (const [words, back] of ways) {
     const isMember = () => network('inspect', 'tiny').stdout.includes('"half"');
+    // Its record is put into its place after the network's.
     for (let k = 1; !isMember(); k += 1) {
-      const { tool } = runWithFault(host, ['create', 'half', '--network', 'tiny'], 'goes on while minict is killed', k);
-      expect(tool).toBeDefined();
+      expect(killBefore(host, ['create', 'half', '--network', 'tiny'], 'rename', k)).toBe(true);
     }
-    // The child goes on, and holds the lock.
     const holder = host.spawn([
       'flock',
       '--no-fork',
