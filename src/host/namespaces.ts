@@ -67,6 +67,7 @@ type Own = 'mnt' | 'net' | 'uts';
  */
 function enter(fd: number, own: Own, what: string): void {
   const c = symbols();
+  if (c.setns(fd, 0) === 0) return;
   if (own === 'mnt') check(c.unshare(CLONE_FS), 'have a working directory of its own');
   check(c.setns(fd, 0), what);
 }

@@ -209,7 +209,7 @@ async function cease(context: Context, instance: string, name: string, force: bo
 }
 
 /** A reboot ends a journal, but not all that a driver made: what an rm has to undo of that is put into a new one. */
-function planLasting(context: Context, instance: string, { name, nics }: ContainerSpec): void {
+export function planLasting(context: Context, instance: string, { name, nics }: ContainerSpec): void {
   const paths = containerPaths(context.roots, name);
   const owner = { container: name, instance, runDir: paths.runDir };
   const lasting = nics.flatMap((nic) => nicDriver(nic).lasting?.(nic, owner) ?? []);

@@ -4,6 +4,7 @@ import { ConflictError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
@@ -11,6 +12,7 @@ import type { Context } from './context.ts';
 import { type Attachment, startMain } from './main-command.ts';
 import { repairNetworks } from './nics.ts';
 import { settle } from './own-layers.ts';
+import { pausedError } from './paused.ts';
 import { recover } from './remove.ts';
 import { repair } from './repair.ts';
 import { runServices } from './services.ts';
@@ -41,6 +43,7 @@ export async function startContainer(
     const spec = settle(context, await getContainer(context.roots, name));
     const journal = new Journal(containerPaths(context.roots, name).journal);
     const before = journal.read();
+    if (!fresh && readEnterRecord(containerPaths(context.roots, name))?.paused) throw pausedError('start', name);
     if (!fresh || before?.phase !== 'up') {
       await repairNetworks(context, instance, spec);
       await repair(context, instance, spec, journal, lock.fd);

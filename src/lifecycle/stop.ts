@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
+import { letGo } from '../cgroup/freeze.ts';
 import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
@@ -44,6 +45,7 @@ export async function stopContainer(context: Context, instance: string, name: st
   const { stopSignal = 'TERM' } = await getContainer(context.roots, name);
   if (existsSync(payload)) {
     signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')]);
+    letGo(payload);
     await waitUntilEmpty(host, payload, graceMs);
     // Before the lock: a start has it until its services end.
     await killAll(host, payload);

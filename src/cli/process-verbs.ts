@@ -1,0 +1,4 @@
+/** The verbs of running processes, as one chunk. */
+export * as kill from './kill.ts';
+export { pause, unpause } from './pause.ts';
+export * as rename from './rename.ts';
