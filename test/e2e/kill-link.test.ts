@@ -105,3 +105,14 @@ test('the end of a killed cable goes with the other container, and a dry run of 
   expect(links('-n', 'a')).toEqual(['lo']);
   expect(links()).not.toContain(cable);
 });
+
+test('it keeps nobody from a rename', () => {
+  expectCreated(host, 'c', '--no-network');
+  expectCreated(host, 'd', '--no-network');
+  does('stop', '-t', '0', 'c', 'd');
+  runWithFault(host, ['link', 'c:eth0', 'd:eth0'], 'goes on while minict is killed', 2);
+  expect(has('c', 'eth0')).toBe(true);
+  does('rename', 'd', 'e');
+  expect(has('c', 'eth0')).toBe(false);
+  does('rm', 'c', 'e');
+});
