@@ -106,7 +106,8 @@ export async function assignLink(
   const there = (await findContainer(context.roots, peer))?.nics ?? [];
   const end = there.find((nic) => nic.kind === 'p2p' && nic.cable === cable);
   if (mac !== undefined && end?.mac === mac) throw macTaken(mac, `${peer}'s ${end.name}, the other end`);
-  return { kind: 'p2p', peer, cable, ...common, mac: mac ?? derivedMac(instance, member.name, name) };
+  const own = mac ?? derivedMac(instance, member.name, name);
+  return { kind: 'p2p', peer, cable, ...common, mac: own, noStrangers: true };
 }
 
 /** The other end of a cable, where its container has one. */
