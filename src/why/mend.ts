@@ -1,6 +1,6 @@
 /** Commands that mend, as one types them on the host. Pure. */
 import type { Interface } from '../host/inside/interfaces.ts';
-import { formatIp, parseIp } from '../spec/address.ts';
+import { linkLocalOf } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
 import { nicOfRoute } from '../spec/routing.ts';
 import type { Node } from './facts.ts';
@@ -32,12 +32,7 @@ export function addAddress(node: Node, cidr: string, dev: string): string {
 /** An IPv6 link-local address, where it is gone: without one the kernel asks for no neighbour of what it hands on. */
 export function linkLocal(node: Node, { name, mac, addresses }: Interface): string | undefined {
   if (mac === undefined || addresses.some(({ family, isLinkLocal }) => family === 6 && isLinkLocal)) return undefined;
-  // EUI-64 (RFC 4291).
-  const [first = '', ...rest] = mac.split(':');
-  const bytes = [(Number.parseInt(first, 16) ^ 2).toString(16).padStart(2, '0'), ...rest];
-  bytes.splice(3, 0, 'ff', 'fe');
-  const words = [0, 2, 4, 6].map((at) => `${bytes[at]}${bytes[at + 1]}`);
-  return ipCommand(node, `addr add ${formatIp(parseIp(`fe80::${words.join(':')}`))}/64 nodad dev ${name}`);
+  return ipCommand(node, `addr add ${linkLocalOf(mac)}/64 nodad dev ${name}`);
 }
 
 /** Routes over it that its record has: they go with its last address, and with an interface that is down. */

@@ -91,6 +91,7 @@ test('inspect is an array of all that is known, and its paths are the kernel’s
         addresses: ['192.168.0.5/24'],
         gateways: ['192.168.0.1'],
         mac: expect.stringMatching(/^02(:[0-9a-f]{2}){5}$/),
+        noStrangers: true,
       },
     ],
     services: [],
