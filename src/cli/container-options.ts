@@ -7,13 +7,13 @@ import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, prepareFiles, refuseForeign } from '../lifecycle/create.ts';
 import { leaveNetworks } from '../lifecycle/network.ts';
-import { type Besides, reserveNics } from '../lifecycle/nics.ts';
 import { recover } from '../lifecycle/remove.ts';
+import { type Besides, reserveNics } from '../lifecycle/reservation.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { parseLogBytes, parseLogFiles } from '../spec/log.ts';
-import { parseContainerName, parseHostname } from '../spec/name.ts';
+import { parseHostname, parseNewContainerName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { formatPort, parsePublishes } from '../spec/port.ts';
 import { parseRoute, parseSysctl, requireRouting } from '../spec/routing.ts';
@@ -106,7 +106,7 @@ export async function specFrom(
   command: Words,
   resolve?: ResolveImage,
 ): Promise<ContainerSpec> {
-  const name = parseContainerName(rawName);
+  const name = parseNewContainerName(rawName);
   requirePublishable(opts);
   const { source, settings } = await resolveRoot(context, opts, resolve);
   const given = {
@@ -198,7 +198,7 @@ export async function makeContainer(
   opts: ContainerOptions,
   command: Words,
 ): Promise<{ spec: ContainerSpec; instance: string }> {
-  parseContainerName(rawName);
+  parseNewContainerName(rawName);
   requireTools();
   const instance = ensureState(context.roots);
   const lock = lockContainer(context.roots, rawName, 'exclusive');

@@ -26,6 +26,7 @@ import { mountedOf } from './attachments.ts';
 import { readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
 import { planCreate } from './create.ts';
+import type { Coming } from './gateway.ts';
 import { linkState, planNetwork } from './network-link.ts';
 import { mainProgram, placeOf } from './place.ts';
 import { stepsInEffect } from './remove.ts';
@@ -66,17 +67,32 @@ export async function planSurroundings(
   ];
 }
 
+/** Networks as they will be; undefined where nothing of the host is needed for NAT or published ports. */
+function comingOf(networks: readonly NetworkRecord[], spec: ContainerSpec | undefined): Coming | undefined {
+  if (spec?.ports === undefined && !networks.some(({ nat }) => nat)) return undefined;
+  return { name: spec?.name, networks: spec === undefined ? networks : joined(spec, networks) };
+}
+
 /** What NAT, and the published ports of a container, need of the host. */
-export async function planOpening(
+async function planOpening(
   context: Context,
   instance: string,
   networks: readonly NetworkRecord[],
   spec: ContainerSpec | undefined,
 ): Promise<Step[]> {
-  if (spec?.ports === undefined && !networks.some(({ nat }) => nat)) return [];
-  const { planMissing } = await import('./gateway.ts');
-  const coming = { name: spec?.name, networks: spec === undefined ? networks : joined(spec, networks) };
-  return planMissing(context, instance, coming);
+  const coming = comingOf(networks, spec);
+  return coming === undefined ? [] : (await import('./gateway.ts')).planMissing(context, instance, coming);
+}
+
+/** Steps whose undo takes that back. */
+export async function planTakingBack(
+  context: Context,
+  instance: string,
+  networks: readonly NetworkRecord[],
+  spec?: ContainerSpec,
+): Promise<Step[]> {
+  const coming = comingOf(networks, spec);
+  return coming === undefined ? [] : (await import('./gateway.ts')).planTakingBack(context, instance, coming);
 }
 
 /** What published ports have on the host for this container alone. */
@@ -88,17 +104,22 @@ async function planClosing(context: Context, { name, nics, ports }: ContainerSpe
   return planSurplus(context, instanceForScripts(context), coming);
 }
 
-/** Its names and addresses, in the files that the members of its networks have as /etc/hosts. */
-export function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
+/** In the file that the members of a network have as /etc/hosts. */
+export function planHostsEntry(context: Context, network: string, entries: readonly string[]): Step[] {
   const append = 'printf "%s\\n" "$@" >>"$0"';
+  const { hosts } = networkPaths(context.roots, network);
+  const run: Command = { kind: 'run', argv: ['sh', '-c', append, hosts, ...entries] };
+  return entries.length === 0 ? [] : [step(`hosts entry ${network}`, 'its name, for all', run)];
+}
+
+/** Its names and addresses, for all of its networks. */
+export function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
   return networksOf(nics).flatMap((network) => {
     const addresses = nics
       .filter((nic) => networkOf(nic) === network)
       .flatMap((nic) => nic.addresses.map(plainAddress));
     const entries = addresses.map((address) => `${address}\t${hostname} ${name}`);
-    const { hosts } = networkPaths(context.roots, network);
-    const run: Command = { kind: 'run', argv: ['sh', '-c', append, hosts, ...entries] };
-    return entries.length === 0 ? [] : [step(`hosts entry ${network}`, 'its name, for all', run)];
+    return planHostsEntry(context, network, entries);
   });
 }
 
@@ -120,8 +141,14 @@ export async function createLines(
   ]);
 }
 
-export function uncreateLines(context: Context, spec: ContainerSpec, facts: ContainerFacts): string {
-  return endLines(context, spec) + undoLines(planCreate(context, spec, facts));
+export async function uncreateLines(
+  context: Context,
+  spec: ContainerSpec,
+  networks: readonly NetworkRecord[],
+  facts: ContainerFacts,
+): Promise<string> {
+  const opened = await planTakingBack(context, facts.instance, networks, spec);
+  return endLines(context, spec) + undoLines(planCreate(context, spec, facts)) + undoLines(opened);
 }
 
 function planShellLine(context: Context, spec: ContainerSpec, why: string, line: string): Step {
@@ -172,9 +199,9 @@ async function bringUpLines(
   const networks = await readNetworks(context.roots, networksOf(spec.nics));
   const facts = readFacts(context, instanceForScripts(context), spec, networks);
   const whole = planBringUp(spec, containerPaths(context.roots, spec.name), facts);
-  const { undo, redo } = await planRepair(spec, state, whole);
+  const { undo, redo, again } = await planRepair(spec, state, whole);
   const broken = undo.length === 0 ? '' : goingOn(undoLines(undo));
-  const lines = runLines(await planSurroundings(context, networks, spec)) + broken + runLines(redo);
+  const lines = runLines(await planSurroundings(context, networks, spec)) + broken + runLines([...again, ...redo]);
   return { lines, mounted: mountedOf(facts.rootfs.volumes) };
 }
 

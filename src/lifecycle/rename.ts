@@ -22,6 +22,7 @@ import { settle } from './own-layers.ts';
 import { planLasting, recover, removeTraces } from './remove.ts';
 import { isRunning } from './status.ts';
 import { isDown } from './stop.ts';
+import { settleCables } from './unfinished-cables.ts';
 
 function renamed(spec: ContainerSpec, instance: string, name: string): ContainerSpec {
   return {
@@ -72,6 +73,7 @@ async function takeAway(context: Context, instance: string, spec: ContainerSpec,
 /** Throws NotFoundError, ConflictError, HostError; then it has its old name. */
 export async function renameContainer(context: Context, instance: string, from: string, to: string): Promise<void> {
   requireTools();
+  await settleCables(context, instance, from);
   const { roots } = context;
   await getContainer(roots, from);
   if (from === to) throw new ConflictError(`cannot rename ${from}: that is its name`);

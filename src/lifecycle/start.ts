@@ -17,6 +17,7 @@ import { recover } from './remove.ts';
 import { repair } from './repair.ts';
 import { runServices } from './services.ts';
 import { isRunning } from './status.ts';
+import { settleCables } from './unfinished-cables.ts';
 
 export interface StartOptions {
   /** It was made a moment ago, and needs no look at what is missing, unless somebody stopped it meanwhile. */
@@ -35,6 +36,7 @@ export async function startContainer(
   { fresh, idle, attachment }: StartOptions = {},
 ): Promise<(() => Promise<number>) | undefined> {
   if (!fresh) requireTools();
+  await settleCables(context, instance, name);
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     await recover(context, instance, name, lock.fd);

@@ -18,6 +18,7 @@ import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { cgroupOf } from './status.ts';
+import { settleCables } from './unfinished-cables.ts';
 
 /** Time for the supervisor to write down the exit status. */
 const SUPERVISOR_MS = 1000;
@@ -38,6 +39,7 @@ export function isDown({ phase, interrupted }: JournalState): boolean {
 /** TERM, or what the container has instead, and CONT, up to `graceMs` without a lock, then KILL. */
 export async function stopContainer(context: Context, instance: string, name: string, graceMs: number): Promise<void> {
   requireTools();
+  await settleCables(context, instance, name);
   const host = readCgroupHost();
   const { payload, supervisor } = cgroupOf(instance, name);
   const { stopSignal = 'TERM' } = await getContainer(context.roots, name);

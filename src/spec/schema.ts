@@ -24,6 +24,8 @@ const nicParts = {
   gateways: z.array(z.string()),
   mac: z.string(),
   mtuBytes: z.optional(z.number()),
+  /** Nobody is on its wire but containers: its IPv6 link-local address is there at once, without a look for duplicates. */
+  noStrangers: z.optional(z.literal(true)),
   /** Taken down by hand (`link down`): a start leaves it so. */
   down: z.optional(z.literal(true)),
 };
@@ -208,6 +210,8 @@ export const network = z.object({
       hostname: z.string(),
       /** Addresses of its interfaces here, without their lengths. */
       nics: z.record(z.string(), z.array(z.string())),
+      /** Their MAC addresses. */
+      macs: z.optional(z.record(z.string(), z.string())),
       /** All its networks, where it has a hosts file of its own. */
       networks: z.optional(z.array(z.string())),
       /** What it publishes, whichever of its networks that leads through. */

@@ -81,7 +81,16 @@ export function ensureState(roots: Roots, { takeOver = false } = {}): string {
   if (marker !== undefined && marker.id !== id) throw othersRunDir(roots);
   if (known === undefined && id !== undefined && !takeOver) refuseOrphans(roots);
   attempt(`use state folder ${roots.root}`, roots.root, '--root DIR or MINICT_ROOT names another folder', () => {
-    const folders = ['containers', 'images/blobs/sha256', 'images/layers', 'layers', 'networks', 'volumes', '.trash'];
+    const folders = [
+      'cables',
+      'containers',
+      'images/blobs/sha256',
+      'images/layers',
+      'layers',
+      'networks',
+      'volumes',
+      '.trash',
+    ];
     for (const dir of ['', ...folders]) {
       mkdirSync(join(roots.root, dir), { recursive: true, mode: 0o700 });
     }
