@@ -7,12 +7,13 @@ import { resolveVolumes } from '../lifecycle/attachments.ts';
 import type { Context } from '../lifecycle/context.ts';
 import { createContainer, prepareFiles, refuseForeign } from '../lifecycle/create.ts';
 import { leaveNetworks } from '../lifecycle/network.ts';
-import { type Besides, reserveNics } from '../lifecycle/nics.ts';
 import { recover } from '../lifecycle/remove.ts';
+import { type Besides, reserveNics } from '../lifecycle/reservation.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec, Isolated, NicSpec } from '../spec/container.ts';
-import { parseContainerName, parseHostname } from '../spec/name.ts';
+import { parseLogBytes, parseLogFiles } from '../spec/log.ts';
+import { parseHostname, parseNewContainerName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { formatPort, parsePublishes } from '../spec/port.ts';
 import { parseRoute, parseSysctl, requireRouting } from '../spec/routing.ts';
@@ -49,6 +50,9 @@ export interface ContainerOptions extends NicOptions {
   readonly workdir?: string;
   readonly stopSignal?: string;
   readonly label: readonly string[];
+  readonly logMaxSize?: number;
+  readonly logMaxFiles?: number;
+  readonly logTimestamps?: boolean;
   readonly router?: boolean;
   readonly mptcp?: boolean;
   readonly route: readonly string[];
@@ -88,6 +92,9 @@ export function addContainerOptions(command: Command): Command {
       ),
     )
     .addOption(repeatable('-l, --label <K=V>', 'label'))
+    .option('--log-max-size <size>', 'of a file of the log: 500k, 10m, … (default: 10m)', parseLogBytes)
+    .option('--log-max-files <number>', 'how many files of the log are kept (default: 3)', parseLogFiles)
+    .option('--log-timestamps', 'each line of the log has its time, by svlogd')
     .option('--router', 'it forwards, IPv4 and IPv6')
     .option('--mptcp', 'Multipath TCP over all its interfaces')
     .addOption(repeatable('--route <subnet,via=address[,dev=interface]>', 'static route'))
@@ -113,7 +120,7 @@ export async function specFrom(
   command: Words,
   resolve?: ResolveImage,
 ): Promise<ContainerSpec> {
-  const name = parseContainerName(rawName);
+  const name = parseNewContainerName(rawName);
   requirePublishable(opts);
   const { source, settings } = await resolveRoot(context, opts, resolve);
   const given = {
@@ -143,6 +150,7 @@ export async function specFrom(
     ...storageFrom(opts),
     ...routingFrom(opts),
     ...isolationFrom(opts),
+    ...logFrom(opts),
   };
 }
 
@@ -170,6 +178,23 @@ function routingFrom(options: ContainerOptions): Pick<ContainerSpec, 'router' | 
     ...(mptcp ? { mptcp: true } : {}),
     ...(route.length === 0 ? {} : { routes: route.map(parseRoute) }),
     ...(sysctl.length === 0 ? {} : { sysctls: Object.fromEntries(sysctl.map(parseSysctl)) }),
+  };
+}
+
+function logFrom({ logMaxSize, logMaxFiles, logTimestamps, service }: ContainerOptions): Pick<ContainerSpec, 'log'> {
+  if (logMaxSize === undefined && logMaxFiles === undefined && !logTimestamps) return {};
+  if (logTimestamps) requireTool('svlogd');
+  if (logTimestamps && service.length > 0) {
+    throw new InvalidInputError(
+      'cannot use --log-timestamps and --service together: services write to the log themselves',
+    );
+  }
+  return {
+    log: {
+      ...(logMaxSize === undefined ? {} : { maxBytes: logMaxSize }),
+      ...(logMaxFiles === undefined ? {} : { maxFiles: logMaxFiles }),
+      ...(logTimestamps ? { timestamps: true } : {}),
+    },
   };
 }
 
@@ -205,7 +230,7 @@ export async function makeContainer(
   opts: ContainerOptions,
   command: Words,
 ): Promise<{ spec: ContainerSpec; instance: string }> {
-  parseContainerName(rawName);
+  parseNewContainerName(rawName);
   requireTools();
   const instance = ensureState(context.roots);
   const lock = lockContainer(context.roots, rawName, 'exclusive');

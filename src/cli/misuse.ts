@@ -4,7 +4,6 @@ import { InvalidInputError } from '../errors.ts';
 
 /** What other tools call it. */
 const OTHERS_WORDS: Readonly<Record<string, string>> = {
-  attach: 'exec -it NAME sh, or minict logs -f NAME',
   build: 'image build',
   delete: 'rm',
   doctor: 'system doctor',
@@ -12,7 +11,6 @@ const OTHERS_WORDS: Readonly<Record<string, string>> = {
   images: 'image ls',
   import: 'image import',
   info: 'system doctor',
-  kill: 'stop -t 0',
   list: 'ps -a',
   load: 'image import',
   ls: 'ps -a',

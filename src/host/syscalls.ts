@@ -1,6 +1,6 @@
 /**
- * With namespaces.ts the only use of bun:ffi: system calls that Node's standard modules lack. Never to re-implement a host
- * tool.
+ * With namespaces.ts and packet-socket.ts the only use of bun:ffi: system calls that Node's standard modules lack. Never to
+ * re-implement a host tool.
  */
 import { dlopen, ptr, read } from 'bun:ffi';
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
@@ -233,6 +233,12 @@ export function setTimes(path: string | Buffer, { atimeNs, mtimeNs }: { atimeNs:
 export function makeWhiteout(path: string | Buffer): void {
   const S_IFCHR = 0o020000;
   if (symbols().mknod(cString(path), S_IFCHR, 0n) !== 0) throw new HostError(`cannot make a whiteout ${path}`);
+}
+
+/** A named pipe that only its owner can open. Throws HostError. */
+export function makePipe(path: string): void {
+  const S_IFIFO = 0o010000;
+  if (symbols().mknod(cString(path), S_IFIFO | 0o600, 0n) !== 0) throw new HostError(`cannot make a pipe ${path}`);
 }
 
 /** A netlink(7) socket. */

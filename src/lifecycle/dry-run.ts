@@ -9,7 +9,8 @@ import { readMountPoints } from '../host/facts.ts';
 import { type ContainerFacts, planBringUp, planHost } from '../plan/container.ts';
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
-import { planKill, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
+import { logPipe, stampingConfig } from '../process/log-writer.ts';
+import { planKill, planLogPipe, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
 import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { type ContainerSpec, isIsolated, networkOf, networksOf } from '../spec/container.ts';
@@ -17,7 +18,7 @@ import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { joined, type NetworkRecord, plainAddress, readNetworks, withoutMembers } from '../state/network.ts';
-import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
+import { containerPaths, eventsPath, networkPaths, skeletonPath } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
@@ -25,6 +26,7 @@ import { mountedOf } from './attachments.ts';
 import { readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
 import { namespaceFoldersFor, planCreate } from './create.ts';
+import type { Coming } from './gateway.ts';
 import { linkState, planNetwork } from './network-link.ts';
 import { mainProgram, placeOf } from './place.ts';
 import { stepsInEffect } from './remove.ts';
@@ -66,17 +68,32 @@ export async function planSurroundings(
   ];
 }
 
+/** Networks as they will be; undefined where nothing of the host is needed for NAT or published ports. */
+function comingOf(networks: readonly NetworkRecord[], spec: ContainerSpec | undefined): Coming | undefined {
+  if (spec?.ports === undefined && !networks.some(({ nat }) => nat)) return undefined;
+  return { name: spec?.name, networks: spec === undefined ? networks : joined(spec, networks) };
+}
+
 /** What NAT, and the published ports of a container, need of the host. */
-export async function planOpening(
+async function planOpening(
   context: Context,
   instance: string,
   networks: readonly NetworkRecord[],
   spec: ContainerSpec | undefined,
 ): Promise<Step[]> {
-  if (spec?.ports === undefined && !networks.some(({ nat }) => nat)) return [];
-  const { planMissing } = await import('./gateway.ts');
-  const coming = { name: spec?.name, networks: spec === undefined ? networks : joined(spec, networks) };
-  return planMissing(context, instance, coming);
+  const coming = comingOf(networks, spec);
+  return coming === undefined ? [] : (await import('./gateway.ts')).planMissing(context, instance, coming);
+}
+
+/** Steps whose undo takes that back. */
+export async function planTakingBack(
+  context: Context,
+  instance: string,
+  networks: readonly NetworkRecord[],
+  spec?: ContainerSpec,
+): Promise<Step[]> {
+  const coming = comingOf(networks, spec);
+  return coming === undefined ? [] : (await import('./gateway.ts')).planTakingBack(context, instance, coming);
 }
 
 /** What published ports have on the host for this container alone. */
@@ -88,17 +105,22 @@ async function planClosing(context: Context, { name, nics, ports }: ContainerSpe
   return planSurplus(context, instanceForScripts(context), coming);
 }
 
-/** Its names and addresses, in the files that the members of its networks have as /etc/hosts. */
-export function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
+/** In the file that the members of a network have as /etc/hosts. */
+export function planHostsEntry(context: Context, network: string, entries: readonly string[]): Step[] {
   const append = 'printf "%s\\n" "$@" >>"$0"';
+  const { hosts } = networkPaths(context.roots, network);
+  const run: Command = { kind: 'run', argv: ['sh', '-c', append, hosts, ...entries] };
+  return entries.length === 0 ? [] : [step(`hosts entry ${network}`, 'its name, for all', run)];
+}
+
+/** Its names and addresses, for all of its networks. */
+export function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
   return networksOf(nics).flatMap((network) => {
     const addresses = nics
       .filter((nic) => networkOf(nic) === network)
       .flatMap((nic) => nic.addresses.map(plainAddress));
     const entries = addresses.map((address) => `${address}\t${hostname} ${name}`);
-    const { hosts } = networkPaths(context.roots, network);
-    const run: Command = { kind: 'run', argv: ['sh', '-c', append, hosts, ...entries] };
-    return entries.length === 0 ? [] : [step(`hosts entry ${network}`, 'its name, for all', run)];
+    return planHostsEntry(context, network, entries);
   });
 }
 
@@ -120,8 +142,14 @@ export async function createLines(
   ]);
 }
 
-export function uncreateLines(context: Context, spec: ContainerSpec, facts: ContainerFacts): string {
-  return endLines(context, spec) + undoLines(planCreate(context, spec, facts));
+export async function uncreateLines(
+  context: Context,
+  spec: ContainerSpec,
+  networks: readonly NetworkRecord[],
+  facts: ContainerFacts,
+): Promise<string> {
+  const opened = await planTakingBack(context, facts.instance, networks, spec);
+  return endLines(context, spec) + undoLines(planCreate(context, spec, facts)) + undoLines(opened);
 }
 
 function planShellLine(context: Context, spec: ContainerSpec, why: string, line: string): Step {
@@ -145,11 +173,20 @@ export function programLines(
   const cgroup = cgroupOf(instanceForScripts(context), spec.name);
   const program = mainProgram(spec, paths, undefined, mounted);
   if (main === 'attached') return runLines([...services, planProgram('main command', cgroup.enterPayload, program)]);
-  const supervisor = supervised(cgroup, paths.exit, program);
+  const log = logPipe(paths, spec.log);
+  const supervision = { container: spec.name, cgroups: cgroup, record: paths.exit, events: eventsPath(context.roots) };
+  const supervisor = supervised({ ...supervision, log }, program);
   const why = 'main command, and what waits for it';
+  const stamping = stampingConfig(paths, spec.log ?? {});
+  const stamped: Step[] = [
+    step('log folder', 'of its log', { kind: 'mkdir', path: paths.stampedLog, mode: 0o700, parents: true }),
+    step('log settings', 'how much of it is kept', { kind: 'write', ...stamping }),
+  ];
   return runLines([
     ...services,
     step('exit', 'it has not ended', { kind: 'write', path: paths.exit, content: '' }),
+    ...(log.timestamps ? stamped : []),
+    planLogPipe(paths.logPipe),
     planSupervised(why, cgroup.enterSupervisor, paths.log, supervisor),
   ]);
 }
@@ -163,9 +200,9 @@ async function bringUpLines(
   const networks = await readNetworks(context.roots, networksOf(spec.nics));
   const facts = readFacts(context, instanceForScripts(context), spec, networks);
   const whole = planBringUp(spec, containerPaths(context.roots, spec.name), facts);
-  const { undo, redo } = await planRepair(spec, state, whole);
+  const { undo, redo, again } = await planRepair(spec, state, whole);
   const broken = undo.length === 0 ? '' : goingOn(undoLines(undo));
-  const lines = runLines(await planSurroundings(context, networks, spec)) + broken + runLines(redo);
+  const lines = runLines(await planSurroundings(context, networks, spec)) + broken + runLines([...again, ...redo]);
   return { lines, mounted: mountedOf(facts.rootfs.volumes) };
 }
 

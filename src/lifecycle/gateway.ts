@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { firstLine, HostError } from '../errors.ts';
+import { HostError } from '../errors.ts';
 import {
   type ForwardingFacts,
   isReliedOn,
@@ -12,12 +12,11 @@ import {
   planIpv6Forwarding,
   planRouteLocalnet,
 } from '../network/forwarding.ts';
-import { planLoopbackGuard, planNat, planPublished, planTable, TABLE } from '../network/nat.ts';
+import { planLoopbackGuard, planNat, planPublished, planTable, planUnusedTable, TABLE } from '../network/nat.ts';
+import { doAgain } from '../runner/again.ts';
 import { applySteps } from '../runner/apply.ts';
-import { nextBatch } from '../runner/batch.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import { runTool, type SpawnContext } from '../runner/spawn.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { isEvery, isIpv6, isLoopback, type Port } from '../spec/port.ts';
 import { isHeld, listNetworks, type NetworkRecord, readNetworks } from '../state/network.ts';
@@ -135,6 +134,22 @@ export async function planMissing(context: Context, instance: string, coming?: C
   return wanted.filter((step) => !isInEffect(step, state));
 }
 
+/** What a script that made `coming` takes back; its own ports go with its container. Writes nothing. */
+export async function planTakingBack(context: Context, instance: string, coming: Coming): Promise<Step[]> {
+  if ((await readServed(context, undefined)).length > 0) {
+    return (await planMissing(context, instance, coming)).filter(({ id }) => id !== TABLE);
+  }
+  const own = new Set(coming.networks.map(({ link }) => link));
+  const facts = readForwarding(undefined);
+  // On a bridge of minict's nobody else sets them: they are on where the script has run.
+  const isOurs = (path: string) => facts.isOurs(path) || own.has(path.split('/')[2] ?? '');
+  const all = await planGateway(context, instance, { ...facts, isOurs }, coming);
+  const switches = all.flatMap((step) =>
+    step.undo?.kind === 'write' && !isReliedOn(step, facts) ? step.undo.path : [],
+  );
+  return [planUnusedTable(instance, switches), ...all.filter(({ id }) => id.startsWith('nat '))];
+}
+
 /** What nobody asks for any more once networks are as `coming` has them. For scripts; writes nothing. */
 export async function planSurplus(context: Context, instance: string, coming: Coming): Promise<Step[]> {
   const state = new Journal(gatewayJournalPath(context.roots)).salvage();
@@ -191,20 +206,10 @@ export async function ensureGateway(
   }
   if (anew) {
     const rest = wanted.filter((step) => !missing.includes(step));
-    await giveAgain(
-      rest.filter(({ run }) => run.kind === 'run'),
-      spawnContext(context, lockFd),
-    );
+    const commands = rest.filter(({ run }) => run.kind === 'run');
+    await doAgain('set up NAT and published ports', commands, spawnContext(context, lockFd));
   }
   return missing.map(({ why }) => why);
-}
-
-/** Commands of steps that are in effect, in one transaction: who fails here undoes nothing. */
-async function giveAgain(steps: readonly Step[], spawning: SpawnContext): Promise<void> {
-  if (steps.length === 0) return;
-  const { batch } = nextBatch(steps);
-  const { exitCode, stderr } = await runTool(batch.argv, spawning, batch.stdin);
-  if (exitCode !== 0) throw new HostError(`cannot set up NAT and published ports: ${firstLine(stderr)}`);
 }
 
 /** Takes away what nobody asks for any more, where there is something. */

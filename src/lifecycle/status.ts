@@ -1,6 +1,7 @@
 /** What a container is doing, from the kernel: its namespaces, links, mounts, cgroup. Reads only. */
 import { existsSync, statSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
+import { isHeldStill } from '../cgroup/freeze.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
@@ -11,14 +12,15 @@ import { nicPart, portPart } from '../network/parts.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { readExitStatus } from '../state/exit-status.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
 import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
+import { readExitStatus } from '../state/run-record.ts';
 import { type Claim, mountTarget, type Part } from '../step.ts';
 import type { Context } from './context.ts';
 
 export interface Status {
-  readonly state: 'ready' | 'running' | 'stopped' | 'broken';
+  readonly state: 'ready' | 'running' | 'paused' | 'stopped' | 'broken';
   /** What is missing, for `broken`. */
   readonly missing: readonly string[];
   readonly exitCode: number | undefined;
@@ -110,7 +112,7 @@ async function readStatusOnce(
   const paths = containerPaths(context.roots, spec.name);
   const exitCode = readExitStatus(paths.exit);
   const state = new Journal(paths.journal).salvage();
-  const now = (): Status => ({ state: isRunning(instance, spec.name) ? 'running' : 'ready', missing: [], exitCode });
+  const now = (): Status => ({ state: liveState(context, instance, spec.name), missing: [], exitCode });
   const broken = (...missing: string[]): Status => ({ state: 'broken', missing, exitCode });
   const stopped: Status = { state: 'stopped', missing: [], exitCode };
   // Nothing is missing of what somebody is just bringing up or taking down.
@@ -122,6 +124,14 @@ async function readStatusOnce(
   if (!existsSync(paths.enter)) return isUnderWay() ? stopped : broken('the end of a stop that was interrupted');
   const missing = [...(await findBroken(spec, state, links)).values()].flat();
   return missing.length > 0 && !isUnderWay() ? broken(...missing) : now();
+}
+
+function liveState({ roots }: Context, instance: string, name: string): Status['state'] {
+  if (!isRunning(instance, name)) return 'ready';
+  // Who copies its files holds it, too, for a moment.
+  const isPaused =
+    readEnterRecord(containerPaths(roots, name))?.paused && isHeldStill(cgroupOf(instance, name).payload);
+  return isPaused ? 'paused' : 'running';
 }
 
 /** Whether a process is in the container, or one that is about to be its main command; cheaper than its whole status. */

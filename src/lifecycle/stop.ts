@@ -2,14 +2,14 @@
  * stop: ends the processes, takes down mounts and cgroups, and the NIC's host end, so that neighbours see carrier loss.
  * The namespaces stay, with their addresses, routes, tc and nft rules.
  */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
+import { letGo } from '../cgroup/freeze.ts';
 import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
-import { isIsolated } from '../spec/container.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
@@ -17,7 +17,9 @@ import { containerPaths } from '../state/paths.ts';
 import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
+import { isOwnProgram } from './own-programs.ts';
 import { cgroupOf } from './status.ts';
+import { settleCables } from './unfinished-cables.ts';
 
 /** Time for the supervisor to write down the exit status. */
 const SUPERVISOR_MS = 1000;
@@ -30,11 +32,6 @@ export function stepsThatStopUndoes(steps: readonly Step[]): Step[] {
   );
 }
 
-function isInOtherPidNamespace(pid: number): boolean {
-  const own = statSync('/proc/self/ns/pid').ino;
-  return statSync(`/proc/${pid}/ns/pid`, { throwIfNoEntry: false })?.ino !== own;
-}
-
 /** Whether a stop has come to its end, and no start has begun since. */
 export function isDown({ phase, interrupted }: JournalState): boolean {
   return phase === 'stopped' && interrupted.size === 0;
@@ -43,14 +40,14 @@ export function isDown({ phase, interrupted }: JournalState): boolean {
 /** TERM, or what the container has instead, and CONT, up to `graceMs` without a lock, then KILL. */
 export async function stopContainer(context: Context, instance: string, name: string, graceMs: number): Promise<void> {
   requireTools();
+  await settleCables(context, instance, name);
   const host = readCgroupHost();
   const { payload, supervisor, init } = cgroupOf(instance, name);
   const spec = await getContainer(context.roots, name);
   const { stopSignal = 'TERM' } = spec;
-  // Who waits for them outside hands the signal on: they would get it twice.
-  const isProgram = isIsolated(spec, 'pid') ? isInOtherPidNamespace : undefined;
   if (existsSync(payload)) {
-    signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isProgram);
+    signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isOwnProgram(spec));
+    letGo(payload);
     await waitUntilEmpty(host, payload, graceMs);
     // Before the lock: a start has it until its services end.
     await killAll(host, payload);

@@ -5,6 +5,7 @@
 import * as z from 'zod/mini';
 import { InvalidInputError } from '../errors.ts';
 import { parseAddress, parseInterfaceAddress, parseIp, parseMtuBytes } from './address.ts';
+import { parseLogBytes, parseLogFiles } from './log.ts';
 import {
   parseContainerName,
   parseHostname,
@@ -57,6 +58,8 @@ function addIssue(issues: z.core.ParsePayload['issues'], input: unknown, check: 
   }
 }
 
+/** Of what stands as a number in the document, and as text in arguments. */
+const parsedNumber = (parse: (text: string) => unknown) => z.number().check(fits(parse));
 const parsed = (parse: (text: string) => unknown) => z.string().check(fits(parse));
 
 /** Of programs: execve(2) takes no NUL. */
@@ -87,6 +90,13 @@ const settings = {
   mounts: z.enum(['private', 'host']),
   isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev']))),
   readOnly: z.optional(z.boolean()),
+  log: z.optional(
+    z.strictObject({
+      maxBytes: z.optional(parsedNumber(parseLogBytes)),
+      maxFiles: z.optional(parsedNumber(parseLogFiles)),
+      timestamps: z.optional(z.literal(true)),
+    }),
+  ),
   services: z.array(text),
   stopCommands: z.array(text),
   command: z.array(text),

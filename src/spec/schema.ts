@@ -24,6 +24,8 @@ const nicParts = {
   gateways: z.array(z.string()),
   mac: z.string(),
   mtuBytes: z.optional(z.number()),
+  /** Nobody is on its wire but containers: its IPv6 link-local address is there at once, without a look for duplicates. */
+  noStrangers: z.optional(z.literal(true)),
   /** Taken down by hand (`link down`): a start leaves it so. */
   down: z.optional(z.literal(true)),
 };
@@ -125,6 +127,14 @@ export const container = z.object({
   ports: z.optional(z.array(port)),
   /** It has a hosts file of its own, whatever its networks are now. */
   ownHosts: z.optional(z.literal(true)),
+  /** How much of what its main command writes is kept, and in which form; absent for the default. */
+  log: z.optional(
+    z.object({
+      maxBytes: z.optional(z.number()),
+      maxFiles: z.optional(z.number()),
+      timestamps: z.optional(z.literal(true)),
+    }),
+  ),
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),
@@ -202,6 +212,8 @@ export const network = z.object({
       hostname: z.string(),
       /** Addresses of its interfaces here, without their lengths. */
       nics: z.record(z.string(), z.array(z.string())),
+      /** Their MAC addresses. */
+      macs: z.optional(z.record(z.string(), z.string())),
       /** All its networks, where it has a hosts file of its own. */
       networks: z.optional(z.array(z.string())),
       /** What it publishes, whichever of its networks that leads through. */

@@ -21,6 +21,11 @@ export function gatewayJournalPath(roots: Roots): string {
   return join(roots.runDir, '.gateway');
 }
 
+/** What happened to containers and networks, oldest first; older ones are beside it. */
+export function eventsPath(roots: Roots): string {
+  return join(roots.root, 'events');
+}
+
 export function imagesLockPath(roots: Roots): string {
   return join(roots.runDir, '.images');
 }
@@ -64,7 +69,17 @@ export function rootsFrom(options: { root?: string; runDir?: string }, env: Node
 
 /** What minict itself makes in the state folder. */
 export function stateFolders(roots: Roots): string[] {
-  const folders = ['build-cache', 'containers', 'images', 'layers', 'networks', 'volumes', '.trash', 'skeleton'];
+  const folders = [
+    'build-cache',
+    'cables',
+    'containers',
+    'images',
+    'layers',
+    'networks',
+    'volumes',
+    '.trash',
+    'skeleton',
+  ];
   return folders.map((folder) => join(roots.root, folder));
 }
 
@@ -89,7 +104,13 @@ export interface ContainerPaths {
   readonly hosts: string;
   readonly hostname: string;
   readonly resolvConf: string;
+  /** What services and the main command wrote; older parts are `log.1` and so on. */
   readonly log: string;
+  /** Folder of the same, where each line has its time. */
+  readonly stampedLog: string;
+  /** That leads to the writer of the log. */
+  readonly logPipe: string;
+  /** When its main command was started and ended, and how. */
   readonly exit: string;
   readonly runDir: string;
   readonly journal: string;
@@ -126,6 +147,8 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     hostname: join(dir, 'hostname'),
     resolvConf: join(dir, 'resolv.conf'),
     log: join(dir, 'log'),
+    stampedLog: join(dir, 'log.d'),
+    logPipe: join(dir, 'log.pipe'),
     exit: join(dir, 'exit'),
     runDir,
     journal: join(runDir, 'journal'),
@@ -171,6 +194,11 @@ export function imagePaths(roots: Roots): {
     layers: join(dir, 'layers'),
     trees: join(dir, 'trees'),
   };
+}
+
+/** A file for each cable that is being made or removed. */
+export function cablesPath(roots: Roots): string {
+  return join(roots.root, 'cables');
 }
 
 export function volumesDir(roots: Roots): string {

@@ -199,6 +199,15 @@ describe('its life', () => {
     await removed('p2');
   });
 
+  test('kill reaches the main command itself, by any signal', async () => {
+    expect(host.minict('run', '-d', 'p2', '--init', '--', 'sh', '-c', 'exec sleep 300').status).toBe(0);
+    await programIn('p2');
+    expect(host.minict('kill', '-s', 'KILL', 'p2').status).toBe(0);
+    expect(host.minict('wait', 'p2').stdout).toBe('137\n');
+    expect(commandsIn('p2')).toHaveLength(2);
+    await removed('p2');
+  });
+
   test('run gives the status of its program, TERM reaches it, and --rm leaves nothing', async () => {
     expect(host.minict('run', '--rm', ...ALL, 'p2', '--', 'sh', '-c', 'exit 9').status).toBe(9);
     const child = host.spawn([
