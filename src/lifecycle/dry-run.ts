@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
-import { type ContainerFacts, planBringUp, planHost } from '../plan/container.ts';
+import { type ContainerFacts, enterFiles, planBringUp, planHost } from '../plan/container.ts';
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
 import { planKill, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
@@ -22,7 +22,7 @@ import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
 import { mountedOf } from './attachments.ts';
-import { readFacts } from './container-facts.ts';
+import { readCgroupFacts, readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
 import { planCreate } from './create.ts';
 import { linkState, planNetwork } from './network-link.ts';
@@ -123,12 +123,15 @@ export function uncreateLines(context: Context, spec: ContainerSpec, facts: Cont
   return endLines(context, spec) + undoLines(planCreate(context, spec, facts));
 }
 
+function enterOf(context: Context, spec: ContainerSpec): string[] {
+  return enterFiles(spec.name, readCgroupFacts(instanceForScripts(context), spec));
+}
+
 function planShellLine(context: Context, spec: ContainerSpec, why: string, line: string): Step {
-  const { enterPayload } = cgroupOf(instanceForScripts(context), spec.name);
   const place = placeOf(spec, containerPaths(context.roots, spec.name));
   const env = containerEnv(spec);
   const argv = enterArgv(place, { argv: ['/bin/sh', '-c', line], env });
-  return planProgram(why, enterPayload, { argv, env: programEnv(env) });
+  return planProgram(why, enterOf(context, spec), { argv, env: programEnv(env) });
 }
 
 /** Services and the main command: `attached` without a terminal, or left to its supervisor. */
@@ -143,8 +146,9 @@ export function programLines(
   const paths = containerPaths(context.roots, spec.name);
   const cgroup = cgroupOf(instanceForScripts(context), spec.name);
   const program = mainProgram(spec, paths, undefined, mounted);
-  if (main === 'attached') return runLines([...services, planProgram('main command', cgroup.enterPayload, program)]);
-  const supervisor = supervised(cgroup, paths.exit, program);
+  const enter = enterOf(context, spec);
+  if (main === 'attached') return runLines([...services, planProgram('main command', enter, program)]);
+  const supervisor = supervised({ ...cgroup, enter }, paths.exit, program);
   const why = 'main command, and what waits for it';
   return runLines([
     ...services,

@@ -52,7 +52,8 @@ export async function startMain(
   clearExitStatus(paths.exit);
   const cgroups = cgroupOf(instance, spec.name);
   const term = attachment?.terminal ? process.env.TERM : undefined;
-  const mounted = readEnterRecord(paths)?.place.mounted;
+  const record = readEnterRecord(paths);
+  const mounted = record?.place.mounted;
   const program = mainProgram(spec, paths, term, mounted);
   const place = { ...placeOf(spec, paths), mounted };
   const isDoubtful = attachment === undefined && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
@@ -60,7 +61,7 @@ export async function startMain(
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;
   if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid);
-  const { argv, env } = supervised(cgroups, paths.exit, program);
+  const { argv, env } = supervised({ ...cgroups, enter: record?.enter ?? [cgroups.enterPayload] }, paths.exit, program);
   if (context.verbose) sayCommand(argv);
   const child = Bun.spawn([...argv], {
     stdio: [attachment?.stdin ? 'inherit' : 'ignore', log ?? 'inherit', log ?? 'inherit', lock.fd],

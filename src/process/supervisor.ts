@@ -4,10 +4,10 @@
  */
 import { readFileSync } from 'node:fs';
 import { toolPath } from '../host/tool.ts';
-import { becomeLines, ENTER_CGROUP, type Run } from './enter.ts';
+import { becomeLines, ENTER_CGROUP, enterLine, type Run } from './enter.ts';
 
 /**
- * $0: its cgroup, $1: file for the status, $2: the program's cgroup, then its PATH and words. Its variables are no program's.
+ * $0: its cgroup, $1: file for the status, $2: the program's cgroups, then its PATH and words. Its variables are no program's.
  * A trap that does nothing is not handed on, as '' would be. What sh says of a program that a signal ended is none of the
  * program's output.
  */
@@ -16,18 +16,18 @@ ${ENTER_CGROUP}
 minict_exit=$1; shift
 trap : HUP INT QUIT TERM
 exec 4>&2 2>/dev/null
-(exec 2>&4 4>&-; ${becomeLines('echo 0 >"$1" || exit 125; shift')}); minict_status=$?
+(exec 2>&4 4>&-; ${becomeLines(`${enterLine('$1')}; shift`)}); minict_status=$?
 echo "$minict_status" >"$minict_exit"
 exit "$minict_status"
 `;
 
 export function supervised(
-  cgroups: { enterSupervisor: string; enterPayload: string },
+  cgroups: { readonly enterSupervisor: string; readonly enter: readonly string[] },
   exitFile: string,
   { argv, env }: Run,
 ): Run {
   const { PATH = '', ...rest } = env;
-  const words = [cgroups.enterSupervisor, exitFile, cgroups.enterPayload, PATH, ...argv];
+  const words = [cgroups.enterSupervisor, exitFile, cgroups.enter.join(' '), PATH, ...argv];
   return { argv: [toolPath('sh'), '-c', SUPERVISOR, ...words], env: rest };
 }
 

@@ -15,8 +15,8 @@ export interface EnterRecord {
   /** `user[:group]`, and working directory, where exec says nothing else. */
   readonly user?: string;
   readonly workdir?: string;
-  /** File that takes `0` from a process that enters the container's cgroup. */
-  readonly enterPayload: string;
+  /** Files that take `0` from a process that enters the container's cgroups. */
+  readonly enter: readonly string[];
 }
 
 export function writeEnterRecord(paths: ContainerPaths, record: EnterRecord): void {
@@ -39,7 +39,7 @@ export function readEnterRecord(paths: ContainerPaths): EnterRecord | undefined 
     throw error;
   }
   const record = JSON.parse(text) as Partial<EnterRecord>;
-  if (record.version !== 1 || record.place?.layers === undefined || record.enterPayload === undefined) {
+  if (record.version !== 1 || record.place?.layers === undefined || record.enter === undefined) {
     throw new StateError(`cannot read ${paths.enter}: written by another version`, { hint: 'minict restart NAME' });
   }
   return record as EnterRecord;

@@ -53,7 +53,7 @@ describe('what it prints', () => {
   test('every line is pass, warn or fail; what does not pass names what helps', () => {
     const checks = examine();
     const names = ['root', 'kernel', 'util-linux', 'mount', 'iproute2', 'namespaces', 'overlayfs', 'veth', 'bridge'];
-    names.push('cgroup', 'ip_forward', 'br_netfilter', 'firewall', 'routes', 'neighbours', 'SELinux');
+    names.push('cgroup', 'limits', 'ip_forward', 'br_netfilter', 'firewall', 'routes', 'neighbours', 'SELinux');
     expect(checks.map(({ name }) => name)).toEqual(expect.arrayContaining(names));
     for (const { state, fix } of checks) {
       expect(['pass', 'warn']).toContain(state);
