@@ -32,9 +32,11 @@ const FILTERS: Filters<Row> = {
   image: (row) => row.image,
 };
 
-function statusCell({ state, missing, exitCode }: Row): string {
+function statusCell({ state, missing, exitCode, oomKills }: Row): string {
   if (missing.length > 0) return `${state} (missing: ${missing.join(', ')})`;
-  return exitCode === undefined ? state : `${state} (exit ${exitCode})`;
+  const exit = exitCode === undefined ? [] : [`exit ${exitCode}`];
+  const past = [...exit, ...(oomKills === undefined ? [] : [`OOM kills: ${oomKills}`])];
+  return past.length === 0 ? state : `${state} (${past.join(', ')})`;
 }
 
 /** One without a name of its own is called by its digest. */

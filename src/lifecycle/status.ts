@@ -2,6 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated } from '../cgroup/processes.ts';
+import { readOomKills } from '../cgroup/usage.ts';
 import { HostError } from '../errors.ts';
 import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
 import type { HostLink, TwoLooks } from '../host/links.ts';
@@ -11,7 +12,7 @@ import { nicPart, portPart } from '../network/parts.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { readExitStatus } from '../state/exit-status.ts';
+import { readCount, readExitStatus } from '../state/exit-status.ts';
 import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import type { Claim, Part } from '../step.ts';
@@ -22,6 +23,8 @@ export interface Status {
   /** What is missing, for `broken`. */
   readonly missing: readonly string[];
   readonly exitCode: number | undefined;
+  /** Since it was last brought up; absent where there were none. */
+  readonly oomKills?: number;
 }
 
 export function cgroupOf(instance: string, name: string): CgroupPaths {
@@ -106,10 +109,12 @@ async function readStatusOnce(
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
   const exitCode = readExitStatus(paths.exit);
+  const oomKills = readOomKills(instance, spec.name) || readCount(paths.oomKills);
+  const past = { exitCode, ...(oomKills === 0 ? {} : { oomKills }) };
   const state = new Journal(paths.journal).salvage();
-  const now = (): Status => ({ state: isRunning(instance, spec.name) ? 'running' : 'ready', missing: [], exitCode });
-  const broken = (...missing: string[]): Status => ({ state: 'broken', missing, exitCode });
-  const stopped: Status = { state: 'stopped', missing: [], exitCode };
+  const now = (): Status => ({ state: isRunning(instance, spec.name) ? 'running' : 'ready', missing: [], ...past });
+  const broken = (...missing: string[]): Status => ({ state: 'broken', missing, ...past });
+  const stopped: Status = { state: 'stopped', missing: [], ...past };
   // Nothing is missing of what somebody is just bringing up or taking down.
   const isUnderWay = () => isLocked(context.roots, spec.name) || !existsSync(paths.json);
   if (state?.damaged) return broken(`journal ${paths.journal} (damaged)`);

@@ -2,9 +2,10 @@
  * stop: ends the processes, takes down mounts and cgroups, and the NIC's host end, so that neighbours see carrier loss.
  * The namespaces stay, with their addresses, routes, tc and nft rules.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
 import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
+import { readOomKills } from '../cgroup/usage.ts';
 import { HostError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
@@ -56,6 +57,9 @@ export async function stopContainer(context: Context, instance: string, name: st
     const state = journal.read();
     if (state === undefined || isDown(state)) return;
     removeEnterRecord(paths);
+    const oomKills = readOomKills(instance, name);
+    // The kernel's own count goes with the group.
+    if (oomKills > 0) writeFileSync(paths.oomKills, String(oomKills), { mode: 0o600 });
     await undoParts(context, name, state, stepsThatStopUndoes(state.steps), journal, lock.fd);
     journal.phase('stopped');
   } finally {

@@ -1,5 +1,5 @@
 /**
- * Exit status of a container's main command: a file that is empty while it runs, and absent before the first time. Written
+ * What is left of a run. Exit status of a container's main command: a file that is empty while it runs, and absent before the first time. Written
  * by its supervisor, a sh.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -15,6 +15,16 @@ export function readExitStatus(path: string): number | undefined {
     return /^\d{1,3}$/.test(text) ? Number(text) : undefined;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** 0 where there is no such file. */
+export function readCount(path: string): number {
+  try {
+    return Number(readFileSync(path, 'utf8'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
     throw error;
   }
 }

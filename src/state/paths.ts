@@ -86,6 +86,8 @@ export interface ContainerPaths {
   readonly resolvConf: string;
   readonly log: string;
   readonly exit: string;
+  /** How many of its processes the kernel killed for memory, until it was stopped. */
+  readonly oomKills: string;
   readonly runDir: string;
   readonly journal: string;
   readonly enter: string;
@@ -114,6 +116,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     resolvConf: join(dir, 'resolv.conf'),
     log: join(dir, 'log'),
     exit: join(dir, 'exit'),
+    oomKills: join(dir, 'oom-kills'),
     runDir,
     journal: join(runDir, 'journal'),
     enter: join(runDir, 'enter.json'),
