@@ -24,6 +24,7 @@ const files = () => {
 };
 const lifecycle = () => import('./lifecycle-verbs.ts');
 const network = () => import('./net-verbs.ts');
+const usage = () => import('./usage-verbs.ts');
 const others = () => import('./other-verbs.ts');
 
 /** For verbs that go through many files; the others are over before the JIT compiler, which bin/build.ts puts off, would pay. */
@@ -41,7 +42,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   stop: { summary: 'end the processes and take the container down', load: async () => (await lifecycle()).stop },
   restart: { summary: 'stop and start', load: async () => (await lifecycle()).restart },
+  update: { summary: 'change the limits of containers, live', load: async () => (await usage()).update },
   rm: { summary: 'remove containers', load: async () => (await lifecycle()).rm },
+  stats: { summary: 'what containers use: CPU, memory, network, disks', load: async () => (await usage()).stats },
+  top: { summary: 'the processes of a container', load: async () => (await usage()).top },
   ps: { summary: 'list containers', load: async () => (await others()).ps },
   inspect: { summary: 'all that is known of a container, as JSON', load: async () => (await others()).inspect },
   port: { summary: 'the ports of the host that lead into a container', load: async () => (await others()).port },
