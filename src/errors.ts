@@ -26,6 +26,16 @@ export class NotFoundError extends MinictError {}
 /** Something of that name or address is there already, or is in use. */
 export class ConflictError extends MinictError {}
 
+/** A network's address, or all of them, that others have. */
+export class AddressTakenError extends ConflictError {
+  readonly network: string;
+
+  constructor(network: string, message: string, options: { hint?: string } = {}) {
+    super(message, options);
+    this.network = network;
+  }
+}
+
 /** A state file that is damaged, or written by a newer minict; it is never overwritten. */
 export class StateError extends MinictError {}
 

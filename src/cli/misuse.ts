@@ -12,7 +12,6 @@ const OTHERS_WORDS: Readonly<Record<string, string>> = {
   images: 'image ls',
   import: 'image import',
   info: 'system doctor',
-  kill: 'stop -t 0',
   list: 'ps -a',
   load: 'image import',
   ls: 'ps -a',

@@ -18,8 +18,9 @@ import { parseContainerName, parseNetworkName, parseNicName } from '../spec/name
 import { checkNic } from '../spec/nic.ts';
 import { listNetworks, type NetworkRecord } from '../state/network.ts';
 import { ensureState, readInstance } from '../state/store.ts';
-import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
+import { addDryRun, type DryRunOptions, dryRun } from './dry-run.ts';
 import { type Filters, parseFilters } from './filter.ts';
+import { type Begin, scripts } from './network-scripts.ts';
 import { type AddressOptions, addAddressOptions } from './nic-options.ts';
 import { print, requireFormat, table } from './output.ts';
 import type { Define } from './program.ts';
@@ -111,34 +112,8 @@ async function list(context: Context, options: LsOptions): Promise<void> {
   }
 }
 
-type Lines = typeof import('../lifecycle/dry-run-network.ts');
-
-/** A verb whose two scripts dry-run-network.ts prints. */
-function scripts(
-  does: string,
-  undoes: string,
-  run: (lines: Lines, context: Context, name: string) => Promise<string>,
-  undo: (lines: Lines, context: Context, name: string) => Promise<string>,
-  onFailure: Scripts['onFailure'] = 'stop',
-): Scripts {
-  const lines = () => import('../lifecycle/dry-run-network.ts');
-  return {
-    does,
-    undoes,
-    onFailure,
-    run: async (_, context, name) => run(await lines(), context, name),
-    undo: async (_, context, name) => undo(await lines(), context, name),
-  };
-}
-
 export const define: Define = (command, globals) => {
-  /** Undefined where a script was asked for, and printed. */
-  const begin = async (
-    verb: string,
-    options: DryRunOptions = {},
-    names: readonly string[] = [],
-    printed?: Scripts,
-  ): Promise<{ context: Context; instance: string } | undefined> => {
+  const begin: Begin = async (verb, options = {}, names = [], printed) => {
     requireRoot(`network ${verb}`);
     const context = contextFrom(globals());
     if (printed !== undefined && (await dryRun(context, options, names, printed))) return undefined;
@@ -230,11 +205,7 @@ export const define: Define = (command, globals) => {
         return name;
       });
     });
-  defineTap(command, (verb) => {
-    requireRoot(`network ${verb}`);
-    const context = contextFrom(globals());
-    return { context, instance: ensureState(context.roots) };
-  });
+  defineTap(command, begin);
   command
     .command('reload')
     .description(

@@ -1,5 +1,5 @@
 /**
- * The verbs, as a commander program. They load in three chunks behind literal import()s, since each chunk of the executable
+ * The verbs, as a commander program. They load in a few chunks behind literal import()s, since each chunk of the executable
  * costs its loader 0.1 ms and more (one chunk a verb, and those they shared: 1.4 ms).
  */
 import { Command, CommanderError } from 'commander';
@@ -24,7 +24,7 @@ const files = () => {
 };
 const lifecycle = () => import('./lifecycle-verbs.ts');
 const network = () => import('./net-verbs.ts');
-const usage = () => import('./usage-verbs.ts');
+const processes = () => import('./process-verbs.ts');
 const others = () => import('./other-verbs.ts');
 
 /** For verbs that go through many files; the others are over before the JIT compiler, which bin/build.ts puts off, would pay. */
@@ -42,10 +42,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   stop: { summary: 'end the processes and take the container down', load: async () => (await lifecycle()).stop },
   restart: { summary: 'stop and start', load: async () => (await lifecycle()).restart },
-  update: { summary: 'change the limits of containers, live', load: async () => (await usage()).update },
+  update: { summary: 'change the limits of containers, live', load: async () => (await processes()).update },
   rm: { summary: 'remove containers', load: async () => (await lifecycle()).rm },
-  stats: { summary: 'what containers use: CPU, memory, network, disks', load: async () => (await usage()).stats },
-  top: { summary: 'the processes of a container', load: async () => (await usage()).top },
+  stats: { summary: 'what containers use: CPU, memory, network, disks', load: async () => (await processes()).stats },
+  top: { summary: 'the processes of a container', load: async () => (await processes()).top },
   ps: { summary: 'list containers', load: async () => (await others()).ps },
   inspect: { summary: 'all that is known of a container, as JSON', load: async () => (await others()).inspect },
   port: { summary: 'the ports of the host that lead into a container', load: async () => (await others()).port },
@@ -53,6 +53,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'what services, and a main command without a caller, wrote',
     load: async () => (await others()).logs,
   },
+  kill: { summary: 'send a signal to the main command', load: async () => (await processes()).kill },
+  pause: { summary: 'hold the processes still', load: async () => (await processes()).pause },
+  unpause: { summary: 'let the processes go on', load: async () => (await processes()).unpause },
+  rename: { summary: 'give a stopped container another name', load: async () => (await processes()).rename },
   wait: { summary: 'wait for the main command and print its exit status', load: async () => (await others()).wait },
   cp: { summary: 'copy files into a container, or out of it', load: async () => (await files()).cp },
   diff: { summary: 'what a container changed of its image', load: async () => (await files()).diff },

@@ -1,8 +1,9 @@
 /** minict stop */
+import { letGo } from '../cgroup/freeze.ts';
 import { InvalidInputError } from '../errors.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { runStopCommands } from '../lifecycle/services.ts';
-import { isRunning } from '../lifecycle/status.ts';
+import { cgroupOf, isRunning } from '../lifecycle/status.ts';
 import { stopContainer } from '../lifecycle/stop.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState, getContainer } from '../state/store.ts';
@@ -22,6 +23,7 @@ export async function stopByName(context: Context, instance: string, rawName: st
   const name = parseContainerName(rawName);
   const spec = await getContainer(context.roots, name);
   if (spec.stopCommands.length > 0 && isRunning(instance, name)) {
+    letGo(cgroupOf(instance, name).payload);
     for (const failure of await runStopCommands(context, instance, spec)) reportFailure(failure);
   }
   await stopContainer(context, instance, name, graceMs);

@@ -1,23 +1,36 @@
 /** minict network tap: a tap for a virtual machine in a network, with an address of its own. */
 import type { Command } from 'commander';
-import type { Context } from '../lifecycle/context.ts';
 import { addTap, removeTap } from '../lifecycle/taps.ts';
 import { parseNetworkName, parseNicName } from '../spec/name.ts';
 import { parseUser } from '../spec/nic.ts';
+import { addDryRun, type DryRunOptions } from './dry-run.ts';
+import { type Begin, scripts } from './network-scripts.ts';
 import { print } from './output.ts';
 import { repeatable } from './repeatable.ts';
 
-export function defineTap(command: Command, begin: (verb: string) => { context: Context; instance: string }): void {
-  const tap = command
-    .command('tap')
+interface TapOptions extends DryRunOptions {
+  readonly user?: string;
+  readonly ip: readonly string[];
+}
+
+export function defineTap(command: Command, begin: Begin): void {
+  const tap = addDryRun(command.command('tap'))
     .description('a tap for a virtual machine; prints its address and what qemu wants')
     .argument('<network>')
     .argument('<name>')
     .option('--user <user>', 'who may open it beside root', parseUser)
     .addOption(repeatable('--ip <address>', 'address of the machine (default: next free)'))
-    .action(async (network: string, name: string, { user, ip }: { user?: string; ip: readonly string[] }) => {
+    .action(async (network: string, name: string, { user, ip, ...options }: TapOptions) => {
       const request = { name: parseNicName(name), user, ips: ip };
-      const { context, instance } = begin('tap');
+      const printed = scripts(
+        `makes in network ${network} tap`,
+        `removes from network ${network} tap`,
+        (lines, context) => lines.tapLines(context, parseNetworkName(network), request),
+        (lines, context) => lines.untapLines(context, parseNetworkName(network), request),
+      );
+      const begun = await begin('tap', options, [name], printed);
+      if (begun === undefined) return;
+      const { context, instance } = begun;
       const { tap: made, record } = await addTap(context, instance, parseNetworkName(network), request);
       const qemu = [
         `-netdev tap,id=net-${name},ifname=${name},script=no,downscript=no`,
@@ -33,12 +46,19 @@ export function defineTap(command: Command, begin: (verb: string) => { context: 
       ];
       print(lines.map((words) => `${words.join(' ')}\n`).join(''));
     });
-  tap
-    .command('rm <name>')
+  addDryRun(tap.command('rm <name>'))
     .description('remove it, and give its address up')
-    .action(async (name: string) => {
-      const { context } = begin('tap rm');
-      await removeTap(context, parseNicName(name));
+    .action(async (name: string, options: DryRunOptions) => {
+      const printed = scripts(
+        'removes tap',
+        'makes tap',
+        (lines, context, each) => lines.removeTapLines(context, each),
+        (lines, context, each) => lines.remakeTapLines(context, each),
+        'go on',
+      );
+      const begun = await begin('tap rm', options, [parseNicName(name)], printed);
+      if (begun === undefined) return;
+      await removeTap(begun.context, begun.instance, name);
       print(`${name}\n`);
     });
 }

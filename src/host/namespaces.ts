@@ -1,6 +1,6 @@
 /**
  * What is done to a container's persisted namespaces, and in them, by one system call, where a process of its own would cost
- * a millisecond. With syscalls.ts the only use of bun:ffi.
+ * a millisecond. With syscalls.ts and packet-socket.ts the only use of bun:ffi.
  */
 import { dlopen, read } from 'bun:ffi';
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
@@ -67,6 +67,7 @@ type Own = 'mnt' | 'net' | 'uts';
  */
 function enter(fd: number, own: Own, what: string): void {
   const c = symbols();
+  if (c.setns(fd, 0) === 0) return;
   if (own === 'mnt') check(c.unshare(CLONE_FS), 'have a working directory of its own');
   check(c.setns(fd, 0), what);
 }

@@ -1,6 +1,6 @@
 /**
- * With namespaces.ts the only use of bun:ffi: system calls that Node's standard modules lack. Never to re-implement a host
- * tool.
+ * With namespaces.ts and packet-socket.ts the only use of bun:ffi: system calls that Node's standard modules lack. Never to
+ * re-implement a host tool.
  */
 import { dlopen, ptr, read } from 'bun:ffi';
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';

@@ -21,10 +21,12 @@ import { getContainer, stageContainer, writeContainer } from '../state/store.ts'
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { waitForHostLinks } from './create.ts';
-import { inheritGateways, leave, repairNetworks, reserveNics } from './nics.ts';
+import { inheritGateways, leave, repairNetworks } from './nics.ts';
 import { recover } from './remove.ts';
 import { repair } from './repair.ts';
+import { reserveNics } from './reservation.ts';
 import { undoParts } from './stop.ts';
+import { settleCables } from './unfinished-cables.ts';
 
 /** Of the steps those that belong to one interface. */
 export function stepsOfNic(steps: readonly Step[], nic: NicSpec): Step[] {
@@ -88,7 +90,7 @@ export function planInherited(owner: Owner, before: ContainerSpec, after: Contai
 }
 
 /** Finishes, or takes back, what a killed connect, disconnect or link left. Returns what is so then. */
-async function settleNics(
+export async function settleNics(
   context: Context,
   instance: string,
   spec: ContainerSpec,
@@ -108,9 +110,19 @@ async function settleNics(
   return journal.read();
 }
 
-/** Gives `name` an interface in a network. Returns it. Throws NotFoundError, ConflictError, InvalidInputError, StepError. */
-export async function connect(context: Context, instance: string, name: string, request: NicRequest): Promise<NicSpec> {
+/**
+ * Gives `name` an interface, of which `first` hears before anything is changed. Returns it. Throws NotFoundError, ConflictError,
+ * InvalidInputError, StepError.
+ */
+export async function connect(
+  context: Context,
+  instance: string,
+  name: string,
+  request: NicRequest,
+  first: (nic: NicSpec) => void = () => {},
+): Promise<NicSpec> {
   requireTools();
+  await settleCables(context, instance, name);
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     await recover(context, instance, name, lock.fd);
@@ -123,6 +135,7 @@ export async function connect(context: Context, instance: string, name: string, 
       const [nic] = reservation.nics as [NicSpec];
       const after = withNic(before, nic);
       await waitForHostLinks(`connect ${name}`, [nic]);
+      first(nic);
       if (hasOwnHosts(after)) ensureHosts(paths.hosts);
       // The container first: a start makes a member of it, and rm knows what to give up.
       const record = async () => {
@@ -209,6 +222,7 @@ export async function disconnect(
   find: (spec: ContainerSpec) => NicSpec,
 ): Promise<void> {
   requireTools();
+  await settleCables(context, instance, name);
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     await recover(context, instance, name, lock.fd);

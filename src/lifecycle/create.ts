@@ -41,9 +41,9 @@ import { mountedOf } from './attachments.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { ensureImageTree, imageTreeOf } from './image-trees.ts';
-import type { Reservation } from './nics.ts';
 import { placeOf } from './place.ts';
 import { removeTraces } from './remove.ts';
+import type { Reservation } from './reservation.ts';
 
 /** Refuses namespaces of that name that this minict did not make. */
 export function refuseForeign(paths: ContainerPaths, name: string): void {

@@ -3,7 +3,7 @@ import { runLines, script, undoLines } from '../plan/shell.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { type ContainerSpec, type NicSpec, networksOf } from '../spec/container.ts';
 import type { NicRequest } from '../spec/nic.ts';
-import { type NetworkRecord, readNetworks } from '../state/network.ts';
+import { type NetworkRecord, plainAddress, readNetworks } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
@@ -19,10 +19,13 @@ import {
 } from './connect.ts';
 import { ownHostsOf } from './container-facts.ts';
 import type { Context } from './context.ts';
-import { instanceForScripts, planHostsEntries, planOpening, planSurroundings } from './dry-run.ts';
+import { instanceForScripts, planHostsEntries, planHostsEntry, planOpening, planSurroundings } from './dry-run.ts';
+import { findNetwork } from './network.ts';
 import { planNetwork } from './network-link.ts';
 import { type NetworkRequest, planNewNetwork, requireUnused } from './networks.ts';
 import { assignNics } from './nics.ts';
+import { planTap } from './tap-links.ts';
+import { getNetworkOfTap, planNewTap, type TapRequest } from './taps.ts';
 
 export async function createNetworkLines(context: Context, request: NetworkRequest): Promise<string> {
   const record = await planNewNetwork(context, instanceForScripts(context), request);
@@ -58,6 +61,38 @@ export async function reloadScript(context: Context): Promise<string> {
   const { planReload } = await import('./reload.ts');
   const lines = runLines(await planReload(context, instanceForScripts(context)));
   return script('puts networks back, as minict would', 'stop', lines);
+}
+
+async function planTapIn(context: Context, network: string, request: TapRequest) {
+  const instance = instanceForScripts(context);
+  const before = await findNetwork(context, instance, network, undefined);
+  const record = await planNewTap(context, instance, before, request);
+  return { before, record, steps: planTap(record, instance, request.name) };
+}
+
+export async function tapLines(context: Context, network: string, request: TapRequest): Promise<string> {
+  const { before, record, steps } = await planTapIn(context, network, request);
+  const { name } = request;
+  const addresses = before.taps?.[name] === undefined ? record.taps?.[name]?.addresses : undefined;
+  const entries = (addresses ?? []).map((address) => `${plainAddress(address)}\t${name}`);
+  const names = planHostsEntry(context, network, entries);
+  return runLines([...(await planSurroundings(context, [before])), ...steps, ...names]);
+}
+
+export async function untapLines(context: Context, network: string, request: TapRequest): Promise<string> {
+  return undoLines((await planTapIn(context, network, request)).steps);
+}
+
+async function planKnownTap(context: Context, name: string): Promise<Step[]> {
+  return planTap(await getNetworkOfTap(context, name), instanceForScripts(context), name);
+}
+
+export async function removeTapLines(context: Context, name: string): Promise<string> {
+  return undoLines(await planKnownTap(context, name));
+}
+
+export async function remakeTapLines(context: Context, name: string): Promise<string> {
+  return runLines(await planKnownTap(context, name));
 }
 
 function stateOf(context: Context, name: string): JournalState | undefined {

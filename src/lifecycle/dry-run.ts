@@ -87,17 +87,22 @@ async function planClosing(context: Context, { name, nics, ports }: ContainerSpe
   return planSurplus(context, instanceForScripts(context), coming);
 }
 
-/** Its names and addresses, in the files that the members of its networks have as /etc/hosts. */
-export function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
+/** In the file that the members of a network have as /etc/hosts. */
+export function planHostsEntry(context: Context, network: string, entries: readonly string[]): Step[] {
   const append = 'printf "%s\\n" "$@" >>"$0"';
+  const { hosts } = networkPaths(context.roots, network);
+  const run: Command = { kind: 'run', argv: ['sh', '-c', append, hosts, ...entries] };
+  return entries.length === 0 ? [] : [step(`hosts entry ${network}`, 'its name, for all', run)];
+}
+
+/** Its names and addresses, for all of its networks. */
+export function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
   return networksOf(nics).flatMap((network) => {
     const addresses = nics
       .filter((nic) => networkOf(nic) === network)
       .flatMap((nic) => nic.addresses.map(plainAddress));
     const entries = addresses.map((address) => `${address}\t${hostname} ${name}`);
-    const { hosts } = networkPaths(context.roots, network);
-    const run: Command = { kind: 'run', argv: ['sh', '-c', append, hosts, ...entries] };
-    return entries.length === 0 ? [] : [step(`hosts entry ${network}`, 'its name, for all', run)];
+    return planHostsEntry(context, network, entries);
   });
 }
 
@@ -166,9 +171,9 @@ async function bringUpLines(
   const networks = await readNetworks(context.roots, networksOf(spec.nics));
   const facts = readFacts(context, instanceForScripts(context), spec, networks);
   const whole = planBringUp(spec, containerPaths(context.roots, spec.name), facts);
-  const { undo, redo } = await planRepair(spec, state, whole);
+  const { undo, redo, again } = await planRepair(spec, state, whole);
   const broken = undo.length === 0 ? '' : goingOn(undoLines(undo));
-  const lines = runLines(await planSurroundings(context, networks, spec)) + broken + runLines(redo);
+  const lines = runLines(await planSurroundings(context, networks, spec)) + broken + runLines([...again, ...redo]);
   return { lines, mounted: mountedOf(facts.rootfs.volumes) };
 }
 

@@ -11,6 +11,7 @@ import { readEnterRecord } from '../state/enter-record.ts';
 import { forgetLock, type Lock, lockContainer } from '../state/locks.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import type { Context } from './context.ts';
+import { pausedError } from './paused.ts';
 import { userInside } from './place.ts';
 
 export interface ExecOptions {
@@ -43,6 +44,7 @@ export function execProgram(
   const lock = lockContainer(roots, name, 'shared');
   const record = readEnterRecord(containerPaths(roots, name));
   if (record === undefined) throw notUp(roots, name, lock);
+  if (record.paused) throw pausedError('exec in', name);
   const gone = missingNamespace(record.place);
   if (gone !== undefined) {
     throw new ConflictError(`cannot exec in ${name}: its namespace ${gone} is gone`, { hint: `minict start ${name}` });

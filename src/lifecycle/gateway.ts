@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { firstLine, HostError } from '../errors.ts';
+import { HostError } from '../errors.ts';
 import {
   type ForwardingFacts,
   isReliedOn,
@@ -13,11 +13,10 @@ import {
   planRouteLocalnet,
 } from '../network/forwarding.ts';
 import { planLoopbackGuard, planNat, planPublished, planTable, TABLE } from '../network/nat.ts';
+import { doAgain } from '../runner/again.ts';
 import { applySteps } from '../runner/apply.ts';
-import { nextBatch } from '../runner/batch.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import { runTool, type SpawnContext } from '../runner/spawn.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { isEvery, isIpv6, isLoopback, type Port } from '../spec/port.ts';
 import { isHeld, listNetworks, type NetworkRecord, readNetworks } from '../state/network.ts';
@@ -191,20 +190,10 @@ export async function ensureGateway(
   }
   if (anew) {
     const rest = wanted.filter((step) => !missing.includes(step));
-    await giveAgain(
-      rest.filter(({ run }) => run.kind === 'run'),
-      spawnContext(context, lockFd),
-    );
+    const commands = rest.filter(({ run }) => run.kind === 'run');
+    await doAgain('set up NAT and published ports', commands, spawnContext(context, lockFd));
   }
   return missing.map(({ why }) => why);
-}
-
-/** Commands of steps that are in effect, in one transaction: who fails here undoes nothing. */
-async function giveAgain(steps: readonly Step[], spawning: SpawnContext): Promise<void> {
-  if (steps.length === 0) return;
-  const { batch } = nextBatch(steps);
-  const { exitCode, stderr } = await runTool(batch.argv, spawning, batch.stdin);
-  if (exitCode !== 0) throw new HostError(`cannot set up NAT and published ports: ${firstLine(stderr)}`);
 }
 
 /** Takes away what nobody asks for any more, where there is something. */

@@ -102,7 +102,8 @@ export async function assignLink(
   const { peer } = request;
   if (peer === member.name) throw new InvalidInputError(`cannot make a cable from ${peer} to itself`);
   const cable = request.cable ?? (await chooseCable(context, instance, member, request));
-  return { kind: 'p2p', peer, cable, ...common, mac: mac ?? derivedMac(instance, member.name, name) };
+  const own = mac ?? derivedMac(instance, member.name, name);
+  return { kind: 'p2p', peer, cable, ...common, mac: own, noStrangers: true };
 }
 
 /** The other end of a cable, where its container has one. */

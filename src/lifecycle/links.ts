@@ -7,6 +7,7 @@ import { applySteps } from '../runner/apply.ts';
 import { Journal } from '../runner/journal.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { type CableRequest, checkNic, type parseCableEnd } from '../spec/nic.ts';
+import { type Begun, beginCable } from '../state/cables.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, writeContainer } from '../state/store.ts';
@@ -15,6 +16,7 @@ import { type Context, spawnContext } from './context.ts';
 import { nicNamed, otherEnd } from './link-nics.ts';
 import { recover } from './remove.ts';
 import { undoParts } from './stop.ts';
+import { settleCables } from './unfinished-cables.ts';
 
 export type CableEnd = ReturnType<typeof parseCableEnd>;
 
@@ -40,30 +42,61 @@ export async function addLink(context: Context, instance: string, ends: readonly
   const inOrder = one.container < other.container ? ([one, other] as const) : ([other, one] as const);
   const [first, second] = inOrder;
   const [near, far] = requestsFor(inOrder);
+  for (const { container } of inOrder) await settleCables(context, instance, container);
   await getContainer(context.roots, second.container);
-  const nic = await connect(context, instance, first.container, near);
-  if (nic.kind !== 'p2p') throw new Error('a cable that is none');
+  let work: Begun | undefined;
+  const begin = (nic: NicSpec) => {
+    const containers = [first.container, second.container] as const;
+    work = beginCable(context.roots, { cable: cableOf(nic), containers, aim: 'made' });
+  };
+  let isHalf = false;
   try {
-    await connect(context, instance, second.container, { ...far, cable: nic.cable });
-  } catch (error) {
-    await disconnect(context, instance, first.container, (spec) => nicNamed(spec, nic.name, 'remove'));
-    throw error;
+    const nic = await connect(context, instance, first.container, near, begin);
+    isHalf = true;
+    try {
+      await connect(context, instance, second.container, { ...far, cable: cableOf(nic) });
+    } catch (error) {
+      await disconnect(context, instance, first.container, (spec) => nicNamed(spec, nic.name, 'remove'));
+      isHalf = false;
+      throw error;
+    }
+    isHalf = false;
+  } finally {
+    if (!isHalf) work?.end();
+    work?.release();
   }
+}
+
+function cableOf(nic: NicSpec): string {
+  if (nic.kind !== 'p2p') throw new Error('a cable that is none');
+  return nic.cable;
 }
 
 /** Both ends go, wherever the other one is. Throws NotFoundError, ConflictError, HostError. */
 export async function removeLink(context: Context, instance: string, name: string, nicName: string): Promise<void> {
+  await settleCables(context, instance, name);
   const nic = nicNamed(await getContainer(context.roots, name), nicName, 'remove');
   if (nic.kind === 'veth') {
     throw new ConflictError(`cannot remove ${name}:${nicName}: it is in network ${nic.network}`, {
       hint: `minict network disconnect ${nic.network} ${name} --name ${nicName}`,
     });
   }
-  const far = nic.kind === 'p2p' ? await otherEnd(context, name, nic) : undefined;
-  if (far !== undefined) {
+  const removeNear = () => disconnect(context, instance, name, (spec) => nicNamed(spec, nicName, 'remove'));
+  if (nic.kind !== 'p2p') return removeNear();
+  const far = await otherEnd(context, name, nic);
+  if (far === undefined) return removeNear();
+  const work = beginCable(context.roots, { cable: nic.cable, containers: [name, far.name], aim: 'removed' });
+  try {
     await disconnect(context, instance, far.name, (spec) => nicNamed(spec, far.nic.name, 'remove'));
+    await removeNear();
+    work.end();
+  } catch (error) {
+    // Nothing was changed yet.
+    if ((await otherEnd(context, name, nic)) !== undefined) work.end();
+    throw error;
+  } finally {
+    work.release();
   }
-  await disconnect(context, instance, name, (spec) => nicNamed(spec, nicName, 'remove'));
 }
 
 function withChanged(spec: ContainerSpec, nic: NicSpec, changed: NicSpec): ContainerSpec {
@@ -79,6 +112,7 @@ export async function setLink(
   wanted: 'up' | 'down',
 ): Promise<void> {
   requireTools();
+  await settleCables(context, instance, name);
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     await recover(context, instance, name, lock.fd);

@@ -5,7 +5,7 @@ import type { SavedNic } from '../spec/saved-container.ts';
 import { type Member, plainAddress } from '../state/network.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Context } from './context.ts';
-import { leaseNics } from './nics.ts';
+import { leaseNics } from './reservation.ts';
 
 /** Who here has a MAC address. */
 async function macHolder({ roots }: Context, mac: string | undefined): Promise<string | undefined> {

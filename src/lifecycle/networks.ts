@@ -94,15 +94,25 @@ function chooseGateways(
 }
 
 /** Throws InvalidInputError, HostError. */
-function refuseNat({ bridge, internal, uplink, subnets }: NetworkRequest): void {
+function refuseNat({ bridge, internal, uplink, subnets, driver }: NetworkRequest): void {
   requireTool('nft');
   const refuse = (option: string, hint: string) =>
     new InvalidInputError(`cannot use --nat and ${option} together`, { hint });
+  if (driver === 'macvlan')
+    throw refuse('driver macvlan', 'the host, which would do it, and its children do not hear each other');
   if (bridge !== undefined) throw refuse('--bridge', "NAT is for networks with minict's own bridge");
   if (internal) throw refuse('--internal', 'what stays inside needs no NAT');
   if (uplink !== undefined && subnets.length === 0) {
     throw new InvalidInputError('cannot use --nat with --uplink and no --subnet', { hint: '--subnet SUBNET' });
   }
+}
+
+/** Throws InvalidInputError where containers have no way to the host, which is to pass on what they send. */
+function requireGateway({ subnets }: Pick<NetworkRecord, 'subnets'>): void {
+  if (subnets.some(({ gateway }) => gateway !== undefined)) return;
+  throw new InvalidInputError('cannot use --nat: the host has no address in the network', {
+    hint: '--gateway ADDRESS, in the subnet',
+  });
 }
 
 /** The record that a request comes to. Writes nothing. Throws InvalidInputError, ConflictError, NotFoundError. */
@@ -127,6 +137,7 @@ export async function planNewNetwork(
   const settled = await networkDriver({ driver }).settle(request, own);
   const { settings } = settled;
   const subnets = chooseGateways(await chooseSubnets(context, request, settled), request, settled.gateways);
+  if (request.nat) requireGateway({ subnets });
   const made = settings.foreign ? [] : [settings.link, settings.vxlan?.link].filter((link) => link !== undefined);
   const taken = made.find((link) => interfaceIndex(link) !== 0);
   if (taken !== undefined) {

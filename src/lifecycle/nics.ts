@@ -1,14 +1,13 @@
-/** From what is asked for of a container's interfaces to what they are: names, addresses, routes; reserved until they are committed. */
-import { ConflictError, InvalidInputError } from '../errors.ts';
+/** From what is asked for of a container's interfaces to what they are: names, addresses, routes; and what its networks know of it. */
+import { InvalidInputError } from '../errors.ts';
 import { networkDriver } from '../network/driver.ts';
 import { contains, formatIp, parseAddress, parseIp, parseSubnet, subnetOf } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
 import { networkOf, networksOf } from '../spec/container.ts';
 import { derivedMac, hostLinkName } from '../spec/name.ts';
 import type { NetworkNicRequest, NicRequest } from '../spec/nic.ts';
-import type { Port, PortRequest } from '../spec/port.ts';
-import { ensureHosts, hostsWithout, writeHosts } from '../state/hosts.ts';
-import { type Lock, lockNetworks } from '../state/locks.ts';
+import { hostsWithout, writeHosts } from '../state/hosts.ts';
+import { lockNetworks } from '../state/locks.ts';
 import {
   AddressPool,
   getNetwork,
@@ -23,14 +22,14 @@ import {
   withoutMembers,
   writeNetwork,
 } from '../state/network.ts';
-import { containerPaths, networkPaths } from '../state/paths.ts';
+import { containerPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { assignLink } from './link-nics.ts';
 import { findNetwork } from './network.ts';
 import { ensureLink } from './network-link.ts';
 import { NicNames } from './nic-names.ts';
 import { openPorts } from './open-ports.ts';
-import { hostsOwn, meetStrangers } from './strangers.ts';
+import { hostsOwn, isWithoutStrangers } from './strangers.ts';
 
 /** What a container gets, as it is or would be. */
 export interface Assignment {
@@ -192,69 +191,10 @@ export async function assignNics(
           ? derivedMac(instance, member.name, name)
           : derivedMac(instance, record.name, plainAddress(first))),
       ...(mtuBytes === undefined ? {} : { mtuBytes }),
+      ...(isWithoutStrangers(record) ? { noStrangers: true as const } : {}),
     });
   }
   return { nics, networks: [...records.values()] };
-}
-
-/** Addresses that nobody else can take: the networks stay locked until they are committed or given back. */
-export interface Reservation extends Assignment {
-  readonly ports: readonly Port[];
-  /** Writes the members down; what is returned makes them members, with the hosts files of all. */
-  stage(): Promise<() => Promise<void>>;
-  /** Lets the others go on; committed or not. */
-  release(): void;
-}
-
-export interface Besides {
-  /** Throws where the interfaces are not what they have to be, before anything is made. */
-  readonly check?: (nics: readonly NicSpec[]) => void;
-  readonly publish?: readonly PortRequest[];
-}
-
-/** Chooses, and makes sure that the networks are there on the host. */
-export async function reserveNics(
-  context: Context,
-  instance: string,
-  member: Member,
-  requests: readonly NicRequest[],
-  { check = () => {}, publish = [] }: Besides = {},
-): Promise<Reservation> {
-  let lock: Lock | undefined = lockNetworks(context.roots);
-  const unlock = () => {
-    lock?.release();
-    lock = undefined;
-  };
-  try {
-    let assignment = await assignNics(context, instance, member, requests);
-    check(assignment.nics);
-    for (const record of assignment.networks) {
-      await ensureLink(context, instance, record, lock.fd);
-      ensureHosts(networkPaths(context.roots, record.name).hosts);
-    }
-    const strangers = new Map<string, string>();
-    while (await meetStrangers(assignment.nics, assignment.networks, strangers)) {
-      assignment = await assignNics(context, instance, member, requests, strangers);
-    }
-    const whole: Member = { ...member, nics: [...member.nics, ...assignment.nics] };
-    const { networks } = assignment;
-    const ports = await openPorts(context, instance, whole, networks, publish, lock.fd);
-    return {
-      ...assignment,
-      ports,
-      async stage() {
-        const publish = await stageNetworks(context.roots, joined({ ...whole, ports }, networks));
-        return async () => {
-          await publish();
-          unlock();
-        };
-      },
-      release: unlock,
-    };
-  } catch (error) {
-    unlock();
-    throw error;
-  }
 }
 
 /** Into the records of its networks, for each of which it has an interface; the caller holds the networks' lock. */
@@ -300,38 +240,4 @@ export async function leave(context: Context, member: Member, nic: NicSpec): Pro
   await writeMember(context, member, await readNetworks(roots, names));
   // Nobody else writes into it.
   if (names.length === 0) writeHosts(containerPaths(roots, member.name).hosts, hostsWithout(member.hostname));
-}
-
-/**
- * Of a container that is not up: its networks come with its first start. The first of `wishes` that can be met, or
- * `otherwise`; `causes` tell why those before could not. Throws what assignNics throws of the last.
- */
-export async function leaseNics(
-  context: Context,
-  instance: string,
-  member: Member,
-  wishes: readonly (readonly NicRequest[])[],
-  otherwise: readonly NicRequest[],
-): Promise<{ assignment: Assignment; causes: readonly string[] }> {
-  const lock = lockNetworks(context.roots);
-  const causes: string[] = [];
-  const choose = async (requests: readonly NicRequest[]) => {
-    const assignment = await assignNics(context, instance, member, requests);
-    const nics = [...member.nics, ...assignment.nics];
-    await writeMember(context, { ...member, nics }, assignment.networks);
-    return { assignment, causes };
-  };
-  try {
-    for (const wish of wishes) {
-      try {
-        return await choose(wish);
-      } catch (error) {
-        if (!(error instanceof InvalidInputError || error instanceof ConflictError)) throw error;
-        causes.push(error.message);
-      }
-    }
-    return await choose(otherwise);
-  } finally {
-    lock.release();
-  }
 }

@@ -9,6 +9,7 @@ import { removeStaleLocks } from '../image/build-cache.ts';
 import { bindId } from '../plan/container.ts';
 import { Journal } from '../runner/journal.ts';
 import { runTool } from '../runner/spawn.ts';
+import { takeUnfinished } from '../state/cables.ts';
 import { isLocked, lockContainer, lockHost, releaseContainer } from '../state/locks.ts';
 import {
   containerPaths,
@@ -29,6 +30,7 @@ import { listUsedImages, removeUnused } from './images.ts';
 import { DEFAULT_NETWORK, pruneDefault, pruneStray } from './network.ts';
 import { isLeftover, recover } from './remove.ts';
 import { cgroupOf } from './status.ts';
+import { settleAllCables } from './unfinished-cables.ts';
 
 export interface Pruned {
   /** One line each. */
@@ -48,6 +50,7 @@ export async function prune(context: Context, instance: string, dryRun: boolean)
     }
   };
   for (const name of unfinishedNames(context)) await attempt(() => pruneContainer(context, instance, name, dryRun));
+  await attempt(async () => (await pruneCables(context, instance, dryRun)).map((name) => `cable ${name}`));
   const stale = (dir: string) => removeStaleFolders(dir, dryRun);
   await attempt(async () => stale(imagePaths(context.roots).dir).map((path) => `image folder ${path}`));
   await attempt(async () => removeStaleLocks(context.roots, dryRun).map((path) => `image file ${path}`));
@@ -86,6 +89,13 @@ async function pruneContainer(context: Context, instance: string, name: string, 
   } finally {
     releaseContainer(context.roots, name, lock);
   }
+}
+
+async function pruneCables(context: Context, instance: string, dryRun: boolean): Promise<string[]> {
+  if (!dryRun) return settleAllCables(context, instance);
+  const left = takeUnfinished(context.roots);
+  for (const work of left) work.release();
+  return left.map(({ cable }) => cable);
 }
 
 function emptyTrash(roots: Roots, dryRun: boolean): string[] {

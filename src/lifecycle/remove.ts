@@ -21,6 +21,7 @@ import { keepNetns } from './held-netns.ts';
 import { leaveNetworks } from './network.ts';
 import { ownLayersOf } from './own-layers.ts';
 import { cgroupOf, isRunning } from './status.ts';
+import { settleCables } from './unfinished-cables.ts';
 
 /**
  * Removes what a killed create or rm left of `name`; the caller holds its exclusive lock. Says whether there was something.
@@ -176,6 +177,8 @@ export async function removeContainers(
   } finally {
     for (const [index, lock] of locks.entries()) releaseContainer(context.roots, sorted[index] as string, lock);
   }
+  // Its own end is gone: the other one would wait for nobody.
+  for (const name of removed) await settleCables(context, instance, name);
   return { removed, errors };
 }
 
@@ -206,7 +209,7 @@ async function cease(context: Context, instance: string, name: string, force: bo
 }
 
 /** A reboot ends a journal, but not all that a driver made: what an rm has to undo of that is put into a new one. */
-function planLasting(context: Context, instance: string, { name, nics }: ContainerSpec): void {
+export function planLasting(context: Context, instance: string, { name, nics }: ContainerSpec): void {
   const paths = containerPaths(context.roots, name);
   const owner = { container: name, instance, runDir: paths.runDir };
   const lasting = nics.flatMap((nic) => nicDriver(nic).lasting?.(nic, owner) ?? []);

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { ConflictError } from '../errors.ts';
 import { attaches, linkStepId } from '../network/parts.ts';
 import { planBringUp } from '../plan/container.ts';
+import { doAgain } from '../runner/again.ts';
 import { applySteps } from '../runner/apply.ts';
 import type { Journal, JournalState } from '../runner/journal.ts';
 import { type ContainerSpec, networksOf } from '../spec/container.ts';
@@ -12,6 +13,7 @@ import type { Part, Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { markUp, prepareHost, refuseForeign, waitForHostLinks } from './create.ts';
+import { findLost } from './lost-settings.ts';
 import { findBroken, isRunning } from './status.ts';
 import { undoParts } from './stop.ts';
 
@@ -19,6 +21,8 @@ export interface Repair {
   /** Steps in effect that have to be undone first, as their part is made anew. */
   readonly undo: readonly Step[];
   readonly redo: readonly Step[];
+  /** Steps in effect of which somebody took away what they did inside; before what may need it. */
+  readonly again: readonly Step[];
 }
 
 export async function planRepair(
@@ -26,7 +30,7 @@ export async function planRepair(
   state: JournalState | undefined,
   whole: readonly Step[],
 ): Promise<Repair> {
-  if (state === undefined) return { undo: [], redo: whole };
+  if (state === undefined) return { undo: [], redo: whole, again: [] };
   const { readLinks } = await import('../host/links.ts');
   const broken = await findBroken(spec, state, await readLinks());
   const inEffect = new Set(state.steps.map((step) => step.id));
@@ -42,10 +46,9 @@ export async function planRepair(
   const isLoose = (step: Step) => spec.nics.some((nic) => broken.has(`port ${nic.name}`) && attaches(step, nic));
   // Of an interface that a killed disconnect left.
   const isLeft = ({ id, part }: Step) => /^(nic|port) /.test(part ?? '') && !wanted.has(id);
-  return {
-    undo: state.steps.filter((step) => isBroken(step.part) || isLeft(step)),
-    redo: whole.filter((step) => isBroken(step.part) || !inEffect.has(step.id) || isLoose(step)),
-  };
+  const undo = state.steps.filter((step) => isBroken(step.part) || isLeft(step));
+  const redo = whole.filter((step) => isBroken(step.part) || !inEffect.has(step.id) || isLoose(step));
+  return { undo, redo, again: await findLost(spec, whole, redo) };
 }
 
 /** What a process is in: made anew around it, it would be left in the old one. */
@@ -85,7 +88,7 @@ export async function repair(
   if (state === undefined) refuseForeign(paths, spec.name);
   await prepareHost(context);
   const facts = readFacts(context, instance, spec, await readNetworks(context.roots, networksOf(spec.nics)));
-  const { undo, redo } = await planRepair(spec, state, planBringUp(spec, paths, facts));
+  const { undo, redo, again } = await planRepair(spec, state, planBringUp(spec, paths, facts));
   if (redo.some(({ part }) => part === 'ports')) (await import('./ports.ts')).refuseUsed(spec.ports ?? []);
   if (state !== undefined && undo.length > 0) {
     refuseAroundProcesses(instance, spec.name, undo);
@@ -97,6 +100,7 @@ export async function repair(
     `start ${spec.name}`,
     spec.nics.filter((nic) => anew.has(linkStepId(nic))),
   );
+  await doAgain(`start ${spec.name}`, again, spawnContext(context, lockFd));
   if (redo.length > 0) await applySteps(`start ${spec.name}`, redo, journal, spawnContext(context, lockFd));
   if (redo.length > 0 || !existsSync(paths.enter)) markUp(context, spec, facts, journal);
 }

@@ -4,6 +4,7 @@ import { ConflictError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
@@ -11,10 +12,12 @@ import type { Context } from './context.ts';
 import { type Attachment, startMain } from './main-command.ts';
 import { repairNetworks } from './nics.ts';
 import { settle } from './own-layers.ts';
+import { pausedError } from './paused.ts';
 import { recover } from './remove.ts';
 import { repair } from './repair.ts';
 import { runServices } from './services.ts';
 import { isRunning } from './status.ts';
+import { settleCables } from './unfinished-cables.ts';
 
 export interface StartOptions {
   /** It was made a moment ago, and needs no look at what is missing, unless somebody stopped it meanwhile. */
@@ -33,6 +36,7 @@ export async function startContainer(
   { fresh, idle, attachment }: StartOptions = {},
 ): Promise<(() => Promise<number>) | undefined> {
   if (!fresh) requireTools();
+  await settleCables(context, instance, name);
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     await recover(context, instance, name, lock.fd);
@@ -40,6 +44,7 @@ export async function startContainer(
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     const before = journal.read();
+    if (!fresh && readEnterRecord(containerPaths(context.roots, name))?.paused) throw pausedError('start', name);
     if (!fresh || before?.phase !== 'up') {
       if (before?.phase !== 'up' && before?.phase !== 'started') rmSync(paths.oomKills, { force: true });
       await repairNetworks(context, instance, spec);

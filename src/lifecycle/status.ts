@@ -1,6 +1,7 @@
 /** What a container is doing, from the kernel: its namespaces, links, mounts, cgroup. Reads only. */
 import { existsSync, statSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
+import { isHeldStill } from '../cgroup/freeze.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { readOomKills } from '../cgroup/usage.ts';
 import { HostError } from '../errors.ts';
@@ -12,6 +13,7 @@ import { nicPart, portPart } from '../network/parts.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
 import { readCount, readExitStatus } from '../state/exit-status.ts';
 import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -19,7 +21,7 @@ import type { Claim, Part } from '../step.ts';
 import type { Context } from './context.ts';
 
 export interface Status {
-  readonly state: 'ready' | 'running' | 'stopped' | 'broken';
+  readonly state: 'ready' | 'running' | 'paused' | 'stopped' | 'broken';
   /** What is missing, for `broken`. */
   readonly missing: readonly string[];
   readonly exitCode: number | undefined;
@@ -112,7 +114,7 @@ async function readStatusOnce(
   const oomKills = readOomKills(instance, spec.name) || readCount(paths.oomKills);
   const past = { exitCode, ...(oomKills === 0 ? {} : { oomKills }) };
   const state = new Journal(paths.journal).salvage();
-  const now = (): Status => ({ state: isRunning(instance, spec.name) ? 'running' : 'ready', missing: [], ...past });
+  const now = (): Status => ({ state: liveState(context, instance, spec.name), missing: [], ...past });
   const broken = (...missing: string[]): Status => ({ state: 'broken', missing, ...past });
   const stopped: Status = { state: 'stopped', missing: [], ...past };
   // Nothing is missing of what somebody is just bringing up or taking down.
@@ -124,6 +126,14 @@ async function readStatusOnce(
   if (!existsSync(paths.enter)) return isUnderWay() ? stopped : broken('the end of a stop that was interrupted');
   const missing = [...(await findBroken(spec, state, links)).values()].flat();
   return missing.length > 0 && !isUnderWay() ? broken(...missing) : now();
+}
+
+function liveState({ roots }: Context, instance: string, name: string): Status['state'] {
+  if (!isRunning(instance, name)) return 'ready';
+  // Who copies its files holds it, too, for a moment.
+  const isPaused =
+    readEnterRecord(containerPaths(roots, name))?.paused && isHeldStill(cgroupOf(instance, name).payload);
+  return isPaused ? 'paused' : 'running';
 }
 
 /** Whether a process is in the container, or one that is about to be its main command; cheaper than its whole status. */

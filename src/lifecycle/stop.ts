@@ -4,6 +4,7 @@
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
+import { letGo } from '../cgroup/freeze.ts';
 import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
 import { readOomKills } from '../cgroup/usage.ts';
 import { HostError } from '../errors.ts';
@@ -18,6 +19,7 @@ import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { cgroupOf } from './status.ts';
+import { settleCables } from './unfinished-cables.ts';
 
 /** Time for the supervisor to write down the exit status. */
 const SUPERVISOR_MS = 1000;
@@ -38,11 +40,13 @@ export function isDown({ phase, interrupted }: JournalState): boolean {
 /** TERM, or what the container has instead, and CONT, up to `graceMs` without a lock, then KILL. */
 export async function stopContainer(context: Context, instance: string, name: string, graceMs: number): Promise<void> {
   requireTools();
+  await settleCables(context, instance, name);
   const host = readCgroupHost();
   const { payload, supervisor } = cgroupOf(instance, name);
   const { stopSignal = 'TERM' } = await getContainer(context.roots, name);
   if (existsSync(payload)) {
     signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')]);
+    letGo(payload);
     await waitUntilEmpty(host, payload, graceMs);
     // Before the lock: a start has it until its services end.
     await killAll(host, payload);

@@ -10,6 +10,11 @@ export async function hostsOwn({ link, foreign }: NetworkRecord): Promise<[strin
   return (await readAddresses(link)).map((address) => [address, `the host's ${link}`]);
 }
 
+/** Whether the network has nobody but this minict's containers, for what minict can know. */
+export function isWithoutStrangers(record: NetworkRecord): boolean {
+  return !record.foreign && !leadsOut(record);
+}
+
 /** Whether there are machines in it that are not this host's. */
 function leadsOut({ driver, uplink }: NetworkRecord): boolean {
   return uplink !== undefined || driver === 'macvlan' || driver === 'vxlan';
@@ -26,14 +31,13 @@ export async function meetStrangers(
     nics
       .filter((nic) => networkOf(nic) === name)
       .flatMap((nic) => nic.addresses.map(plainAddress))
-      .filter((address) => !address.includes(':'))
       .map((address) => ({ link, address })),
   );
   if (probes.length === 0) return false;
   const { findDuplicate } = await import('../host/duplicate.ts');
-  for (const { link, address } of probes) {
-    const mac = await findDuplicate(link, address);
-    if (mac !== undefined) strangers.set(address, `the machine with ${mac}`);
-  }
+  const answers = await Promise.all(
+    probes.map(async ({ link, address }) => [address, await findDuplicate(link, address)] as const),
+  );
+  for (const [address, mac] of answers) if (mac !== undefined) strangers.set(address, `the machine with ${mac}`);
   return strangers.size > before;
 }

@@ -12,8 +12,31 @@ import { networkPaths } from '../state/paths.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 
-function planOf(record: NetworkRecord, instance: string, name: string): Step[] {
+/** Its steps on the host; the tap first, then what can be done again. */
+export function planTap(record: NetworkRecord, instance: string, name: string): Step[] {
   return networkDriver(record).planTap?.(record, name, aliasWord(instance, record.name, name)) ?? [];
+}
+
+type TapState = 'missing' | 'known' | 'adopted' | 'foreign';
+
+/** One that is not in the journal, but has the tap's alias (a printed script made it), is in there from then on. */
+export async function recognizeTap(
+  context: Context,
+  instance: string,
+  record: NetworkRecord,
+  name: string,
+): Promise<TapState> {
+  const index = interfaceIndex(name);
+  if (index === 0) return 'missing';
+  const journal = new Journal(networkPaths(context.roots, record.name).journal);
+  const id = tapStepId(name);
+  if (journal.read()?.identities.get(id)?.[name] === String(index)) return 'known';
+  const { readLinks } = await import('../host/links.ts');
+  if ((await readLinks()).get(name)?.alias !== aliasWord(instance, record.name, name)) return 'foreign';
+  const [tap] = planTap(record, instance, name) as [Step, ...Step[]];
+  journal.plan([tap]);
+  journal.done(id, identitiesOf(tap.claims ?? []));
+  return 'adopted';
 }
 
 /** What of them is missing, or has lost its bridge. Throws ConflictError where another's interface has the name. */
@@ -24,22 +47,16 @@ export async function ensureTaps(
   lockFd: number,
 ): Promise<void> {
   for (const name of Object.keys(record.taps ?? {})) {
-    const journal = new Journal(networkPaths(context.roots, record.name).journal);
-    const index = interfaceIndex(name);
-    const id = tapStepId(name);
-    if (index !== 0 && journal.read()?.identities.get(id)?.[name] === String(index)) continue;
-    const [tap, ...rest] = planOf(record, instance, name) as [Step, ...Step[]];
-    if (index !== 0) {
-      const { readLinks } = await import('../host/links.ts');
-      if ((await readLinks()).get(name)?.alias !== aliasWord(instance, record.name, name)) {
-        throw new ConflictError(`cannot make tap ${name}: the host has an interface of that name`, {
-          hint: `ip -d link show ${name}; minict network tap rm ${name} gives it up`,
-        });
-      }
-      journal.plan([tap]);
-      journal.done(id, identitiesOf(tap.claims ?? []));
+    const state = await recognizeTap(context, instance, record, name);
+    if (state === 'known') continue;
+    if (state === 'foreign') {
+      throw new ConflictError(`cannot make tap ${name}: the host has an interface of that name`, {
+        hint: `ip -d link show ${name}; minict network tap rm ${name} gives it up`,
+      });
     }
-    const steps = index === 0 ? [tap, ...rest] : rest;
+    const [tap, ...rest] = planTap(record, instance, name) as [Step, ...Step[]];
+    const steps = state === 'missing' ? [tap, ...rest] : rest;
+    const journal = new Journal(networkPaths(context.roots, record.name).journal);
     await applySteps(`make tap ${name}`, steps, journal, spawnContext(context, lockFd));
   }
 }

@@ -20,9 +20,10 @@ import {
 } from '../state/network.ts';
 import { networkPaths } from '../state/paths.ts';
 import { type Context, spawnContext } from './context.ts';
+import { takingBack } from './dead-members.ts';
 import { findNetwork } from './network.ts';
 import { ensureLink } from './network-link.ts';
-import { ensureTaps } from './tap-links.ts';
+import { ensureTaps, recognizeTap } from './tap-links.ts';
 
 export interface TapRequest {
   readonly name: string;
@@ -49,7 +50,17 @@ async function networkOfTap(context: Context, name: string): Promise<NetworkReco
   return records.find(({ taps }) => taps?.[name] !== undefined);
 }
 
-async function planNewTap(
+/** Throws NotFoundError. */
+export async function getNetworkOfTap(context: Context, name: string): Promise<NetworkRecord> {
+  const record = await networkOfTap(context, name);
+  if (record !== undefined) return record;
+  throw new NotFoundError(`cannot remove tap ${name}: no network has one of that name`, {
+    hint: 'minict network inspect NETWORK',
+  });
+}
+
+/** The network's record with it. Writes nothing. Throws ConflictError, InvalidInputError. */
+export async function planNewTap(
   context: Context,
   instance: string,
   record: NetworkRecord,
@@ -82,14 +93,18 @@ async function planNewTap(
   return { ...record, taps: { ...record.taps, [name]: tap } };
 }
 
+interface Made {
+  readonly tap: Tap;
+  readonly record: NetworkRecord;
+}
+
 /** Makes it, on the host too; all of it or nothing. Throws NotFoundError, ConflictError, InvalidInputError, StepError. */
-export async function addTap(
-  context: Context,
-  instance: string,
-  network: string,
-  request: TapRequest,
-): Promise<{ tap: Tap; record: NetworkRecord }> {
+export function addTap(context: Context, instance: string, network: string, request: TapRequest): Promise<Made> {
   requireTools();
+  return takingBack(context, instance, () => makeTap(context, instance, network, request));
+}
+
+async function makeTap(context: Context, instance: string, network: string, request: TapRequest): Promise<Made> {
   const lock = lockNetworks(context.roots);
   try {
     const before = await findNetwork(context, instance, network, undefined);
@@ -110,16 +125,12 @@ export async function addTap(
 }
 
 /** Throws NotFoundError, HostError. */
-export async function removeTap(context: Context, name: string): Promise<void> {
+export async function removeTap(context: Context, instance: string, name: string): Promise<void> {
   requireTools();
   const lock = lockNetworks(context.roots);
   try {
-    const record = await networkOfTap(context, name);
-    if (record === undefined) {
-      throw new NotFoundError(`cannot remove tap ${name}: no network has one of that name`, {
-        hint: 'minict network inspect NETWORK',
-      });
-    }
+    const record = await getNetworkOfTap(context, name);
+    await recognizeTap(context, instance, record, name);
     const journal = new Journal(networkPaths(context.roots, record.name).journal);
     const state = journal.read();
     const steps = state?.steps.filter(({ id }) => id === tapStepId(name) || id.startsWith(`${tapStepId(name)} `)) ?? [];

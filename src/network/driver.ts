@@ -79,7 +79,7 @@ export interface NetworkDriver {
 /** Of an interface all that comes from its network. */
 export type NicIn = Placed<NicSpec>;
 type Placed<N> = N extends NicSpec & { readonly network: string }
-  ? Omit<N, 'network' | 'name' | 'addresses' | 'gateways' | 'mac' | 'mtuBytes'>
+  ? Omit<N, 'network' | 'name' | 'addresses' | 'gateways' | 'mac' | 'mtuBytes' | 'noStrangers'>
   : never;
 
 /** What is not as planNic left it, as messages: of the interface; of its host end, that is in nothing; of its being up. */

@@ -25,19 +25,30 @@ case $link in *,UP,* | *",UP>"*) ;; *) exit 0 ;; esac
 if [ ! -e "$3.routes6" ]; then
   ip -n "$1" -6 addr save dev "$2" >"$3.addresses"
   ip -n "$1" -4 route save table all dev "$2" >"$3.routes4"
+  echo "\${link%%:*}" >"$3.index"
   ip -n "$1" -6 route save table all dev "$2" >"$3.new"
   mv "$3.new" "$3.routes6"
 fi
 ip -n "$1" link set dev "$2" down`;
 
-/** The kernel says of its link-local address that it is there. A next hop may be gone: no route is a reason to stay down. */
+/**
+ * What was written down of another interface, which had the name before, is given up. Of an address that is there the kernel says
+ * so. A next hop may be gone: no route is a reason to stay down.
+ */
 const UP = `set -e
+forget() { rm -f "$1.routes6" "$1.routes4" "$1.addresses" "$1.index"; }
+if [ -e "$3.routes6" ]; then
+  link=$(ip -n "$1" -o link show dev "$2")
+  [ "$(cat "$3.index")" = "\${link%%:*}" ] || forget "$3"
+fi
+if [ -e "$3.routes6" ]; then
+  said=$(ip -n "$1" addr restore <"$3.addresses" 2>&1) || { echo "$said" | tail -n 1 >&2; exit 1; }
+fi
 ip -n "$1" link set dev "$2" up
 [ -e "$3.routes6" ] || exit 0
-said=$(ip -n "$1" addr restore <"$3.addresses" 2>&1) || { echo "$said" | tail -n 1 >&2; exit 1; }
 ip -n "$1" route restore <"$3.routes4" 2>/dev/null || :
 ip -n "$1" route restore <"$3.routes6" 2>/dev/null || :
-rm "$3.routes6" "$3.routes4" "$3.addresses"`;
+forget "$3"`;
 
 /** Addresses; then up, with what was written down, and the default routes. */
 export function planInnerPort(nic: NicSpec, { container, runDir }: Owner): Step[] {

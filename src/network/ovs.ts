@@ -80,14 +80,15 @@ function planNic(nic: OvsNic, owner: Owner): Step[] {
   const { container, instance } = owner;
   const alias = aliasWord(instance, container, name);
   const noIpv6 = hasIpv6Settings(nic) ? ' addrgenmode none' : '';
-  const words = `link set dev ${hostLink} alias ${alias}${noIpv6}`;
+  const words = `link set dev ${hostLink} alias ${alias}${noIpv6} arp off`;
   const checksums: Step = {
     ...nicStep(nic, container, 'checksums', 'this datapath passes on packets whose checksums nobody fills in', ''),
     run: { kind: 'run', argv: ['ethtool', '-K', name, 'tx', 'off'], netns: container },
   };
   return [
     planVeth(nic, owner),
-    nicStep(nic, container, 'alias', 'whose it is; it needs no IPv6 address', words),
+    // In user space the kernel hears what comes in there, too: it would tell containers its MAC address as the gateway's.
+    nicStep(nic, container, 'alias', "whose it is; the host's own stack has nothing to say on it", words),
     planHostEnd(nic, container),
     ...planPort(nic, owner),
     ...(datapath === 'netdev' ? [checksums] : []),

@@ -1,5 +1,5 @@
 /** What steps of interfaces and of networks have in common, whatever their driver. */
-import { parseSubnet } from '../spec/address.ts';
+import { linkLocalOf, parseSubnet } from '../spec/address.ts';
 import { type NicSpec, networkOf } from '../spec/container.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import type { Part, Step } from '../step.ts';
@@ -67,11 +67,17 @@ export function planGateways({ link, subnets, internal }: NetworkRecord): Step[]
   });
 }
 
-/** What an interface has inside, up or down. */
+/** The link-local address that the kernel would make. */
+export function linkLocalCidr({ mac }: NicSpec): string {
+  return `${linkLocalOf(mac)}/64`;
+}
+
+/** What an interface has inside, up or down; all of it can be done again. */
 export function planAddresses(nic: NicSpec, container: string): Step[] {
   const inside = (id: string, why: string, words: string) => nicStep(nic, container, id, why, words, container);
   const isIpv6 = (address: string) => address.includes(':');
   const withIpv6 = nic.addresses.some(isIpv6);
+  const linkLocal = linkLocalCidr(nic);
   return [
     ...(networkOf(nic) !== undefined && hasIpv6Settings(nic) && !withIpv6
       ? [
@@ -87,9 +93,18 @@ export function planAddresses(nic: NicSpec, container: string): Step[] {
         `address ${address}`,
         'its address',
         // minict knows who has it: no second of waiting for duplicates.
-        `addr add ${address} ${isIpv6(address) ? 'nodad' : 'brd +'} dev ${nic.name}`,
+        `addr replace ${address} ${isIpv6(address) ? 'nodad' : 'brd +'} dev ${nic.name}`,
       ),
     ),
+    ...(withIpv6 && nic.noStrangers && !nic.addresses.includes(linkLocal)
+      ? [
+          inside(
+            'link-local',
+            'of its MAC address, as the kernel would: that would look for duplicates, and not forward for two seconds',
+            `addr replace ${linkLocal} nodad dev ${nic.name}`,
+          ),
+        ]
+      : []),
   ];
 }
 

@@ -51,12 +51,17 @@ export function handOnSignals(terminal: boolean, supervisorPid: () => number | u
 
 const RETRY_MS = 5;
 
-/** The supervisor has one child, and has not waited for it while it is listed. */
+/** Processes whose parent it is, and for which it has not waited while they are listed. */
+export function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+}
+
+/** The supervisor has one child. */
 function signalChild(supervisorPid: () => number | undefined, signal: NodeJS.Signals): void {
   const pid = supervisorPid();
   try {
-    const child = pid === undefined ? 0 : Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'));
-    if (child > 0) process.kill(child, signal);
+    const [child] = pid === undefined ? [] : childrenOf(pid);
+    if (child !== undefined) process.kill(child, signal);
     else setTimeout(signalChild, RETRY_MS, supervisorPid, signal).unref();
   } catch (error) {
     if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;

@@ -14,6 +14,7 @@ import { commandArgv } from './batch.ts';
 import { identityOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Identities } from './journal.ts';
+import { removeSmallTree } from './small-tree.ts';
 import { runTool, type SpawnContext } from './spawn.ts';
 
 /** What is undone of one object (container or network). */
@@ -93,8 +94,12 @@ async function unmountAll(targets: readonly string[], context: SpawnContext): Pr
 
 /** What rm leaves may have a btrfs subvolume in it. */
 async function removeTrees(trees: readonly string[], context: SpawnContext): Promise<string | undefined> {
-  const said = await complaint(['rm', '-rf', '--one-file-system', '--', ...trees], context);
-  const left = said === undefined ? [] : trees.filter((path) => statSync(path, { throwIfNoEntry: false }));
+  const argv = (those: readonly string[]) => ['rm', '-rf', '--one-file-system', '--', ...those];
+  const large = trees.filter((tree) => !removeSmallTree(tree));
+  if (context.verbose && large.length < trees.length) sayCommand(argv(trees.filter((tree) => !large.includes(tree))));
+  if (large.length === 0) return undefined;
+  const said = await complaint(argv(large), context);
+  const left = said === undefined ? [] : large.filter((path) => statSync(path, { throwIfNoEntry: false }));
   return left.length === 0 ? said : complaint(removeSubvolumesArgv(left), context);
 }
 

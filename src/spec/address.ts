@@ -125,6 +125,14 @@ export function overlap(a: Subnet, b: Subnet): boolean {
   return contains(wide, { family: narrow.family, value: narrow.base });
 }
 
+/** The link-local address that an interface makes of its MAC address (RFC 4291, appendix A). */
+export function linkLocalOf(mac: string): string {
+  const [first = '', ...rest] = mac.split(':');
+  const bytes = [(Number.parseInt(first, 16) ^ 2).toString(16).padStart(2, '0'), ...rest];
+  const [a, b, c, d, e, f] = bytes;
+  return formatIp(parseIp(`fe80::${a}${b}:${c}ff:fe${d}:${e}${f}`));
+}
+
 /** Whether all of it is private: RFC 1918, RFC 4193. */
 export function isPrivate(subnet: Subnet): boolean {
   return ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].some((text) => {

@@ -24,6 +24,8 @@ const nicParts = {
   gateways: z.array(z.string()),
   mac: z.string(),
   mtuBytes: z.optional(z.number()),
+  /** Nobody is on its wire but containers: its IPv6 link-local address is there at once, without a look for duplicates. */
+  noStrangers: z.optional(z.literal(true)),
   /** Taken down by hand (`link down`): a start leaves it so. */
   down: z.optional(z.literal(true)),
 };

@@ -15,6 +15,8 @@ export interface EnterRecord {
   /** `user[:group]`, and working directory, where exec says nothing else. */
   readonly user?: string;
   readonly workdir?: string;
+  /** Its processes are held still (`pause`): a program that enters would be, too. */
+  readonly paused?: true;
   /** Files that take `0` from a process that enters the container's cgroups. */
   readonly enter: readonly string[];
 }

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { z } from 'zod/mini';
-import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
+import { AddressTakenError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { type Address, contains, formatIp, lastOf, parseIp, parseSubnet } from '../spec/address.ts';
 import { hasOwnHosts, type NicSpec, networkOf, networksOf } from '../spec/container.ts';
 import type { Port } from '../spec/port.ts';
@@ -132,7 +132,7 @@ export class AddressPool {
     return holder !== undefined && holder !== this.name && isHeld(this.roots, holder) ? holder : undefined;
   }
 
-  /** For interface `nic`. Throws ConflictError with the holder. */
+  /** For interface `nic`. Throws AddressTakenError with the holder. */
   take(address: Address, nic: string): string {
     const text = formatIp(address);
     const { record } = this;
@@ -140,12 +140,12 @@ export class AddressPool {
     const bridge = record.foreign || record.internal ? 'the gateway' : `the bridge ${record.link}`;
     const holder = this.holderOf(text);
     const taken = (isGateway ? bridge : undefined) ?? (holder && `container ${holder}`) ?? this.own.get(text);
-    if (taken !== undefined) throw new ConflictError(`cannot use address ${text}: taken by ${taken}`);
+    if (taken !== undefined) throw new AddressTakenError(record.name, `cannot use address ${text}: taken by ${taken}`);
     this.own.set(text, `${this.name}'s ${nic}`);
     return text;
   }
 
-  /** The lowest that is free, and not in `avoid`. Throws ConflictError. */
+  /** The lowest that is free, and not in `avoid`. Throws AddressTakenError. */
   next({ subnet: text, gateway }: NetworkSubnet, nic: string, avoid: readonly string[]): string {
     const subnet = parseSubnet(text);
     const last = lastOf(subnet).value;
@@ -162,8 +162,9 @@ export class AddressPool {
     // Whether a member is still there takes a look at the disk: only where no address is without one.
     const free = find((address) => !this.held.has(address)) ?? find((address) => this.holderOf(address) === undefined);
     if (free === undefined) {
-      throw new ConflictError(`cannot find a free address: network ${this.record.name}, ${text}, is full`, {
-        hint: `minict network inspect ${this.record.name}; minict system prune takes back what a killed create has`,
+      const { name } = this.record;
+      throw new AddressTakenError(name, `cannot find a free address: network ${name}, ${text}, is full`, {
+        hint: `minict network inspect ${name}`,
       });
     }
     this.own.set(free, `${this.name}'s ${nic}`);

@@ -59,7 +59,17 @@ export function rootsFrom(options: { root?: string; runDir?: string }, env: Node
 
 /** What minict itself makes in the state folder. */
 export function stateFolders(roots: Roots): string[] {
-  const folders = ['build-cache', 'containers', 'images', 'layers', 'networks', 'volumes', '.trash', 'skeleton'];
+  const folders = [
+    'build-cache',
+    'cables',
+    'containers',
+    'images',
+    'layers',
+    'networks',
+    'volumes',
+    '.trash',
+    'skeleton',
+  ];
   return folders.map((folder) => join(roots.root, folder));
 }
 
@@ -158,6 +168,11 @@ export function imagePaths(roots: Roots): {
     layers: join(dir, 'layers'),
     trees: join(dir, 'trees'),
   };
+}
+
+/** A file for each cable that is being made or removed. */
+export function cablesPath(roots: Roots): string {
+  return join(roots.root, 'cables');
 }
 
 export function volumesDir(roots: Roots): string {

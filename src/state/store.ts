@@ -1,9 +1,9 @@
 /** The state folder: instance id, containers, locks. A container exists while its container.json does. */
-import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError, HostError, NotFoundError, StateError } from '../errors.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { readJson, stageJson, writeJson } from './json-file.ts';
+import { publishStaged, readJson, stageJson, writeJson } from './json-file.ts';
 import { containerPaths, instancePaths, type Roots } from './paths.ts';
 
 /**
@@ -81,7 +81,16 @@ export function ensureState(roots: Roots, { takeOver = false } = {}): string {
   if (marker !== undefined && marker.id !== id) throw othersRunDir(roots);
   if (known === undefined && id !== undefined && !takeOver) refuseOrphans(roots);
   attempt(`use state folder ${roots.root}`, roots.root, '--root DIR or MINICT_ROOT names another folder', () => {
-    const folders = ['containers', 'images/blobs/sha256', 'images/layers', 'layers', 'networks', 'volumes', '.trash'];
+    const folders = [
+      'cables',
+      'containers',
+      'images/blobs/sha256',
+      'images/layers',
+      'layers',
+      'networks',
+      'volumes',
+      '.trash',
+    ];
     for (const dir of ['', ...folders]) {
       mkdirSync(join(roots.root, dir), { recursive: true, mode: 0o700 });
     }
@@ -130,8 +139,20 @@ function attempt(what: string, dir: string, hint: string, action: () => void): v
   }
 }
 
-export function findContainer(roots: Roots, name: string): Promise<ContainerSpec | undefined> {
-  return readJson(containerPaths(roots, name).json, 'container', name);
+export async function findContainer(roots: Roots, name: string): Promise<ContainerSpec | undefined> {
+  const { json } = containerPaths(roots, name);
+  const spec = await readJson(json, 'container', name);
+  // A rename was killed when it had moved the folder: what that is to say lies in it.
+  if (spec === undefined || spec.name === name || !publishStaged(json)) return spec;
+  return readJson(json, 'container', name);
+}
+
+/** Gives the container `from` the name of `spec`, whose folder is empty; the rename of the folder is the commit point. */
+export async function moveContainer(roots: Roots, from: string, spec: ContainerSpec): Promise<void> {
+  const [old, moved] = [containerPaths(roots, from), containerPaths(roots, spec.name)];
+  await stageJson(old.json, spec);
+  renameSync(old.dir, moved.dir);
+  publishStaged(moved.json);
 }
 
 /** Throws NotFoundError. */

@@ -32,6 +32,11 @@ describe.each(NETWORK_DRIVERS)('$title', (driver) => {
   };
   const sysctls = () => host.run(['sysctl', '-a', '-r', '^net', '-e']).stdout;
   const rows = () => driver.rows?.(host) ?? [];
+  const inside = () => [
+    host.run(['ip', '-n', 'a', '-br', 'addr', 'show', 'dev', 'net0', 'scope', 'global']).stdout,
+    host.run(['ip', '-n', 'a', 'route']).stdout,
+    host.run(['ip', '-n', 'a', '-6', 'route', 'show', 'default']).stdout,
+  ];
 
   beforeAll(async () => {
     host = await Host.create();
@@ -76,11 +81,6 @@ describe.each(NETWORK_DRIVERS)('$title', (driver) => {
   });
 
   test('stopped it is not there for the others; started it is as before', () => {
-    const inside = () => [
-      host.run(['ip', '-n', 'a', '-br', 'addr', 'show', 'dev', 'net0', 'scope', 'global']).stdout,
-      host.run(['ip', '-n', 'a', 'route']).stdout,
-      host.run(['ip', '-n', 'a', '-6', 'route', 'show', 'default']).stdout,
-    ];
     const before = inside();
     expect(before[1]).toMatch(/^default via 10\.7\.0\./);
     ok('stop', '-t', '0', 'a');
@@ -94,6 +94,30 @@ describe.each(NETWORK_DRIVERS)('$title', (driver) => {
     expect(inside()).toEqual(before);
     expect([pings('b', A4), pings('b', A6)]).toEqual([true, true]);
     expect(ok('ps')).not.toContain('broken');
+  });
+
+  test('flushed inside, addresses and routes come back by a start, and what was added by hand stays', () => {
+    const before = inside();
+    const linkLocal = () => host.run(['ip', '-n', 'a', '-6', 'addr', 'show', 'dev', 'net0', 'scope', 'link']).stdout;
+    const hadLinkLocal = linkLocal().includes(' nodad ');
+    ok('exec', '-d', 'a', 'tail', '-f', '/etc/hosts');
+    for (const words of [
+      'addr flush dev net0',
+      'link set dev net0 down',
+      'addr add 10.99.0.1/24 dev lo',
+      'route add blackhole 10.98.0.0/16',
+    ]) {
+      expect(host.run(['ip', '-n', 'a', ...words.split(' ')]), words).toMatchObject({ status: 0 });
+    }
+    ok('start', 'a');
+    expect(host.run(['ip', '-n', 'a', 'route', 'del', 'blackhole', '10.98.0.0/16']).status).toBe(0);
+    expect(host.run(['ip', '-n', 'a', 'addr', 'del', '10.99.0.1/24', 'dev', 'lo']).status).toBe(0);
+    expect(inside()).toEqual(before);
+    expect(linkLocal().includes(' nodad ')).toBe(hadLinkLocal);
+    expect([pings('b', A4), pings('b', A6)]).toEqual([true, true]);
+    expect(ok('ps')).toMatch(/^a +running /m);
+    ok('stop', '-t', '0', 'a');
+    ok('start', 'a');
   });
 
   test.each(driver.breaks)('after somebody did `%s …` ps says broken, and start repairs', (...argv) => {

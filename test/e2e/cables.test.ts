@@ -118,6 +118,13 @@ test('a cable while they run, and with one of them stopped; down, up, and gone',
   expect(stateOf('r1', 'eth4')).toBe('DOWN');
   does('start', 'r2');
   expect(pings('r1', '10.0.14.2')).toBe(true);
+  // What was written down by the stop is of an interface that is no more.
+  does('stop', '-t', '0', 'r2');
+  does('link', 'rm', 'r1:eth4');
+  does('link', 'r1:eth4,ip=10.0.15.1/30', 'r2:eth4,ip=10.0.15.2/30');
+  does('start', 'r2');
+  expect(addresses('r2', 'eth4')).toEqual(['10.0.15.2/30']);
+  expect(pings('r1', '10.0.15.2')).toBe(true);
   does('link', 'rm', 'r1:eth4');
   expect(pings('r1', '10.0.12.2')).toBe(true);
 });

@@ -1,7 +1,9 @@
-/** `link` and `link rm`, killed at each of their commands: the user's way on is `link rm`, and then both are as before. */
+/** `link` and `link rm`, killed at each point: the next verb on either container finishes them, or takes them back. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { expectCreated } from '../helpers/expect.ts';
-import { FAILURES, type Fault, KILLS, runWithFault } from '../helpers/faults.ts';
+import { CHANGING_CALLS, FAILURES, type Fault, KILLS, killBefore, runWithFault } from '../helpers/faults.ts';
 import { Host } from '../helpers/host.ts';
 import { readIp } from '../helpers/links.ts';
 import { MANY_POINTS } from '../helpers/recovery.ts';
@@ -10,6 +12,7 @@ let host: Host;
 beforeAll(async () => {
   host = await Host.create();
   for (const name of ['a', 'b']) expectCreated(host, name, '--no-network');
+  does('network', 'create', 'lan');
 });
 afterAll(() => host.destroy());
 
@@ -21,28 +24,56 @@ const has = (name: string, nic: string) =>
   );
 const links = (...words: string[]) => readIp(host, ...words, 'link').map(({ ifname }) => ifname);
 
-function expectBefore(point: string): void {
-  if (has('a', 'eth3')) does('link', 'rm', 'a:eth3');
-  if (has('b', 'eth4')) does('link', 'rm', 'b:eth4');
-  does('start', 'a', 'b');
-  for (const name of ['a', 'b']) expect(links('-n', name), point).toEqual(['lo']);
-  expect(links(), point).toEqual(['lo']);
+/** What the user may do next, who does not know that it was killed: on either container, or on none. */
+const NEXT = [
+  ['start', 'a'],
+  ['start', 'b'],
+  ['stop', '-t', '0', 'a'],
+  ['stop', '-t', '0', 'b'],
+  ['network', 'connect', 'lan', 'b', '--name', 'l0'],
+  ['system', 'prune'],
+];
+
+/** Both ends or none, in the records and in the kernel; then none, and it can be made again. */
+function expectWhole(next: readonly string[], point: string): void {
+  does(...next);
+  expect(has('a', 'eth3'), point).toBe(has('b', 'eth4'));
   expect(host.minict('ps', '-a').stdout, point).not.toContain('broken');
-  expect(host.minict(...LINK), point).toMatchObject({ status: 0, stderr: '' });
+  expect(readdirSync(join(host.root, 'cables')), point).toEqual([]);
+  does('start', 'a', 'b');
+  const isThere = has('a', 'eth3');
+  const own = next[0] === 'network' ? ['l0'] : [];
+  expect(links('-n', 'a').sort(), point).toEqual(isThere ? ['eth3', 'lo'] : ['lo']);
+  expect(links('-n', 'b').sort(), point).toEqual([...(isThere ? ['eth4'] : []), ...own, 'lo']);
+  expect(
+    links().filter((name) => !['lan', 'b-l0'].includes(name)),
+    point,
+  ).toEqual(['lo']);
+  if (next[0] === 'network') does('network', 'disconnect', 'lan', 'b', '--name', 'l0');
+  if (!isThere) expect(host.minict(...LINK), point).toMatchObject({ status: 0, stderr: '' });
   expect(host.minict('exec', 'a', 'ping', '-c1', '-W5', '10.0.13.2').status, point).toBe(0);
 }
 
-/** Returns how many points there were. */
-function atEachCommand(words: readonly string[], fault: Fault): number {
+const LINK_RM = ['link', 'rm', 'a:eth3'];
+
+/** Each point is followed by the next one of what the user may do. Returns how many points there were. */
+function atEachPoint(words: readonly string[], meet: (point: number) => boolean): number {
   for (let points = 0; ; points += 1) {
-    const { tool, status } = runWithFault(host, words, fault, points + 1);
-    if (tool === undefined) return points;
-    // One that fails at the first end, or takes the first back, has no end left.
-    if (FAILURES.includes(fault) && words === LINK && status !== 0)
-      expect(has('b', 'eth4'), String(points)).toBe(false);
-    expectBefore(`${tool} (${points + 1})`);
-    if (words === LINK) does('link', 'rm', 'a:eth3');
+    if (has('a', 'eth3') !== (words === LINK_RM)) does(...(words === LINK ? LINK_RM : LINK));
+    if (!meet(points + 1)) return points;
+    const next = NEXT[points % NEXT.length] as string[];
+    expectWhole(next, `${words.join(' ')}, then ${next.join(' ')} (${points + 1})`);
   }
+}
+
+function atEachCommand(words: readonly string[], fault: Fault): number {
+  return atEachPoint(words, (point) => {
+    const { tool, status } = runWithFault(host, words, fault, point);
+    // One that fails at the first end, or takes the first back, has no end left.
+    const isFailure = FAILURES.includes(fault) && words === LINK && status !== 0;
+    if (isFailure) expect(has('b', 'eth4') || has('a', 'eth3'), String(point)).toBe(false);
+    return tool !== undefined;
+  });
 }
 
 describe.each([...KILLS, ...FAILURES])('a command %s', (fault) => {
@@ -50,6 +81,38 @@ describe.each([...KILLS, ...FAILURES])('a command %s', (fault) => {
     expect(atEachCommand(LINK, fault)).toBeGreaterThanOrEqual(6);
   });
   test('link rm', MANY_POINTS, () => {
-    expect(atEachCommand(['link', 'rm', 'a:eth3'], fault)).toBeGreaterThanOrEqual(4);
+    expect(atEachCommand(LINK_RM, fault)).toBeGreaterThanOrEqual(4);
   });
+});
+
+test.each([
+  ['link', LINK],
+  ['link rm', LINK_RM],
+] as const)('%s, killed before each change that minict makes itself', MANY_POINTS, (_, words) => {
+  let points = 0;
+  for (const call of CHANGING_CALLS) points += atEachPoint(words, (point) => killBefore(host, words, call, point));
+  expect(points).toBeGreaterThanOrEqual(10);
+});
+
+test('the end of a killed cable goes with the other container, and a dry run of prune only names it', () => {
+  if (has('a', 'eth3')) does(...LINK_RM);
+  runWithFault(host, LINK, 'goes on while minict is killed', 4);
+  const [cable] = readdirSync(join(host.root, 'cables'));
+  expect(host.minict('system', 'prune', '--dry-run').stdout).toContain(`cable ${cable}\n`);
+  expect([has('a', 'eth3'), has('b', 'eth4')]).toContain(true);
+  does('rm', '-f', 'b');
+  expect(has('a', 'eth3')).toBe(false);
+  expect(links('-n', 'a')).toEqual(['lo']);
+  expect(links()).not.toContain(cable);
+});
+
+test('it keeps nobody from a rename', () => {
+  expectCreated(host, 'c', '--no-network');
+  expectCreated(host, 'd', '--no-network');
+  does('stop', '-t', '0', 'c', 'd');
+  runWithFault(host, ['link', 'c:eth0', 'd:eth0'], 'goes on while minict is killed', 2);
+  expect(has('c', 'eth0')).toBe(true);
+  does('rename', 'd', 'e');
+  expect(has('c', 'eth0')).toBe(false);
+  does('rm', 'c', 'e');
 });

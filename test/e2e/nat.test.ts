@@ -1,7 +1,10 @@
 /** NAT, and published ports, with real traffic: from the host, from another machine, from containers; both families. */
+import { statSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { expectRefusedThere } from '../helpers/expect.ts';
 import { eventually, Host } from '../helpers/host.ts';
 import { askUdp, echoUdp, type Neighbour, page, plugIn } from '../helpers/neighbour.ts';
+import { startOvsdb, startVswitchd, stopOvs } from '../helpers/ovs.ts';
 import type { Snapshot } from '../helpers/snapshot.ts';
 
 let host: Host;
@@ -73,6 +76,54 @@ describe('NAT', () => {
     ok('network', 'rm', 'next');
     echo.kill();
     await echo.exited;
+  });
+});
+
+describe('NAT of other drivers', () => {
+  const SUBNETS = ['--subnet', '10.4.0.0/24', '--subnet', 'fd00:4::/64', '--nat'];
+
+  async function expectWayOut(...options: string[]): Promise<void> {
+    ok('network', 'create', 'n0', ...SUBNETS, ...options);
+    ok('create', 'd1', '--network', 'n0');
+    const serve = 'busybox httpd -f -p 80 -h /usr/bin >/dev/null 2>&1 & echo $!';
+    const server = internet.run(['sh', '-c', serve]).stdout.trim();
+    const sizes = ['192.0.2.9', '[2001:db8::9]'].map((to) => {
+      const get = `curl -sg --max-time 20 --retry 5 --retry-connrefused http://${to}/curl | wc -c`;
+      return Number(inside('d1')(['sh', '-c', get]).stdout);
+    });
+    expect(host.run(['kill', server]).status).toBe(0);
+    const whole = statSync('/usr/bin/curl').size;
+    expect(sizes).toEqual([whole, whole]);
+    expect(pings('d1', '198.51.100.7')).toBe(true);
+    expect(internet.run(['ip', 'neigh']).stdout).not.toMatch(/10\.4\.0\.|fd00:4:/);
+    ok('rm', 'd1');
+    ok('network', 'rm', 'n0');
+  }
+
+  test('vxlan, where this host is the gateway', async () => {
+    const tunnel = ['--driver', 'vxlan', '--vni', '42', '--local', '172.20.0.1', '--remote', '172.20.0.9'];
+    await expectWayOut(...tunnel, '--gateway', '10.4.0.254', '--gateway', 'fd00:4::fe');
+  });
+
+  test('ovs', async () => {
+    startOvsdb(host);
+    startVswitchd(host);
+    await expectWayOut('--driver', 'ovs', '-o', 'datapath_type=netdev');
+    await stopOvs(host);
+  });
+
+  test.each<[string[], RegExp]>([
+    [
+      ['--driver', 'macvlan', '--uplink', 'lan0', '--gateway', '10.4.0.254'],
+      /--nat and driver macvlan together\nhint: /,
+    ],
+    [
+      ['--driver', 'vxlan', '--vni', '42', '--local', '172.20.0.1'],
+      /the host has no address in the network\nhint: --gateway/,
+    ],
+    [['--gateway', 'none'], /the host has no address in the network\nhint: --gateway/],
+  ])('%j is refused', async (options, message) => {
+    await expectRefusedThere(host, ['network', 'create', 'n0', ...SUBNETS, ...options], message);
   });
 });
 

@@ -15,6 +15,7 @@ beforeAll(async () => {
     'link add name up0 type veth peer name far0',
     'link set dev up0 up',
     'link set dev far0 up',
+    'addr add fd00:7::3/64 nodad dev far0',
     'addr add 10.7.0.1/24 dev up0',
     'addr add fd00:7::1/64 nodad dev up0',
     'link add name br9 type bridge',
@@ -40,8 +41,10 @@ test('macvlan: the uplink stays as it is, with its addresses, which nobody else 
   ip('link add name eth0 type veth peer name eth0-far');
   expectCreated(host, 'a', '--network', 'm0');
   expectCreated(host, 'b', '--nic', 'm0,name=up0');
+  // far0 has one of them.
+  const containers = { a: { eth0: ['10.7.0.2', 'fd00:7::2'] }, b: { up0: ['10.7.0.3', 'fd00:7::4'] } };
   expect(JSON.parse(network('inspect', 'm0').stdout)).toMatchObject([
-    { link: 'up0', macvlan: { mode: 'bridge' }, containers: { a: { eth0: ['10.7.0.2', 'fd00:7::2'] } } },
+    { link: 'up0', macvlan: { mode: 'bridge' }, containers },
   ]);
   expectRefused(host.minict('create', 'c', '--network', 'm0', '--ip', '10.7.0.1'), /taken by the host's up0/);
   expect(pings('a', '10.7.0.3')).toBe(true);

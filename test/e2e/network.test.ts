@@ -169,9 +169,12 @@ describe('on the default network', () => {
   test('it holds 253 containers; the next one is refused', async () => {
     const path = join(host.root, 'networks/minict0.json');
     const record = JSON.parse(readFileSync(path, 'utf8'));
-    // All but the last address, held by containers that are folders alone.
+    // All but the last address, held by containers that are records alone.
     const others = Array.from({ length: 251 }, (_, i) => [`192.168.0.${i + 3}`, `held${i}`] as const);
-    for (const [, name] of others) mkdirSync(join(host.root, 'containers', name));
+    for (const [, name] of others) {
+      mkdirSync(join(host.root, 'containers', name));
+      writeFileSync(join(host.root, 'containers', name, 'container.json'), '{}');
+    }
     const held = Object.fromEntries(
       others.map(([address, name]) => [name, { hostname: name, nics: { eth0: [address] } }]),
     );

@@ -1,7 +1,9 @@
 /** Networks by name: several of them, several interfaces of a container, connected and disconnected while it runs. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated, expectRefusedThere, linksSettle } from '../helpers/expect.ts';
-import { runWithFault } from '../helpers/faults.ts';
+import { killBefore, runWithFault } from '../helpers/faults.ts';
 import { Host, MINICT } from '../helpers/host.ts';
 import { kernelView } from '../helpers/kernel-view.ts';
 import { readIp } from '../helpers/links.ts';
@@ -167,6 +169,55 @@ test("a killed connect's interface is taken back, or finished, by the next one",
   expect(host.minict('rm', 'k').status).toBe(0);
 });
 
+test('where a network is full, the address of a killed create is taken back, and none of one that is under way', async () => {
+  expect(network('create', 'tiny', '--subnet', '10.55.0.0/30').status).toBe(0);
+  create('x', '--network', 'inner');
+  const ways: [string[], string[]][] = [
+    [
+      ['create', 'y', '--network', 'tiny'],
+      ['rm', 'y'],
+    ],
+    [
+      ['create', 'y', '--network', 'tiny', '--ip', '10.55.0.2'],
+      ['rm', 'y'],
+    ],
+    [
+      ['network', 'connect', 'tiny', 'x'],
+      ['network', 'disconnect', 'tiny', 'x'],
+    ],
+    [
+      ['network', 'tap', 'tiny', 'vm0'],
+      ['network', 'tap', 'rm', 'vm0'],
+    ],
+  ];
+  for (const [words, back] of ways) {
+    const isMember = () => network('inspect', 'tiny').stdout.includes('"half"');
+    // Its record is put into its place after the network's.
+    for (let k = 1; !isMember(); k += 1) {
+      expect(killBefore(host, ['create', 'half', '--network', 'tiny'], 'rename', k)).toBe(true);
+    }
+    const holder = host.spawn([
+      'flock',
+      '--no-fork',
+      '/run/minict/.lock-half',
+      'sh',
+      '-c',
+      'echo held; exec sleep infinity',
+    ]);
+    await (holder.stdout as ReadableStream).getReader().read();
+    await refused(words, /is full|taken by container half/);
+    holder.kill();
+    await holder.exited;
+    expect(host.minict(...words)).toMatchObject({ status: 0, stderr: '' });
+    expect(isMember()).toBe(false);
+    expect(existsSync(join(host.root, 'containers/half'))).toBe(false);
+    await refused(['create', 'z', '--network', 'tiny'], /is full\nhint: minict network inspect tiny\n/);
+    expect(host.minict(...back).status).toBe(0);
+  }
+  expect(host.minict('rm', 'x').status).toBe(0);
+  expect(network('rm', 'tiny').status).toBe(0);
+});
+
 test("the next hop that is asked for is nobody's automatic address", () => {
   expect(network('create', 'routed', '--subnet', '10.66.0.0/24', '--gateway', 'none').status).toBe(0);
   create('n', '--nic', 'routed,gateway=10.66.0.1');
@@ -200,6 +251,48 @@ test('an uplink is a port until the network goes, and as it was afterwards', asy
   const [up] = ip('link', 'show', 'dev', 'up0');
   expect(up?.master).toBeUndefined();
   expect(up?.flags).not.toContain('UP');
+  expect(host.run(['ip', 'netns', 'del', 'world']).status).toBe(0);
+});
+
+/** A Neighbour Solicitation from nobody: of who is about to take the address fd00:8::3. */
+const PROBES = `import socket,time
+target = bytes.fromhex('fd000008000000000000000000000003')
+group = bytes.fromhex('ff0200000000000000000001ff000003')
+message = bytes([135, 0, 0, 0, 0, 0, 0, 0]) + target
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+while True:
+    packet = bytes([0x60, 0, 0, 0, 0, 24, 58, 255]) + bytes(16) + group + message
+    s.sendto(packet, ('far1', 0x86dd, 0, 0, bytes.fromhex('3333ff000003')))
+    print('sent', flush=True)
+    time.sleep(0.1)`;
+
+test('an IPv6 address that a machine beyond the uplink has, or is about to take, is not given out', async () => {
+  for (const words of [
+    'netns add world',
+    'link add name up1 type veth peer name far1 netns world',
+    '-n world link set far1 up',
+    '-n world addr add fd00:8::2/64 nodad dev far1',
+  ]) {
+    expect(host.run(['ip', ...words.split(' ')]).status).toBe(0);
+  }
+  const uplink = ['--uplink', 'up1', '--subnet', '10.8.0.0/24', '--subnet', 'fd00:8::/64'];
+  expect(network('create', 'wan6', ...uplink)).toMatchObject({ status: 0, stderr: '' });
+  const mac = ip('-n', 'world', 'link', 'show', 'dev', 'far1')[0]?.address;
+  await refused(
+    ['create', 'x', '--network', 'wan6', '--ip', 'fd00:8::2'],
+    new RegExp(`address fd00:8::2: taken by the machine with ${mac}`),
+  );
+  // Who was asked has learnt nothing of who asked.
+  expect(host.run(['ip', '-n', 'world', 'neigh', 'show', 'dev', 'far1']).stdout).toBe('');
+  const prober = host.spawn(['ip', 'netns', 'exec', 'world', 'python3', '-uc', PROBES]);
+  await (prober.stdout as ReadableStream).getReader().read();
+  create('w6', '--network', 'wan6');
+  prober.kill();
+  await prober.exited;
+  expect(addressesOf('w6', 'eth0')).toEqual(['10.8.0.2/24', 'fd00:8::4/64']);
+  expect(pings('w6', 'fd00:8::2')).toBe(true);
+  expect(host.minict('rm', 'w6').status).toBe(0);
+  expect(network('rm', 'wan6').status).toBe(0);
   expect(host.run(['ip', 'netns', 'del', 'world']).status).toBe(0);
 });
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated, expectRefusedThere } from '../helpers/expect.ts';
+import { runWithFault } from '../helpers/faults.ts';
 import { Host } from '../helpers/host.ts';
 import { readIp } from '../helpers/links.ts';
 
@@ -67,6 +68,26 @@ test('two hosts reach each other through a router, and the host itself does not 
   });
 });
 
+test('it forwards IPv6 at once: nothing has to be looked for where there are containers alone', async () => {
+  const linkLocal = (name: string) => host.run(['ip', '-n', name, '-6', 'addr', 'show', 'scope', 'link']).stdout;
+  create('r6', '--nic', 'wan', '--nic', 'p2p:r7,ip=fd00:6::1/64,name=p0', '--router');
+  const isReady = () => /^(\d+: (eth0|p0)@.*\n +inet6 fe80::\S+ scope link nodad \n.*\n){2}$/.test(linkLocal('r6'));
+  expect(isReady(), linkLocal('r6')).toBe(true);
+  expect(host.minict('stop', '-t', '0', 'r6').status).toBe(0);
+  expect(host.minict('start', 'r6').status).toBe(0);
+  expect(isReady(), linkLocal('r6')).toBe(true);
+  // Beyond an uplink there may be somebody who has it.
+  for (const words of ['link add name up0 type veth peer name far0', 'link set far0 up']) {
+    expect(host.run(['ip', ...words.split(' ')]).status).toBe(0);
+  }
+  network('create', 'out', '--uplink', 'up0', '--subnet', 'fd00:8::/64');
+  expect(host.minict('network', 'connect', 'out', 'r6', '--name', 'out0').status).toBe(0);
+  expect(linkLocal('r6')).toMatch(/out0@.*\n +inet6 fe80::\S+ scope link (tentative )?(proto kernel_ll )?\n/);
+  expect(host.minict('rm', 'r6').status).toBe(0);
+  network('rm', 'out');
+  expect(host.run(['ip', 'link', 'del', 'up0']).status).toBe(0);
+});
+
 test('stop and start keep it; an interface that was removed by hand comes back with its routes and settings', () => {
   expect(host.minict('stop', '-t', '0', 'r1').status).toBe(0);
   expect(host.minict('start', 'r1').status).toBe(0);
@@ -75,6 +96,47 @@ test('stop and start keep it; an interface that was removed by hand comes back w
   expect(host.minict('start', 'r1')).toMatchObject({ status: 0, stderr: '' });
   expectRouter('r1');
   expect(host.minict('ps', '--format', 'json').stdout).not.toContain('broken');
+});
+
+test('start puts back addresses and routes that somebody took away inside, and leaves those that were changed', () => {
+  const ip = (...words: string[]) => expect(host.run(['ip', '-n', 'r1', ...words])).toMatchObject({ status: 0 });
+  const inside = () => ['-4', '-6'].map((family) => host.run(['ip', '-n', 'r1', family, 'route']).stdout.split('\n'));
+  const before = inside();
+  ip('addr', 'del', '10.7.0.1/24', 'dev', 'eth1');
+  ip('-6', 'addr', 'flush', 'dev', 'eth1');
+  ip('route', 'replace', '10.3.0.0/16', 'via', '192.168.7.9');
+  ip('addr', 'add', '10.7.0.77/24', 'dev', 'eth1');
+  const script = host.minict('start', 'r1', '--dry-run').stdout;
+  expect(script).toMatch(/# its address\nip -n r1 addr replace 10\.7\.0\.1\/24 /);
+  expect(script).not.toMatch(/10\.3\.0\.0|192\.168\.7\.1/);
+  expect(host.minict('start', 'r1')).toEqual({ status: 0, stdout: 'r1\n', stderr: '' });
+  expect(routesOf('r1')).toContain('10.3.0.0/16 192.168.7.9');
+  expect(host.run(['ip', '-n', 'r1', 'addr']).stdout).toContain('inet 10.7.0.77/24');
+  ip('route', 'del', '10.3.0.0/16');
+  ip('addr', 'del', '10.7.0.77/24', 'dev', 'eth1');
+  // The script is the same as the verb.
+  const again = host.minict('start', 'r1', '--dry-run').stdout;
+  expect(host.run(['sh'], {}, again)).toEqual({ status: 0, stdout: '', stderr: '' });
+  expectRouter('r1');
+  const sorted = (all: string[][]) => all.map((lines) => lines.toSorted());
+  expect(sorted(inside())).toEqual(sorted(before));
+  const done = host.minict('--verbose', 'start', 'r1');
+  expect(done).toMatchObject({ status: 0 });
+  expect(done.stderr).not.toMatch(/ addr | route /);
+  // One that fails takes nothing along: no interface is made anew for it.
+  const links = () => readIp(host, '-n', 'r1', 'link').map((link) => (link as unknown as { ifindex: number }).ifindex);
+  const these = links();
+  for (let at = 1; ; at += 1) {
+    ip('route', 'del', '10.2.0.0/16');
+    const { tool, status, stderr } = runWithFault(host, ['start', 'r1'], 'fails before it does anything', at);
+    if (tool === undefined) break;
+    // What others say of mounts has nothing to do with it.
+    if (tool === 'ip')
+      expect([status, stderr]).toEqual([125, expect.stringMatching(/^minict: cannot .*injected.*\n$/)]);
+    expect(host.minict('start', 'r1'), tool).toMatchObject({ status: 0, stderr: '' });
+    expectRouter('r1');
+  }
+  expect(links()).toEqual(these);
 });
 
 test('a clone, and one that was saved and loaded, are routers too', () => {

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated, expectRefusedThere } from '../helpers/expect.ts';
 import { Host } from '../helpers/host.ts';
 import { readIp } from '../helpers/links.ts';
+import { printScript } from '../helpers/script.ts';
 
 let host: Host;
 const network = (...words: string[]) => host.minict('network', ...words);
@@ -65,7 +66,38 @@ test('it comes back with its network: removed by hand, with the bridge removed, 
   expectTap('vm0');
 });
 
+test('printed scripts leave the kernel as the verbs do', () => {
+  const run = (script: string) => expect(host.run(['sh'], {}, script)).toEqual({ status: 0, stdout: '', stderr: '' });
+  const links = () => host.snapshot().network;
+  const tap = ['network', 'tap', 'lan', 'vm3', '--user', '65534', '--ip', '10.1.0.33'];
+  const before = links();
+  const [make, undo] = ['--dry-run', '--dry-run-undo'].map((option) => printScript(host, ...tap, option));
+  run(make as string);
+  expectTap('vm3');
+  expect(host.minict('exec', 'c1', 'cat', '/etc/hosts').stdout).toContain('10.1.0.33\tvm3\n');
+  const scripted = links();
+  run(undo as string);
+  expect(links()).toEqual(before);
+  does(...tap);
+  expect(links()).toEqual(scripted);
+  const rm = ['network', 'tap', 'rm', 'vm3'];
+  const [remove, remake] = ['--dry-run', '--dry-run-undo'].map((option) => printScript(host, ...rm, option));
+  run(remove as string);
+  expect(links()).toEqual(before);
+  run(remake as string);
+  expect(links()).toEqual(scripted);
+  run(remove as string);
+  // Recorded, and not there: the verb would put it back.
+  run(printScript(host, ...tap, '--dry-run'));
+  expect(links()).toEqual(scripted);
+  does(...rm);
+  expect(links()).toEqual(before);
+});
+
 test.each<[string[], RegExp]>([
+  [['tap', 'lan', 'vm0', '--dry-run'], /network lan has it/],
+  [['tap', 'lan', 'lan', '--dry-run'], /the host has an interface of that name/],
+  [['tap', 'rm', 'vm2', '--dry-run'], /no network has one of that name/],
   [['tap', 'lan', 'vm0'], /network lan has it\nhint: minict network tap rm vm0/],
   [['tap', 'lan', 'lo'], /a word of its own/],
   [['tap', 'lan', 'lan'], /the host has an interface of that name/],

@@ -104,10 +104,17 @@ test('the address of a container of the other host is not given out', () => {
   makeNetworks(['--local', '10.0.0.1', '--remote', '10.0.0.2'], ['--local', '10.0.0.2', '--remote', '10.0.0.1']);
   ok('create', 'c', '--network', 'v0');
   over('create', 'd', '--network', 'v0');
-  const addresses = [eth0Of(hosts.here, 'c'), eth0Of(hosts.there, 'd')].map((link) => link.addr_info[0]?.local);
-  expect(addresses).toEqual(['10.5.0.1', '10.5.0.2']);
-  const taken = hosts.there.minict('create', 'e', '--network', 'v0', '--ip', '10.5.0.11');
-  expectRefused(taken, new RegExp(`taken by the machine with ${eth0Of(hosts.here, 'a').address}`));
+  const addresses = [eth0Of(hosts.here, 'c'), eth0Of(hosts.there, 'd')].map(({ addr_info }) =>
+    addr_info.filter(({ scope }) => scope === 'global').map(({ local }) => local),
+  );
+  expect(addresses).toEqual([
+    ['10.5.0.1', 'fd00:5::1'],
+    ['10.5.0.2', 'fd00:5::2'],
+  ]);
+  for (const address of ['10.5.0.11', 'fd00:5::11']) {
+    const taken = hosts.there.minict('create', 'e', '--network', 'v0', '--ip', address);
+    expectRefused(taken, new RegExp(`taken by the machine with ${eth0Of(hosts.here, 'a').address}`));
+  }
   ok('rm', 'c');
   over('rm', 'd');
   removeNetworks();

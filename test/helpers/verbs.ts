@@ -71,14 +71,14 @@ export const CREATE_RM: Verb = {
   ends: true,
 };
 export const CREATE_VOLUMES = withVolumes({ ...creating('create with volumes', VOLUMES, 6), changes: 45 });
-const RM_FORCE = ending(['rm', '-f', 'f1'], RUNNING, 1, 10);
+const RM_FORCE = ending(['rm', '-f', 'f1'], RUNNING, 0, 15);
 export const RM_TWICE: Verb = { ...RM_FORCE, title: 'rm -f, then again', next: ['rm', '-f', 'f1'], ends: true };
 export const RUN_RM: Verb = {
   ...CREATE,
   title: 'run --rm',
   words: ['run', '--rm', 'f1', '--', 'true'],
   atomic: false,
-  commands: 3,
+  commands: 2,
   changes: 45,
 };
 
@@ -111,7 +111,7 @@ export const PUBLISHING_VERBS: readonly Verb[] = [
   creating('create', PUBLISHED, 4),
   starting('start', PUBLISHED, 3),
   ending(['stop', '-t', '0', 'f1'], ['create', 'f1', ...PUBLISHED], 2, 4),
-  { ...ending(['rm', '-f', 'f1'], ['create', 'f1', ...PUBLISHED], 3, 10), options: PUBLISHED },
+  { ...ending(['rm', '-f', 'f1'], ['create', 'f1', ...PUBLISHED], 2, 10), options: PUBLISHED },
 ].map(publishing);
 
 /** What makes and removes what all containers share, on a host without any. */

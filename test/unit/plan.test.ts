@@ -105,7 +105,7 @@ describe('the plan of a container', () => {
         argv: 'ip -n web1 -batch -',
         stdin: [
           'link set dev eth0 addrgenmode none',
-          'addr add 192.168.0.11/24 brd + dev eth0',
+          'addr replace 192.168.0.11/24 brd + dev eth0',
           'link set dev eth0 up',
           'route add default via 192.168.0.1 dev eth0',
           'link set dev lo up',

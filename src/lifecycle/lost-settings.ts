@@ -1,0 +1,51 @@
+/** What somebody's hand took of the addresses and routes inside, of interfaces that stay: what was added or changed there stays. */
+import { EVERYWHERE, type NetworkInside, readNetworkInside } from '../host/network-inside.ts';
+import { nicDriver } from '../network/driver.ts';
+import { linkLocalCidr, nicPart, portPart } from '../network/parts.ts';
+import { type Family, parseIp } from '../spec/address.ts';
+import type { ContainerSpec, NicSpec } from '../spec/container.ts';
+import type { Step } from '../step.ts';
+
+function familyOf(address: string): Family {
+  return parseIp(address.split('/')[0] as string).family;
+}
+
+/** Of a step that can be done again; the others stay with their interface. A default route that is another one is one. */
+function isLost({ id }: Step, nic: NicSpec, { interfaces, destinations }: NetworkInside): boolean {
+  const own = interfaces.get(nic.name);
+  // It has another name, or is elsewhere.
+  if (own === undefined) return false;
+  const [what, value = ''] = id.slice(nic.name.length + 1).split(' ');
+  switch (what) {
+    case 'address':
+      return !own.addresses.has(value);
+    case 'link-local':
+      return !own.addresses.has(linkLocalCidr(nic));
+    case 'up':
+      return !own.isUp;
+    case 'route':
+      return !destinations.has(value.includes('/') ? value : EVERYWHERE[familyOf(value)]);
+    default:
+      return false;
+  }
+}
+
+/** Of the whole plan of a container whose namespace is there, what is not in effect inside; `redo` is done besides. */
+export async function findLost(
+  { name, nics, routes = [] }: ContainerSpec,
+  whole: readonly Step[],
+  redo: readonly Step[],
+): Promise<Step[]> {
+  const comes = new Set(redo.map(({ id }) => id));
+  const stays = nics.filter((nic) => {
+    const isDown = nic.down && nicDriver(nic).planInside !== undefined;
+    return !isDown && !redo.some(({ part }) => part === nicPart(nic));
+  });
+  if (stays.length === 0) return [];
+  const hops = [...stays.flatMap(({ gateways }) => gateways), ...routes.map(({ to }) => to)];
+  const seen = await readNetworkInside(name, [...new Set(hops.map(familyOf))]);
+  return whole.filter((step) => {
+    const nic = stays.find((each) => step.part === nicPart(each) || step.part === portPart(each));
+    return nic !== undefined && !comes.has(step.id) && isLost(step, nic, seen);
+  });
+}

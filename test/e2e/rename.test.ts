@@ -1,0 +1,143 @@
+/** rename: what has the new name, what stays, what is refused, and what a killed one leaves. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expectRefused, linksSettle } from '../helpers/expect.ts';
+import { KILLS, killBefore, runWithFault } from '../helpers/faults.ts';
+import { Host } from '../helpers/host.ts';
+import { readIp } from '../helpers/links.ts';
+import { MANY_POINTS } from '../helpers/recovery.ts';
+import type { Snapshot } from '../helpers/snapshot.ts';
+
+let host: Host;
+let clean: Snapshot;
+beforeAll(async () => {
+  host = await Host.create();
+  host.minict('network', 'create', 'lan', '--subnet', '192.168.7.0/24');
+  expect(host.minict('create', 'keep', '--nic', 'lan').status).toBe(0);
+  expect(host.minict('create', 'also', '--nic', 'lan', '--nic', 'minict0').status).toBe(0);
+  clean = host.snapshot();
+});
+afterAll(() => host.destroy());
+afterEach(() => {
+  host.minict('rm', '-f', 'f1');
+  host.minict('rm', '-f', 'f2');
+});
+
+const NICS = ['--nic', 'lan,ip=192.168.7.40', '--nic', 'minict0,mac=02:00:00:00:00:09'];
+const OPTIONS = [...NICS, '-v', '/own', '-p', '8080:80'];
+const made = (options: readonly string[]) => {
+  expect(host.minict('create', 'f1', ...options).status).toBe(0);
+  expect(host.minict('exec', 'f1', 'sh', '-c', 'echo a >/file; mkdir -p /own; echo b >/own/file').status).toBe(0);
+  expect(host.minict('stop', 'f1').status).toBe(0);
+};
+const facts = (name: string) => {
+  expect(host.minict('start', name)).toMatchObject({ status: 0, stderr: '' });
+  const inside = host.minict('exec', name, 'sh', '-c', 'cat /file /own/file; hostname; cat /etc/hostname');
+  const hosts = host.minict('exec', 'keep', 'cat', '/etc/hosts').stdout;
+  const both = host.minict('exec', 'also', 'cat', '/etc/hosts').stdout;
+  const links = readIp(host, '-n', name, 'addr').flatMap(({ address, addr_info = [] }) => [
+    address,
+    ...addr_info
+      .filter(({ scope }: { scope: string }) => scope === 'global')
+      .map(({ local }: { local: string }) => local),
+  ]);
+  return { inside: inside.stdout, links, hosts: `${hosts}${both}`, port: host.minict('port', name).stdout };
+};
+
+test('all that has its name has the new one; addresses, files, volumes and ports stay', async () => {
+  made(OPTIONS);
+  const before = facts('f1');
+  host.minict('stop', 'f1');
+  expect(host.minict('rename', 'f1', 'f2')).toEqual({ status: 0, stdout: 'f2\n', stderr: '' });
+  expect(host.minict('ps', '-a', '-q').stdout).toBe('also\nf2\nkeep\n');
+  const after = facts('f2');
+  const named = (text: string) => text.replaceAll('f1', 'f2');
+  expect(after).toEqual({ ...before, inside: named(before.inside), hosts: named(before.hosts) });
+  expect(after.hosts).toContain('192.168.7.40\tf2\n');
+  expect(host.run(['ls', '/run/netns', '/run/utsns', '/run/mntns']).stdout).not.toMatch(/^f1$/m);
+  expect(readIp(host, 'link').map(({ ifname }) => ifname)).toEqual(expect.arrayContaining(['f2-eth0', 'f2-eth1']));
+  expect(JSON.stringify(host.snapshot())).not.toMatch(/[/:"]f1[-/:"]/);
+  expect(host.minict('rm', '-f', 'f2').status).toBe(0);
+  expect(await host.settled(clean)).toEqual(clean);
+  // Nobody has the old name's address or port any more.
+  expect(host.minict('create', 'f1', ...OPTIONS).status).toBe(0);
+});
+
+test('after a reboot, too; and a host name that was asked for stays', async () => {
+  const other = await Host.create();
+  try {
+    other.minict('create', 'f1', '--hostname', 'its');
+    await other.reboot();
+    expect(other.minict('rename', 'f1', 'f2').status).toBe(0);
+    expect(other.minict('start', 'f2').status).toBe(0);
+    expect(other.minict('exec', 'f2', 'hostname').stdout).toBe('its\n');
+    expect(other.minict('exec', 'f2', 'cat', '/etc/hosts').stdout).toContain('\tits f2\n');
+  } finally {
+    await other.destroy();
+  }
+});
+
+const after = async (point: string) => {
+  const names = host
+    .minict('ps', '-a', '-q')
+    .stdout.split('\n')
+    .filter((name) => name.startsWith('f'));
+  expect(names, point).toHaveLength(1);
+  const [name = ''] = names;
+  expect(host.minict('start', name), point).toMatchObject({ status: 0, stderr: '' });
+  expect(host.minict('exec', name, 'cat', '/file').stdout, point).toBe('a\n');
+  expect(host.minict('exec', name, 'hostname').stdout, point).toBe(`${name}\n`);
+  expect(host.minict('rm', '-f', name).status, point).toBe(0);
+  expect(host.minict('system', 'prune').status, point).toBe(0);
+  for (const file of ['lan', 'minict0']) {
+    expect(readFileSync(join(host.root, `networks/${file}.hosts`), 'utf8'), point).not.toMatch(/\tf\d/);
+  }
+  await linksSettle(host);
+  expect(await host.settled(clean), point).toEqual(clean);
+};
+
+test.each(KILLS)(
+  'a host command %s: it has the old name or the new one, and all is there',
+  MANY_POINTS,
+  async (fault) => {
+    for (let k = 1; ; k += 1) {
+      made(['--nic', 'lan']);
+      const { tool } = runWithFault(host, ['rename', 'f1', 'f2'], fault, k);
+      await after(`${tool} (${k})`);
+      if (tool === undefined) break;
+    }
+  },
+);
+
+test.each(['rename', 'mkdir'])('killed before a %s', MANY_POINTS, async (call) => {
+  for (let k = 1; ; k += 1) {
+    made(['--nic', 'lan']);
+    const killed = killBefore(host, ['rename', 'f1', 'f2'], call, k);
+    await after(`${call} (${k})`);
+    if (!killed) break;
+  }
+});
+
+test('refused: up, running, taken, with a cable, no name', async () => {
+  expectRefused(host.minict('rename', 'nobody', 'f2'), /^minict: cannot find container nobody: no such container\n/);
+  host.minict('create', 'f1');
+  expectRefused(host.minict('rename', 'f1', 'f2'), /^minict: cannot rename f1: it is up\nhint: minict stop f1\n$/);
+  host.minict('stop', 'f1');
+  expectRefused(host.minict('rename', 'f1', 'keep'), /^minict: cannot rename f1: a container keep is there\n/);
+  expectRefused(host.minict('rename', 'f1', 'f1'), /^minict: cannot rename f1: that is its name\n$/);
+  expectRefused(
+    host.minict('rename', 'f1', '../f2'),
+    /^minict: cannot use container name "..\/f2": not a valid name\n/,
+  );
+  expectRefused(host.minict('rename', 'f1'), /missing required argument 'new'/);
+  host.run(['ip', 'netns', 'add', 'f2']);
+  expectRefused(host.minict('rename', 'f1', 'f2'), /\/run\/netns\/f2 is there, and minict did not make it\n/);
+  host.run(['ip', 'netns', 'del', 'f2']);
+  expect(host.minict('start', 'f1').status).toBe(0);
+  expect(host.minict('link', 'f1:to1', 'keep:to1').status).toBe(0);
+  host.minict('stop', 'f1');
+  expectRefused(host.minict('rename', 'f1', 'f2'), /^minict: cannot rename f1: a cable leads to another\n/);
+  expect(host.minict('start', 'f1').status).toBe(0);
+  expect(host.minict('link', 'rm', 'f1:to1').status).toBe(0);
+});
