@@ -7,7 +7,7 @@ import { refuseForeign } from '../lifecycle/create.ts';
 import { requireLimits } from '../lifecycle/limits.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { type NicSpec, networkOf } from '../spec/container.ts';
-import { parseContainerName, parseHostname } from '../spec/name.ts';
+import { parseContainerName, parseHostname, parseNewContainerName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { type Port, type PortRequest, parsePublishes, requestOf } from '../spec/port.ts';
 import { lockContainer, lockImages, releaseContainer } from '../state/locks.ts';
@@ -110,7 +110,7 @@ export const define: Define = (command, globals) => {
     .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .action(async (source: string, name: string, options: CloneOptions) => {
       requireRoot('clone');
-      await cloneContainer(contextFrom(globals()), parseContainerName(source), parseContainerName(name), options);
+      await cloneContainer(contextFrom(globals()), parseContainerName(source), parseNewContainerName(name), options);
       print(`${name}\n`);
     });
 };

@@ -13,7 +13,7 @@ import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lif
 import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import type { LimitOptions } from '../spec/limits.ts';
-import { parseContainerName, parseHostname } from '../spec/name.ts';
+import { parseHostname, parseNewContainerName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { formatPort, parsePublishes } from '../spec/port.ts';
 import { parseRoute, parseSysctl, requireRouting } from '../spec/routing.ts';
@@ -102,7 +102,7 @@ export async function specFrom(
   command: Words,
   resolve?: ResolveImage,
 ): Promise<ContainerSpec> {
-  const name = parseContainerName(rawName);
+  const name = parseNewContainerName(rawName);
   requirePublishable(opts);
   const limits = await limitsFrom(opts);
   const { source, settings } = await resolveRoot(context, opts, resolve);
@@ -178,7 +178,7 @@ export async function makeContainer(
   opts: ContainerOptions,
   command: Words,
 ): Promise<{ spec: ContainerSpec; instance: string }> {
-  parseContainerName(rawName);
+  parseNewContainerName(rawName);
   requireTools();
   const instance = ensureState(context.roots);
   const lock = lockContainer(context.roots, rawName, 'exclusive');

@@ -62,7 +62,7 @@ export async function planScript(
     imageToCome: image.length > 0,
     volumesToCome: true,
   });
-  if (wanted === 'undo') return uncreateLines(context, spec, facts);
+  if (wanted === 'undo') return uncreateLines(context, spec, networks, facts);
   const programs = main === undefined ? '' : programLines(context, spec, main, mountedOf(facts.rootfs.volumes));
   const first = [...image, ...planNamedVolumes(context, spec, facts)];
   return (await createLines(context, spec, networks, facts, first)) + programs;

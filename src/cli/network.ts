@@ -2,14 +2,13 @@
 import { connect, disconnect, findNic } from '../lifecycle/connect.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import {
-  createNetwork,
-  deleteNetwork,
   isUnused,
-  type NetworkRequest,
+  lookAtInterfaces,
   type NetworkView,
   unusedNetworks,
   viewNetwork,
-} from '../lifecycle/networks.ts';
+} from '../lifecycle/network-view.ts';
+import { createNetwork, deleteNetwork, type NetworkRequest } from '../lifecycle/networks.ts';
 import { parseDriver } from '../network/driver.ts';
 import { parseMtuBytes, parseVni } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
@@ -77,9 +76,10 @@ function requestFrom(name: string, options: CreateOptions): NetworkRequest {
 async function views(context: Context, names: readonly string[]): Promise<NetworkView[]> {
   const instance = readInstance(context.roots) ?? '';
   const found: NetworkView[] = [];
+  const look = lookAtInterfaces();
   for (const name of names) {
     try {
-      found.push(await viewNetwork(context, instance, name));
+      found.push(await viewNetwork(context, instance, name, look));
     } catch (error) {
       process.exitCode = reportError(error);
     }
@@ -87,10 +87,11 @@ async function views(context: Context, names: readonly string[]): Promise<Networ
   return found;
 }
 
-function rowOf({ record, members, state }: NetworkView): object {
+function rowOf({ record, members, state, missing, down }: NetworkView): object {
   const { version: _, members: leases, ...settings } = record;
   const containers = Object.fromEntries(members.map((name) => [name, leases[name]?.nics]));
-  return { ...settings, state, containers };
+  const more = { ...(missing.length > 0 ? { missing } : {}), ...(down.length > 0 ? { down } : {}) };
+  return { ...settings, state, ...more, containers };
 }
 
 async function list(context: Context, options: LsOptions): Promise<void> {
@@ -100,13 +101,13 @@ async function list(context: Context, options: LsOptions): Promise<void> {
   if (options.format === 'json') print(`${JSON.stringify(shown.map(rowOf))}\n`);
   else if (options.quiet) print(shown.map(({ record }) => `${record.name}\n`).join(''));
   else {
-    const rows = shown.map(({ record, members, state }) => [
+    const rows = shown.map(({ record, members, state, missing }) => [
       record.name,
       record.driver,
       record.link,
       record.subnets.map(({ subnet }) => subnet).join(', '),
       members.length > 3 ? `${members.slice(0, 3).join(', ')}, …` : members.join(', '),
-      state,
+      missing.length > 0 ? `${state} (missing: ${missing.join(', ')})` : state,
     ]);
     print(table([['NAME', 'DRIVER', 'LINK', 'SUBNETS', 'CONTAINERS', 'STATE'], ...rows]));
   }
@@ -200,7 +201,7 @@ export const define: Define = (command, globals) => {
     .action(async (options: { dryRun?: boolean }) => {
       const begun = await begin('prune');
       if (begun === undefined) return;
-      await eachName(await unusedNetworks(begun.context, begun.instance), async (name) => {
+      await eachName(await unusedNetworks(begun.context), async (name) => {
         if (!options.dryRun) await deleteNetwork(begun.context, begun.instance, name);
         return name;
       });

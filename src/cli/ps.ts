@@ -17,6 +17,8 @@ interface Row extends Status {
   readonly image: string;
   readonly address: string;
   readonly ports: readonly Port[];
+  /** Interfaces that are taken down (`link down`). */
+  readonly down: readonly string[];
 }
 
 interface PsOptions {
@@ -32,11 +34,13 @@ const FILTERS: Filters<Row> = {
   image: (row) => row.image,
 };
 
-function statusCell({ state, missing, exitCode, oomKills }: Row): string {
-  if (missing.length > 0) return `${state} (missing: ${missing.join(', ')})`;
-  const exit = exitCode === undefined ? [] : [`exit ${exitCode}`];
-  const past = [...exit, ...(oomKills === undefined ? [] : [`OOM kills: ${oomKills}`])];
-  return past.length === 0 ? state : `${state} (${past.join(', ')})`;
+function statusCell({ state, missing, exitCode, oomKills, down }: Row): string {
+  const notes = [
+    ...(missing.length > 0 ? [`missing: ${missing.join(', ')}`] : exitCode === undefined ? [] : [`exit ${exitCode}`]),
+    ...(oomKills === undefined ? [] : [`OOM kills: ${oomKills}`]),
+    ...(down.length > 0 ? [`down: ${down.join(', ')}`] : []),
+  ];
+  return notes.length === 0 ? state : `${state} (${notes.join('; ')})`;
 }
 
 /** One without a name of its own is called by its digest. */
@@ -65,7 +69,8 @@ export const define: Define = (command, globals) => {
           if (spec === undefined) return undefined;
           const status = await readStatus(context, instance, spec, links);
           const address = addressesOf(spec).join(', ');
-          return { name, ...status, image: spec.image ?? spec.inPlace ?? '', address, ports: spec.ports ?? [] };
+          const down = spec.nics.filter((nic) => nic.down).map((nic) => nic.name);
+          return { name, ...status, image: spec.image ?? spec.inPlace ?? '', address, ports: spec.ports ?? [], down };
         }),
       );
       const rows = results.flatMap((result) => {

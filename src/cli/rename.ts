@@ -1,7 +1,7 @@
 /** minict rename */
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { renameContainer } from '../lifecycle/rename.ts';
-import { parseContainerName } from '../spec/name.ts';
+import { parseContainerName, parseNewContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
@@ -12,7 +12,7 @@ export const define: Define = (command, globals) => {
     .argument('<new>')
     .action(async (rawName: string, rawNew: string) => {
       requireRoot('rename');
-      const [name, to] = [parseContainerName(rawName), parseContainerName(rawNew)];
+      const [name, to] = [parseContainerName(rawName), parseNewContainerName(rawNew)];
       const context = contextFrom(globals());
       await renameContainer(context, ensureState(context.roots), name, to);
       print(`${to}\n`);

@@ -35,25 +35,21 @@ function printText({ question, from, to }: PathFacts, { findings }: Verdict): vo
   const colours = { ok: chalk.green, fail: chalk.red };
   const rows = findings.map(({ state, where, check, found }) => [shown[state].padEnd(4), where, check, found]);
   const lines = table(rows).split('\n');
-  for (const [index, { state, cause, fix }] of findings.entries()) {
+  for (const [index, { state, cause, fix, look }] of findings.entries()) {
     const word = shown[state];
     print(`${lines[index]?.replace(word, colours[state](word))}\n`);
     if (cause !== undefined) print(`      cause: ${cause}\n`);
     if (fix !== undefined) print(`      fix: ${fix}\n`);
+    if (look !== undefined) print(`      look: ${look}\n`);
   }
 }
 
 function printJson({ question, from, to }: PathFacts, { findings, works }: Verdict): void {
   const failed = findings.find(({ state }) => state === 'fail');
   const { source, target, protocol, port } = question;
-  const named = failed === undefined ? {} : { cause: failed.cause, where: failed.where, fix: failed.fix };
-  const checks = findings.map(({ state, where, check, found, cause, fix }) => ({
-    state,
-    where,
-    check,
-    found,
-    ...(cause === undefined ? {} : { cause, fix }),
-  }));
+  const { cause, where, fix, look } = failed ?? {};
+  const named = { cause, where, fix, look };
+  const checks = findings.map(({ isUnsure: _, refuses: __, ...shown }) => shown);
   print(`${JSON.stringify({ source, target, protocol, port, from, to, works, ...named, checks })}\n`);
 }
 

@@ -4,7 +4,7 @@ import { NETNS_DIR } from '../state/paths.ts';
 import { checkCgroup, checkLimits } from './cgroups.ts';
 import { type Check, type Examined, fail } from './check.ts';
 import { checkBridgedTraffic, checkFirewall } from './firewall.ts';
-import { checkKernel, checkLink, checkNamespaces, checkOverlay } from './kernel.ts';
+import { checkKernel, checkLink, checkNamespaces, checkNetem, checkOverlay } from './kernel.ts';
 import { checkForwarding, checkNeighbours, checkRoutes } from './network.ts';
 import { checkRoot, checkSelinux } from './security.ts';
 import { checkNetnsMount, checkStateFolder } from './storage.ts';
@@ -24,6 +24,7 @@ export async function examine(host: Examined): Promise<Check[]> {
     ['state folder', () => checkStateFolder(host)],
     ['veth', () => checkLink('veth', ['type', 'veth', 'peer', 'name', 'b'])],
     ['bridge', () => checkLink('bridge', ['type', 'bridge'])],
+    ['netem', checkNetem],
     ['cgroup', checkCgroup],
     ['limits', checkLimits],
     [NETNS_DIR, checkNetnsMount],

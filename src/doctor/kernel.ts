@@ -3,7 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { firstLine } from '../errors.ts';
 import { readToolOutput } from '../host/tool-output.ts';
-import { atLeast, type Check, fail, isRoot, notTried, pass } from './check.ts';
+import { hasNetem } from '../network/impairment.ts';
+import { atLeast, type Check, fail, isRoot, notTried, pass, warn } from './check.ts';
 
 export function checkKernel(): Check {
   return atLeast(release(), [5, 10])
@@ -30,4 +31,13 @@ export async function checkLink(kind: string, words: readonly string[]): Promise
   const output = await readToolOutput(['unshare', '--net', 'ip', 'link', 'add', 'name', 'a', ...words]);
   if (output === undefined) return fail(kind, 'not tried: unshare not found in PATH', 'apt-get install util-linux');
   return output.exitCode === 0 ? pass(kind, 'yes') : fail(kind, firstLine(output.stderr), `modprobe ${kind}`);
+}
+
+export async function checkNetem(): Promise<Check> {
+  if (!isRoot()) return notTried('netem');
+  if (Bun.which('tc') === null) return warn('netem', 'not tried: tc not found in PATH', 'apt-get install iproute2');
+  if (await hasNetem()) return pass('netem', 'yes');
+  const detail = 'the kernel lacks it: no delays by minict net impair; rates and loss work';
+  const fix = 'boot a kernel with CONFIG_NET_SCH_NETEM; Ubuntu: apt-get install "linux-modules-extra-$(uname -r)"';
+  return warn('netem', detail, fix);
 }

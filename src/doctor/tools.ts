@@ -48,6 +48,15 @@ export const TOOLS: readonly Tools[] = [
     tools: ['ovs-vsctl', 'ovs-dpctl'],
     without: 'no networks with --driver ovs',
   },
+  { name: 'nftables', package: 'nftables', tools: ['nft'], without: 'no --nat, no published ports' },
+  {
+    name: 'arping',
+    package: 'iputils-arping',
+    tools: ['arping'],
+    without: 'no IPv4 addresses in networks with an uplink',
+  },
+  { name: 'tcpdump', package: 'tcpdump', tools: ['tcpdump'], without: 'no minict capture' },
+  { name: 'skopeo', package: 'skopeo', tools: ['skopeo'], without: 'no images from registries' },
   { name: 'ethtool', package: 'ethtool', tools: ['ethtool'], without: 'no --driver ovs in user space' },
   { name: 'tail', package: 'coreutils', tools: ['tail'], without: 'no minict logs -f' },
 ];

@@ -61,6 +61,11 @@ async function show(words: readonly string[]): Promise<Shown[] | undefined> {
   throw new HostError(`cannot read interfaces: ip says what minict cannot read`);
 }
 
+/** All of them, by name. Throws HostError. */
+export async function readInterfaces(): Promise<Map<string, HostInterface>> {
+  return new Map(((await show([])) ?? []).map((shown) => [shown.ifname, interfaceOf(shown)]));
+}
+
 /** Throws NotFoundError, HostError. */
 export async function readInterface(name: string): Promise<HostInterface> {
   const found = (await show(['dev', name]))?.find(({ ifname }) => ifname === name);

@@ -37,6 +37,7 @@ export async function readNamespaceLinks(netns: string): Promise<NamespaceLink[]
 }
 
 export interface HostLink {
+  readonly index: number;
   /** Bridge that the interface is a port of. */
   readonly master: string | undefined;
   /** Whose it is. */
@@ -50,7 +51,10 @@ export async function readLinks(netns?: string): Promise<Map<string, HostLink>> 
   if (netns !== undefined && output !== undefined && output.exitCode !== 0) return new Map();
   const links = parse(output, "the host's interfaces");
   return new Map(
-    links.map(({ ifname, flags, master, ifalias }) => [ifname, { master, alias: ifalias, isUp: flags.includes('UP') }]),
+    links.map(({ ifindex, ifname, flags, master, ifalias }) => [
+      ifname,
+      { index: ifindex, master, alias: ifalias, isUp: flags.includes('UP') },
+    ]),
   );
 }
 

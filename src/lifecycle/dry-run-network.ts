@@ -19,7 +19,7 @@ import {
 } from './connect.ts';
 import { ownHostsOf } from './container-facts.ts';
 import type { Context } from './context.ts';
-import { instanceForScripts, planHostsEntries, planHostsEntry, planOpening, planSurroundings } from './dry-run.ts';
+import { instanceForScripts, planHostsEntries, planHostsEntry, planSurroundings, planTakingBack } from './dry-run.ts';
 import { findNetwork } from './network.ts';
 import { planNetwork } from './network-link.ts';
 import { type NetworkRequest, planNewNetwork, requireUnused } from './networks.ts';
@@ -35,7 +35,7 @@ export async function createNetworkLines(context: Context, request: NetworkReque
 export async function uncreateNetworkLines(context: Context, request: NetworkRequest): Promise<string> {
   const instance = instanceForScripts(context);
   const record = await planNewNetwork(context, instance, request);
-  return undoLines([...planNetwork(record, instance), ...(await planOpening(context, instance, [record], undefined))]);
+  return undoLines([...planNetwork(record, instance), ...(await planTakingBack(context, instance, [record]))]);
 }
 
 /** The network, and what NAT has on the host for it alone. */

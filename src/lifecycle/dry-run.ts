@@ -25,6 +25,7 @@ import { mountedOf } from './attachments.ts';
 import { readCgroupFacts, readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
 import { planCreate } from './create.ts';
+import type { Coming } from './gateway.ts';
 import { linkState, planNetwork } from './network-link.ts';
 import { mainProgram, placeOf } from './place.ts';
 import { stepsInEffect } from './remove.ts';
@@ -65,17 +66,32 @@ export async function planSurroundings(
   ];
 }
 
+/** Networks as they will be; undefined where nothing of the host is needed for NAT or published ports. */
+function comingOf(networks: readonly NetworkRecord[], spec: ContainerSpec | undefined): Coming | undefined {
+  if (spec?.ports === undefined && !networks.some(({ nat }) => nat)) return undefined;
+  return { name: spec?.name, networks: spec === undefined ? networks : joined(spec, networks) };
+}
+
 /** What NAT, and the published ports of a container, need of the host. */
-export async function planOpening(
+async function planOpening(
   context: Context,
   instance: string,
   networks: readonly NetworkRecord[],
   spec: ContainerSpec | undefined,
 ): Promise<Step[]> {
-  if (spec?.ports === undefined && !networks.some(({ nat }) => nat)) return [];
-  const { planMissing } = await import('./gateway.ts');
-  const coming = { name: spec?.name, networks: spec === undefined ? networks : joined(spec, networks) };
-  return planMissing(context, instance, coming);
+  const coming = comingOf(networks, spec);
+  return coming === undefined ? [] : (await import('./gateway.ts')).planMissing(context, instance, coming);
+}
+
+/** Steps whose undo takes that back. */
+export async function planTakingBack(
+  context: Context,
+  instance: string,
+  networks: readonly NetworkRecord[],
+  spec?: ContainerSpec,
+): Promise<Step[]> {
+  const coming = comingOf(networks, spec);
+  return coming === undefined ? [] : (await import('./gateway.ts')).planTakingBack(context, instance, coming);
 }
 
 /** What published ports have on the host for this container alone. */
@@ -124,8 +140,14 @@ export async function createLines(
   ]);
 }
 
-export function uncreateLines(context: Context, spec: ContainerSpec, facts: ContainerFacts): string {
-  return endLines(context, spec) + undoLines(planCreate(context, spec, facts));
+export async function uncreateLines(
+  context: Context,
+  spec: ContainerSpec,
+  networks: readonly NetworkRecord[],
+  facts: ContainerFacts,
+): Promise<string> {
+  const opened = await planTakingBack(context, facts.instance, networks, spec);
+  return endLines(context, spec) + undoLines(planCreate(context, spec, facts)) + undoLines(opened);
 }
 
 function enterOf(context: Context, spec: ContainerSpec): string[] {

@@ -12,7 +12,7 @@ import {
   planIpv6Forwarding,
   planRouteLocalnet,
 } from '../network/forwarding.ts';
-import { planLoopbackGuard, planNat, planPublished, planTable, TABLE } from '../network/nat.ts';
+import { planLoopbackGuard, planNat, planPublished, planTable, planUnusedTable, TABLE } from '../network/nat.ts';
 import { doAgain } from '../runner/again.ts';
 import { applySteps } from '../runner/apply.ts';
 import { identityOf } from '../runner/identity.ts';
@@ -132,6 +132,22 @@ export async function planMissing(context: Context, instance: string, coming?: C
   const state = new Journal(gatewayJournalPath(context.roots)).salvage();
   const wanted = await planGateway(context, instance, readForwarding(state), coming);
   return wanted.filter((step) => !isInEffect(step, state));
+}
+
+/** What a script that made `coming` takes back; its own ports go with its container. Writes nothing. */
+export async function planTakingBack(context: Context, instance: string, coming: Coming): Promise<Step[]> {
+  if ((await readServed(context, undefined)).length > 0) {
+    return (await planMissing(context, instance, coming)).filter(({ id }) => id !== TABLE);
+  }
+  const own = new Set(coming.networks.map(({ link }) => link));
+  const facts = readForwarding(undefined);
+  // On a bridge of minict's nobody else sets them: they are on where the script has run.
+  const isOurs = (path: string) => facts.isOurs(path) || own.has(path.split('/')[2] ?? '');
+  const all = await planGateway(context, instance, { ...facts, isOurs }, coming);
+  const switches = all.flatMap((step) =>
+    step.undo?.kind === 'write' && !isReliedOn(step, facts) ? step.undo.path : [],
+  );
+  return [planUnusedTable(instance, switches), ...all.filter(({ id }) => id.startsWith('nat '))];
 }
 
 /** What nobody asks for any more once networks are as `coming` has them. For scripts; writes nothing. */

@@ -7,6 +7,7 @@ import type { CableRequest, CardRequest } from '../spec/nic.ts';
 import { type Member, plainAddress } from '../state/network.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Context } from './context.ts';
+import { macTaken } from './nic-macs.ts';
 
 function cablesTo(peer: string, nics: readonly NicSpec[]): string[] {
   return nics.flatMap((nic) => (nic.kind === 'p2p' && nic.peer === peer ? [nic.cable] : []));
@@ -102,6 +103,9 @@ export async function assignLink(
   const { peer } = request;
   if (peer === member.name) throw new InvalidInputError(`cannot make a cable from ${peer} to itself`);
   const cable = request.cable ?? (await chooseCable(context, instance, member, request));
+  const there = (await findContainer(context.roots, peer))?.nics ?? [];
+  const end = there.find((nic) => nic.kind === 'p2p' && nic.cable === cable);
+  if (mac !== undefined && end?.mac === mac) throw macTaken(mac, `${peer}'s ${end.name}, the other end`);
   const own = mac ?? derivedMac(instance, member.name, name);
   return { kind: 'p2p', peer, cable, ...common, mac: own, noStrangers: true };
 }

@@ -15,6 +15,7 @@ import { TarReader } from '../image/tar-stream.ts';
 import { doInProcess } from '../runner/in-process.ts';
 import { parseAddress } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { parseNewContainerName } from '../spec/name.ts';
 import { type SavedContainer, volumesOf } from '../spec/saved-container.ts';
 import type { VolumeSpec } from '../spec/volume.ts';
 import { writeJson } from '../state/json-file.ts';
@@ -233,7 +234,7 @@ export async function loadContainer(
     const saved = await readSaved(reader, verb);
     const volumes = volumesHere(context, saved, options.binds, verb);
     requireLimits(saved);
-    const wanted = { name: options.name ?? saved.name, ip: options.ip, volumes };
+    const wanted = { name: parseNewContainerName(options.name ?? saved.name), ip: options.ip, volumes };
     if (wanted.ip !== undefined && saved.nics.length === 0) {
       throw new InvalidInputError(`cannot ${verb}: --ip ${wanted.ip}, but ${saved.name} has no network`);
     }

@@ -1,5 +1,5 @@
 /** Networks that are asked for by name: made, listed with their members, removed. */
-import { ConflictError, HostError, InvalidInputError } from '../errors.ts';
+import { ConflictError, InvalidInputError } from '../errors.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import { requireTool, requireTools } from '../host/tool.ts';
@@ -10,7 +10,6 @@ import { ensureHosts } from '../state/hosts.ts';
 import { lockNetworks } from '../state/locks.ts';
 import {
   getNetwork,
-  isHeld,
   listNetworks,
   type NetworkRecord,
   readNetwork,
@@ -22,7 +21,8 @@ import { networkPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { findDrops } from './create.ts';
 import { knownSubnets, settlePorts, withGateway } from './network.ts';
-import { ensureLink, linkInUse, linkState, removeLink } from './network-link.ts';
+import { ensureLink, linkInUse, removeLink } from './network-link.ts';
+import { membersOf } from './network-view.ts';
 import { chooseSubnet, refuseOverlap } from './subnet.ts';
 
 /** What is asked for; absent is what minict chooses, or nothing. */
@@ -189,35 +189,7 @@ export async function createNetwork(
   }
 }
 
-export interface NetworkView {
-  readonly record: NetworkRecord;
-  /** Containers that are in it, up or not. */
-  readonly members: readonly string[];
-  readonly state: 'up' | 'missing' | 'foreign' | 'broken';
-}
-
-async function shownState(context: Context, instance: string, record: NetworkRecord): Promise<NetworkView['state']> {
-  try {
-    const state = await linkState(context, instance, record);
-    if (state === 'missing' || state === 'foreign') return state;
-    return state === 'up' || state === 'unrecorded' ? 'up' : 'broken';
-  } catch (error) {
-    // What makes it does not run.
-    if (error instanceof HostError) return 'missing';
-    throw error;
-  }
-}
-
-/** Throws NotFoundError. */
-export async function viewNetwork(context: Context, instance: string, name: string): Promise<NetworkView> {
-  const record = await getNetwork(context.roots, name);
-  const members = Object.keys(record.members).filter((member) => isHeld(context.roots, member));
-  const state = await shownState(context, instance, record);
-  const isWithoutNat = record.nat && state === 'up' && !(await import('./gateway.ts')).hasTable(context);
-  return { record, members, state: isWithoutNat ? 'broken' : state };
-}
-
-function refuseMembers({ record: { name, taps = {} }, members }: NetworkView): void {
+function refuseMembers({ name, taps = {} }: NetworkRecord, members: readonly string[]): void {
   const [tap] = Object.keys(taps);
   if (tap !== undefined) {
     throw new ConflictError(`cannot remove network ${name}: tap ${tap} is in it`, {
@@ -235,9 +207,8 @@ function refuseMembers({ record: { name, taps = {} }, members }: NetworkView): v
 
 /** Throws NotFoundError, ConflictError while somebody is in it. */
 export async function requireUnused(context: Context, instance: string, name: string): Promise<NetworkRecord> {
-  const view = await viewNetwork(context, instance, name);
-  refuseMembers(view);
-  const { record } = view;
+  const record = await getNetwork(context.roots, name);
+  refuseMembers(record, membersOf(context, record));
   if (!(await linkInUse(context, instance, record))) return record;
   throw new ConflictError(`cannot remove network ${name}: ${record.link} has ports that are not minict's`, {
     hint: record.driver === 'ovs' ? `ovs-vsctl list-ports ${record.link}` : `ip link show master ${record.link}`,
@@ -256,14 +227,4 @@ export async function deleteNetwork(context: Context, instance: string, name: st
   } finally {
     lock.release();
   }
-}
-
-export function isUnused({ record: { taps = {} }, members }: NetworkView): boolean {
-  return members.length === 0 && Object.keys(taps).length === 0;
-}
-
-/** Names of networks that nobody is in. */
-export async function unusedNetworks(context: Context, instance: string): Promise<string[]> {
-  const views = await Promise.all(listNetworks(context.roots).map((name) => viewNetwork(context, instance, name)));
-  return views.filter(isUnused).map(({ record }) => record.name);
 }

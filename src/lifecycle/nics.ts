@@ -4,7 +4,7 @@ import { networkDriver } from '../network/driver.ts';
 import { contains, formatIp, parseAddress, parseIp, parseSubnet, subnetOf } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
 import { networkOf, networksOf } from '../spec/container.ts';
-import { derivedMac, hostLinkName } from '../spec/name.ts';
+import { hostLinkName } from '../spec/name.ts';
 import type { NetworkNicRequest, NicRequest } from '../spec/nic.ts';
 import { hostsWithout, writeHosts } from '../state/hosts.ts';
 import { lockNetworks } from '../state/locks.ts';
@@ -27,6 +27,7 @@ import type { Context } from './context.ts';
 import { assignLink } from './link-nics.ts';
 import { findNetwork } from './network.ts';
 import { ensureLink } from './network-link.ts';
+import { chooseMac } from './nic-macs.ts';
 import { NicNames } from './nic-names.ts';
 import { openPorts } from './open-ports.ts';
 import { hostsOwn, isWithoutStrangers } from './strangers.ts';
@@ -177,6 +178,8 @@ export async function assignNics(
     const gateways = chooseGateways(record, request, addresses, routed);
     for (const family of familiesOf(gateways)) routed.add(family);
     const [first] = addresses;
+    const others = { ...member, nics: [...member.nics, ...nics] };
+    const wish = { asked: request.mac, address: first && plainAddress(first) };
     const mtuBytes = request.mtuBytes ?? record.mtuBytes;
     nics.push({
       ...networkDriver(record).nic(record, hostLinkName(instance, member.name, name)),
@@ -184,12 +187,7 @@ export async function assignNics(
       name,
       addresses,
       gateways,
-      // Who gets an address again has the MAC address that the neighbours remember.
-      mac:
-        request.mac ??
-        (first === undefined
-          ? derivedMac(instance, member.name, name)
-          : derivedMac(instance, record.name, plainAddress(first))),
+      mac: chooseMac(roots, instance, record, others, name, wish),
       ...(mtuBytes === undefined ? {} : { mtuBytes }),
       ...(isWithoutStrangers(record) ? { noStrangers: true as const } : {}),
     });

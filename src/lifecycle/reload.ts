@@ -3,6 +3,7 @@
  * bridges, NAT and published ports, switches. No interface of a container is made anew, so what was set inside stays; one that is
  * gone comes back with `start`.
  */
+import { NotFoundError } from '../errors.ts';
 import type { HostLink } from '../host/links.ts';
 import type { Owner } from '../network/driver.ts';
 import { attaches } from '../network/parts.ts';
@@ -18,7 +19,9 @@ import { findContainer, listContainers } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { ensureGateway, planMissing } from './gateway.ts';
+import { type Interfaces, lostTaps, missingSteps } from './network-damage.ts';
 import { ensureLink, linkState, planNetwork } from './network-link.ts';
+import { ensureTaps, planTap } from './tap-links.ts';
 
 type Links = ReadonlyMap<string, HostLink>;
 
@@ -27,49 +30,69 @@ async function readLinks(): Promise<Links> {
   return (await import('../host/links.ts')).readLinks();
 }
 
-/** Of a bridge that is there: its addresses, its uplink, its being up. */
-async function planMending(record: NetworkRecord, instance: string, links: Links): Promise<Step[]> {
-  const { readInterface } = await import('../host/interfaces.ts');
-  const { addresses, isUp } = await readInterface(record.link);
-  const there = addresses.map((address) => address.split('/')[0]);
-  const isMissing = ({ id }: Step): boolean => {
-    if (id.startsWith('address ')) return !there.includes(id.slice('address '.length));
-    if (id === 'uplink') return links.get(record.uplink?.link ?? '')?.master !== record.link;
-    if (id === 'uplink up') return links.get(record.uplink?.link ?? '')?.isUp === false;
-    return id === 'up' && !isUp;
-  };
-  return planNetwork(record, instance).filter(isMissing);
+/** Loaded where it is wanted, with its schema library. */
+async function readInterfaces(): Promise<Interfaces> {
+  return (await import('../host/interfaces.ts')).readInterfaces();
 }
 
-async function reloadNetwork(
+async function* reloadNetwork(
   context: Context,
   instance: string,
   record: NetworkRecord,
   lockFd: number,
-): Promise<string[]> {
-  if (record.foreign) return [];
+): AsyncGenerator<string> {
+  const { name, link, foreign, uplink } = record;
+  const interfaces = await readInterfaces();
+  if (foreign) {
+    if (interfaces.has(link) || Object.keys(record.members).length === 0) return;
+    throw gone(name, link);
+  }
   if ((await linkState(context, instance, record)) !== 'up') {
     await ensureLink(context, instance, record, lockFd);
-    return [`network ${record.name}: ${record.link}`];
+    yield `network ${name}: ${link}`;
+    return;
   }
-  const steps = await planMending(record, instance, await readLinks());
-  if (steps.length === 0) return [];
-  const journal = new Journal(networkPaths(context.roots, record.name).journal);
-  await applySteps(`reload network ${record.name}`, steps, journal, spawnContext(context, lockFd));
-  return steps.map(({ id, why }) => `network ${record.name}: ${why} (${id})`);
+  const isGone = uplink !== undefined && !interfaces.has(uplink.link);
+  const missing = missingSteps(record, instance, interfaces);
+  const steps = isGone ? missing.filter(({ id }) => !id.startsWith('uplink')) : missing;
+  if (steps.length > 0) {
+    const journal = new Journal(networkPaths(context.roots, name).journal);
+    await applySteps(`reload network ${name}`, steps, journal, spawnContext(context, lockFd));
+    yield* steps.map(({ id, why }) => `network ${name}: ${why} (${id})`);
+  }
+  const taps = lostTaps(record, interfaces);
+  if (taps.length > 0) await ensureTaps(context, instance, record, lockFd, taps);
+  yield* taps.map((tap) => `network ${name}: tap ${tap}`);
+  if (isGone) throw gone(name, uplink.link);
+}
+
+/** What is the host's own cannot be made for it. */
+function gone(network: string, link: string): NotFoundError {
+  return new NotFoundError(`cannot reload network ${network}: the host's interface ${link} is gone`, {
+    hint: `bring ${link} back, then minict network reload`,
+  });
 }
 
 function ownerOf({ roots }: Context, instance: string, container: string): Owner {
   return { container, instance, runDir: containerPaths(roots, container).runDir };
 }
 
-/** Host ends that are there and not in their bridge, or down and not stopped; and published ports that lead nowhere. */
-function planContainerMending(spec: ContainerSpec, state: JournalState, owner: Owner, links: Links): Step[] {
+/**
+ * Host ends that are there and not in their bridge, or down and not stopped; and published ports that lead nowhere. `bridges` are
+ * those that are there by then.
+ */
+function planContainerMending(
+  spec: ContainerSpec,
+  state: JournalState,
+  owner: Owner,
+  links: Links,
+  bridges: ReadonlySet<string>,
+): Step[] {
   const isSame = ({ id, claims = [] }: Step) =>
     claims.every((claim) => identityOf(claim) === state.identities.get(id)?.[claim.name]);
   const isUp = state.phase !== 'stopped';
   const loose = spec.nics.filter((nic) => {
-    if (nic.kind !== 'veth' || nic.down) return false;
+    if (nic.kind !== 'veth' || nic.down || !bridges.has(nic.bridge)) return false;
     const link = links.get(nic.hostLink);
     const own = state.steps.find(({ claims }) => claims?.some(({ name }) => name === nic.hostLink));
     return (
@@ -84,18 +107,20 @@ function planContainerMending(spec: ContainerSpec, state: JournalState, owner: O
   ];
 }
 
-async function reloadContainer(context: Context, instance: string, name: string): Promise<string[]> {
+async function* reloadContainer(context: Context, instance: string, name: string): AsyncGenerator<string> {
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     const spec = await findContainer(context.roots, name);
     const journal = new Journal(containerPaths(context.roots, name).journal);
     const state = journal.read();
-    if (spec === undefined || state?.phase === undefined) return [];
-    const steps = planContainerMending(spec, state, ownerOf(context, instance, name), await readLinks());
-    if (steps.length === 0) return [];
+    if (spec === undefined || state?.phase === undefined) return;
+    const links = await readLinks();
+    const bridges = new Set(links.keys());
+    const steps = planContainerMending(spec, state, ownerOf(context, instance, name), links, bridges);
+    if (steps.length === 0) return;
     await applySteps(`reload ${name}`, steps, journal, spawnContext(context, lock.fd));
     journal.phase(state.phase);
-    return steps.map(({ why }) => `${name}: ${why}`);
+    yield* steps.map(({ why }) => `${name}: ${why}`);
   } finally {
     releaseContainer(context.roots, name, lock);
   }
@@ -103,19 +128,22 @@ async function reloadContainer(context: Context, instance: string, name: string)
 
 /** All that is missing, for a script; writes nothing. */
 export async function planReload(context: Context, instance: string): Promise<Step[]> {
-  const links = await readLinks();
+  const [links, interfaces] = await Promise.all([readLinks(), readInterfaces()]);
+  const bridges = new Set(links.keys());
   const steps: Step[] = [];
   for (const record of await readNetworks(context.roots, listNetworks(context.roots))) {
     if (record.foreign) continue;
+    bridges.add(record.link);
     const isUp = (await linkState(context, instance, record)) === 'up';
-    steps.push(...(isUp ? await planMending(record, instance, links) : planNetwork(record, instance)));
+    steps.push(...(isUp ? missingSteps(record, instance, interfaces) : planNetwork(record, instance)));
+    steps.push(...lostTaps(record, interfaces).flatMap((name) => planTap(record, instance, name)));
   }
   steps.push(...(await planMissing(context, instance)));
   for (const name of listContainers(context.roots)) {
     const spec = await findContainer(context.roots, name);
     const state = new Journal(containerPaths(context.roots, name).journal).read();
     if (spec === undefined || state?.phase === undefined) continue;
-    steps.push(...planContainerMending(spec, state, ownerOf(context, instance, name), links));
+    steps.push(...planContainerMending(spec, state, ownerOf(context, instance, name), links, bridges));
   }
   return steps;
 }
@@ -126,22 +154,23 @@ export async function* reload(
   instance: string,
   onError: (error: unknown) => void,
 ): AsyncGenerator<string> {
-  const attempt = async (action: () => Promise<string[]>): Promise<string[]> => {
+  async function* attempt(lines: AsyncIterable<string>): AsyncGenerator<string> {
     try {
-      return await action();
+      yield* lines;
     } catch (error) {
       onError(error);
-      return [];
     }
-  };
+  }
+  async function* reloadGateway(lockFd: number): AsyncGenerator<string> {
+    yield* await ensureGateway(context, instance, lockFd, { anew: true });
+  }
   const lock = lockNetworks(context.roots);
   try {
     const records = await readNetworks(context.roots, listNetworks(context.roots));
-    for (const record of records) yield* await attempt(() => reloadNetwork(context, instance, record, lock.fd));
-    yield* await attempt(() => ensureGateway(context, instance, lock.fd, { anew: true }));
+    for (const record of records) yield* attempt(reloadNetwork(context, instance, record, lock.fd));
+    yield* attempt(reloadGateway(lock.fd));
   } finally {
     lock.release();
   }
-  for (const name of listContainers(context.roots))
-    yield* await attempt(() => reloadContainer(context, instance, name));
+  for (const name of listContainers(context.roots)) yield* attempt(reloadContainer(context, instance, name));
 }

@@ -1,7 +1,8 @@
 /** Puts back what a stop, a reboot, a killed minict or somebody's hand took away of a container, part by part. */
 import { existsSync } from 'node:fs';
 import { ConflictError } from '../errors.ts';
-import { attaches, linkStepId } from '../network/parts.ts';
+import type { HostLink } from '../host/links.ts';
+import { aliasWord, attaches, linkStepId } from '../network/parts.ts';
 import { planBringUp } from '../plan/container.ts';
 import { doAgain } from '../runner/again.ts';
 import { applySteps } from '../runner/apply.ts';
@@ -51,6 +52,30 @@ export async function planRepair(
   return { undo, redo, again: await findLost(spec, whole, redo) };
 }
 
+/** Under another name it is not made anew: its other end has the NIC's name inside. */
+async function refuseRenamed(
+  instance: string,
+  { name, nics }: ContainerSpec,
+  { identities }: JournalState,
+  undo: readonly Step[],
+): Promise<void> {
+  const lost = nics.filter((nic) => undo.some(({ id }) => id === linkStepId(nic)));
+  if (lost.length === 0) return;
+  const { readLinks } = await import('../host/links.ts');
+  const links = [...(await readLinks())];
+  for (const nic of lost) {
+    for (const [link, index] of Object.entries(identities.get(linkStepId(nic)) ?? {})) {
+      const isIt = (other: HostLink) =>
+        String(other.index) === index && other.alias === aliasWord(instance, name, nic.name);
+      const [now] = links.find(([, other]) => isIt(other)) ?? [];
+      if (now === undefined || now === link) continue;
+      throw new ConflictError(`cannot start ${name}: its interface ${link} is called ${now} now`, {
+        hint: `ip link set dev ${now} down; ip link set dev ${now} name ${link}; minict start ${name}`,
+      });
+    }
+  }
+}
+
 /** What a process is in: made anew around it, it would be left in the old one. */
 const AROUND_PROCESSES: readonly (Part | undefined)[] = ['namespaces', 'mounts', 'cgroup'];
 
@@ -91,6 +116,7 @@ export async function repair(
   const { undo, redo, again } = await planRepair(spec, state, planBringUp(spec, paths, facts));
   if (redo.some(({ part }) => part === 'ports')) (await import('./ports.ts')).refuseUsed(spec.ports ?? []);
   if (state !== undefined && undo.length > 0) {
+    await refuseRenamed(instance, spec, state, undo);
     refuseAroundProcesses(instance, spec.name, undo);
     await undoParts(context, spec.name, state, undo, journal, lockFd);
   }

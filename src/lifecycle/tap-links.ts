@@ -39,16 +39,17 @@ export async function recognizeTap(
   return 'adopted';
 }
 
-/** What of them is missing, or has lost its bridge. Throws ConflictError where another's interface has the name. */
+/** What of them is missing, or is in no bridge by `loose`. Throws ConflictError where another's interface has the name. */
 export async function ensureTaps(
   context: Context,
   instance: string,
   record: NetworkRecord,
   lockFd: number,
+  loose: readonly string[] = [],
 ): Promise<void> {
   for (const name of Object.keys(record.taps ?? {})) {
     const state = await recognizeTap(context, instance, record, name);
-    if (state === 'known') continue;
+    if (state === 'known' && !loose.includes(name)) continue;
     if (state === 'foreign') {
       throw new ConflictError(`cannot make tap ${name}: the host has an interface of that name`, {
         hint: `ip -d link show ${name}; minict network tap rm ${name} gives it up`,

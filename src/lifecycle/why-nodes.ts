@@ -9,6 +9,7 @@ import type { Inside } from '../host/inside/run.ts';
 import { readSettings } from '../host/inside/settings.ts';
 import { type Family, formatIp, parseIp } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import type { NetworkRecord } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
 import { readInstance } from '../state/store.ts';
 import type { Node } from '../why/facts.ts';
@@ -28,15 +29,24 @@ export interface Seen {
 /** Containers that are looked into for an address which is in no record. */
 const LOOKED_INTO = 64;
 
+/** Minict's records. */
+export interface Known {
+  readonly specs: readonly ContainerSpec[];
+  readonly networks: readonly NetworkRecord[];
+}
+
 export class Nodes {
   readonly specs: readonly ContainerSpec[];
+  /** The host is the gateway of those that are minict's, whether it has the address or has lost it. */
+  private readonly networks: readonly NetworkRecord[];
   private readonly context: Context;
   private readonly family: Family;
   private readonly seen = new Map<string, Promise<Seen>>();
 
-  constructor(context: Context, specs: readonly ContainerSpec[], family: Family) {
+  constructor(context: Context, known: Known, family: Family) {
     this.context = context;
-    this.specs = specs;
+    this.specs = known.specs;
+    this.networks = known.networks;
     this.family = family;
   }
 
@@ -56,7 +66,7 @@ export class Nodes {
     const runs = !isHost && isRunning(readInstance(this.context.roots) ?? '', name);
     const known = { name, isHost, spec, isRunning: runs };
     const nothing = { interfaces: [], settings: new Map(), hasDefault: false, rules: undefined, neighbours: [] };
-    const state = spec === undefined ? 'up' : this.stateOf(spec);
+    const state = spec === undefined ? 'up' : this.stateOf(name);
     const interfaces = state === 'up' ? await readOrGone(inside) : undefined;
     if (interfaces === undefined) {
       const missing = state === 'stopped' ? 'stopped' : 'gone';
@@ -75,7 +85,11 @@ export class Nodes {
     };
   }
 
-  private stateOf({ name }: ContainerSpec): Node['state'] {
+  isUp(name: string): boolean {
+    return this.stateOf(name) === 'up';
+  }
+
+  private stateOf(name: string): Node['state'] {
     const paths = containerPaths(this.context.roots, name);
     if (!existsSync(paths.enter)) return 'stopped';
     return existsSync(paths.netns) ? 'up' : 'gone';
@@ -108,18 +122,21 @@ export class Nodes {
       const { node } = await this.see(known.name);
       return { name: known.name, dev: holderOf(node, ip) ?? known.dev };
     }
-    const up = this.specs.filter((spec) => this.stateOf(spec) === 'up').slice(0, LOOKED_INTO);
+    const up = this.specs.filter(({ name }) => this.isUp(name)).slice(0, LOOKED_INTO);
     for (const { name } of up) {
       const inside = { netns: containerPaths(this.context.roots, name).netns, verbose: false };
       const found = (await readOrGone(inside))?.find(({ addresses }) => addresses.some((each) => each.ip === ip));
       if (found !== undefined) return { name, dev: found.name };
     }
-    return undefined;
+    const lost = this.networks.find(
+      ({ foreign, internal, subnets }) => !foreign && !internal && subnets.some(({ gateway }) => gateway === ip),
+    );
+    return lost && { name: HOST, dev: lost.link };
   }
 
   /** Containers in several networks that hand packets on. */
   async forwarders(): Promise<Set<string>> {
-    const several = this.specs.filter((spec) => spec.nics.length > 1 && this.stateOf(spec) === 'up');
+    const several = this.specs.filter((spec) => spec.nics.length > 1 && this.isUp(spec.name));
     const setting = this.family === 4 ? 'net/ipv4/ip_forward' : 'net/ipv6/conf/all/forwarding';
     const read = several.slice(0, LOOKED_INTO).map(async ({ name }) => {
       const inside = { netns: containerPaths(this.context.roots, name).netns, verbose: false };
@@ -147,8 +164,9 @@ const isSame = (a: string, b: string) => formatIp(parseIp(a)) === formatIp(parse
 /** Of what is no port of a bridge: a port has no addresses of its own. */
 function settingsOf(interfaces: readonly Interface[]): string[] {
   const devs = ['all', ...interfaces.filter(({ master }) => master === undefined).map(({ name }) => name)];
+  const keys = ['rp_filter', 'forwarding', 'arp_ignore', 'route_localnet'];
   return [
-    ...devs.flatMap((dev) => ['rp_filter', 'forwarding', 'arp_ignore'].map((key) => `net/ipv4/conf/${dev}/${key}`)),
+    ...devs.flatMap((dev) => keys.map((key) => `net/ipv4/conf/${dev}/${key}`)),
     'net/ipv6/conf/all/forwarding',
     'net/bridge/bridge-nf-call-iptables',
     'net/bridge/bridge-nf-call-ip6tables',

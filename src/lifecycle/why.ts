@@ -9,15 +9,17 @@ import { type Outcome, probePing, probeTcp, probeUdp } from '../host/inside/prob
 import { readRoute } from '../host/inside/routes.ts';
 import type { Inside } from '../host/inside/run.ts';
 import { readListeners } from '../host/inside/sockets.ts';
+import { readOvs } from '../host/ovs.ts';
 import { findBusybox } from '../image/base.ts';
 import { type Family, formatIp, parseIp } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseContainerName } from '../spec/name.ts';
+import { listNetworks, readNetworks } from '../state/network.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Hop, MtuFacts, Node, PathFacts, Question } from '../why/facts.ts';
 import { bridgeOf, cidrSubnet, interfaceOf, isIn, networkOf, outgoingOf } from '../why/place.ts';
 import type { Context } from './context.ts';
-import { HOST, Nodes, type Seen } from './why-nodes.ts';
+import { HOST, type Known, Nodes, type Seen } from './why-nodes.ts';
 import { walk } from './why-walk.ts';
 
 /** Of an IP and an ICMP header. */
@@ -28,31 +30,42 @@ const SMALL_BYTES = 16;
 export async function readPath(context: Context, question: Question, wanted: Family | undefined): Promise<PathFacts> {
   const read = await Promise.all(listContainers(context.roots).map((name) => findContainer(context.roots, name)));
   const specs = read.filter((spec) => spec !== undefined);
+  const known = { specs, networks: await readNetworks(context.roots, listNetworks(context.roots)) };
   requireEnd(specs, question.source);
-  const to = await findAddress(context, specs, question, wanted);
+  const to = await findAddress(context, known, question, wanted);
   const family: Family = to.includes(':') ? 6 : 4;
-  const nodes = new Nodes(context, specs, family);
+  const nodes = new Nodes(context, known, family);
   const host = await nodes.see(HOST);
   const start = await nodes.see(question.source);
-  const common = { question, family };
-  const there = await walk(nodes, { ...common, start: start.node.name, to, from: undefined, isAnswer: false });
+  const { protocol, port } = question;
+  const way = { protocol, family };
+  const there = await walk(nodes, { ...way, start: start.node.name, to: { ip: to, port } });
   const last = there.at(-1);
   const arrives = last?.route?.kind === 'route' && last.route.isLocal && there.length > 1;
   const from = there[0]?.from;
   const seenFrom = last?.from;
   const back =
     arrives && seenFrom !== undefined
-      ? await walk(nodes, { ...common, start: last.node.name, to: seenFrom, from: to, isAnswer: true })
+      ? await walk(
+          nodes,
+          { ...way, start: last.node.name, to: { ip: seenFrom, port: last.to.port } },
+          { from: last.to.ip, there },
+        )
       : [];
   const canLeave = there[0]?.route?.kind === 'route' && last?.node.state === 'up';
   const probe = canLeave ? await send(start.inside, question, family, to) : undefined;
-  const mtu = probe === 'answered' && there.length > 1 ? await measure(start, there[0] as Hop, family, to) : undefined;
+  // A ping goes where it is sent to, whatever rules there are for a port.
+  const isLed = there.some(({ sentTo }) => sentTo !== undefined);
+  const mtu =
+    probe === 'answered' && there.length > 1 && !isLed ? await measure(start, there[0] as Hop, family, to) : undefined;
   const after = await nodes.lookAgain(probe !== undefined);
   const now = (hop: Hop): Hop => ({ ...hop, node: after.get(hop.node.name) ?? hop.node });
-  const seen = { ...common, from, to, host: after.get(HOST) ?? host.node, containers: specs, probe, mtu };
+  const seen = { question, family, from, to, host: after.get(HOST) ?? host.node, containers: specs, probe, mtu };
   const hops = { there: there.map(now), back: back.map(now) };
   const forwarders = await nodes.forwarders();
-  const path = { ...seen, ...hops, forwarders, listeners: undefined, bridged: new Map(), routed: new Map() };
+  const up = new Set(specs.map(({ name }) => name).filter((name) => nodes.isUp(name)));
+  const ovs = await readOvsPorts([...there, ...back]);
+  const path = { ...seen, ...hops, up, ovs, forwarders, listeners: undefined, bridged: new Map(), routed: new Map() };
   const listens = last?.route?.kind === 'route' && last.route.isLocal && question.protocol !== 'icmp';
   const [listeners, bridged, routed] = await Promise.all([
     listens ? readListeners((await nodes.see(last.node.name)).inside, question.protocol as 'tcp' | 'udp') : undefined,
@@ -60,6 +73,17 @@ export async function readPath(context: Context, question: Question, wanted: Fam
     judgeHost(path, 'routed'),
   ]);
   return { ...path, listeners, bridged, routed };
+}
+
+async function readOvsPorts(hops: readonly Hop[]): Promise<PathFacts['ovs']> {
+  if (!hops.some(({ node }) => node.spec?.nics.some(({ kind }) => kind === 'ovs'))) return undefined;
+  try {
+    const bridges = [...(await readOvs())];
+    return new Map(bridges.map(([bridge, { ports }]) => [bridge, ports.map(({ name }) => name)]));
+  } catch (error) {
+    if (error instanceof HostError) return undefined;
+    throw error;
+  }
 }
 
 function requireEnd(specs: readonly ContainerSpec[], name: string): ContainerSpec | undefined {
@@ -72,10 +96,11 @@ function requireEnd(specs: readonly ContainerSpec[], name: string): ContainerSpe
 /** An address as it is; a container's, or the host's, on a network that both are in, if there is one. IPv4 comes first. */
 async function findAddress(
   context: Context,
-  specs: readonly ContainerSpec[],
+  known: Known,
   { source, target }: Question,
   wanted: Family | undefined,
 ): Promise<string> {
+  const { specs } = known;
   const isWanted = (ip: string) => wanted === undefined || ip.includes(':') === (wanted === 6);
   const isName = specs.some(({ name }) => name === target);
   const isAddress = target.includes(':') || (/^[\d.]+$/.test(target) && !isName);
@@ -91,7 +116,7 @@ async function findAddress(
     (a, b) => Number(shared.has(networkOf(b))) - Number(shared.has(networkOf(a))),
   );
   const recorded = sorted.flatMap(({ addresses }) => addresses.map((cidr) => cidr.split('/')[0] as string));
-  const { node } = await new Nodes(context, specs, wanted ?? 4).see(target);
+  const { node } = await new Nodes(context, known, wanted ?? 4).see(target);
   const links = node.interfaces.flatMap(({ name, addresses }) => (name === 'lo' ? [] : addresses));
   const actual = links.filter(({ isLinkLocal }) => !isLinkLocal).map(({ ip }) => ip);
   const subnets = own.flatMap(({ addresses }) => addresses.map(cidrSubnet));

@@ -82,6 +82,22 @@ export function planTable(instance: string): Step {
   };
 }
 
+/** A script's maker cannot know what others have put into it by then. Switches are given back with it. */
+const DROP_UNUSED = `table=$(nft -j list table inet "$1" 2>/dev/null) || exit 0
+if printf %s "$table" | grep -Eq '"name": *"(ports|any|nat)[46]"[^}]*"elem"'; then exit 0; fi
+nft delete table inet "$1"; shift
+for switch; do [ ! -e "$switch" ] || echo 0 >"$switch"; done`;
+
+/** Its undo takes the table away, unless a port or a network with NAT is in it. */
+export function planUnusedTable(instance: string, switches: readonly string[]): Step {
+  return {
+    id: 'unused table',
+    why: "minict's own table, where nothing is left in it",
+    run: nft(`add table inet ${tableName(instance)}`),
+    undo: { kind: 'run', argv: ['sh', '-c', DROP_UNUSED, 'sh', tableName(instance), ...switches] },
+  };
+}
+
 function elementStep(instance: string, id: string, why: string, set: string, element: string): Step {
   const words = `element inet ${tableName(instance)} ${set} { ${element} }`;
   return { id, why, run: nft(`add ${words}`), undo: nft(`delete ${words}`), endsWith: TABLE };

@@ -18,6 +18,14 @@ export function parseContainerName(text: string): string {
   return text;
 }
 
+/** Of a container that is yet to come: `minict why` calls the machine itself `host`. Throws InvalidInputError. */
+export function parseNewContainerName(text: string): string {
+  if (parseContainerName(text) !== 'host') return text;
+  throw new InvalidInputError('cannot use container name "host": a word of its own', {
+    hint: 'another name; minict why calls the machine itself so',
+  });
+}
+
 /**
  * Name of a veth's host end: `NAME-IF` where that fits the kernel's 15 bytes, a stable hash otherwise. systemd-networkd
  * claims links that begin with ve- or vb-, so those are hashed too.

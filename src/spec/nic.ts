@@ -1,7 +1,14 @@
 /** What is asked for of an interface: `--nic lan,ip=192.168.0.5,name=eth0`. Pure. */
 import { InvalidInputError } from '../errors.ts';
 import { parseAddress, parseInterfaceAddress, parseIp, parseMtuBytes } from './address.ts';
-import { parseContainerName, parseHostInterface, parseMac, parseNetworkName, parseNicName } from './name.ts';
+import {
+  parseContainerName,
+  parseHostInterface,
+  parseMac,
+  parseNetworkName,
+  parseNewContainerName,
+  parseNicName,
+} from './name.ts';
 
 interface NicSettings {
   /** The next free `ethN` where it is undefined. */
@@ -45,7 +52,7 @@ const KEYS = 'ip, gateway, name, mac, mtu';
 /** `lan`, `p2p:CONTAINER`, `phys:INTERFACE`. */
 function parseTarget(text: string) {
   const [, kind, rest] = /^(p2p|phys):(.*)$/s.exec(text) ?? [];
-  if (kind === 'p2p') return { kind, peer: parseContainerName(rest as string) } as const;
+  if (kind === 'p2p') return { kind, peer: parseNewContainerName(rest as string) } as const;
   if (kind === 'phys') return { kind, device: parseHostInterface(rest as string) } as const;
   return { network: parseNetworkName(text) };
 }

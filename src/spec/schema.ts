@@ -226,6 +226,8 @@ export const network = z.object({
       hostname: z.string(),
       /** Addresses of its interfaces here, without their lengths. */
       nics: z.record(z.string(), z.array(z.string())),
+      /** Their MAC addresses. */
+      macs: z.optional(z.record(z.string(), z.string())),
       /** All its networks, where it has a hosts file of its own. */
       networks: z.optional(z.array(z.string())),
       /** What it publishes, whichever of its networks that leads through. */

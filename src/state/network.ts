@@ -216,13 +216,15 @@ export function withMember(
     readonly hostname: string;
     readonly networks: readonly string[] | undefined;
     readonly ports?: readonly Port[] | undefined;
+    readonly macs?: Readonly<Record<string, string>>;
   },
   nics: Readonly<Record<string, readonly string[]>>,
 ): NetworkRecord {
   const networks = member.networks === undefined ? {} : { networks: [...member.networks] };
   const entries = Object.entries(nics).map(([nic, addresses]): [string, string[]] => [nic, [...addresses]]);
   const ports = member.ports === undefined || member.ports.length === 0 ? {} : { ports: [...member.ports] };
-  const whole = { hostname: member.hostname, nics: Object.fromEntries(entries), ...networks, ...ports };
+  const macs = member.macs === undefined ? {} : { macs: { ...member.macs } };
+  const whole = { hostname: member.hostname, nics: Object.fromEntries(entries), ...macs, ...networks, ...ports };
   return { ...record, members: { ...record.members, [name]: whole } };
 }
 
@@ -233,7 +235,8 @@ export function joined(member: Member, networks: readonly NetworkRecord[]): Netw
   return networks.map((record) => {
     const here = nics.filter((nic) => networkOf(nic) === record.name);
     const addresses = Object.fromEntries(here.map((nic) => [nic.name, nic.addresses.map(plainAddress)]));
-    return withMember(record, name, { hostname, networks: all, ports }, addresses);
+    const macs = Object.fromEntries(here.map((nic) => [nic.name, nic.mac]));
+    return withMember(record, name, { hostname, networks: all, ports, macs }, addresses);
   });
 }
 

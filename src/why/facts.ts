@@ -37,9 +37,22 @@ export interface Node {
   readonly neighbours: readonly Neighbour[];
 }
 
+/** An address, and the port of the service there. */
+export interface Destination {
+  readonly ip: string;
+  /** Not of a ping. */
+  readonly port: number | undefined;
+}
+
 /** Where the packet is, and what happens to it there. */
 export interface Hop {
   readonly node: Node;
+  /** Where it is sent to, by this node's own rules too; of an answer with the port that it comes from. */
+  readonly to: Destination;
+  /** Where it was sent to before a rule of this node's (DNAT) led it to `to`. */
+  readonly sentTo: Destination | undefined;
+  /** Such a rule that says to minict not where to, in words. */
+  readonly unreadDnat: string | undefined;
   /** Its source address here: a router before may have put its own in its place. */
   readonly from: string | undefined;
   /** Interface that it comes in by; undefined where it begins. */
@@ -80,6 +93,8 @@ export interface PathFacts {
   readonly host: Node;
   /** All containers, for who could be the router. */
   readonly containers: readonly ContainerSpec[];
+  /** Names of those that are up. */
+  readonly up: ReadonlySet<string>;
   /** Those of them that have several interfaces, and forward. */
   readonly forwarders: ReadonlySet<string>;
   readonly there: readonly Hop[];
@@ -90,6 +105,8 @@ export interface PathFacts {
   readonly mtu: MtuFacts | undefined;
   /** At the target; undefined where it is none of minict's, or ss is missing. */
   readonly listeners: readonly Listener[] | undefined;
+  /** Ports by bridge, as Open vSwitch's database has them; undefined where it does not answer, or nobody asks. */
+  readonly ovs: ReadonlyMap<string, readonly string[]> | undefined;
   /** By the bridge that the packet crosses. */
   readonly bridged: ReadonlyMap<string, readonly HostDrop[]>;
   readonly routed: ReadonlyMap<string, readonly HostDrop[]>;

@@ -15,6 +15,7 @@ export type Cause =
   | 'nft-rule'
   | 'arp'
   | 'not-listening'
+  | 'not-published'
   | 'refused'
   | 'mtu'
   | 'no-answer';
@@ -26,8 +27,10 @@ export interface Finding {
   readonly check: string;
   readonly found: string;
   readonly cause?: Cause;
-  /** A command; a sentence where none can help. */
+  /** A command that mends it; a sentence where none can. */
   readonly fix?: string;
+  /** A command that shows more of it, changes nothing, and ends by itself. */
+  readonly look?: string;
   /** Another explanation may come further on: this one counts where none does. */
   readonly isUnsure?: true;
   /** It answers that it does not want the packet, and does not just lose it. */
@@ -36,6 +39,9 @@ export interface Finding {
 
 export const ok = (where: string, check: string, found: string): Finding => ({ state: 'ok', where, check, found });
 
-export function fail(where: string, check: string, cause: Cause, found: string, fix: string): Finding {
-  return { state: 'fail', where, check, found, cause, fix };
+/** What follows: `fix` mends, `look` tells more. */
+export type Advice = Pick<Finding, 'fix' | 'look'>;
+
+export function fail(where: string, check: string, cause: Cause, found: string, advice: string | Advice): Finding {
+  return { state: 'fail', where, check, found, cause, ...(typeof advice === 'string' ? { fix: advice } : advice) };
 }

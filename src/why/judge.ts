@@ -3,28 +3,31 @@
  * probe was answered, nothing stops it, whatever looks odd. To add one: write a function in checks/, and put it in its place
  * in one of the lists below.
  */
-import { checkBridgedRules, checkIncomingPort, checkIsolation, checkOutgoingPort } from './checks/bridge.ts';
-import { checkFirewall } from './checks/firewall.ts';
+import { checkReceivingAddress, checkRouterAddress, checkSourceAddress } from './checks/address.ts';
 import {
-  checkContainer,
-  checkIncomingNic,
-  checkOutgoingNic,
-  checkReceivingAddress,
-  checkSourceAddress,
-} from './checks/interface.ts';
+  checkBridgedRules,
+  checkIncomingPort,
+  checkIsolation,
+  checkOutgoingPort,
+  checkTunnel,
+} from './checks/bridge.ts';
+import { checkFirewall } from './checks/firewall.ts';
+import { checkContainer, checkIncomingNic, checkOutgoingNic } from './checks/interface.ts';
 import { checkMtu } from './checks/mtu.ts';
 import { checkNeighbour, checkNeighbourBeyond } from './checks/neighbour.ts';
+import { checkDestination, checkLoopbackRoute } from './checks/published.ts';
 import { checkForwarding, checkLoop, checkReversePath, checkRoute } from './checks/route.ts';
 import { checkAnswer, checkListening } from './checks/service.ts';
 import type { PathFacts } from './facts.ts';
 import type { Finding } from './finding.ts';
-import { type Place, placeAt } from './place.ts';
+import { ipCommand, together } from './mend.ts';
+import { outgoingOf, type Place, placeAt } from './place.ts';
 import { routeBack } from './routers.ts';
 
 type Check = (place: Place) => Finding | undefined;
 
 /** On the link to the next hop. */
-const LINK: readonly Check[] = [checkOutgoingPort, checkIsolation, checkBridgedRules];
+const LINK: readonly Check[] = [checkOutgoingPort, checkIsolation, checkBridgedRules, checkTunnel];
 /** Where it comes from that link. */
 const ENTER: readonly Check[] = [
   checkContainer,
@@ -36,8 +39,10 @@ const ENTER: readonly Check[] = [
 ];
 const SOURCE: readonly Check[] = [
   checkContainer,
+  checkDestination,
   checkOutgoingNic,
   checkSourceAddress,
+  checkLoopbackRoute,
   checkRoute,
   checkFirewall,
   ...LINK,
@@ -45,13 +50,15 @@ const SOURCE: readonly Check[] = [
 const ROUTER: readonly Check[] = [
   checkLoop,
   ...ENTER,
+  checkDestination,
   checkForwarding,
-  checkRoute,
   checkOutgoingNic,
+  checkRouterAddress,
+  checkRoute,
   checkFirewall,
   ...LINK,
 ];
-const TARGET: readonly Check[] = [...ENTER, checkFirewall, checkListening];
+const TARGET: readonly Check[] = [...ENTER, checkDestination, checkFirewall, checkListening];
 /** An answer takes the same links, or others. */
 const BACK: readonly Check[] = [
   checkLoop,
@@ -91,7 +98,7 @@ export function judge(facts: PathFacts): Verdict {
   for (const [place, check] of sequence(facts)) {
     const finding = check(place);
     const isQuiet = place.way === 'back' && check !== checkRoute;
-    if (failed(place.way === 'back' ? asWayBack(place, finding) : finding, isQuiet)) return end();
+    if (failed(place.way === 'back' ? asWayBack(place, finding) : afterRedirect(place, finding), isQuiet)) return end();
   }
   const last = placeAt(facts, 'there', facts.there.length - 1);
   if (last === undefined) return end();
@@ -120,7 +127,8 @@ function* sequence(facts: PathFacts): Generator<readonly [Place, Check]> {
 
 function checksAt({ hop, index, next }: Place): readonly Check[] {
   const isLocal = hop.route?.kind === 'route' && hop.route.isLocal;
-  if (index === 0) return isLocal ? [checkContainer, checkFirewall, checkListening] : [...SOURCE, ...beyond(next)];
+  if (index === 0)
+    return isLocal ? [checkContainer, checkDestination, checkFirewall, checkListening] : [...SOURCE, ...beyond(next)];
   return isLocal || hop.route === undefined || hop.isEnd ? TARGET : [...ROUTER, ...beyond(next)];
 }
 
@@ -130,8 +138,20 @@ const beyond = (next: unknown): readonly Check[] => (next === undefined ? [check
 function explains({ probe }: PathFacts, { cause, refuses }: Finding): boolean {
   if (probe === 'answered') return false;
   // An answer came: nothing was lost.
-  if (probe === 'refused') return refuses === true || cause === 'not-listening' || cause === 'refused';
+  if (probe === 'refused')
+    return refuses === true || ['not-listening', 'not-published', 'refused'].includes(cause ?? '');
   return true;
+}
+
+/**
+ * A router whose interface to the target is gone sends packets back by its default route, and tells who sent them by an ICMP
+ * redirect; who heard that holds to it for minutes after the router is mended.
+ */
+function afterRedirect({ hop, previous }: Place, finding: Finding | undefined): Finding | undefined {
+  const isBack = hop.incoming !== undefined && hop.incoming === outgoingOf(hop);
+  const isOfRouter = finding?.cause === 'nic-down' || finding?.cause === 'no-address';
+  if (finding?.fix === undefined || previous === undefined || !isBack || !isOfRouter) return finding;
+  return { ...finding, fix: together(finding.fix, ipCommand(previous.node, 'route flush cache')) };
 }
 
 /** Where answers leave the way on which the packet came, it is where they leave it that they go wrong. */

@@ -2,6 +2,7 @@
 import * as z from 'zod/mini';
 import { all, any, linkMatches, negate, type Truth, truth } from '../host/firewall/verdict.ts';
 import { contains, type Family, parseIp, subnetOf } from '../spec/address.ts';
+import type { Destination } from './facts.ts';
 
 export interface Packet {
   readonly protocol: 'tcp' | 'udp' | 'icmp' | 'arp';
@@ -14,6 +15,12 @@ export interface Packet {
   readonly isAnswer: boolean;
   readonly incoming: string | undefined;
   readonly outgoing: string | undefined;
+  /** Whether `to` is an address of the namespace's own. */
+  readonly isToLocal?: boolean;
+  /** Whether a rule of this namespace's has changed where it is sent to. */
+  readonly isDnat?: boolean;
+  /** Where it was sent to before. */
+  readonly sentTo?: Destination | undefined;
   /** `echo-request`, `echo-reply`, `destination-unreachable`. */
   readonly icmpType?: string;
 }
@@ -25,7 +32,9 @@ const left = {
   meta: z.object({ meta: z.object({ key: z.string() }) }),
   ct: z.object({ ct: z.object({ key: z.string() }) }),
   payload: z.object({ payload: z.object({ protocol: z.string(), field: z.string() }) }),
+  fib: z.object({ fib: z.object({ result: z.literal('type'), flags: z.tuple([z.literal('daddr')]) }) }),
 };
+const concatenation = z.object({ concat: z.array(z.unknown()) });
 const prefix = z.object({ prefix: z.object({ addr: z.string(), len: z.number() }) });
 const range = z.object({ range: z.tuple([z.unknown(), z.unknown()]) });
 const anonymous = z.object({ set: z.unknown() });
@@ -37,11 +46,19 @@ export function matchHolds(raw: unknown, packet: Packet, sets: Sets): Truth {
   return op === '==' || op === 'in' ? found : 'maybe';
 }
 
-/** Also a verdict map's key. */
+/** Also a map's key. */
 export function keyMatches(key: unknown, choice: unknown, packet: Packet): Truth {
+  const [fields, values] = [key, choice].map((each) => concatenation.safeParse(each).data?.concat);
+  if (fields !== undefined) {
+    return values?.length === fields.length
+      ? all(fields.map((field, index) => keyMatches(field, values[index], packet)))
+      : 'maybe';
+  }
+  if (left.fib.safeParse(key).success) return isType(choice, packet.isToLocal);
   const meta = left.meta.safeParse(key).data?.meta.key;
   if (meta !== undefined) return metaMatches(meta, choice, packet);
   const ct = left.ct.safeParse(key).data?.ct.key;
+  if (ct === 'status' && choice === 'dnat' && packet.isDnat !== undefined) return truth(packet.isDnat);
   if (ct !== undefined) return ct === 'state' ? stateMatches(choice, packet) : 'maybe';
   const payload = left.payload.safeParse(key).data?.payload;
   return payload === undefined ? 'maybe' : payloadMatches(payload.protocol, payload.field, choice, packet);
@@ -69,6 +86,11 @@ function metaMatches(key: string, choice: unknown, packet: Packet): Truth {
 
 function protocolMatches(choice: unknown, { protocol, family }: Packet): Truth {
   return truth(choice === (protocol === 'icmp' && family === 6 ? 'ipv6-icmp' : protocol));
+}
+
+function isType(choice: unknown, isToLocal: boolean | undefined): Truth {
+  if (isToLocal === undefined) return 'maybe';
+  return choice === 'local' ? truth(isToLocal) : isToLocal ? 'no' : 'maybe';
 }
 
 function stateMatches(choice: unknown, { isAnswer, icmpType }: Packet): Truth {

@@ -23,8 +23,8 @@ export function placeAt(facts: PathFacts, way: 'there' | 'back', index: number):
   const hops = facts[way];
   const hop = hops[index];
   if (hop === undefined) return undefined;
-  const [from, to] = way === 'there' ? [hop.from, facts.to] : [facts.to, facts.there.at(-1)?.from ?? ''];
-  return { facts, way, hops, index, hop, node: hop.node, previous: hops[index - 1], next: hops[index + 1], from, to };
+  const { node, from, to } = hop;
+  return { facts, way, hops, index, hop, node, previous: hops[index - 1], next: hops[index + 1], from, to: to.ip };
 }
 
 export function interfaceOf({ interfaces }: Node, name: string | undefined): Interface | undefined {
@@ -38,6 +38,15 @@ export function nicOf({ spec }: Node, name: string | undefined): NicSpec | undef
 /** Interface that the packet leaves by. */
 export function outgoingOf({ route }: Hop): string | undefined {
   return route?.kind === 'route' && !route.isLocal ? route.dev : undefined;
+}
+
+/** Interface that should lead on: by minict's record, or an interface that would be on the link if it were up; or else by the kernel's route. */
+export function leavingDev({ node, hop, to }: Place): string | undefined {
+  const nic = expectedNic(node, to);
+  if (nic?.addresses.some((cidr) => isIn(cidrSubnet(cidr), to))) return nic.name;
+  const down = node.interfaces.filter(({ isUp }) => !isUp);
+  const asleep = down.find(({ addresses }) => addresses.some((address) => isIn(addressSubnet(address), to)));
+  return asleep?.name ?? outgoingOf(hop) ?? nic?.name;
 }
 
 export const whereOf = ({ name }: Node, dev?: string) => (dev === undefined ? name : `${name} ${dev}`);
@@ -76,8 +85,10 @@ const hostLinkOf = (nic: NicSpec | undefined) => (nic as Wiring | undefined)?.ho
 
 /** The host's end of a container's interface; what is no veth pair with the host has none. */
 export function hostEndOf({ host, containers }: PathFacts, node: Node, dev: string | undefined): Interface | undefined {
-  if (node.isHost) return undefined;
-  const recorded = interfaceOf(host, hostLinkOf(nicOf(node, dev)));
+  const nic = nicOf(node, dev);
+  // A cable's end that lies on the host is the other container's.
+  if (node.isHost || nic?.kind === 'p2p' || nic?.kind === 'macvlan') return undefined;
+  const recorded = interfaceOf(host, hostLinkOf(nic));
   if (recorded !== undefined) return recorded;
   const inner = interfaceOf(node, dev);
   // The numbers are those of some namespace: the host's, unless that interface is known to be another's.
@@ -95,16 +106,18 @@ export function bridgeOf(facts: PathFacts, node: Node, dev: string | undefined):
   return master?.kind === 'bridge' ? master : undefined;
 }
 
-export function packetOf({ facts, way, from, to }: Place, links: Pick<Packet, 'incoming' | 'outgoing'>): Packet {
-  const { protocol, port } = facts.question;
+export function packetOf({ facts, way, hop, from, to }: Place, links: Pick<Packet, 'incoming' | 'outgoing'>): Packet {
+  const { protocol } = facts.question;
   const isAnswer = way === 'back';
   return {
     protocol,
     family: facts.family,
     from: from ?? '',
     to,
-    port,
+    port: hop.to.port,
     isAnswer,
+    isDnat: hop.sentTo !== undefined,
+    sentTo: hop.sentTo,
     ...links,
     ...(protocol === 'icmp' ? { icmpType: isAnswer ? 'echo-reply' : 'echo-request' } : {}),
   };

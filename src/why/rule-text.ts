@@ -1,15 +1,17 @@
 /** Rules in words, and the command that lets a packet through. Pure. */
 import * as z from 'zod/mini';
-import type { Expression } from '../host/inside/ruleset.ts';
+import type { Expression, NftRule } from '../host/inside/ruleset.ts';
 import type { HostDrop, Node } from './facts.ts';
 import { insideCommand, together } from './mend.ts';
 import type { Drop } from './rules.ts';
 
-export function describeDrop({ base, rule, took }: Drop, from: string | undefined, to: string): string {
-  const table = `nft ${base.family} ${base.table}`;
-  if (rule === undefined) return `${table}, chain ${base.name}: policy drop (${from} to ${to})`;
-  const counted = took === undefined ? '' : `, counter +${took}`;
-  return `${table}, chain ${rule.chain}: ${rule.expr.map(wordsOf).filter(Boolean).join(' ')} (handle ${rule.handle}${counted})`;
+export function describeDrop({ base, rule, to, took }: Drop, from: string | undefined): string {
+  if (rule !== undefined) return describeRule(rule, took === undefined ? '' : `, counter +${took}`);
+  return `nft ${base.family} ${base.table}, chain ${base.name}: policy drop (${from} to ${to})`;
+}
+
+export function describeRule({ family, table, chain, expr, handle }: NftRule, counted = ''): string {
+  return `nft ${family} ${table}, chain ${chain}: ${expr.map(wordsOf).filter(Boolean).join(' ')} (handle ${handle}${counted})`;
 }
 
 /** Of what is judged for a bridge as a whole, only what nft does not show is news: the rest is judged for the very packet. */

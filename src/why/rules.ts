@@ -4,13 +4,15 @@
  */
 import * as z from 'zod/mini';
 import { all, type Truth } from '../host/firewall/verdict.ts';
-import type { BaseChain, Expression, NftRule, Ruleset } from '../host/inside/ruleset.ts';
+import type { BaseChain, NftRule, Ruleset } from '../host/inside/ruleset.ts';
 import { keyMatches, matchHolds, type Packet, type Sets } from './packet.ts';
 
 export interface Drop {
   readonly base: BaseChain;
   /** Undefined for the policy of the chain. */
   readonly rule: NftRule | undefined;
+  /** Where the packet is sent to, as this chain sees it. */
+  readonly to: string;
   /** It answers that it does not want it: with a reset, or by ICMP. */
   readonly rejects: boolean;
   /** Packets that it took while this one was sent; undefined without a counter. */
@@ -48,22 +50,34 @@ export function findDropAt(rules: Rules, families: readonly string[], hook: stri
     if (base.hook !== hook || !families.includes(base.family)) continue;
     if (base.devs.length > 0 && !base.devs.includes((hook === 'egress' ? packet.outgoing : packet.incoming) ?? ''))
       continue;
-    const drop = dropOf(rules, base, packet);
+    const drop = dropOf(rules, base, asSeenBy(base, packet));
     if (drop?.isCertain) return drop;
     unsure ??= drop;
   }
   return unsure;
 }
 
+/** Linux' own number, netfilter_ipv4.h: NF_IP_PRI_NAT_DST. */
+const DNAT_PRIORITY = -100;
+
+/** Chains before that of a namespace's DNAT see where the packet was sent to. */
+function asSeenBy({ hook, priority }: BaseChain, packet: Packet): Packet {
+  const isBefore = ['ingress', 'prerouting', 'output'].includes(hook) && priority <= DNAT_PRIORITY;
+  return packet.sentTo === undefined || !isBefore
+    ? packet
+    : { ...packet, to: packet.sentTo.ip, port: packet.sentTo.port };
+}
+
 function dropOf(rules: Rules, base: BaseChain, packet: Packet): Drop | undefined {
   const walked = walk(rules, base, base.name, packet, 0);
   const { end } = walked;
+  const { to } = packet;
   if (end?.verdict === 'accept') return undefined;
   const isCertain = end === undefined ? walked.isCertain : end.isCertain && walked.isCertain;
   if (end === undefined) {
-    return base.drops ? { base, rule: undefined, rejects: false, took: undefined, isCertain } : undefined;
+    return base.drops ? { base, rule: undefined, to, rejects: false, took: undefined, isCertain } : undefined;
   }
-  return { base, rule: end.rule, rejects: end.rejects, took: tookOf(rules, end.rule), isCertain };
+  return { base, rule: end.rule, to, rejects: end.rejects, took: tookOf(rules, end.rule), isCertain };
 }
 
 function tookOf({ before, wasSent }: Rules, rule: NftRule): number | undefined {
@@ -72,7 +86,8 @@ function tookOf({ before, wasSent }: Rules, rule: NftRule): number | undefined {
   return earlier?.packets === undefined ? undefined : rule.packets - earlier.packets;
 }
 
-const chainKey = ({ family, table }: { family: string; table: string }, chain: string) => `${family} ${table} ${chain}`;
+export const chainKey = ({ family, table }: { family: string; table: string }, chain: string) =>
+  `${family} ${table} ${chain}`;
 
 interface Walked {
   readonly end: End | undefined;
@@ -172,21 +187,4 @@ function mapped(value: unknown, packet: Packet): Verdict | undefined {
     return verdictOf(kind, inner, packet);
   }
   return { kind: 'none' };
-}
-
-/** Whether the packet may leave with another source address than it came with. */
-export function isTranslated(ruleset: Ruleset, packet: Packet): boolean {
-  const tables = ruleset.bases.filter(({ type, hook }) => type === 'nat' && hook === 'postrouting');
-  return tables.some(({ family, table }) =>
-    [...ruleset.rules.values()].flat().some((rule) => {
-      if (rule.family !== family || rule.table !== table || !rule.expr.some(isSourceNat)) return false;
-      const sets: Sets = (name) => ruleset.sets.get(`${family} ${table} ${name}`);
-      return rule.expr.every(({ match }) => match === undefined || matchHolds(match, packet, sets) !== 'no');
-    }),
-  );
-}
-
-function isSourceNat(expression: Expression): boolean {
-  const xt = target.safeParse(expression.xt).data;
-  return 'masquerade' in expression || 'snat' in expression || xt?.name === 'MASQUERADE' || xt?.name === 'SNAT';
 }

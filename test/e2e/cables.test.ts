@@ -84,6 +84,12 @@ test('what is removed by hand is missing at both ends, and start repairs them', 
     expect(pings('r1', '10.0.12.2')).toBe(true);
     expect(loose()).toEqual([]);
   }
+  // While it is stopped: what its stop wrote down was of another interface than the one that a start makes.
+  does('stop', '-t', '0', 'r1');
+  expect(host.run(['ip', '-n', 'r1', 'link', 'del', 'eth2']).status).toBe(0);
+  does('start', 'r1');
+  does('start', 'r2');
+  expect(pings('r1', 'fd00:12::2')).toBe(true);
   expect(host.run(['ip', '-n', 'r1', 'link', 'set', 'eth2', 'down']).status).toBe(0);
   expect(host.minict('ps').stdout).toMatch(/r1 +broken \(missing: eth2 up\)/);
   does('start', 'r1');
@@ -158,6 +164,9 @@ test('carrier of an interface in a network, whose routes stay', () => {
   does('link', 'down', 'l1:eth0');
   expect(stateOf('l1', 'eth0')).toBe('DOWN');
   expect(routes('l1', '-4').replaceAll(' linkdown', '')).toBe(before);
+  expect(host.minict('ps').stdout).toMatch(/^l1 +ready \(down: eth0\)/m);
+  expect(JSON.parse(host.minict('inspect', 'l1').stdout)[0].nics).toEqual([expect.objectContaining({ down: true })]);
+  expect(JSON.parse(host.minict('network', 'inspect', 'minict0').stdout)[0].down).toEqual(['l1:eth0']);
   does('start', 'l1');
   expect(stateOf('l1', 'eth0')).toBe('DOWN');
   does('link', 'up', 'l1:eth0');
@@ -222,6 +231,7 @@ test.each<[string[], RegExp]>([
   [['r1', 'r2:eth9'], /not CONTAINER:INTERFACE/],
   [['r1:eth9,color=red', 'r2:eth9'], /is no setting of it/],
   [['r1:eth9', 'r2:eth9,ip=10.0.12.2/30'], /taken by r2's eth5/],
+  [['r1:eth9,mac=02:00:00:00:00:07', 'r2:eth9,mac=02:00:00:00:00:07'], /02:00:00:00:00:07: taken by r1's eth9/],
   [['r1:eth9'], /missing required argument/],
   [['down', 'r1:eth9'], /r1 has no interface eth9/],
   [['up', 'nobody:eth0'], /no such container/],

@@ -53,7 +53,21 @@ describe('what it prints', () => {
   test('every line is pass, warn or fail; what does not pass names what helps', () => {
     const checks = examine();
     const names = ['root', 'kernel', 'util-linux', 'mount', 'iproute2', 'namespaces', 'overlayfs', 'veth', 'bridge'];
-    names.push('cgroup', 'limits', 'ip_forward', 'br_netfilter', 'firewall', 'routes', 'neighbours', 'SELinux');
+    names.push(
+      'nftables',
+      'arping',
+      'tcpdump',
+      'skopeo',
+      'netem',
+      'cgroup',
+      'limits',
+      'ip_forward',
+      'br_netfilter',
+      'firewall',
+      'routes',
+      'neighbours',
+      'SELinux',
+    );
     expect(checks.map(({ name }) => name)).toEqual(expect.arrayContaining(names));
     for (const { state, fix } of checks) {
       expect(['pass', 'warn']).toContain(state);
@@ -119,6 +133,26 @@ describe('tools', () => {
       const wanted = detail.replace(/^not tried: | not found.*/g, '').split(', ');
       for (const tool of wanted) expect(files).toContainEqual(expect.stringMatching(RegExp(`bin/${tool}$`)));
     }
+  });
+
+  test('what only some verbs need is a warning that says what is lost', () => {
+    const checks = examine(['env', `PATH=${host.root}/none`, MINICT, ...DOCTOR]);
+    for (const [name, lost] of [
+      ['nftables', /no --nat, no published ports/],
+      ['arping', /networks with an uplink/],
+      ['tcpdump', /no minict capture/],
+      ['skopeo', /no images from registries/],
+    ] as const) {
+      expect(lineOf(name, checks)).toMatchObject({ state: 'warn', detail: expect.stringMatching(lost) });
+    }
+  });
+
+  test('netem: as the kernel is', () => {
+    const { state, fix } = lineOf('netem');
+    const can = host.run(['unshare', '--net', 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'netem']).status === 0;
+    expect({ state, fix }).toEqual(
+      can ? { state: 'pass', fix: undefined } : { state: 'warn', fix: expect.stringContaining('CONFIG_NET_SCH_NETEM') },
+    );
   });
 
   test('a busybox that is not static', () => {

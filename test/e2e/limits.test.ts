@@ -45,7 +45,7 @@ test('a program that takes too much memory is killed; ps and inspect count it un
   const full = host.minict('run', 'hog', '-m', '16m', '--', ...hog(64 << 20));
   expect(full.status).toBe(137);
   expect(recorded('hog').status).toMatchObject({ state: 'ready', exitCode: 137, oomKills: 1 });
-  expect(host.minict('ps').stdout).toMatch(/^hog +ready \(exit 137, OOM kills: 1\) /m);
+  expect(host.minict('ps').stdout).toMatch(/^hog +ready \(exit 137; OOM kills: 1\) /m);
   expect(JSON.parse(host.minict('ps', '--format', 'json', '-f', 'name=hog').stdout)[0].oomKills).toBe(1);
   expect(recorded('calm').status).not.toHaveProperty('oomKills');
   host.minict('stop', '-t', '0', 'hog');

@@ -327,6 +327,7 @@ test('cut short anywhere: nothing', () => {
 test('a name that is taken, by a container or by somebody else, and an address that cannot be', () => {
   expectNothing(whole, /a container web1 is there\nhint: --name NAME/, '--name', 'web1');
   expectNothing(whole, /container name "a\/b": not a valid name/, '--name', 'a/b');
+  expectNothing(whole, /container name "host": a word of its own/, '--name', 'host');
   expectNothing(whole, /address '192\.168\.0': not an IPv4 address/, '--ip', '192.168.0');
   expectNothing(whole, /address 192\.168\.0\.2: taken by container web1/, '--ip', '192.168.0.2');
   expectNothing(whole, /address 10\.0\.0\.1: outside network/, '--ip', '10.0.0.1');

@@ -66,7 +66,8 @@ const FAULTS: readonly (readonly [string, string, RegExp])[] = [
 
 test.each(FAULTS)('%s', async (_, fault, said) => {
   here('sh', '-c', fault.replaceAll('TABLE', table()));
-  if (fault.includes('ruleset')) expect(host.minict('network', 'ls').stdout).toMatch(/^lan .* broken$/m);
+  if (fault.includes('ruleset'))
+    expect(host.minict('network', 'ls').stdout).toMatch(/^lan .* broken \(missing: NAT\)$/m);
   const result = reload();
   expect(result).toMatchObject({ status: 0, stderr: '' });
   expect(result.stdout).toMatch(said);
@@ -85,6 +86,52 @@ test.each(FAULTS.filter(([, fault]) => /nomaster|down|flush ruleset|link del/.te
     await expectWhole();
   },
 );
+
+test("the host's own interfaces cannot be made for it: it says which are gone, and mends the rest", () => {
+  here('ip', 'link', 'add', 'name', 'br9', 'type', 'bridge');
+  here('ip', 'link', 'add', 'name', 'up0', 'type', 'veth', 'peer', 'name', 'up0-far');
+  here(MINICT, 'network', 'create', 'theirs', '--bridge', 'br9', '--subnet', '10.9.0.0/24');
+  here(MINICT, 'network', 'create', 'wan', '--uplink', 'up0', '--subnet', '10.8.0.0/24');
+  here(MINICT, 'create', 't1', '--network', 'theirs');
+  here(MINICT, 'create', 'w1', '--network', 'wan');
+  here('ip', 'link', 'del', 'br9');
+  here('ip', 'link', 'del', 'up0');
+  here('ip', 'addr', 'flush', 'dev', 'wan');
+  const { stdout } = host.minict('network', 'ls');
+  expect(stdout).toMatch(/^theirs .* missing$/m);
+  expect(stdout).toMatch(/^wan .* broken \(missing: address 10\.8\.0\.1, uplink up0\)$/m);
+  expect(reload()).toEqual({
+    status: 125,
+    stdout: "network wan: the containers' gateway (address 10.8.0.1)\n",
+    stderr:
+      "minict: cannot reload network theirs: the host's interface br9 is gone\n" +
+      'hint: bring br9 back, then minict network reload\n' +
+      "minict: cannot reload network wan: the host's interface up0 is gone\n" +
+      'hint: bring up0 back, then minict network reload\n',
+  });
+  here('ip', 'link', 'add', 'name', 'br9', 'type', 'bridge');
+  here('ip', 'link', 'add', 'name', 'up0', 'type', 'veth', 'peer', 'name', 'up0-far');
+  const back = reload();
+  expect(back).toMatchObject({ status: 0, stderr: '' });
+  expect(back.stdout).toMatch(/network wan: .*\(uplink\)[\s\S]*t1: a port of the bridge/);
+  expect(host.minict('network', 'ls').stdout).not.toMatch(/broken|missing/);
+  here(MINICT, 'rm', 't1', 'w1');
+  here(MINICT, 'network', 'rm', 'theirs', 'wan');
+  for (const link of ['br9', 'up0']) here('ip', 'link', 'del', link);
+});
+
+test('a host end that was renamed: start says what it is called now, and how it gets its name back', () => {
+  here('ip', 'link', 'set', 'dev', 'web1-eth0', 'down');
+  here('ip', 'link', 'set', 'dev', 'web1-eth0', 'name', 'odd');
+  expect(host.minict('ps').stdout).toMatch(/web1 +broken \(missing: link web1-eth0\)/);
+  const { status, stderr } = host.minict('start', 'web1');
+  expect(status).toBe(125);
+  const [first, hint = ''] = stderr.split('\nhint: ');
+  expect(first).toBe('minict: cannot start web1: its interface web1-eth0 is called odd now');
+  here('sh', '-ec', hint.replace('minict start', `${MINICT} start`));
+  expect(indexOf('web1')).toBe(indexBefore);
+  expect(host.minict('ps').stdout).not.toContain('broken');
+});
 
 test("a bridge of that name that is not minict's stays as it is, and the rest is put back", () => {
   here('ip', 'link', 'del', 'lan');

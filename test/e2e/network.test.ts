@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { expectCreated, expectRefusedThere } from '../helpers/expect.ts';
+import { expectCreated, expectRefused, expectRefusedThere } from '../helpers/expect.ts';
 import { Host } from '../helpers/host.ts';
 import { eth0Of, readIp } from '../helpers/links.ts';
 
@@ -104,6 +104,27 @@ describe('on the default network', () => {
     host.minict('rm', 'heir');
   });
 
+  test('so is a MAC address: nobody else in the network can have it, wherever it comes from', async () => {
+    const mac = () => inside('keeps').address;
+    create('keeps', '--mac-address', '02:00:00:00:0C:01');
+    const taken = /cannot use MAC address 02:00:00:00:0c:01: taken by container keeps, eth0\nhint: /;
+    await refused(['thief', '--mac-address', '02:00:00:00:0c:01'], taken);
+    expect(host.minict('network', 'create', 'other').status).toBe(0);
+    host.minict('stop', 'keeps');
+    create('thief', '--network', 'other', '--mac-address', '02:00:00:00:0c:01');
+    expectRefused(host.minict('network', 'connect', 'minict0', 'thief', '--mac-address', '02:00:00:00:0c:01'), taken);
+    host.minict('rm', 'keeps');
+    create('keeps');
+    const own = mac();
+    host.minict('rm', 'keeps');
+    // What minict would choose for an address may be somebody's by then.
+    create('heir', '--ip', '192.168.0.90', '--mac-address', own);
+    create('keeps');
+    expect(mac()).not.toBe(own);
+    expect(host.minict('rm', 'heir', 'keeps', 'thief').status).toBe(0);
+    expect(host.minict('network', 'rm', 'other').status).toBe(0);
+  });
+
   test.each([
     ['a process of the host', ['ip', 'netns', 'exec', 'watched', 'sh', '-c'], 'ns/net'],
     ['a descriptor', ['sh', '-c', 'exec 9</run/netns/watched; eval "$0"'], 'fd/9'],
@@ -153,6 +174,10 @@ describe('on the default network', () => {
     [['--mac-address', '01:00:5e:00:00:01'], /not a unicast MAC address/],
     [['--mac-address', '00:00:00:00:00:00'], /not a unicast MAC address/],
     [['--mac-address', '02:00:00:00:00'], /not a unicast MAC address/],
+    [
+      ['--nic', 'minict0,mac=02:00:00:00:0d:01', '--nic', 'minict0,mac=02:00:00:00:0d:01'],
+      /address 02:00:00:00:0d:01: taken by bad's eth0/,
+    ],
     [['--mtu', '67'], /68 to 65535/],
     [['--mtu', '65536'], /68 to 65535/],
     [['--mtu', '1500.5'], /68 to 65535/],

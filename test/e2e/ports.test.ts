@@ -16,6 +16,7 @@ const serves = (name: string) => {
   expect(host.minict('exec', '-d', name, 'httpd', '-f', '-p', '80', '-h', '/etc').status).toBe(0);
 };
 const answers = (port: number) => page(here, `http://127.0.0.1:${port}/hostname`);
+const switchOf = (name: string) => here(['cat', `/proc/sys/net/ipv4/conf/minict0/${name}`]).stdout.trim();
 
 beforeAll(async () => {
   host = await Host.create();
@@ -258,11 +259,41 @@ test('a printed script does the same, and its way back', async () => {
   expect(await eventually(() => !answers(8080).startsWith('curl'))).toBe(true);
   server.kill();
   await server.exited;
+  // It can be asked for when the script has run, too.
+  expect(host.minict(...words, '--dry-run-undo').stdout).toBe(undo);
   expect(host.run(['sh'], {}, undo)).toMatchObject({ status: 0, stderr: '' });
   expect(answers(8080)).toBe('curl: 7');
-  const table = `minict_${host.run(['cat', `${host.root}/instance`]).stdout.trim()}`;
-  expect(host.run(['nft', 'delete', 'table', 'inet', table]).status).toBe(0);
-  expect(host.run(['sysctl', '-qw', 'net.ipv4.conf.minict0.route_localnet=0']).status).toBe(0);
+  expect(host.snapshot().firewall).toEqual(before.firewall);
+  expect(switchOf('route_localnet')).toBe('0');
+});
+
+test('the way back leaves what others have in the table: of another script, and of containers', async () => {
+  const [one, other] = ['d1', 'd2'].map((name, index) =>
+    ['--dry-run', '--dry-run-undo'].map((option) => {
+      const words = ['create', name, '--ip', `192.168.0.${50 + index}`, '-p', `808${index}:80`, option];
+      return host.minict(...words).stdout;
+    }),
+  ) as [string[], string[]];
+  const does = (script: string | undefined) =>
+    expect(host.run(['sh'], {}, script as string)).toMatchObject({ status: 0, stderr: '' });
+  const rules = () => host.snapshot().firewall.join('\n');
+  does(one[0]);
+  does(other[0]);
+  does(one[1]);
+  expect(rules()).not.toContain('8080');
+  expect(rules()).toContain('8081');
+  expect(switchOf('route_localnet')).toBe('1');
+  does(other[1]);
+  expect(rules()).toBe(before.firewall.join('\n'));
+  expect(switchOf('route_localnet')).toBe('0');
+  expect(create('known', '-p', '8082:80').status).toBe(0);
+  const known = host.snapshot().firewall;
+  const back = host.minict('create', 'd3', '-p', '8083:80', '--dry-run-undo').stdout;
+  does(host.minict('create', 'd3', '-p', '8083:80', '--dry-run').stdout);
+  does(back);
+  expect(host.snapshot().firewall).toEqual(known);
+  expect(host.minict('rm', 'known').status).toBe(0);
+  expect(await host.linksGone(/(d1|d2|d3|known)-eth0/)).toBe(true);
 });
 
 test.each([

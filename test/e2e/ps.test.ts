@@ -39,9 +39,9 @@ test('-q and --format json', () => {
   expect(ps('-aq')).toBe('busy\nidle\noff\nover\n');
   const image = 'base';
   expect(JSON.parse(ps('--format', 'json'))).toEqual([
-    { name: 'busy', state: 'running', missing: [], image, address: '', ports: [] },
-    { name: 'idle', state: 'ready', missing: [], image, address: '192.168.0.5', ports: [] },
-    { name: 'over', state: 'ready', missing: [], exitCode: 3, image, address: '', ports: [] },
+    { name: 'busy', state: 'running', missing: [], image, address: '', ports: [], down: [] },
+    { name: 'idle', state: 'ready', missing: [], image, address: '192.168.0.5', ports: [], down: [] },
+    { name: 'over', state: 'ready', missing: [], exitCode: 3, image, address: '', ports: [], down: [] },
   ]);
 });
 
@@ -91,6 +91,7 @@ test('inspect is an array of all that is known, and its paths are the kernel’s
         addresses: ['192.168.0.5/24'],
         gateways: ['192.168.0.1'],
         mac: expect.stringMatching(/^02(:[0-9a-f]{2}){5}$/),
+        noStrangers: true,
       },
     ],
     services: [],

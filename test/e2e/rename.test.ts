@@ -130,6 +130,7 @@ test('refused: up, running, taken, with a cable, no name', async () => {
     host.minict('rename', 'f1', '../f2'),
     /^minict: cannot use container name "..\/f2": not a valid name\n/,
   );
+  expectRefused(host.minict('rename', 'f1', 'host'), /^minict: cannot use container name "host": a word of its own\n/);
   expectRefused(host.minict('rename', 'f1'), /missing required argument 'new'/);
   host.run(['ip', 'netns', 'add', 'f2']);
   expectRefused(host.minict('rename', 'f1', 'f2'), /\/run\/netns\/f2 is there, and minict did not make it\n/);

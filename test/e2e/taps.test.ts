@@ -55,6 +55,17 @@ test('its address is not given to anybody else', async () => {
 });
 
 test('it comes back with its network: removed by hand, with the bridge removed, after a reboot', async () => {
+  for (const hand of [
+    ['ip', 'link', 'del', 'vm0'],
+    ['ip', 'link', 'set', 'dev', 'vm0', 'nomaster'],
+  ]) {
+    expect(host.run(hand).status).toBe(0);
+    expect(network('ls').stdout).toMatch(/^lan .* broken \(missing: tap vm0\)$/m);
+    expect(JSON.parse(network('inspect', 'lan').stdout)[0]).toMatchObject({ state: 'broken', missing: ['tap vm0'] });
+    expect(network('reload')).toEqual({ status: 0, stdout: 'network lan: tap vm0\n', stderr: '' });
+    expectTap('vm0');
+    expect(network('ls').stdout).toMatch(/^lan .* up$/m);
+  }
   expect(host.run(['ip', 'link', 'del', 'vm0']).status).toBe(0);
   expect(network('tap', 'lan', 'vm0').stdout).toContain('address 10.1.0.3/24');
   expectTap('vm0');

@@ -28,6 +28,23 @@ const FAULTS: readonly Fault[] = [
     /go by host/,
   ],
   [
+    'a recorded static route',
+    'minict create far --nic lana,ip=10.1.0.9 --route 10.2.0.0/24,via=10.1.0.254; ip -n far route flush root 0/0 scope global',
+    'far web2',
+    'no-route',
+    'far',
+    /no route to 10.2.0.2/,
+  ],
+  [
+    'a redirect, still there when the router is well again',
+    `ip -n r1 link set dev eth1 down; ip netns exec web1 ping -c 3 -W 1 10.2.0.2 || :
+    ip -n r1 link set dev eth1 up; ip -n r1 addr add fd00:2::254/64 nodad dev eth1`,
+    'web1 web2 tcp/80',
+    'no-route',
+    'web1 eth0',
+    /ICMP redirect leads 10.2.0.2 to 10.1.0.1/,
+  ],
+  [
     'a mask too wide',
     'ip -n web1 addr add 10.1.0.2/8 dev eth0; ip -n web1 addr del 10.1.0.2/24 dev eth0',
     'web1 web2 tcp/80',

@@ -68,6 +68,8 @@ describe('what no command can mend', () => {
     expect(lab.failureOf('web1 10.1.0.77 tcp/80')).toMatchObject({
       cause: 'arp',
       found: 'nobody answers for 10.1.0.77',
+      fix: 'start who has 10.1.0.77',
+      look: 'ip netns exec web1 timeout 10 tcpdump -c 5 -ni eth0 arp',
     });
   });
 
@@ -86,6 +88,17 @@ describe('what no command can mend', () => {
     server.kill();
     await server.exited;
   });
+});
+
+test('a command that only looks is told apart from one that mends, and ends by itself', () => {
+  lab.sh('ip netns exec web3 tc qdisc add dev eth0 clsact');
+  lab.sh('ip netns exec web3 tc filter add dev eth0 ingress protocol ip bpf bytecode "1,6 0 0 2" direct-action');
+  const told = lab.failureOf('web1 web3 tcp/80');
+  expect(told).toMatchObject({ cause: 'no-answer', look: expect.stringMatching(/ timeout 10 tcpdump -c 5 -ni eth0 /) });
+  expect(told).not.toHaveProperty('fix');
+  const { stdout } = lab.host.minict('why', 'web1', 'web3', 'tcp/80');
+  expect(stdout).toMatch(/\n {6}cause: no-answer\n {6}look: ip netns exec web3 timeout 10 tcpdump /);
+  lab.sh('ip netns exec web3 tc qdisc del dev eth0 clsact');
 });
 
 describe('questions that cannot be asked', () => {

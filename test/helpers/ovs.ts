@@ -4,7 +4,10 @@ import { expect } from 'vitest';
 import { eventually, type Host } from './host.ts';
 
 const RUN = '/run/openvswitch';
-const ENV = { OVS_RUNDIR: RUN, OVS_DBDIR: RUN, OVS_LOGDIR: RUN, OVS_SYSCONFDIR: RUN };
+const ENV = { OVS_RUNDIR: RUN, OVS_DBDIR: RUN, OVS_SYSCONFDIR: RUN };
+
+/** Not below /run, of which snapshots are taken: the daemons write into it at any time. */
+const logFile = (host: Host, daemon: string) => `--log-file=${join(host.dir, `${daemon}.log`)}`;
 
 function must(host: Host, ...argv: string[]): void {
   expect(host.run(argv, ENV), argv.join(' ')).toMatchObject({ status: 0 });
@@ -16,12 +19,20 @@ export function startOvsdb(host: Host): void {
   must(host, 'mkdir', '-p', RUN);
   const create = 'test -e "$0" || ovsdb-tool create "$0" /usr/share/openvswitch/vswitch.ovsschema';
   must(host, 'sh', '-c', create, database);
-  must(host, 'ovsdb-server', database, `--remote=punix:${RUN}/db.sock`, '--pidfile', '--log-file', '--detach');
+  must(
+    host,
+    'ovsdb-server',
+    database,
+    `--remote=punix:${RUN}/db.sock`,
+    '--pidfile',
+    logFile(host, 'ovsdb-server'),
+    '--detach',
+  );
   must(host, 'ovs-vsctl', '--no-wait', 'init');
 }
 
 export function startVswitchd(host: Host): void {
-  must(host, 'ovs-vswitchd', '--pidfile', '--log-file', '--detach');
+  must(host, 'ovs-vswitchd', '--pidfile', logFile(host, 'ovs-vswitchd'), '--detach');
 }
 
 async function stop(host: Host, daemon: string, ...how: string[]): Promise<void> {

@@ -11,6 +11,7 @@ interface Check {
   readonly found: string;
   readonly cause?: string;
   readonly fix?: string;
+  readonly look?: string;
 }
 
 export interface Told {

@@ -96,7 +96,7 @@ test('a rule in words, and what lets the packet through', () => {
   const found = dropIn(rulesOf({ in: [[dport(80), counted(3), { reject: null }]] }), rulesOf({ in: [[counted(1)]] }));
   expect(found?.rejects).toBe(true);
   if (found === undefined) throw new Error('no drop');
-  expect(describeDrop(found, 'a', 'b')).toBe('nft inet t, chain in: tcp dport 80 reject (handle 2, counter +2)');
+  expect(describeDrop(found, 'a')).toBe('nft inet t, chain in: tcp dport 80 reject (handle 2, counter +2)');
   const node = { name: 'web', isHost: false } as never;
   expect(dropFix(node, found, 'a', 'b', 'input')).toBe('ip netns exec web nft delete rule inet t in handle 2');
   const policy = { ...found, rule: undefined };

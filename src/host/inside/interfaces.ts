@@ -7,6 +7,7 @@ import { type Inside, readJsonInside } from './run.ts';
 const schema = z.object({
   ifname: z.string(),
   ifindex: z.number(),
+  link: z.optional(z.string()),
   link_index: z.optional(z.number()),
   flags: z.array(z.string()),
   mtu: z.number(),
@@ -44,6 +45,8 @@ export interface Interface {
   readonly index: number;
   /** Of a veth: index of its other end, in whichever namespace that is. */
   readonly peerIndex: number | undefined;
+  /** Its other end, where that is in the same namespace. */
+  readonly peer: string | undefined;
   readonly kind: string | undefined;
   readonly isUp: boolean;
   readonly hasCarrier: boolean;
@@ -66,6 +69,7 @@ export async function readInterfaces(inside: Inside): Promise<Interface[]> {
     name: link.ifname,
     index: link.ifindex,
     peerIndex: link.link_index,
+    peer: link.link,
     kind: link.linkinfo?.info_kind,
     isUp: link.flags.includes('UP'),
     hasCarrier: link.flags.includes('LOWER_UP'),

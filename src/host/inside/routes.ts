@@ -7,6 +7,8 @@ const answer = z.array(
   z.object({
     type: z.optional(z.string()),
     dev: z.optional(z.string()),
+    protocol: z.optional(z.string()),
+    cache: z.optional(z.array(z.string())),
     gateway: z.optional(z.string()),
     via: z.optional(z.object({ host: z.string() })),
     prefsrc: z.optional(z.string()),
@@ -25,6 +27,8 @@ export type RouteAnswer =
       readonly isLocal: boolean;
       /** Of the route, or learnt from ICMP. */
       readonly mtuBytes: number | undefined;
+      /** By an ICMP redirect the kernel sends it to this address for some minutes, whatever the routes say, which is here. */
+      readonly redirectedTo: string | undefined;
     }
   | { readonly kind: 'none'; readonly error: string };
 
@@ -39,19 +43,36 @@ export interface Lookup {
 export async function readRoute(inside: Inside, { family, to, from, incoming }: Lookup): Promise<RouteAnswer> {
   const source = from === undefined ? [] : ['from', from];
   const iif = incoming === undefined ? [] : ['iif', incoming];
-  const output = await readInside(inside, ['ip', '-j', `-${family}`, 'route', 'get', to, ...source, ...iif]);
-  const route = answer.safeParse(output?.exitCode === 0 ? JSON.parse(output.stdout || '[]') : []).data?.[0];
+  const get = async (...words: readonly string[]) => {
+    const output = await readInside(inside, [
+      'ip',
+      '-j',
+      `-${family}`,
+      'route',
+      'get',
+      ...words,
+      to,
+      ...source,
+      ...iif,
+    ]);
+    const [route] = answer.safeParse(output?.exitCode === 0 ? JSON.parse(output.stdout || '[]') : []).data ?? [];
+    return { output, route };
+  };
+  const { output, route } = await get();
   if (route?.dev === undefined || ['unreachable', 'blackhole', 'prohibit'].includes(route.type ?? '')) {
     const error = output?.stderr.replace(/^RTNETLINK answers: /, '').trim();
     return { kind: 'none', error: error || route?.type || 'no answer' };
   }
+  const isRedirected = route.cache?.includes('redirected') || route.protocol === 'redirect';
+  const own = isRedirected ? ((await get('fibmatch')).route ?? route) : route;
   return {
     kind: 'route',
-    dev: route.dev,
-    via: route.gateway ?? route.via?.host,
+    dev: own.dev ?? route.dev,
+    via: own.gateway ?? own.via?.host,
     source: route.prefsrc,
     isLocal: route.type === 'local',
     mtuBytes: route.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu,
+    redirectedTo: isRedirected ? route.gateway : undefined,
   };
 }
 

@@ -26,6 +26,7 @@ const schema = z.object({
         }),
       ),
       set: z.optional(z.object({ ...place, name: z.string(), elem: z.optional(z.array(z.unknown())) })),
+      map: z.optional(z.object({ ...place, name: z.string(), elem: z.optional(z.array(z.unknown())) })),
     }),
   ),
 });
@@ -59,7 +60,7 @@ export interface Ruleset {
   readonly bases: readonly BaseChain[];
   /** By `family table chain`. */
   readonly rules: ReadonlyMap<string, readonly NftRule[]>;
-  /** Elements, by `family table @name`. */
+  /** Elements of sets, and pairs of maps, by `family table @name`. */
   readonly sets: ReadonlyMap<string, readonly unknown[]>;
 }
 
@@ -94,9 +95,10 @@ export async function readRuleset(inside: Inside): Promise<Ruleset | undefined> 
     bases: bases.sort((a, b) => a.priority - b.priority),
     rules: Map.groupBy(rules, ({ family, table, chain }) => `${family} ${table} ${chain}`),
     sets: new Map(
-      nftables.flatMap(({ set }) =>
-        set ? [[`${set.family} ${set.table} @${set.name}`, set.elem ?? []] as const] : [],
-      ),
+      nftables.flatMap(({ set, map }) => {
+        const named = set ?? map;
+        return named ? [[`${named.family} ${named.table} @${named.name}`, named.elem ?? []] as const] : [];
+      }),
     ),
   };
 }

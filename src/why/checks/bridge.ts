@@ -1,5 +1,7 @@
 /** The bridge between two interfaces: whether its ports forward, and which rules its packets meet. */
 import type { Interface } from '../../host/inside/interfaces.ts';
+import type { NicSpec } from '../../spec/container.ts';
+import type { PathFacts } from '../facts.ts';
 import { type Finding, fail, ok } from '../finding.ts';
 import { bridgeOf, hostEndOf, interfaceOf, nicOf, outgoingOf, type Place, packetOf } from '../place.ts';
 import { describeDrop, dropFix, legacyDrop } from '../rule-text.ts';
@@ -20,6 +22,7 @@ function checkPort({ facts, node }: Place, dev: string | undefined): Finding | u
   const port = hostEndOf(facts, node, dev);
   if (port === undefined) return undefined;
   const nic = nicOf(node, dev);
+  if (nic?.kind === 'ovs') return checkOvsPort(facts, nic, port, node.name);
   const wanted = nic?.kind === 'veth' ? nic.bridge : undefined;
   if (wanted !== undefined && port.master !== wanted) {
     const found = port.master === undefined ? `no port of ${wanted}` : `a port of ${port.master}, and not of ${wanted}`;
@@ -37,6 +40,36 @@ function checkPort({ facts, node }: Place, dev: string | undefined): Finding | u
     return fail(port.name, 'bridge port', 'bridge-port', `${port.portState} in ${bridge.name}`, fix);
   }
   return ok(port.name, 'bridge port', `forwards in ${bridge.name}`);
+}
+
+/** Its database knows its ports; the kernel shows all of them as those of one datapath, or of none. */
+function checkOvsPort(
+  { ovs, host }: PathFacts,
+  { bridge }: Extract<NicSpec, { kind: 'ovs' }>,
+  port: Interface,
+  container: string,
+): Finding {
+  const says = (found: string, fix: string) => fail(port.name, 'bridge port', 'bridge-port', found, fix);
+  const ports = ovs?.get(bridge);
+  if (ovs === undefined) return says('Open vSwitch does not answer', 'service openvswitch-switch start');
+  if (ports === undefined || interfaceOf(host, bridge) === undefined) {
+    return says(`${bridge} is not there`, 'minict network reload');
+  }
+  if (!ports.includes(port.name)) return says(`no port of ${bridge}`, `minict start ${container}`);
+  return ok(port.name, 'bridge port', `of ${bridge}, by Open vSwitch`);
+}
+
+/** To who is none of this host's containers a vxlan network leads by its tunnel. */
+export function checkTunnel({ facts, node, hop, next }: Place): Finding | undefined {
+  const nic = nicOf(node, outgoingOf(hop));
+  if (next !== undefined || nic?.kind !== 'veth' || nic.tunnel === undefined) return undefined;
+  const { tunnel, bridge } = nic;
+  const says = (found: string, fix: string) => fail(tunnel, 'tunnel', 'bridge-port', found, fix);
+  const link = interfaceOf(facts.host, tunnel);
+  if (link === undefined) return says('is not there', 'minict network reload');
+  if (link.master !== bridge) return says(`no port of ${bridge}`, `ip link set dev ${tunnel} master ${bridge}`);
+  if (!link.isUp) return says('down', `ip link set dev ${tunnel} up`);
+  return ok(tunnel, 'tunnel', `a port of ${bridge}`);
 }
 
 /** Ports that are both isolated reach nothing but those that are not. */
@@ -59,7 +92,7 @@ export function checkBridgedRules(place: Place): Finding | undefined {
   const own = bridgeDrop(place, a, b);
   if (own !== undefined) {
     const { isCertain, rejects } = own;
-    const found = describeDrop(own, place.from, place.to);
+    const found = describeDrop(own, place.from);
     const [known] = own.base.family === 'bridge' ? (facts.bridged.get(bridge.name) ?? []) : [];
     const fix = known?.fix ?? dropFix(host, own, place.from ?? '', place.to, 'forward');
     return {
@@ -75,7 +108,7 @@ export function checkBridgedRules(place: Place): Finding | undefined {
   const judged = drop === undefined ? legacyDrop(all) : all?.[0];
   if (drop === undefined && judged === undefined)
     return ok(bridge.name, 'br_netfilter', 'no rule of the host stops it');
-  const rule = drop === undefined ? judged?.rule : describeDrop(drop, place.from, place.to);
+  const rule = drop === undefined ? judged?.rule : describeDrop(drop, place.from);
   const fix = judged?.fix ?? (drop && dropFix(host, drop, place.from ?? '', place.to, 'forward')) ?? '';
   return {
     ...fail(bridge.name, 'br_netfilter', 'br-netfilter', `bridged packets meet the host's rules: ${rule}`, fix),

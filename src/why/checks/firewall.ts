@@ -6,7 +6,7 @@ import { findDropAt } from '../rules.ts';
 
 /** Before it is routed: who begins has sent it, the others got it. */
 export function checkFirewall(place: Place): Finding | undefined {
-  const { facts, node, hop, from, to } = place;
+  const { facts, node, hop, from } = place;
   if (node.rules === undefined || hop.route?.kind !== 'route') return undefined;
   const [incoming, outgoing] = [hop.incoming, outgoingOf(hop)];
   const packet = packetOf(place, { incoming, outgoing });
@@ -21,9 +21,9 @@ export function checkFirewall(place: Place): Finding | undefined {
     const drop = findDropAt(node.rules, family, hook, packet);
     if (drop === undefined) continue;
     const [judged] = node.isHost && hook === 'forward' ? (facts.routed.get(incoming ?? '') ?? []) : [];
-    const fix = judged?.fix ?? dropFix(node, drop, from ?? '', to, hook);
+    const fix = judged?.fix ?? dropFix(node, drop, from ?? '', drop.to, hook);
     return {
-      ...fail(node.name, 'firewall', 'nft-rule', describeDrop(drop, from, to), fix),
+      ...fail(node.name, 'firewall', 'nft-rule', describeDrop(drop, from), fix),
       ...(drop.isCertain ? {} : { isUnsure: true }),
       ...(drop.rejects ? { refuses: true } : {}),
     };

@@ -33,7 +33,7 @@ export function checkMtu(facts: PathFacts): Finding | undefined {
     return fail(where, 'MTU', 'mtu', `${lost}: ${at}`, fix ?? lower(link.mtuBytes));
   }
   const drop = icmpDrop(facts, node);
-  const why = drop === undefined ? 'does not come back' : `is dropped by ${describeDrop(drop[1], node.name, 'it')}`;
+  const why = drop === undefined ? 'does not come back' : `is dropped by ${describeDrop(drop[1], node.name)}`;
   const fix =
     drop === undefined ? lower(link.mtuBytes) : dropFix(drop[0], drop[1], '', facts.from ?? '', drop[1].base.hook);
   return fail(where, 'MTU', 'mtu', `${lost}: ${at}, and its ICMP that says so ${why}`, fix);

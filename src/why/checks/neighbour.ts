@@ -1,7 +1,7 @@
 /** ARP, or IPv6's neighbour discovery: whether the next hop has told its MAC address, and the right one. */
 import type { Hop } from '../facts.ts';
-import { type Finding, fail, ok } from '../finding.ts';
-import { insideCommand, ipCommand, sysctlCommand, together } from '../mend.ts';
+import { type Advice, type Finding, fail, ok } from '../finding.ts';
+import { insideCommand, ipCommand, linkLocal, sysctlCommand, together, watchCommand } from '../mend.ts';
 import { interfaceOf, outgoingOf, type Place, whereOf } from '../place.ts';
 import { describeDrop, dropFix } from '../rule-text.ts';
 import { findDropAt } from '../rules.ts';
@@ -36,11 +36,14 @@ function judge(place: Place, sender: Hop, receiver: Hop | undefined): Finding | 
   const isFailed = entry?.states.some((state) => state === 'FAILED' || state === 'INCOMPLETE') ?? false;
   if (!isFailed) return entry?.mac === undefined ? undefined : ok(where, name, `${nextHop} is at ${entry.mac}`);
   if (receiver === undefined || own === undefined) {
-    const look = insideCommand(node, `tcpdump -c 5 -ni ${dev} ${facts.family === 4 ? 'arp' : 'icmp6'}`);
-    return fail(where, name, 'arp', `nobody answers for ${nextHop}`, `start who has ${nextHop}, or see: ${look}`);
+    const look = watchCommand(node, dev, SOLICITATIONS[facts.family]);
+    return fail(where, name, 'arp', `nobody answers for ${nextHop}`, { fix: `start who has ${nextHop}`, look });
   }
   return silent(place, sender, receiver, dev);
 }
+
+/** What tcpdump(1) is to show of them. */
+const SOLICITATIONS = { 4: 'arp', 6: 'icmp6' } as const;
 
 /** A solicitation goes to a multicast address; in family arp all is ARP. */
 const ACCEPT = { 4: 'accept', 6: 'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept' } as const;
@@ -53,8 +56,13 @@ function silent({ facts }: Place, sender: Hop, receiver: Hop, dev: string): Find
   const inner = receiver.incoming ?? '';
   const name = facts.family === 4 ? 'ARP' : 'neighbour';
   const where = whereOf(sender.node, dev);
-  const says = (found: string, fix: string) =>
-    fail(where, name, 'arp', `${node.name} does not answer for ${sender.nextHop}: ${found}`, fix);
+  const says = (found: string, advice: string | Advice) =>
+    fail(where, name, 'arp', `${node.name} does not answer for ${sender.nextHop}: ${found}`, advice);
+  const asker = interfaceOf(sender.node, dev);
+  const without = facts.family === 6 && asker !== undefined ? linkLocal(sender.node, asker) : undefined;
+  if (without !== undefined) {
+    return fail(where, 'address', 'no-address', 'no link-local address, so it asks for no neighbour', without);
+  }
   if (interfaceOf(node, inner)?.noArp) return says(`ARP is off on its ${inner}`, arpOn(receiver, inner));
   const ignoring = ['all', inner].filter((each) => Number(node.settings.get(`net/ipv4/conf/${each}/arp_ignore`)) > 1);
   if (facts.family === 4 && ignoring.length > 0) {
@@ -83,7 +91,7 @@ function silent({ facts }: Place, sender: Hop, receiver: Hop, dev: string): Find
   ] as const;
   for (const [at, drop] of drops) {
     if (drop === undefined) continue;
-    const rule = describeDrop(drop, ask.from, ask.to);
+    const rule = describeDrop(drop, ask.from);
     const fix =
       drop.rule === undefined
         ? insideCommand(
@@ -93,6 +101,5 @@ function silent({ facts }: Place, sender: Hop, receiver: Hop, dev: string): Find
         : dropFix(at, drop, ask.from, ask.to, '');
     return fail(at.name, 'firewall', 'nft-rule', `${name} is dropped by ${rule}`, fix);
   }
-  const look = insideCommand(node, `tcpdump -c 5 -ni ${inner} ${facts.family === 4 ? 'arp' : 'icmp6'}`);
-  return says('minict does not see why', look);
+  return says('minict does not see why', { look: watchCommand(node, inner, SOLICITATIONS[facts.family]) });
 }

@@ -1,7 +1,8 @@
 /** The kernel's own routing: the way on, forwarding, and rp_filter's look at the way back. */
 import { formatSubnet } from '../../spec/address.ts';
+import { nicOfRoute } from '../../spec/routing.ts';
 import { type Finding, fail, ok } from '../finding.ts';
-import { defaultRoutes, ipCommand, sysctlCommand } from '../mend.ts';
+import { defaultRoutes, ipCommand, recordedRoutes, sysctlCommand } from '../mend.ts';
 import { cidrSubnet, expectedNic, interfaceOf, isIn, networkOf, nicOf, type Place, whereOf } from '../place.ts';
 import { routeBack, routerTo } from '../routers.ts';
 
@@ -10,6 +11,11 @@ export function checkRoute(place: Place): Finding | undefined {
   const { route } = hop;
   if (route === undefined || (route.kind === 'route' && route.isLocal)) return undefined;
   const check = way === 'there' ? 'route' : 'way back';
+  if (route.kind === 'route' && route.redirectedTo !== undefined && way === 'there') {
+    const found = `an ICMP redirect leads ${to} to ${route.redirectedTo}, and not to ${route.via ?? 'the link'}`;
+    const flush = ipCommand(node, 'route flush cache');
+    return { ...fail(whereOf(node, route.dev), check, 'no-route', found, flush), isUnsure: true };
+  }
   if (route.kind === 'route') {
     const by = route.via === undefined ? 'on the link' : `via ${route.via}`;
     return ok(whereOf(node, route.dev), check, `${to} ${by}`);
@@ -27,6 +33,9 @@ function missingRoute(place: Place): string {
   const { facts, node, to, way } = place;
   const back = way === 'back' ? routeBack(place) : undefined;
   if (back !== undefined) return back;
+  const recorded = (node.spec?.routes ?? []).find((route) => isIn(cidrSubnet(route.to), to));
+  const over = recorded && nicOfRoute(recorded, node.spec?.nics ?? []);
+  if (over !== undefined) return recordedRoutes(node, over, facts.family) as string;
   const nic = expectedNic(node, to);
   const own = defaultRoutes(node, nic, facts.family);
   const isRouter = facts.containers.some(({ name, nics }) =>
@@ -63,12 +72,16 @@ function joinNetwork({ facts, to }: Place): string | undefined {
 export function checkForwarding(place: Place): Finding | undefined {
   const { facts, node, hop, previous } = place;
   if (hop.incoming === undefined || (hop.route?.kind === 'route' && hop.route.isLocal)) return undefined;
+  // The host need not become a router for all.
+  const ipv4 = node.isHost ? `net.ipv4.conf.${hop.incoming.replaceAll('.', '/')}.forwarding` : 'net.ipv4.ip_forward';
   const [setting, all] =
     facts.family === 4
-      ? [`net/ipv4/conf/${hop.incoming}/forwarding`, 'net.ipv4.ip_forward']
+      ? [`net/ipv4/conf/${hop.incoming}/forwarding`, ipv4]
       : ['net/ipv6/conf/all/forwarding', 'net.ipv6.conf.all.forwarding'];
   if (node.settings.get(setting) !== '0') return ok(node.name, 'forwarding', 'on');
-  const other = node.isHost && previous !== undefined ? routerTo(facts, previous.node, place.to) : undefined;
+  // What a rule of the host's leads on has to go by it.
+  const isOnlyRoute = !node.isHost || previous === undefined || hop.sentTo !== undefined;
+  const other = isOnlyRoute ? undefined : routerTo(facts, previous.node, place.to);
   if (previous !== undefined && other !== undefined && place.way === 'there') {
     const found = `sends ${place.to} to ${node.name}, which does not forward; another one leads there`;
     return fail(previous.node.name, 'route', 'no-route', found, other);
@@ -105,5 +118,5 @@ export function checkLoop({ hops, node, index }: Place): Finding | undefined {
   if (earlier === undefined) return undefined;
   const dev = interfaceOf(node, earlier.incoming)?.name ?? nicOf(node, earlier.incoming)?.name;
   const found = 'the packet was here before: a routing loop';
-  return fail(whereOf(node, dev), 'route', 'no-route', found, ipCommand(node, 'route show'));
+  return fail(whereOf(node, dev), 'route', 'no-route', found, { look: ipCommand(node, 'route show') });
 }

@@ -1,26 +1,25 @@
 /** The other end: who listens there, and what it answered. */
 import { type Finding, fail, ok } from '../finding.ts';
-import { insideCommand } from '../mend.ts';
+import { insideCommand, watchCommand } from '../mend.ts';
 import type { Place } from '../place.ts';
+import { checkPublished } from './published.ts';
 
-export function checkListening({ facts, node }: Place): Finding | undefined {
-  const { listeners, question, to } = facts;
-  const { protocol, port } = question;
+export function checkListening(place: Place): Finding | undefined {
+  const { facts, node, hop } = place;
+  const { listeners, question } = facts;
+  const { protocol } = question;
+  const { ip: to, port } = hop.to;
   if (listeners === undefined || port === undefined) return undefined;
   const here = listeners.filter((each) => each.port === port);
   const all = facts.family === 4 ? ['*', '0.0.0.0'] : ['*', '::'];
   if (here.some(({ ip }) => ip === to || all.includes(ip))) return ok(node.name, 'listening', `${protocol}/${port}`);
   if (here.length > 0) {
-    const where = here.map(({ ip }) => ip).join(', ');
-    const fix = `let it listen on ${to} or on all addresses; ${insideCommand(node, 'ss -lnp')}`;
-    return fail(
-      node.name,
-      'listening',
-      'refused',
-      `${protocol}/${port} is served at ${where} alone, not at ${to}`,
-      fix,
-    );
+    const found = `${protocol}/${port} is served at ${here.map(({ ip }) => ip).join(', ')} alone, not at ${to}`;
+    const look = insideCommand(node, 'ss -lnp');
+    return fail(node.name, 'listening', 'refused', found, { fix: `let it listen on ${to} or on all addresses`, look });
   }
+  const published = checkPublished(place);
+  if (published !== undefined) return published;
   return fail(node.name, 'listening', 'not-listening', `nothing listens on ${protocol}/${port}`, startCommand(node));
 }
 
@@ -44,6 +43,7 @@ export function checkAnswer({ facts, node, hop }: Place): Finding {
     return fail(where, 'probe', 'refused', `${to} refuses ${what}`, `start what serves it at ${to}: ss -lnp there`);
   }
   const dev = hop.incoming ?? (hop.route?.kind === 'route' ? hop.route.dev : 'any');
-  const look = insideCommand(node, `tcpdump -ni ${dev} host ${to}`);
-  return fail(where, 'probe', 'no-answer', `${what}: ${probe}; nothing that minict sees on the way stops it`, look);
+  const look = watchCommand(node, dev, `host ${hop.to.ip}`);
+  const found = `${what}: ${probe}; nothing that minict sees on the way stops it`;
+  return fail(where, 'probe', 'no-answer', found, { look });
 }

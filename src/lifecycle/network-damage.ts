@@ -1,0 +1,47 @@
+/** What somebody's hand took of a network that is there: its addresses, its uplink, its taps, its being up. Pure. */
+import type { HostInterface } from '../host/interfaces.ts';
+import type { NetworkRecord } from '../state/network.ts';
+import type { Step } from '../step.ts';
+import { planNetwork } from './network-link.ts';
+
+/** The host's, by name. */
+export type Interfaces = ReadonlyMap<string, HostInterface>;
+
+/** The steps of its plan that put it back. */
+export function missingSteps(record: NetworkRecord, instance: string, interfaces: Interfaces): Step[] {
+  const { link, uplink, vxlan } = record;
+  const { addresses = [], isUp = false } = interfaces.get(link) ?? {};
+  const there = addresses.map((address) => address.split('/')[0]);
+  const isLoose = (port: string | undefined) => interfaces.get(port ?? '')?.master !== link;
+  const isDown = (port: string | undefined) => interfaces.get(port ?? '')?.isUp === false;
+  const isMissing = ({ id }: Step): boolean => {
+    if (id.startsWith('address ')) return !there.includes(id.slice('address '.length));
+    if (id === 'uplink') return isLoose(uplink?.link);
+    if (id === 'uplink up') return isDown(uplink?.link);
+    if (id === 'tunnel port') return isLoose(vxlan?.link);
+    if (id === 'tunnel up') return isDown(vxlan?.link);
+    return id === 'up' && !isUp;
+  };
+  return planNetwork(record, instance).filter(isMissing);
+}
+
+/** Names of taps that are gone, or in no bridge. */
+export function lostTaps({ link, taps = {} }: NetworkRecord, interfaces: Interfaces): string[] {
+  return Object.keys(taps).filter((name) => interfaces.get(name)?.master !== link);
+}
+
+/** For people: `uplink eth1`, `address 10.1.0.1`, `tap vm0`. */
+export function shownDamage(record: NetworkRecord, instance: string, interfaces: Interfaces): string[] {
+  const { link, uplink, vxlan } = record;
+  const words: Readonly<Record<string, string>> = {
+    uplink: `uplink ${uplink?.link}`,
+    'uplink up': `uplink ${uplink?.link} up`,
+    'tunnel port': `${vxlan?.link} in bridge ${link}`,
+    'tunnel up': `${vxlan?.link} up`,
+    up: `${link} up`,
+  };
+  return [
+    ...missingSteps(record, instance, interfaces).map(({ id }) => words[id] ?? id),
+    ...lostTaps(record, interfaces).map((name) => `tap ${name}`),
+  ];
+}
