@@ -13,6 +13,7 @@ import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lif
 import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import type { LimitOptions } from '../spec/limits.ts';
+import { parseLogBytes, parseLogFiles } from '../spec/log.ts';
 import { parseHostname, parseNewContainerName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { formatPort, parsePublishes } from '../spec/port.ts';
@@ -46,6 +47,9 @@ export interface ContainerOptions extends NicOptions, LimitOptions {
   readonly workdir?: string;
   readonly stopSignal?: string;
   readonly label: readonly string[];
+  readonly logMaxSize?: number;
+  readonly logMaxFiles?: number;
+  readonly logTimestamps?: boolean;
   readonly router?: boolean;
   readonly mptcp?: boolean;
   readonly route: readonly string[];
@@ -80,6 +84,9 @@ export function addContainerOptions(command: Command): Command {
       ),
     )
     .addOption(repeatable('-l, --label <K=V>', 'label'))
+    .option('--log-max-size <size>', 'of a file of the log: 500k, 10m, … (default: 10m)', parseLogBytes)
+    .option('--log-max-files <number>', 'how many files of the log are kept (default: 3)', parseLogFiles)
+    .option('--log-timestamps', 'each line of the log has its time, by svlogd')
     .option('--router', 'it forwards, IPv4 and IPv6')
     .option('--mptcp', 'Multipath TCP over all its interfaces')
     .addOption(repeatable('--route <subnet,via=address[,dev=interface]>', 'static route'))
@@ -133,6 +140,7 @@ export async function specFrom(
     ...storageFrom(opts),
     ...limits,
     ...routingFrom(opts),
+    ...logFrom(opts),
   };
 }
 
@@ -143,6 +151,23 @@ function routingFrom(options: ContainerOptions): Pick<ContainerSpec, 'router' | 
     ...(mptcp ? { mptcp: true } : {}),
     ...(route.length === 0 ? {} : { routes: route.map(parseRoute) }),
     ...(sysctl.length === 0 ? {} : { sysctls: Object.fromEntries(sysctl.map(parseSysctl)) }),
+  };
+}
+
+function logFrom({ logMaxSize, logMaxFiles, logTimestamps, service }: ContainerOptions): Pick<ContainerSpec, 'log'> {
+  if (logMaxSize === undefined && logMaxFiles === undefined && !logTimestamps) return {};
+  if (logTimestamps) requireTool('svlogd');
+  if (logTimestamps && service.length > 0) {
+    throw new InvalidInputError(
+      'cannot use --log-timestamps and --service together: services write to the log themselves',
+    );
+  }
+  return {
+    log: {
+      ...(logMaxSize === undefined ? {} : { maxBytes: logMaxSize }),
+      ...(logMaxFiles === undefined ? {} : { maxFiles: logMaxFiles }),
+      ...(logTimestamps ? { timestamps: true } : {}),
+    },
   };
 }
 

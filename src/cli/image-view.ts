@@ -88,7 +88,7 @@ export async function history(roots: Roots, ref: string, format: string): Promis
   // An image may say less of itself than it has.
   for (const { digest, size } of layers) rows.push({ created: '', createdBy: '', size, layer: digest });
   rows.reverse();
-  if (format === 'json') return print(`${JSON.stringify(rows)}\n`);
+  if (format === 'json') return void print(`${JSON.stringify(rows)}\n`);
   const body = rows.map(({ created, createdBy, size, layer }) => {
     return [created.slice(0, 19).replace('T', ' '), formatBytes(size), layer && shortDigest(layer), oneLine(createdBy)];
   });

@@ -4,7 +4,6 @@ import { InvalidInputError } from '../errors.ts';
 
 /** What other tools call it. */
 const OTHERS_WORDS: Readonly<Record<string, string>> = {
-  attach: 'exec -it NAME sh, or minict logs -f NAME',
   build: 'image build',
   delete: 'rm',
   doctor: 'system doctor',

@@ -2,19 +2,20 @@
 import { writeSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 
-/** Writes all of `text`; a closed pipe (`| head`) ends it quietly, a full one is waited for. */
-export function print(text: string): void {
-  let rest = Buffer.from(text);
+/** Writes all of it; a full pipe is waited for. False where it is closed (`| head`), which ends it quietly. */
+export function print(text: string | Buffer): boolean {
+  let rest = Buffer.from(text as string);
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(1, rest));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === 'EPIPE') return;
+      if (code === 'EPIPE') return false;
       if (code !== 'EAGAIN') throw error;
       Bun.sleepSync(1);
     }
   }
+  return true;
 }
 
 /** Columns of a table, padded; no colour, so that scripts and people see the same. */

@@ -1,4 +1,5 @@
 /** The verbs of running processes, as one chunk. */
+export * as attach from './attach.ts';
 export * as kill from './kill.ts';
 export { pause, unpause } from './pause.ts';
 export * as rename from './rename.ts';

@@ -53,6 +53,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'what services, and a main command without a caller, wrote',
     load: async () => (await others()).logs,
   },
+  attach: { summary: 'follow the main command to its end', load: async () => (await processes()).attach },
   kill: { summary: 'send a signal to the main command', load: async () => (await processes()).kill },
   pause: { summary: 'hold the processes still', load: async () => (await processes()).pause },
   unpause: { summary: 'let the processes go on', load: async () => (await processes()).unpause },

@@ -235,6 +235,12 @@ export function makeWhiteout(path: string | Buffer): void {
   if (symbols().mknod(cString(path), S_IFCHR, 0n) !== 0) throw new HostError(`cannot make a whiteout ${path}`);
 }
 
+/** A named pipe that only its owner can open. Throws HostError. */
+export function makePipe(path: string): void {
+  const S_IFIFO = 0o010000;
+  if (symbols().mknod(cString(path), S_IFIFO | 0o600, 0n) !== 0) throw new HostError(`cannot make a pipe ${path}`);
+}
+
 /** A netlink(7) socket. */
 export interface NetlinkSocket {
   send(request: Buffer): boolean;

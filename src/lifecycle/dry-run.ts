@@ -9,7 +9,8 @@ import { readMountPoints } from '../host/facts.ts';
 import { type ContainerFacts, enterFiles, planBringUp, planHost } from '../plan/container.ts';
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
-import { planKill, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
+import { logPipe, stampingConfig } from '../process/log-writer.ts';
+import { planKill, planLogPipe, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
 import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { type ContainerSpec, networkOf, networksOf } from '../spec/container.ts';
@@ -17,7 +18,7 @@ import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { joined, type NetworkRecord, plainAddress, readNetworks, withoutMembers } from '../state/network.ts';
-import { containerPaths, NAMESPACE_FOLDERS, networkPaths, skeletonPath } from '../state/paths.ts';
+import { containerPaths, eventsPath, NAMESPACE_FOLDERS, networkPaths, skeletonPath } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
@@ -175,11 +176,25 @@ export function programLines(
   const program = mainProgram(spec, paths, undefined, mounted);
   const enter = enterOf(context, spec);
   if (main === 'attached') return runLines([...services, planProgram('main command', enter, program)]);
-  const supervisor = supervised({ ...cgroup, enter }, paths.exit, program);
+  const log = logPipe(paths, spec.log);
+  const supervision = {
+    container: spec.name,
+    cgroups: { ...cgroup, enter },
+    record: paths.exit,
+    events: eventsPath(context.roots),
+  };
+  const supervisor = supervised({ ...supervision, log }, program);
   const why = 'main command, and what waits for it';
+  const stamping = stampingConfig(paths, spec.log ?? {});
+  const stamped: Step[] = [
+    step('log folder', 'of its log', { kind: 'mkdir', path: paths.stampedLog, mode: 0o700, parents: true }),
+    step('log settings', 'how much of it is kept', { kind: 'write', ...stamping }),
+  ];
   return runLines([
     ...services,
     step('exit', 'it has not ended', { kind: 'write', path: paths.exit, content: '' }),
+    ...(log.timestamps ? stamped : []),
+    planLogPipe(paths.logPipe),
     planSupervised(why, cgroup.enterSupervisor, paths.log, supervisor),
   ]);
 }

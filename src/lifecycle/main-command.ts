@@ -1,20 +1,47 @@
 /** The main command of a container: under its supervisor, with its output in the log or at the caller's terminal. */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
-import { isPopulated } from '../cgroup/processes.ts';
+import { isPopulated, processesIn } from '../cgroup/processes.ts';
 import { HostError, NotFoundError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { containerEnv } from '../process/enter.ts';
-import { handOnSignals, supervised } from '../process/supervisor.ts';
+import { childrenOf, handOnSignals, supervised } from '../process/supervisor.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
-import { clearExitStatus, readExitStatus } from '../state/exit-status.ts';
 import type { Lock } from '../state/locks.ts';
-import { containerPaths } from '../state/paths.ts';
+import { containerPaths, eventsPath } from '../state/paths.ts';
+import { beginRun, readExitStatus } from '../state/run-record.ts';
 import type { Context } from './context.ts';
 import { mainProgram, placeOf } from './place.ts';
 import { seemsNotToRun } from './program-file.ts';
 import { cgroupOf } from './status.ts';
+
+/** The process of the main command: the supervisor's child that is in the container; undefined where it is not there yet. */
+export function mainProcess(supervisorPid: number, payload: string): number | undefined {
+  const inside = new Set(processesIn(payload));
+  return childrenOf(supervisorPid).find((pid) => inside.has(pid));
+}
+
+/** The same of whichever supervisor the container has; of who ends meanwhile there is none. */
+export function runningMain(instance: string, name: string): number | undefined {
+  const { payload, supervisor } = cgroupOf(instance, name);
+  for (const pid of processesIn(supervisor)) {
+    try {
+      const main = mainProcess(pid, payload);
+      if (main !== undefined) return main;
+    } catch (error) {
+      if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    }
+  }
+  return undefined;
+}
+
+/** Whether nobody looks after a main command any more: it has ended and is not started again, or never ran. */
+export function hasEnded({ roots }: Context, instance: string, name: string): boolean {
+  const { supervisor } = cgroupOf(instance, name);
+  // A log's writer may be left, for daemons.
+  return readExitStatus(containerPaths(roots, name).exit) !== undefined || !isPopulated(readCgroupHost(), supervisor);
+}
 
 /** How a caller stays with the main command. */
 export interface Attachment {
@@ -49,7 +76,7 @@ export async function startMain(
   attachment: Attachment | undefined,
 ): Promise<() => Promise<number>> {
   const paths = containerPaths(context.roots, spec.name);
-  clearExitStatus(paths.exit);
+  beginRun(paths.exit, Date.now());
   const cgroups = cgroupOf(instance, spec.name);
   const term = attachment?.terminal ? process.env.TERM : undefined;
   const record = readEnterRecord(paths);
@@ -57,19 +84,26 @@ export async function startMain(
   const program = mainProgram(spec, paths, term, mounted);
   const place = { ...placeOf(spec, paths), mounted };
   const isDoubtful = attachment === undefined && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
-  const log = attachment === undefined ? openSync(paths.log, 'a', 0o600) : undefined;
+  const log = attachment === undefined ? (await import('./open-log.ts')).openLog(paths, spec.log) : undefined;
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;
-  if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid);
-  const { argv, env } = supervised({ ...cgroups, enter: record?.enter ?? [cgroups.enterPayload] }, paths.exit, program);
+  if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid && mainProcess(pid, cgroups.payload));
+  const enter = record?.enter ?? [cgroups.enterPayload];
+  const supervision = {
+    container: spec.name,
+    cgroups: { ...cgroups, enter },
+    record: paths.exit,
+    events: eventsPath(context.roots),
+  };
+  const { argv, env } = supervised({ ...supervision, log: log?.pipe }, program);
   if (context.verbose) sayCommand(argv);
   const child = Bun.spawn([...argv], {
-    stdio: [attachment?.stdin ? 'inherit' : 'ignore', log ?? 'inherit', log ?? 'inherit', lock.fd],
+    stdio: [attachment?.stdin ? 'inherit' : 'ignore', log?.fd ?? 'inherit', log?.fd ?? 'inherit', lock.fd],
     env: { ...env },
     detached: !attachment?.terminal,
   });
   pid = child.pid;
-  if (log !== undefined) closeSync(log);
+  if (log !== undefined) closeSync(log.fd);
   const host = readCgroupHost();
   const hasBegun = () => isPopulated(host, cgroups.payload) || readExitStatus(paths.exit) !== undefined;
   let begun = hasBegun();

@@ -14,9 +14,10 @@ import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
-import { readCount, readExitStatus } from '../state/exit-status.ts';
 import { isLocked } from '../state/locks.ts';
+import { readOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
+import { readExitStatus } from '../state/run-record.ts';
 import type { Claim, Part } from '../step.ts';
 import type { Context } from './context.ts';
 
@@ -111,7 +112,7 @@ async function readStatusOnce(
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
   const exitCode = readExitStatus(paths.exit);
-  const oomKills = readOomKills(instance, spec.name) || readCount(paths.oomKills);
+  const oomKills = readOomKills(instance, spec.name) || readOomCount(paths.oomKills);
   const past = { exitCode, ...(oomKills === 0 ? {} : { oomKills }) };
   const state = new Journal(paths.journal).salvage();
   const now = (): Status => ({ state: liveState(context, instance, spec.name), missing: [], ...past });

@@ -2,7 +2,7 @@
  * stop: ends the processes, takes down mounts and cgroups, and the NIC's host end, so that neighbours see carrier loss.
  * The namespaces stay, with their addresses, routes, tc and nft rules.
  */
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
 import { letGo } from '../cgroup/freeze.ts';
 import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
@@ -14,6 +14,7 @@ import { undoSteps } from '../runner/undo.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
+import { writeOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
 import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
@@ -63,7 +64,7 @@ export async function stopContainer(context: Context, instance: string, name: st
     removeEnterRecord(paths);
     const oomKills = readOomKills(instance, name);
     // The kernel's own count goes with the group.
-    if (oomKills > 0) writeFileSync(paths.oomKills, String(oomKills), { mode: 0o600 });
+    if (oomKills > 0) writeOomCount(paths.oomKills, oomKills);
     await undoParts(context, name, state, stepsThatStopUndoes(state.steps), journal, lock.fd);
     journal.phase('stopped');
   } finally {

@@ -17,6 +17,12 @@ export function planProgram(why: string, enter: readonly string[], program: Run)
   return { id: why, why, run: { kind: 'run', argv } };
 }
 
+/** That leads to who writes a main command's log; a start before may have made it. */
+export function planLogPipe(path: string): Step {
+  const argv = ['sh', '-c', '[ -p "$0" ] || mkfifo -m 600 "$0"', path];
+  return { id: 'log pipe', why: 'to who writes its log', run: { kind: 'run', argv } };
+}
+
 /** A main command that nobody is attached to. What forks its supervisor is in that one's cgroup, so a stop sees it. */
 export function planSupervised(why: string, enterSupervisor: string, log: string, supervisor: Run): Step {
   const detach = [

@@ -1,34 +1,71 @@
 /**
  * The main command's supervisor: a waiting sh of about 0.3 MB PSS that records the exit status, in a cgroup of its own.
- * It outlives minict, so that nothing of minict's stays with a container.
+ * It outlives minict, so that nothing of minict's stays with a container. Where nobody is attached, what the program writes
+ * goes through a pipe to a log's writer beside it, which keeps it within bounds.
  */
 import { readFileSync } from 'node:fs';
 import { toolPath } from '../host/tool.ts';
 import { becomeLines, ENTER_CGROUP, enterLine, type Run } from './enter.ts';
+import { type LogPipe, logEndLines, logWriterLines } from './log-writer.ts';
 
 /**
- * $0: its cgroup, $1: file for the status, $2: the program's cgroups, then its PATH and words. Its variables are no program's.
- * A trap that does nothing is not handed on, as '' would be. What sh says of a program that a signal ended is none of the
- * program's output.
+ * Time without a process: minict says which one it was when it was so long since boot. Its variables are no program's.
  */
-const SUPERVISOR = `
-${ENTER_CGROUP}
-minict_exit=$1; shift
-trap : HUP INT QUIT TERM
-exec 4>&2 2>/dev/null
-(exec 2>&4 4>&-; ${becomeLines(`${enterLine('$1')}; shift`)}); minict_status=$?
-echo "$minict_status" >"$minict_exit"
-exit "$minict_status"
+const NOW = `
+minict_now() {
+  read -r minict_up minict_idle </proc/uptime
+  case $minict_up in 0.*) minict_up=1.00;; esac
+  minict_now=$((minict_ms + (\${minict_up%.*}\${minict_up#*.} - minict_cs) * 10))
+}
 `;
 
-export function supervised(
-  cgroups: { readonly enterSupervisor: string; readonly enter: readonly string[] },
-  exitFile: string,
-  { argv, env }: Run,
-): Run {
+/**
+ * $0: its cgroup, $1: the record of its run, $2 and $3: a time and how long that is since boot, $4: the events, $5: the
+ * container's name; what the log takes; the program's cgroups, then its PATH and words. A trap that does nothing is not handed
+ * on, as '' would be. What sh says of a program that a signal ended is none of the program's output. A daemon may keep the
+ * log open: then its writer is not waited for.
+ */
+function script(log: LogPipe | undefined): string {
+  const program = becomeLines(`${enterLine('$1')}; shift`);
+  const [quiet, loud] =
+    log === undefined ? ['exec 4>&2 2>/dev/null', 'exec 2>&4 4>&-'] : ['exec >/dev/null 2>&1', 'exec >&5 2>&1 5>&-'];
+  return `
+${ENTER_CGROUP}
+minict_record=$1 minict_ms=$2 minict_cs=$3 minict_events=$4 minict_name=$5; shift 5
+${NOW}
+trap : HUP INT QUIT TERM
+${log === undefined ? '' : logWriterLines(log)}
+minict_payload=\${1%% *}
+${quiet}
+(${loud}; ${program}); minict_status=$?
+${log === undefined ? '' : logEndLines(log)}
+minict_now
+echo "exited $minict_status $minict_now" >>"$minict_record"
+printf '{"time":%s,"type":"container","action":"die","name":"%s","exitCode":%s}\\n' \
+  "$minict_now" "$minict_name" "$minict_status" >>"$minict_events"
+exit "$minict_status"
+`;
+}
+
+export interface Supervision {
+  readonly container: string;
+  readonly cgroups: { readonly enterSupervisor: string; readonly enter: readonly string[] };
+  /** File of its run (state/run-record.ts), and of all events. */
+  readonly record: string;
+  readonly events: string;
+  readonly log?: LogPipe | undefined;
+}
+
+/** Hundredths of a second since boot, sleep included. */
+function bootTimeCs(): number {
+  return Math.round(Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 100);
+}
+
+export function supervised({ container, cgroups, record, events, log }: Supervision, { argv, env }: Run): Run {
   const { PATH = '', ...rest } = env;
-  const words = [cgroups.enterSupervisor, exitFile, cgroups.enter.join(' '), PATH, ...argv];
-  return { argv: [toolPath('sh'), '-c', SUPERVISOR, ...words], env: rest };
+  const time = [String(Date.now()), String(bootTimeCs())];
+  const words = [cgroups.enterSupervisor, record, ...time, events, container, ...(log?.words ?? [])];
+  return { argv: [toolPath('sh'), '-c', script(log), ...words, cgroups.enter.join(' '), PATH, ...argv], env: rest };
 }
 
 const HANDED_ON = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;
@@ -37,14 +74,14 @@ const HANDED_ON = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;
  * Signals to this process go to the supervisor's program, once there is one; those that this process was told to ignore
  * (nohup) do not. From a terminal the program gets INT and QUIT itself.
  */
-export function handOnSignals(terminal: boolean, supervisorPid: () => number | undefined): void {
+export function handOnSignals(terminal: boolean, mainPid: () => number | undefined): void {
   const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
   const ignored = BigInt(`0x${mask}`);
   for (const [name, number] of Object.entries(HANDED_ON) as [keyof typeof HANDED_ON, number][]) {
     if ((ignored >> BigInt(number - 1)) & 1n) continue;
     const itself = terminal && (name === 'SIGINT' || name === 'SIGQUIT');
     process.on(name, () => {
-      if (!itself) signalChild(supervisorPid, name);
+      if (!itself) signalMain(mainPid, name);
     });
   }
 }
@@ -56,13 +93,11 @@ export function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
 }
 
-/** The supervisor has one child. */
-function signalChild(supervisorPid: () => number | undefined, signal: NodeJS.Signals): void {
-  const pid = supervisorPid();
+function signalMain(mainPid: () => number | undefined, signal: NodeJS.Signals): void {
   try {
-    const [child] = pid === undefined ? [] : childrenOf(pid);
-    if (child !== undefined) process.kill(child, signal);
-    else setTimeout(signalChild, RETRY_MS, supervisorPid, signal).unref();
+    const pid = mainPid();
+    if (pid !== undefined) process.kill(pid, signal);
+    else setTimeout(signalMain, RETRY_MS, mainPid, signal).unref();
   } catch (error) {
     if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }

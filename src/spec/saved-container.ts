@@ -6,6 +6,7 @@ import * as z from 'zod/mini';
 import { InvalidInputError } from '../errors.ts';
 import { parseAddress, parseInterfaceAddress, parseIp, parseMtuBytes } from './address.ts';
 import { checkLimits } from './limits.ts';
+import { parseLogBytes, parseLogFiles } from './log.ts';
 import {
   parseContainerName,
   parseHostname,
@@ -58,6 +59,8 @@ function addIssue(issues: z.core.ParsePayload['issues'], input: unknown, check: 
   }
 }
 
+/** Of what stands as a number in the document, and as text in arguments. */
+const parsedNumber = (parse: (text: string) => unknown) => z.number().check(fits(parse));
 const parsed = (parse: (text: string) => unknown) => z.string().check(fits(parse));
 
 /** Of programs: execve(2) takes no NUL. */
@@ -97,6 +100,13 @@ const settings = {
   createdAt: time,
   mounts: z.enum(['private', 'host']),
   readOnly: z.optional(z.boolean()),
+  log: z.optional(
+    z.strictObject({
+      maxBytes: z.optional(parsedNumber(parseLogBytes)),
+      maxFiles: z.optional(parsedNumber(parseLogFiles)),
+      timestamps: z.optional(z.literal(true)),
+    }),
+  ),
   services: z.array(text),
   stopCommands: z.array(text),
   command: z.array(text),

@@ -149,6 +149,14 @@ export const container = z.object({
   limits: z.optional(limits),
   /** Of each of its processes, as getrlimit(2) names them; -1 is unlimited. */
   ulimits: z.optional(z.record(z.string(), z.object({ soft: z.number(), hard: z.number() }))),
+  /** How much of what its main command writes is kept, and in which form; absent for the default. */
+  log: z.optional(
+    z.object({
+      maxBytes: z.optional(z.number()),
+      maxFiles: z.optional(z.number()),
+      timestamps: z.optional(z.literal(true)),
+    }),
+  ),
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),

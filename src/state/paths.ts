@@ -21,6 +21,11 @@ export function gatewayJournalPath(roots: Roots): string {
   return join(roots.runDir, '.gateway');
 }
 
+/** What happened to containers and networks, oldest first; older ones are beside it. */
+export function eventsPath(roots: Roots): string {
+  return join(roots.root, 'events');
+}
+
 export function imagesLockPath(roots: Roots): string {
   return join(roots.runDir, '.images');
 }
@@ -94,7 +99,13 @@ export interface ContainerPaths {
   readonly hosts: string;
   readonly hostname: string;
   readonly resolvConf: string;
+  /** What services and the main command wrote; older parts are `log.1` and so on. */
   readonly log: string;
+  /** Folder of the same, where each line has its time. */
+  readonly stampedLog: string;
+  /** That leads to the writer of the log. */
+  readonly logPipe: string;
+  /** When its main command was started and ended, and how. */
   readonly exit: string;
   /** How many of its processes the kernel killed for memory, until it was stopped. */
   readonly oomKills: string;
@@ -125,6 +136,8 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     hostname: join(dir, 'hostname'),
     resolvConf: join(dir, 'resolv.conf'),
     log: join(dir, 'log'),
+    stampedLog: join(dir, 'log.d'),
+    logPipe: join(dir, 'log.pipe'),
     exit: join(dir, 'exit'),
     oomKills: join(dir, 'oom-kills'),
     runDir,

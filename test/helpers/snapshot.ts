@@ -17,7 +17,7 @@ export interface Snapshot {
   readonly run: readonly string[];
   /** This instance's groups, with the number of processes in each. */
   readonly cgroups: readonly string[];
-  /** The state folder, without what is in images and root file systems; networks with their contents. */
+  /** The state folder, without what is in images and root file systems, and what is told of the past; networks with their contents. */
   readonly state: readonly string[];
   /** Programs that run in the host's mount namespace. */
   readonly programs: readonly string[];
@@ -125,7 +125,7 @@ export function takeSnapshot(pid: number, root: string, run: (argv: readonly str
     run: ['netns', 'utsns', 'mntns', 'minict'].flatMap((dir) => walk(join(runDir, dir), 2, isLock, `${dir}/`)).sort(),
     cgroups: existsSync(instance) ? cgroups(readFileSync(instance, 'utf8').trim()).sort() : [],
     state: [
-      ...walk(root, 3, (path) => /\/(rootfs|upper|work|dev)$|^skeleton\//.test(path)),
+      ...walk(root, 3, (path) => /\/(rootfs|upper|work|dev)$|^skeleton\/|^events(\.1)?$/.test(path)),
       ...walk(leases, 1).map((name) => `${name}: ${readFileSync(join(leases, name), 'utf8')}`),
     ].sort(),
     programs: programs(pid).sort(),

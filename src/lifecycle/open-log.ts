@@ -1,0 +1,30 @@
+/** The log of a main command that nobody is attached to, made ready for who writes it. */
+import { existsSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { makePipe } from '../host/syscalls.ts';
+import { requireTool } from '../host/tool.ts';
+import { type LogPipe, logPipe, stampingConfig } from '../process/log-writer.ts';
+import { DEFAULT_LOG, type LogSpec } from '../spec/log.ts';
+import type { ContainerPaths } from '../state/paths.ts';
+
+/** Of who was there before a start; the writer begins a new file by itself. */
+function makeRoom(log: string, maxFiles: number): void {
+  for (let older = maxFiles - 1; older > 0; older -= 1) {
+    const from = older === 1 ? log : `${log}.${older - 1}`;
+    if (existsSync(from)) renameSync(from, `${log}.${older}`);
+  }
+}
+
+/** For a supervisor: what it says itself, before there is a program, goes to the file. Throws HostError. */
+export function openLog(paths: ContainerPaths, spec: LogSpec = {}): { fd: number; pipe: LogPipe } {
+  const { maxBytes = DEFAULT_LOG.maxBytes, maxFiles = DEFAULT_LOG.maxFiles } = spec;
+  if (spec.timestamps) {
+    requireTool('svlogd');
+    mkdirSync(paths.stampedLog, { recursive: true, mode: 0o700 });
+    const { path, content } = stampingConfig(paths, spec);
+    writeFileSync(path, content, { mode: 0o600 });
+  }
+  if ((statSync(paths.log, { throwIfNoEntry: false })?.size ?? 0) >= maxBytes) makeRoom(paths.log, maxFiles);
+  rmSync(paths.logPipe, { force: true });
+  makePipe(paths.logPipe);
+  return { fd: openSync(paths.log, 'a', 0o600), pipe: logPipe(paths, spec) };
+}

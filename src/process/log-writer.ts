@@ -1,0 +1,84 @@
+/**
+ * Who writes the log of a main command that nobody is attached to, and keeps it within bounds: coreutils' split, which hands
+ * each part on to a cat, or runit's svlogd, which gives each line its time. Both read a pipe, and sleep while nothing comes;
+ * the program waits for them where it is quicker. Lines of a script of the supervisor's.
+ */
+import { join } from 'node:path';
+import { toolPath } from '../host/tool.ts';
+import { DEFAULT_LOG, type LogSpec } from '../spec/log.ts';
+
+export interface LogPipe {
+  readonly timestamps: boolean;
+  /** For the supervisor's script. */
+  readonly words: readonly string[];
+}
+
+/** What it has of a container's paths. */
+export interface LogPaths {
+  /** The file that is written; others, older ones, are beside it. */
+  readonly log: string;
+  /** Folder of the files whose lines have a time. */
+  readonly stampedLog: string;
+  readonly logPipe: string;
+}
+
+/** $FILE is split's name for a part; the first one goes on where the last start left off. No environment of the program's. */
+const NEXT_FILE = `
+umask 077
+if [ "$FILE" != xaa ]; then
+  i=$((FILES - 1))
+  while [ "$i" -gt 1 ]; do
+    j=$((i - 1))
+    [ ! -e "$LOG.$j" ] || mv -f "$LOG.$j" "$LOG.$i"
+    i=$j
+  done
+  mv -f "$LOG" "$LOG.1"
+fi
+cat >>"$LOG" || exec cat >/dev/null
+`;
+
+/** As printf(1) has it: ASCII's end of transmission. */
+const END_MARK = '\\004';
+
+const CLEAN_ENV = 'PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C';
+
+/** Sets $minict_writer, and leaves descriptor 5 open to it. */
+export function logWriterLines({ timestamps }: LogPipe): string {
+  const writer = timestamps
+    ? '"$minict_tool" -tt "$minict_log"'
+    : 'LOG="$minict_log" FILES="$minict_files" "$minict_tool" -b "$minict_bytes" --filter="$minict_next" -';
+  return `
+minict_env=$1 minict_tool=$2 minict_pipe=$3 minict_log=$4 minict_bytes=$5 minict_files=$6 minict_next=$7; shift 7
+"$minict_env" -i ${CLEAN_ENV} ${writer} <"$minict_pipe" >/dev/null 2>&1 & minict_writer=$!
+exec 5>"$minict_pipe"
+`;
+}
+
+/**
+ * The end of the program's output: svlogd gives up what has no line end by then. The reader takes the mark away again. Nobody
+ * may be left to read it.
+ */
+export function logEndLines({ timestamps }: LogPipe): string {
+  return `
+${timestamps ? `trap '' PIPE; printf '${END_MARK}\\n' >&5` : ''}
+exec 5>&-
+read -r minict_left <"$minict_payload" || wait "$minict_writer"
+`;
+}
+
+export function logPipe(paths: LogPaths, { maxBytes, maxFiles, timestamps }: LogSpec = {}): LogPipe {
+  const size = String(maxBytes ?? DEFAULT_LOG.maxBytes);
+  const files = String(maxFiles ?? DEFAULT_LOG.maxFiles);
+  const [tool, at, next] = timestamps ? ['svlogd', paths.stampedLog, ''] : ['split', paths.log, NEXT_FILE];
+  return {
+    timestamps: timestamps === true,
+    words: [toolPath('env'), toolPath(tool), paths.logPipe, at, size, files, next],
+  };
+}
+
+/** svlogd's settings (svlogd(8)), and the file that has them. */
+export function stampingConfig(paths: LogPaths, { maxBytes, maxFiles }: LogSpec): { path: string; content: string } {
+  const { maxBytes: bytes, maxFiles: files } = DEFAULT_LOG;
+  const content = `s${maxBytes ?? bytes}\nn${(maxFiles ?? files) - 1}\n`;
+  return { path: join(paths.stampedLog, 'config'), content };
+}

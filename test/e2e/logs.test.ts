@@ -1,0 +1,276 @@
+/** What a main command that nobody is attached to writes: kept within bounds, with times where that is asked for, and read. */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expectRefused } from '../helpers/expect.ts';
+import { eventually, Host, MINICT } from '../helpers/host.ts';
+import { descriptorsOf, inspect, isAlive, programsOf, supervisorsOf } from '../helpers/processes.ts';
+
+let host: Host;
+beforeAll(async () => {
+  host = await Host.create();
+});
+afterAll(() => host.destroy());
+afterEach(() => {
+  host.minict('rm', '-f', 'l1');
+});
+
+const done = { status: 0, stdout: 'l1\n', stderr: '' };
+const run = (options: readonly string[], script: string) =>
+  host.minict('run', '-d', '--no-network', ...options, 'l1', '--', 'sh', '-c', script);
+const logs = (...words: string[]) => host.minict('logs', ...words, 'l1');
+const SMALL = ['--log-max-size', '64k', '--log-max-files', '3'];
+const STAMPED = '--log-timestamps';
+
+/** Bytes of all files in a folder below the container's whose names begin so. */
+function sizeOf(folder: string, prefix: string): number {
+  const dir = join(inspect(host, 'l1').folder, folder);
+  const names = readdirSync(dir).filter((name) => name.startsWith(prefix));
+  return names.reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);
+}
+
+/** The numbers are those up to `last`, without a gap, and each line is whole but perhaps the first. */
+function expectEndOfCount(text: string, last: number): void {
+  const numbers = text.trimEnd().split('\n').slice(1).map(Number);
+  expect(numbers.length).toBeGreaterThan(100);
+  expect(numbers.at(-1)).toBe(last);
+  expect(numbers.every((number, index) => number === last - (numbers.length - 1 - index))).toBe(true);
+}
+
+test.each([[[]], [[STAMPED]]])('a program that writes much more than its log may have, with %j', (options) => {
+  expect(run([...SMALL, ...options], 'seq 1 300000')).toEqual(done);
+  expect(host.minict('wait', 'l1').stdout).toBe('0\n');
+  // Stamps come on top of a line of theirs; a start may find a file that is nearly full.
+  expect(sizeOf('.', 'log')).toBeLessThanOrEqual(4 * 65536);
+  if (options.length > 0) expect(sizeOf('log.d', '')).toBeLessThanOrEqual(4 * 65536);
+  const all = logs().stdout;
+  expectEndOfCount(all, 300000);
+  expect(logs('--tail', '5000').stdout).toBe(`${all.trimEnd().split('\n').slice(-5000).join('\n')}\n`);
+  expect(logs('-n1').stdout).toBe('300000\n');
+});
+
+test('it is followed over many files, without a gap', async () => {
+  const script = 'until [ -e /go ]; do sleep 0.02; done; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done';
+  expect(run(['--log-max-size', '32k', '--log-max-files', '4'], script)).toEqual(done);
+  const follower = host.spawn([MINICT, 'logs', '-f', 'l1']);
+  host.minict('exec', 'l1', 'touch', '/go');
+  expectEndOfCount(await new Response(follower.stdout).text(), 20000);
+  expect(await follower.exited).toBe(0);
+});
+
+test('one that floods it without a line end is bounded, and its end ends who writes it', async () => {
+  expect(run(SMALL, 'cat /dev/zero')).toEqual(done);
+  expect(await eventually(() => sizeOf('.', 'log.') > 0)).toBe(true);
+  const rotated = () => statSync(join(inspect(host, 'l1').folder, 'log.2'), { throwIfNoEntry: false })?.ino;
+  const first = rotated();
+  expect(await eventually(() => rotated() !== first)).toBe(true);
+  expect(sizeOf('.', 'log')).toBeLessThanOrEqual(4 * 65536);
+  const pids = supervisorsOf(host, 'l1');
+  expect(pids.length).toBeGreaterThan(1);
+  expect(host.minict('stop', '-t', '1', 'l1')).toEqual(done);
+  expect(pids.some(isAlive)).toBe(false);
+});
+
+test.each([[[]], [[STAMPED]]])(
+  'all that looks after a program has 1 MB at most, and sleeps, with %j',
+  async (options) => {
+    expect(run(options, 'echo up; exec sleep 300')).toEqual(done);
+    expect(await eventually(() => logs().stdout === 'up\n')).toBe(true);
+    const pids = supervisorsOf(host, 'l1');
+    const pss = pids.map((pid) =>
+      Number(/^Pss:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]),
+    );
+    expect(Math.min(...pss)).toBeGreaterThan(0);
+    expect(pss.reduce((sum, each) => sum + each)).toBeLessThanOrEqual(1024);
+    const switches = () =>
+      pids.map((pid) => /^voluntary_ctxt_switches:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+    const before = switches();
+    await Bun.sleep(300);
+    expect(switches()).toEqual(before);
+  },
+);
+
+test('times: shown, and lines chosen by them', async () => {
+  const script = 'echo one; until [ -e /go ]; do sleep 0.02; done; printf two; exit 3';
+  const begin = Date.now();
+  expect(run([STAMPED], script)).toEqual(done);
+  expect(await eventually(() => logs().stdout === 'one\n')).toBe(true);
+  const between = new Date(Date.now() + 1).toISOString();
+  await Bun.sleep(2);
+  host.minict('exec', 'l1', 'touch', '/go');
+  expect(host.minict('wait', 'l1').stdout).toBe('3\n');
+  const end = Date.now();
+  expect(logs().stdout).toMatch(/^one\ntwo$/);
+  const times = logs('-t')
+    .stdout.split('\n')
+    .filter(Boolean)
+    .map((line) => line.split(' ') as [string, string]);
+  expect(times.map(([, text]) => text)).toEqual(['one', 'two']);
+  for (const [time] of times) {
+    expect(time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{5}Z$/);
+    expect(Date.parse(time)).toBeGreaterThanOrEqual(begin - 1);
+    expect(Date.parse(time)).toBeLessThanOrEqual(end + 1);
+  }
+  expect(logs('--since', between).stdout).toMatch(/^two$/);
+  expect(logs('--until', between).stdout).toBe('one\n');
+  expect(logs('-n', '1').stdout).toBe('two');
+  expect(logs('-n', '1', '--until', between).stdout).toBe('one\n');
+  expect(logs('--since', '5m').stdout).toMatch(/^one\ntwo$/);
+  expect(logs('--since', String(end / 1000 + 10)).stdout).toBe('');
+  expect(logs('--since', '2000-01-01', '--until', '1h').stdout).toBe('');
+});
+
+test('nothing of the program’s environment reaches who writes the log', async () => {
+  const hostile = [
+    '-e',
+    'SHELL=/nope',
+    '-e',
+    'LOG=/nope',
+    '-e',
+    'FILES=x',
+    '-e',
+    'FILE=x',
+    '-e',
+    'LD_PRELOAD=/nope',
+    '-e',
+    'minict_log=/nope',
+  ];
+  expect(run([...SMALL, ...hostile], 'seq 1 100000; echo $SHELL $LOG')).toEqual(done);
+  expect(host.minict('wait', 'l1').stdout).toBe('0\n');
+  expect(logs('-n', '2').stdout).toBe('100000\n/nope /nope\n');
+});
+
+test('a restart goes on in the same log, and what a daemon writes when the program has ended comes, too', async () => {
+  const script = 'echo $0; (until [ -e /go ]; do sleep 0.02; done; rm /go; echo late) & exit 1';
+  expect(run([], script)).toEqual(done);
+  expect(host.minict('wait', 'l1').stdout).toBe('1\n');
+  expect(programsOf(host, 'l1').length).toBeGreaterThan(0);
+  host.minict('exec', 'l1', 'touch', '/go');
+  expect(await eventually(() => logs().stdout === 'sh\nlate\n')).toBe(true);
+  expect(await eventually(() => supervisorsOf(host, 'l1').length === 0)).toBe(true);
+  expect(host.minict('restart', 'l1')).toEqual(done);
+  expect(await eventually(() => logs().stdout === 'sh\nlate\nsh\n')).toBe(true);
+});
+
+test('who writes the log is killed by hand: the program goes on until it writes', async () => {
+  expect(run([], 'echo up; exec sleep 300')).toEqual(done);
+  expect(await eventually(() => logs().stdout === 'up\n')).toBe(true);
+  const [program] = programsOf(host, 'l1') as [number];
+  const [supervisor, ...writers] = supervisorsOf(host, 'l1');
+  // What it started ends with it.
+  const split = writers.find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'split\n');
+  process.kill(split as number, 'SIGKILL');
+  expect(await eventually(() => writers.every((pid) => !isAlive(pid)))).toBe(true);
+  expect([program, supervisor].every((pid) => isAlive(pid as number))).toBe(true);
+  expect(host.minict('stop', '-t', '1', 'l1')).toEqual(done);
+  expect(host.minict('start', 'l1')).toEqual(done);
+  expect(await eventually(() => logs().stdout === 'up\nup\n')).toBe(true);
+});
+
+test.each([
+  [['--log-max-size', '1k'], /^minict: .*--log-max-size "1k": not a size of 4k or more\n/],
+  [['--log-max-size', '-5m'], /^minict: .*--log-max-size "-5m"/],
+  [['--log-max-size', 'much'], /^minict: .*--log-max-size "much"/],
+  [['--log-max-size', ''], /^minict: .*--log-max-size ""/],
+  [['--log-max-size', '99999999999999g'], /^minict: .*--log-max-size "99999999999999g"/],
+  [['--log-max-files', '1'], /^minict: .*--log-max-files "1": not a number from 2 to 100\n$/],
+  [['--log-max-files', '101'], /^minict: .*--log-max-files "101"/],
+  [['--log-max-files', '2.5'], /^minict: .*--log-max-files "2.5"/],
+  [[STAMPED, '--service', 'true'], /^minict: cannot use --log-timestamps and --service together/],
+])('create %j is refused', (options, message) => {
+  expectRefused(host.minict('create', 'l1', '--no-network', ...options), message);
+});
+
+test('a log without times has none to choose by; what is no time is refused; without svlogd there are none', () => {
+  expect(run([], 'echo up')).toEqual(done);
+  for (const [words, option] of [
+    [['--since', '5m'], 'since'],
+    [['--until', '5m'], 'until'],
+    [['-t'], 'timestamps'],
+  ] as const) {
+    expectRefused(
+      logs(...words),
+      new RegExp(
+        `^minict: cannot use --${option}: the log of l1 has no times\nhint: make the container with --log-timestamps\n$`,
+      ),
+    );
+  }
+  expectRefused(logs('--since', 'yesterday'), /^minict: cannot use --since "yesterday": not a time\n/);
+  expectRefused(logs('--until', '5x'), /^minict: cannot use --until "5x": not a time\n/);
+  const without = join(host.dir, 'without');
+  host.run(['sh', '-c', 'mkdir "$0"; ln -s /usr/bin/* "$0"; ln -s /usr/sbin/* "$0"; rm "$0/svlogd"', without]);
+  const refused = host.run([MINICT, 'create', 'l2', '--no-network', STAMPED], { PATH: without });
+  expectRefused(refused, /^minict: cannot run svlogd: not found in PATH\nhint: apt-get install runit\n$/);
+});
+
+test('its settings come along with clone and save-container', () => {
+  expect(run([...SMALL, STAMPED], 'echo up')).toEqual(done);
+  const log = { maxBytes: 65536, maxFiles: 3, timestamps: true };
+  expect(inspect(host, 'l1')).toMatchObject({ log });
+  expect(host.minict('clone', 'l1', 'l2').status).toBe(0);
+  expect(inspect(host, 'l2')).toMatchObject({ log });
+  host.minict('rm', '-f', 'l2');
+  const tar = join(host.dir, 'l1.tar');
+  expect(host.minict('save-container', 'l1', '-o', tar).status).toBe(0);
+  expect(host.minict('load-container', '-i', tar, '--name', 'l2').status).toBe(0);
+  expect(inspect(host, 'l2')).toMatchObject({ log });
+  host.minict('rm', '-f', 'l2');
+});
+
+/** Of an attach that is under way. */
+async function attached(...words: string[]) {
+  const child = host.spawn([MINICT, 'attach', ...words, 'l1']);
+  const log = join(inspect(host, 'l1').folder, 'log');
+  expect(await eventually(() => descriptorsOf(child.pid).includes(log))).toBe(true);
+  return child;
+}
+
+const ends =
+  'echo before; trap "echo caught; exit 7" TERM HUP INT QUIT; while [ ! -e /go ]; do sleep 0.02; done; echo after; exit 5';
+
+test('attach: what comes from now on, and the exit status', async () => {
+  expect(run([], ends)).toEqual(done);
+  expect(await eventually(() => logs().stdout === 'before\n')).toBe(true);
+  const child = await attached();
+  host.minict('exec', 'l1', 'touch', '/go');
+  expect(await new Response(child.stdout).text()).toBe('after\n');
+  expect(await child.exited).toBe(5);
+  expectRefused(
+    host.minict('attach', 'l1'),
+    /^minict: cannot attach to l1: its main command does not run\nhint: minict start l1\n$/,
+  );
+});
+
+test.each(['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT'] as const)('%s to attach is for the program', async (signal) => {
+  expect(run([], ends)).toEqual(done);
+  expect(await eventually(() => logs().stdout === 'before\n')).toBe(true);
+  const child = await attached();
+  child.kill(signal);
+  expect(await new Response(child.stdout).text()).toBe('caught\n');
+  expect(await child.exited).toBe(7);
+});
+
+test('attach --sig-proxy=false ends by itself, and the program goes on', async () => {
+  expect(run([], ends)).toEqual(done);
+  const child = await attached('--sig-proxy=false');
+  child.kill('SIGTERM');
+  await child.exited;
+  expect(child.signalCode).toBe('SIGTERM');
+  expect(programsOf(host, 'l1').length).toBeGreaterThan(0);
+});
+
+test.each([
+  [['attach', 'nobody'], /^minict: cannot find container nobody: no such container\n/],
+  [['attach', '--sig-proxy=maybe', 'l1'], /^minict: cannot attach: .*'maybe'/],
+])('%j is refused', (words, message) => {
+  expectRefused(host.minict(...words), message);
+});
+
+test('attach to services, which have no main command, is refused', () => {
+  host.minict('create', 'l1', '--no-network', '--service', 'sleep 300 &');
+  host.minict('start', 'l1');
+  expectRefused(
+    host.minict('attach', 'l1'),
+    /^minict: cannot attach to l1: it has no main command\nhint: minict logs -f l1; minict exec -it l1 sh\n$/,
+  );
+});
