@@ -34,9 +34,10 @@ const FILTERS: Filters<Row> = {
   image: (row) => row.image,
 };
 
-function statusCell({ state, missing, exitCode, down }: Row): string {
+function statusCell({ state, missing, exitCode, oomKills, down }: Row): string {
   const notes = [
     ...(missing.length > 0 ? [`missing: ${missing.join(', ')}`] : exitCode === undefined ? [] : [`exit ${exitCode}`]),
+    ...(oomKills === undefined ? [] : [`OOM kills: ${oomKills}`]),
     ...(down.length > 0 ? [`down: ${down.join(', ')}`] : []),
   ];
   return notes.length === 0 ? state : `${state} (${notes.join('; ')})`;

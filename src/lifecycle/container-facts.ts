@@ -1,10 +1,11 @@
 /** What the plan of a container has to know of the host and of its image. */
 import { existsSync } from 'node:fs';
 import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
+import { readLimitFacts } from '../cgroup/controllers.ts';
 import { NotFoundError } from '../errors.ts';
 import { isMountPoint, readResolvConf } from '../host/facts.ts';
 import { toolPath } from '../host/tool.ts';
-import type { ContainerFacts } from '../plan/container.ts';
+import type { CgroupFacts, ContainerFacts } from '../plan/container.ts';
 import { type ContainerSpec, hasOwnHosts, isIsolated, networkOf, networksOf, treeOf } from '../spec/container.ts';
 import { hostsText, hostsWithout } from '../state/hosts.ts';
 import { type NetworkRecord, plainAddress, withMember } from '../state/network.ts';
@@ -53,8 +54,7 @@ export function readFacts(
   toCome: ToCome = {},
 ): ContainerFacts {
   return {
-    instance,
-    cgroup: cgroupPaths(readCgroupHost(), instance, spec.name),
+    ...readCgroupFacts(instance, spec),
     ...readRoot(context, spec, toCome),
     hostsFile: hostsFileOf(context, spec),
     ownHosts: ownHostsOf(spec, networks),
@@ -68,6 +68,13 @@ export function readFacts(
 function copiedFolders({ isolated }: ContainerSpec): string[] {
   const some = isolated === undefined ? ISOLATION_FOLDERS.filter(isMountPoint) : ISOLATION_FOLDERS;
   return [NETNS_DIR, UTSNS_DIR, ...some];
+}
+
+/** Throws where the host cannot limit it so. */
+export function readCgroupFacts(instance: string, { name, limits }: ContainerSpec): CgroupFacts {
+  const tracking = readCgroupHost();
+  const cgroup = cgroupPaths(tracking, instance, name);
+  return { instance, cgroup, ...(limits === undefined ? {} : { limits: { ...readLimitFacts(limits), tracking } }) };
 }
 
 /** That of its network, or its own. */

@@ -17,7 +17,13 @@ export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
     ...(isIsolated(spec, 'pid') ? { pidns: paths.pidns } : {}),
     ...(isIsolated(spec, 'ipc') ? { ipcns: paths.ipcns } : {}),
     ...(isIsolated(spec, 'cgroupns') ? { cgroupns: paths.cgroupns } : {}),
+    ...(spec.ulimits === undefined ? {} : { ulimits: ulimitWords(spec.ulimits) }),
   };
+}
+
+function ulimitWords(ulimits: NonNullable<ContainerSpec['ulimits']>): string[] {
+  const shown = (value: number) => (value === -1 ? 'unlimited' : String(value));
+  return Object.entries(ulimits).map(([name, { soft, hard }]) => `--${name}=${shown(soft)}:${shown(hard)}`);
 }
 
 /** `user[:group]` by the container's own files. Throws InvalidInputError, NotFoundError. */

@@ -3,6 +3,7 @@ import { existsSync, statSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { isHeldStill } from '../cgroup/freeze.ts';
 import { isPopulated } from '../cgroup/processes.ts';
+import { readOomKills } from '../cgroup/usage.ts';
 import { HostError } from '../errors.ts';
 import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
 import type { HostLink, TwoLooks } from '../host/links.ts';
@@ -14,6 +15,7 @@ import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { isLocked } from '../state/locks.ts';
+import { readOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
 import { readExitStatus } from '../state/run-record.ts';
 import { type Claim, mountTarget, type Part } from '../step.ts';
@@ -24,6 +26,8 @@ export interface Status {
   /** What is missing, for `broken`. */
   readonly missing: readonly string[];
   readonly exitCode: number | undefined;
+  /** Since it was last brought up; absent where there were none. */
+  readonly oomKills?: number;
 }
 
 export function cgroupOf(instance: string, name: string): CgroupPaths {
@@ -111,10 +115,12 @@ async function readStatusOnce(
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
   const exitCode = readExitStatus(paths.exit);
+  const oomKills = readOomKills(instance, spec.name) || readOomCount(paths.oomKills);
+  const past = { exitCode, ...(oomKills === 0 ? {} : { oomKills }) };
   const state = new Journal(paths.journal).salvage();
-  const now = (): Status => ({ state: liveState(context, instance, spec.name), missing: [], exitCode });
-  const broken = (...missing: string[]): Status => ({ state: 'broken', missing, exitCode });
-  const stopped: Status = { state: 'stopped', missing: [], exitCode };
+  const now = (): Status => ({ state: liveState(context, instance, spec.name), missing: [], ...past });
+  const broken = (...missing: string[]): Status => ({ state: 'broken', missing, ...past });
+  const stopped: Status = { state: 'stopped', missing: [], ...past };
   // Nothing is missing of what somebody is just bringing up or taking down.
   const isUnderWay = () => isLocked(context.roots, spec.name) || !existsSync(paths.json);
   if (state?.damaged) return broken(`journal ${paths.journal} (damaged)`);

@@ -1,5 +1,6 @@
 /** spec + host facts → the steps that bring a container up. Pure. */
-import { type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
+import { type CgroupHost, type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
+import { enterLimits, type LimitFacts, planLimitGroups, planLimits } from '../cgroup/limits.ts';
 import { nicDriver, type Owner } from '../network/driver.ts';
 
 import { planHairpins, planPorts } from '../network/nat.ts';
@@ -15,9 +16,14 @@ import type { RootfsFacts } from '../storage/mount-points.ts';
 import { planHostFolders, planMountPoints, planRootfs } from '../storage/rootfs.ts';
 import { nsFile, planInit, planIsolation } from './namespaces.ts';
 
-export interface ContainerFacts {
+export interface CgroupFacts {
   readonly instance: string;
   readonly cgroup: CgroupPaths;
+  /** Where it has any. */
+  readonly limits?: LimitFacts & { readonly tracking: CgroupHost };
+}
+
+export interface ContainerFacts extends CgroupFacts {
   readonly rootfs: RootfsFacts;
   /** Bottom layer with mount points. */
   readonly skeleton: string;
@@ -177,7 +183,11 @@ export function planInside(spec: ContainerSpec, paths: ContainerPaths, facts: Co
     undo: { kind: 'umount', targets: [paths.utsns], lazy: true },
     claims: [{ kind: 'nsfile', name: paths.utsns }],
   };
-  const cgroup = (chain: string) => inPart('cgroup', planCgroup(facts.cgroup, chain, isIsolated(spec, 'pid')));
+  const cgroup = (chain: string) =>
+    inPart('cgroup', [
+      ...planCgroup(facts.cgroup, chain, isIsolated(spec, 'pid')),
+      ...planLimitsOf(spec, facts).map((step) => ({ ...step, chain })),
+    ]);
   return [
     ...inPart('mounts', planFiles(spec, paths, facts, chain)),
     ...inPart('namespaces', [nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
@@ -185,6 +195,18 @@ export function planInside(spec: ContainerSpec, paths: ContainerPaths, facts: Co
       ? [...inPart('mounts', planMounts(spec, paths, facts)), ...cgroup(`cgroup ${spec.name}`)]
       : [...cgroup(chain), ...inPart('mounts', planIsolated(spec, paths, facts, chain))]),
   ];
+}
+
+function planLimitsOf({ name, limits }: ContainerSpec, { instance, limits: facts }: ContainerFacts): Step[] {
+  if (limits === undefined || facts === undefined) return [];
+  const limited = { tracking: facts.tracking, instance, name };
+  return [...planLimitGroups(facts, limited), ...planLimits(limits, facts, limited)];
+}
+
+/** Files that take `0` of a program that enters the container: of its payload, and of its limits. */
+export function enterFiles(name: string, { instance, cgroup, limits }: CgroupFacts): string[] {
+  const others = limits === undefined ? [] : enterLimits(limits, { tracking: limits.tracking, instance, name });
+  return [cgroup.enterPayload, ...others];
 }
 
 /** What is done on the host stands together, and what is done inside: one process each, however many there are. */

@@ -13,6 +13,8 @@ export interface Place {
   readonly pidns?: string;
   readonly ipcns?: string;
   readonly cgroupns?: string;
+  /** Words of prlimit(1). */
+  readonly ulimits?: readonly string[];
 }
 
 /** A mount in a root, by what can be seen of it from outside. */
