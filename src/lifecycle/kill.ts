@@ -3,10 +3,11 @@ import { processesIn } from '../cgroup/processes.ts';
 import { ConflictError } from '../errors.ts';
 import { signalProcesses } from '../host/syscalls.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
+import { recordEvent } from '../state/events.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Context } from './context.ts';
-import { runningMain } from './main-command.ts';
+import { runningMain } from './main-process.ts';
 import { pausedError } from './paused.ts';
 import { cgroupOf } from './status.ts';
 
@@ -14,12 +15,13 @@ import { cgroupOf } from './status.ts';
 export async function killContainer(context: Context, instance: string, name: string, signal: number): Promise<void> {
   await getContainer(context.roots, name);
   if (readEnterRecord(containerPaths(context.roots, name))?.paused) throw pausedError('kill', name);
-  const { payload } = cgroupOf(instance, name);
+  const groups = cgroupOf(instance, name);
   const find = () => {
-    const main = runningMain(instance, name);
-    return main === undefined ? processesIn(payload) : [main];
+    const main = runningMain(groups);
+    return main === undefined ? processesIn(groups.payload) : [main];
   };
   const found = find();
   if (found.length === 0) throw new ConflictError(`cannot kill ${name}: no process runs in it`);
+  recordEvent(context.roots, { type: 'container', action: 'kill', name, signal });
   signalProcesses(found, [signal], () => new Set(find()));
 }

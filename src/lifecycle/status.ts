@@ -15,15 +15,19 @@ import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
-import { readExitStatus } from '../state/run-record.ts';
+import { type RunRecord, readRun } from '../state/run-record.ts';
 import type { Claim, Part } from '../step.ts';
 import type { Context } from './context.ts';
+import { hasSupervisor } from './main-process.ts';
 
 export interface Status {
   readonly state: 'ready' | 'running' | 'paused' | 'stopped' | 'broken';
   /** What is missing, for `broken`. */
   readonly missing: readonly string[];
   readonly exitCode: number | undefined;
+  /** Of its main command, where it ran; as `createdAt` has it. */
+  readonly startedAt?: string;
+  readonly finishedAt?: string;
 }
 
 export function cgroupOf(instance: string, name: string): CgroupPaths {
@@ -107,11 +111,12 @@ async function readStatusOnce(
   links: ReadonlyMap<string, HostLink>,
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
-  const exitCode = readExitStatus(paths.exit);
+  const run = readRun(paths.exit);
+  const past = pastOf(run);
   const state = new Journal(paths.journal).salvage();
-  const now = (): Status => ({ state: liveState(context, instance, spec.name), missing: [], exitCode });
-  const broken = (...missing: string[]): Status => ({ state: 'broken', missing, exitCode });
-  const stopped: Status = { state: 'stopped', missing: [], exitCode };
+  const now = (): Status => ({ state: liveState(context, instance, spec.name), missing: [], ...past });
+  const broken = (...missing: string[]): Status => ({ state: 'broken', missing, ...past });
+  const stopped: Status = { state: 'stopped', missing: [], ...past };
   // Nothing is missing of what somebody is just bringing up or taking down.
   const isUnderWay = () => isLocked(context.roots, spec.name) || !existsSync(paths.json);
   if (state?.damaged) return broken(`journal ${paths.journal} (damaged)`);
@@ -120,7 +125,27 @@ async function readStatusOnce(
   if (state === undefined || state.phase === undefined || state.phase === 'stopped') return stopped;
   if (!existsSync(paths.enter)) return isUnderWay() ? stopped : broken('the end of a stop that was interrupted');
   const missing = [...(await findBroken(spec, state, links)).values()].flat();
+  if (state.phase === 'started' && isUnattended(instance, spec.name, run)) missing.push(SUPERVISOR);
   return missing.length > 0 && !isUnderWay() ? broken(...missing) : now();
+}
+
+const SUPERVISOR = 'who waits for its main command';
+
+/** Whether somebody killed the supervisor alone: the program goes on, and nobody will tell how it ended. */
+export function isUnattended(instance: string, name: string, run: RunRecord | undefined): boolean {
+  if (run?.startedAtMs === undefined || run.finishedAtMs !== undefined) return false;
+  const groups = cgroupOf(instance, name);
+  return isPopulated(readCgroupHost(), groups.payload) && !hasSupervisor(groups);
+}
+
+function pastOf(run: RunRecord | undefined): Omit<Status, 'state' | 'missing'> {
+  const timeOf = (ms: number | undefined, name: 'startedAt' | 'finishedAt') =>
+    ms === undefined ? {} : { [name]: new Date(ms).toISOString() };
+  return {
+    exitCode: run?.exitCode,
+    ...timeOf(run?.startedAtMs, 'startedAt'),
+    ...timeOf(run?.finishedAtMs, 'finishedAt'),
+  };
 }
 
 function liveState({ roots }: Context, instance: string, name: string): Status['state'] {
