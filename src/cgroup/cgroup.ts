@@ -17,13 +17,22 @@ export interface CgroupHost {
   readonly mountPoint: string;
 }
 
+const ROOT = '/sys/fs/cgroup';
+
+const isCgroup2 = (path: string) => existsSync(path) && statfsSync(path).type === CGROUP2;
+
+/** The hierarchy of v2, alone or beside those of v1. */
+export function findUnified(): CgroupHost | undefined {
+  const mountPoint = [ROOT, join(ROOT, 'unified')].find(isCgroup2);
+  return mountPoint === undefined ? undefined : { version: 2, mountPoint };
+}
+
 export function readCgroupHost(): CgroupHost {
-  const v2 = '/sys/fs/cgroup';
-  if (existsSync(v2) && statfsSync(v2).type === CGROUP2) return { version: 2, mountPoint: v2 };
-  const freezer = '/sys/fs/cgroup/freezer';
+  if (isCgroup2(ROOT)) return { version: 2, mountPoint: ROOT };
+  const freezer = join(ROOT, 'freezer');
   if (existsSync(join(freezer, 'tasks'))) return { version: 1, mountPoint: freezer };
-  const hybrid = '/sys/fs/cgroup/unified';
-  if (existsSync(hybrid) && statfsSync(hybrid).type === CGROUP2) return { version: 2, mountPoint: hybrid };
+  const hybrid = findUnified();
+  if (hybrid !== undefined) return hybrid;
   throw new HostError('cannot find a cgroup hierarchy: neither cgroup2 nor the v1 freezer is mounted', {
     hint: 'mount -t cgroup2 none /sys/fs/cgroup',
   });

@@ -4,6 +4,7 @@ import { requireTools } from '../host/tool.ts';
 import { withFiles } from '../lifecycle/clone.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { refuseForeign } from '../lifecycle/create.ts';
+import { requireLimits } from '../lifecycle/limits.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { type NicSpec, networkOf } from '../spec/container.ts';
 import { parseContainerName, parseHostname, parseNewContainerName } from '../spec/name.ts';
@@ -62,6 +63,7 @@ async function cloneContainer(context: Context, source: string, name: string, op
       throw new ConflictError(`cannot clone ${source}: a container ${name} is there`, { hint: `minict rm ${name}` });
     }
     refuseForeign(containerPaths(context.roots, name), name);
+    requireLimits(await getContainer(context.roots, source));
     const sourceLockFd = locks[names.indexOf(source)]?.fd as number;
     await withFiles(
       context,

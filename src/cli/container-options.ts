@@ -12,6 +12,7 @@ import { type Besides, reserveNics } from '../lifecycle/reservation.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
+import type { LimitOptions } from '../spec/limits.ts';
 import { parseLogBytes, parseLogFiles } from '../spec/log.ts';
 import { parseHostname, parseNewContainerName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
@@ -22,12 +23,13 @@ import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
 import { isDriver } from '../storage/driver.ts';
 import { parseEnv, parseLabels, readEnvFile } from './env.ts';
+import { addLimitOptions, limitsFrom } from './limit-options.ts';
 import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
 import { repeatable } from './repeatable.ts';
 import { reportDrops, reportNote } from './report.ts';
 
 /** As commander hands them over. */
-export interface ContainerOptions extends NicOptions {
+export interface ContainerOptions extends NicOptions, LimitOptions {
   readonly image?: string;
   readonly rootfs?: string;
   readonly storage?: string;
@@ -56,7 +58,7 @@ export interface ContainerOptions extends NicOptions {
 }
 
 export function addContainerOptions(command: Command): Command {
-  return addNicOptions(command)
+  const settings = addNicOptions(command)
     .option('--image <image>', 'image name, directory or tarball (default: base)')
     .option('--rootfs <dir>', 'a directory to be written in place')
     .option('--storage <driver>', 'overlay, btrfs or copy (default: MINICT_STORAGE, or overlay)')
@@ -89,6 +91,7 @@ export function addContainerOptions(command: Command): Command {
     .option('--mptcp', 'Multipath TCP over all its interfaces')
     .addOption(repeatable('--route <subnet,via=address[,dev=interface]>', 'static route'))
     .addOption(repeatable('--sysctl <K=V>', 'net.… setting of its network namespace'));
+  return addLimitOptions(settings);
 }
 
 /** What to run, from the command line: the words after `--`, or what stands in for them. */
@@ -108,6 +111,7 @@ export async function specFrom(
 ): Promise<ContainerSpec> {
   const name = parseNewContainerName(rawName);
   requirePublishable(opts);
+  const limits = await limitsFrom(opts);
   const { source, settings } = await resolveRoot(context, opts, resolve);
   const given = {
     ...command,
@@ -134,6 +138,7 @@ export async function specFrom(
     ...(volumes.length === 0 ? {} : { volumes }),
     ...source,
     ...storageFrom(opts),
+    ...limits,
     ...routingFrom(opts),
     ...logFrom(opts),
   };

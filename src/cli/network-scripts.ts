@@ -1,14 +1,22 @@
-/** `--dry-run` of the verbs of networks. */
+/** What the verbs of networks have in common: how they begin, and their `--dry-run`. */
+import type { Command } from 'commander';
 import type { Context } from '../lifecycle/context.ts';
 import type { DryRunOptions, Scripts } from './dry-run.ts';
 
-/** How each verb begins; undefined where a script was asked for, and printed. */
-export type Begin = (
-  verb: string,
-  options?: DryRunOptions,
-  names?: readonly string[],
-  printed?: Scripts,
-) => Promise<{ context: Context; instance: string } | undefined>;
+export interface Begin {
+  /** Of a verb that changes something; undefined where a script was asked for, and printed. */
+  begin(
+    verb: string,
+    options?: DryRunOptions,
+    names?: readonly string[],
+    printed?: Scripts,
+  ): Promise<{ context: Context; instance: string } | undefined>;
+  /** Of one that changes nothing. */
+  look(verb: string): Context;
+}
+
+/** Gives a verb, which has its arguments, its options and what it does. */
+export type DefineNetworkVerb = (command: Command, begin: Begin) => void;
 
 type Lines = typeof import('../lifecycle/dry-run-network.ts');
 

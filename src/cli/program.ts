@@ -16,6 +16,8 @@ interface Verb {
   readonly load: () => Promise<{ define: Define }>;
   /** Its operands are NAME and CMD. */
   readonly takesCommand?: true;
+  /** It has verbs of its own, whose options commander's `help` would not know before they are asked for. */
+  readonly isGroup?: true;
 }
 
 const files = () => {
@@ -42,7 +44,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   stop: { summary: 'end the processes and take the container down', load: async () => (await lifecycle()).stop },
   restart: { summary: 'stop and start', load: async () => (await lifecycle()).restart },
+  update: { summary: 'change the limits of containers, live', load: async () => (await processes()).update },
   rm: { summary: 'remove containers', load: async () => (await lifecycle()).rm },
+  stats: { summary: 'what containers use: CPU, memory, network, disks', load: async () => (await processes()).stats },
+  top: { summary: 'the processes of a container', load: async () => (await processes()).top },
   ps: { summary: 'list containers', load: async () => (await others()).ps },
   inspect: { summary: 'all that is known of a container, as JSON', load: async () => (await others()).inspect },
   port: { summary: 'the ports of the host that lead into a container', load: async () => (await others()).port },
@@ -63,6 +68,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   network: {
     summary: 'networks: create, ls, connect, disconnect, rm, …',
     load: () => import('./network.ts'),
+    isGroup: true,
   },
   link: { summary: 'cables between containers; down, up, rm', load: async () => (await others()).link },
   why: {
@@ -107,11 +113,13 @@ function verbIndex(argv: readonly string[]): number {
   return argv.length;
 }
 
-/** `help VERB…` is `VERB… --help`; of what is no verb, the complaint says so. */
+/** `help VERB…` is `VERB… --help`, and `GROUP help VERB` too; of what is no verb, the complaint says so. */
 function withoutHelpVerb(argv: readonly string[]): string[] {
   const at = verbIndex(argv);
-  if (argv[at] !== 'help') return [...argv];
-  const asked = argv.slice(at + 1).filter((word) => word !== 'help');
+  const verb = argv[at] ?? '';
+  const group = Object.hasOwn(VERBS, verb) && VERBS[verb]?.isGroup && argv[at + 1] === 'help';
+  if (verb !== 'help' && !group) return [...argv];
+  const asked = argv.slice(at).filter((word) => word !== 'help');
   const help = asked.length === 0 || Object.hasOwn(VERBS, asked[0] as string) ? ['--help'] : [];
   return [...argv.slice(0, at), ...asked, ...help];
 }

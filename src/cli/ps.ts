@@ -45,9 +45,10 @@ function sinceWhen({ state, exitCode, startedAt, finishedAt }: Row, nowMs: numbe
 }
 
 function statusCell(row: Row, nowMs: number): string {
-  const { missing, down } = row;
+  const { missing, oomKills, down } = row;
   const notes = [
     ...(missing.length > 0 ? [`missing: ${missing.join(', ')}`] : []),
+    ...(oomKills === undefined ? [] : [`OOM kills: ${oomKills}`]),
     ...(down.length > 0 ? [`down: ${down.join(', ')}`] : []),
   ];
   return [sinceWhen(row, nowMs), ...(notes.length === 0 ? [] : [`(${notes.join('; ')})`])].join(' ');

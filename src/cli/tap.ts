@@ -1,10 +1,9 @@
 /** minict network tap: a tap for a virtual machine in a network, with an address of its own. */
-import type { Command } from 'commander';
 import { addTap, removeTap } from '../lifecycle/taps.ts';
 import { parseNetworkName, parseNicName } from '../spec/name.ts';
 import { parseUser } from '../spec/nic.ts';
 import { addDryRun, type DryRunOptions } from './dry-run.ts';
-import { type Begin, scripts } from './network-scripts.ts';
+import { type DefineNetworkVerb, scripts } from './network-scripts.ts';
 import { print } from './output.ts';
 import { repeatable } from './repeatable.ts';
 
@@ -13,11 +12,8 @@ interface TapOptions extends DryRunOptions {
   readonly ip: readonly string[];
 }
 
-export function defineTap(command: Command, begin: Begin): void {
-  const tap = addDryRun(command.command('tap'))
-    .description('a tap for a virtual machine; prints its address and what qemu wants')
-    .argument('<network>')
-    .argument('<name>')
+export const define: DefineNetworkVerb = (tap, { begin }) => {
+  addDryRun(tap)
     .option('--user <user>', 'who may open it beside root', parseUser)
     .addOption(repeatable('--ip <address>', 'address of the machine (default: next free)'))
     .action(async (network: string, name: string, { user, ip, ...options }: TapOptions) => {
@@ -61,4 +57,4 @@ export function defineTap(command: Command, begin: Begin): void {
       await removeTap(begun.context, begun.instance, name);
       print(`${name}\n`);
     });
-}
+};

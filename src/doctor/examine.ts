@@ -1,7 +1,7 @@
 /** All checks of `system doctor`, in the order in which they matter. They read only, side by side. */
 import { MinictError } from '../errors.ts';
 import { NETNS_DIR } from '../state/paths.ts';
-import { checkCgroup } from './cgroups.ts';
+import { checkCgroup, checkLimits } from './cgroups.ts';
 import { type Check, type Examined, fail } from './check.ts';
 import { checkBridgedTraffic, checkFirewall } from './firewall.ts';
 import { checkKernel, checkLink, checkNamespaces, checkNetem, checkOverlay } from './kernel.ts';
@@ -26,6 +26,7 @@ export async function examine(host: Examined): Promise<Check[]> {
     ['bridge', () => checkLink('bridge', ['type', 'bridge'])],
     ['netem', checkNetem],
     ['cgroup', checkCgroup],
+    ['limits', checkLimits],
     [NETNS_DIR, checkNetnsMount],
     ['ip_forward', checkForwarding],
     ['br_netfilter', checkBridgedTraffic],

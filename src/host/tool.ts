@@ -14,6 +14,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'ovs-vsctl': 'openvswitch-switch',
   'ovs-appctl': 'openvswitch-switch',
   'ovs-dpctl': 'openvswitch-switch',
+  ps: 'procps',
+  prlimit: 'util-linux',
   unshare: 'util-linux',
   flock: 'util-linux',
   nsenter: 'util-linux',

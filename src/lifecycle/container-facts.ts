@@ -1,9 +1,10 @@
 /** What the plan of a container has to know of the host and of its image. */
 import { existsSync } from 'node:fs';
 import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
+import { readLimitFacts } from '../cgroup/controllers.ts';
 import { NotFoundError } from '../errors.ts';
 import { readResolvConf } from '../host/facts.ts';
-import type { ContainerFacts } from '../plan/container.ts';
+import type { CgroupFacts, ContainerFacts } from '../plan/container.ts';
 import { type ContainerSpec, hasOwnHosts, networkOf, networksOf, treeOf } from '../spec/container.ts';
 import { hostsText, hostsWithout } from '../state/hosts.ts';
 import { type NetworkRecord, plainAddress, withMember } from '../state/network.ts';
@@ -52,13 +53,19 @@ export function readFacts(
   toCome: ToCome = {},
 ): ContainerFacts {
   return {
-    instance,
-    cgroup: cgroupPaths(readCgroupHost(), instance, spec.name),
+    ...readCgroupFacts(instance, spec),
     ...readRoot(context, spec, toCome),
     hostsFile: hostsFileOf(context, spec),
     ownHosts: ownHostsOf(spec, networks),
     resolvConf: readResolvConf(),
   };
+}
+
+/** Throws where the host cannot limit it so. */
+export function readCgroupFacts(instance: string, { name, limits }: ContainerSpec): CgroupFacts {
+  const tracking = readCgroupHost();
+  const cgroup = cgroupPaths(tracking, instance, name);
+  return { instance, cgroup, ...(limits === undefined ? {} : { limits: { ...readLimitFacts(limits), tracking } }) };
 }
 
 /** That of its network, or its own. */

@@ -8,6 +8,7 @@ import { isEmpty, readHooks } from '../host/firewall/hooks.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import {
   type ContainerFacts,
+  enterFiles,
   planFolder,
   planHost,
   planInside,
@@ -186,7 +187,7 @@ export function markUp(context: Context, spec: ContainerSpec, facts: ContainerFa
     env: containerEnv(spec),
     ...(spec.user === undefined ? {} : { user: spec.user }),
     ...(spec.workdir === undefined ? {} : { workdir: spec.workdir }),
-    enterPayload: facts.cgroup.enterPayload,
+    enter: enterFiles(spec.name, facts),
   });
   journal.phase('up');
 }

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
-import { type ContainerFacts, planBringUp, planHost } from '../plan/container.ts';
+import { type ContainerFacts, enterFiles, planBringUp, planHost } from '../plan/container.ts';
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
 import { logPipe, stampingConfig } from '../process/log-writer.ts';
@@ -23,7 +23,7 @@ import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
 import { mountedOf } from './attachments.ts';
-import { readFacts } from './container-facts.ts';
+import { readCgroupFacts, readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
 import { planCreate } from './create.ts';
 import type { Coming } from './gateway.ts';
@@ -151,12 +151,15 @@ export async function uncreateLines(
   return endLines(context, spec) + undoLines(planCreate(context, spec, facts)) + undoLines(opened);
 }
 
+function enterOf(context: Context, spec: ContainerSpec): string[] {
+  return enterFiles(spec.name, readCgroupFacts(instanceForScripts(context), spec));
+}
+
 function planShellLine(context: Context, spec: ContainerSpec, why: string, line: string): Step {
-  const { enterPayload } = cgroupOf(instanceForScripts(context), spec.name);
   const place = placeOf(spec, containerPaths(context.roots, spec.name));
   const env = containerEnv(spec);
   const argv = enterArgv(place, { argv: ['/bin/sh', '-c', line], env });
-  return planProgram(why, enterPayload, { argv, env: programEnv(env) });
+  return planProgram(why, enterOf(context, spec), { argv, env: programEnv(env) });
 }
 
 /** Services and the main command: `attached` without a terminal, or left to its supervisor. */
@@ -171,9 +174,15 @@ export function programLines(
   const paths = containerPaths(context.roots, spec.name);
   const cgroup = cgroupOf(instanceForScripts(context), spec.name);
   const program = mainProgram(spec, paths, undefined, mounted);
-  if (main === 'attached') return runLines([...services, planProgram('main command', cgroup.enterPayload, program)]);
+  const enter = enterOf(context, spec);
+  if (main === 'attached') return runLines([...services, planProgram('main command', enter, program)]);
   const log = logPipe(paths, spec.log);
-  const supervision = { container: spec.name, cgroups: cgroup, record: paths.exit, events: eventsPath(context.roots) };
+  const supervision = {
+    container: spec.name,
+    cgroups: { ...cgroup, enter },
+    record: paths.exit,
+    events: eventsPath(context.roots),
+  };
   const supervisor = supervised({ ...supervision, log }, program);
   const why = 'main command, and what waits for it';
   const stamping = stampingConfig(paths, spec.log ?? {});

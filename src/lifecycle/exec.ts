@@ -59,7 +59,7 @@ export function execProgram(
   const env = programEnv(given, { home: user?.home, term });
   try {
     // No O_CREAT: where the container is stopped, its cgroup is gone.
-    writeFileSync(record.enterPayload, '0', { flag: 'r+' });
+    for (const file of record.enter) writeFileSync(file, '0', { flag: 'r+' });
   } catch (error) {
     throw new HostError(`cannot enter the cgroup of ${name}: ${(error as Error).message}`, {
       hint: `minict start ${name}`,

@@ -29,6 +29,7 @@ import { bindSource } from './attachments.ts';
 import type { Context } from './context.ts';
 import { refuseForeign } from './create.ts';
 import { addImages, listUsedImages } from './images.ts';
+import { requireLimits } from './limits.ts';
 import { leaseAll } from './loaded-nics.ts';
 import { type Received, readSaved, receiveParts } from './loaded-parts.ts';
 import { sharedLayerDir } from './own-layers.ts';
@@ -232,6 +233,7 @@ export async function loadContainer(
   const load = async (staging: Staging): Promise<Loaded> => {
     const saved = await readSaved(reader, verb);
     const volumes = volumesHere(context, saved, options.binds, verb);
+    requireLimits(saved);
     const wanted = { name: parseNewContainerName(options.name ?? saved.name), ip: options.ip, volumes };
     if (wanted.ip !== undefined && saved.nics.length === 0) {
       throw new InvalidInputError(`cannot ${verb}: --ip ${wanted.ip}, but ${saved.name} has no network`);

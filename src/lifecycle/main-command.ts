@@ -60,7 +60,8 @@ export async function startMain(
   beginRun(paths.exit, Date.now());
   const cgroups = cgroupOf(instance, spec.name);
   const term = attachment?.terminal ? process.env.TERM : undefined;
-  const mounted = readEnterRecord(paths)?.place.mounted;
+  const record = readEnterRecord(paths);
+  const mounted = record?.place.mounted;
   const program = mainProgram(spec, paths, term, mounted);
   const place = { ...placeOf(spec, paths), mounted };
   const isDoubtful = attachment === undefined && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
@@ -68,7 +69,13 @@ export async function startMain(
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;
   if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid && mainProcess(pid, cgroups.payload));
-  const supervision = { container: spec.name, cgroups, record: paths.exit, events: eventsPath(context.roots) };
+  const enter = record?.enter ?? [cgroups.enterPayload];
+  const supervision = {
+    container: spec.name,
+    cgroups: { ...cgroups, enter },
+    record: paths.exit,
+    events: eventsPath(context.roots),
+  };
   const { argv, env } = supervised({ ...supervision, log: log?.pipe }, program);
   if (context.verbose) sayCommand(argv);
   const child = Bun.spawn([...argv], {

@@ -14,7 +14,13 @@ export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
     netns: paths.netns,
     utsns: paths.utsns,
     mntns: spec.mounts === 'private' ? paths.mntns : undefined,
+    ...(spec.ulimits === undefined ? {} : { ulimits: ulimitWords(spec.ulimits) }),
   };
+}
+
+function ulimitWords(ulimits: NonNullable<ContainerSpec['ulimits']>): string[] {
+  const shown = (value: number) => (value === -1 ? 'unlimited' : String(value));
+  return Object.entries(ulimits).map(([name, { soft, hard }]) => `--${name}=${shown(soft)}:${shown(hard)}`);
 }
 
 /** `user[:group]` by the container's own files. Throws InvalidInputError, NotFoundError. */

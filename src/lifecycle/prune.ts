@@ -1,5 +1,7 @@
 /** system prune: finds what killed commands left, and only what is minict's own; without containers the network too. */
 import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { limitHosts } from '../cgroup/controllers.ts';
+import { limitGroup } from '../cgroup/limits.ts';
 import { isUnused } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
@@ -114,8 +116,8 @@ async function pruneHost(context: Context, instance: string, dryRun: boolean): P
     const empty = [MNTNS_DIR, UTSNS_DIR, NETNS_DIR].filter(
       (dir) => bound.has(bindId(dir)) && mounted.has(dir) && readdirSync(dir).length === 0,
     );
-    const { instance: group } = cgroupOf(instance, '');
-    const groups = isUnused(group) ? [group] : [];
+    const tops = limitHosts().map((host) => limitGroup(host, instance, '').top);
+    const groups = [...new Set([cgroupOf(instance, '').instance, ...tops])].filter(isUnused);
     if (lock !== undefined) {
       // From here on a create waits for this lock; one that was quicker has its own by now.
       journal.phase('stopped');

@@ -4,6 +4,7 @@ import { HostError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { containerEnv, enterArgv, inCgroup, programEnv } from '../process/enter.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
 import { type Lock, lockContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
@@ -33,7 +34,8 @@ async function runInside(
   const given = containerEnv(spec);
   const inside = enterArgv(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line], env: given });
   const program = { argv: inside, env: programEnv(given) };
-  const { argv, env } = inCgroup(cgroupOf(instance, spec.name).enterPayload, program);
+  const enter = readEnterRecord(paths)?.enter ?? [cgroupOf(instance, spec.name).enterPayload];
+  const { argv, env } = inCgroup(enter, program);
   if (context.verbose) sayCommand(argv);
   const log = openSync(paths.log, 'a+', 0o600);
   try {

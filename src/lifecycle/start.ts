@@ -1,5 +1,5 @@
 /** start: brings back whatever is missing, then runs the services in order, or the main command under its supervisor. */
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { ConflictError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal } from '../runner/journal.ts';
@@ -43,10 +43,12 @@ export async function startContainer(
   try {
     await recover(context, instance, name, lock.fd);
     const spec = settle(context, await getContainer(context.roots, name));
-    const journal = new Journal(containerPaths(context.roots, name).journal);
+    const paths = containerPaths(context.roots, name);
+    const journal = new Journal(paths.journal);
     const before = journal.read();
     if (!fresh && readEnterRecord(containerPaths(context.roots, name))?.paused) throw pausedError('start', name);
     if (!fresh || before?.phase !== 'up') {
+      if (before?.phase !== 'up' && before?.phase !== 'started') rmSync(paths.oomKills, { force: true });
       await repairNetworks(context, instance, spec);
       await repair(context, instance, spec, journal, lock.fd);
     }

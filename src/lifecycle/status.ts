@@ -3,6 +3,7 @@ import { existsSync, statSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { isHeldStill } from '../cgroup/freeze.ts';
 import { isPopulated } from '../cgroup/processes.ts';
+import { readOomKills } from '../cgroup/usage.ts';
 import { HostError } from '../errors.ts';
 import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
 import type { HostLink, TwoLooks } from '../host/links.ts';
@@ -14,6 +15,7 @@ import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { isLocked } from '../state/locks.ts';
+import { readOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
 import { type RunRecord, readRun } from '../state/run-record.ts';
 import type { Claim, Part } from '../step.ts';
@@ -28,6 +30,8 @@ export interface Status {
   /** Of its main command, where it ran; as `createdAt` has it. */
   readonly startedAt?: string;
   readonly finishedAt?: string;
+  /** Since it was last brought up; absent where there were none. */
+  readonly oomKills?: number;
 }
 
 export function cgroupOf(instance: string, name: string): CgroupPaths {
@@ -112,7 +116,8 @@ async function readStatusOnce(
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
   const run = readRun(paths.exit);
-  const past = pastOf(run);
+  const oomKills = readOomKills(instance, spec.name) || readOomCount(paths.oomKills);
+  const past = { ...pastOf(run), ...(oomKills === 0 ? {} : { oomKills }) };
   const state = new Journal(paths.journal).salvage();
   const now = (): Status => ({ state: liveState(context, instance, spec.name), missing: [], ...past });
   const broken = (...missing: string[]): Status => ({ state: 'broken', missing, ...past });
@@ -138,7 +143,7 @@ export function isUnattended(instance: string, name: string, run: RunRecord | un
   return isPopulated(readCgroupHost(), groups.payload) && !hasSupervisor(groups);
 }
 
-function pastOf(run: RunRecord | undefined): Omit<Status, 'state' | 'missing'> {
+function pastOf(run: RunRecord | undefined): Pick<Status, 'exitCode' | 'startedAt' | 'finishedAt'> {
   const timeOf = (ms: number | undefined, name: 'startedAt' | 'finishedAt') =>
     ms === undefined ? {} : { [name]: new Date(ms).toISOString() };
   return {

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
 import { letGo } from '../cgroup/freeze.ts';
 import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
+import { readOomKills } from '../cgroup/usage.ts';
 import { HostError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
@@ -14,6 +15,7 @@ import { parseSignal } from '../spec/signal.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
 import { recordEvent } from '../state/events.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
+import { writeOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
 import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
@@ -61,6 +63,9 @@ export async function stopContainer(context: Context, instance: string, name: st
     const state = journal.read();
     if (state === undefined || isDown(state)) return;
     removeEnterRecord(paths);
+    const oomKills = readOomKills(instance, name);
+    // The kernel's own count goes with the group.
+    if (oomKills > 0) writeOomCount(paths.oomKills, oomKills);
     await undoParts(context, name, state, stepsThatStopUndoes(state.steps), journal, lock.fd);
     journal.phase('stopped');
     recordEvent(context.roots, { type: 'container', action: 'stop', name });

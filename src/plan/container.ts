@@ -1,5 +1,6 @@
 /** spec + host facts → the steps that bring a container up. Pure. */
-import { type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
+import { type CgroupHost, type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
+import { enterLimits, type LimitFacts, planLimitGroups, planLimits } from '../cgroup/limits.ts';
 import { nicDriver, type Owner } from '../network/driver.ts';
 
 import { planHairpins, planPorts } from '../network/nat.ts';
@@ -14,9 +15,14 @@ import { type FillFrom, planNewVolume } from '../storage/fill.ts';
 import type { RootfsFacts } from '../storage/mount-points.ts';
 import { planHostFolders, planMountPoints, planRootfs } from '../storage/rootfs.ts';
 
-export interface ContainerFacts {
+export interface CgroupFacts {
   readonly instance: string;
   readonly cgroup: CgroupPaths;
+  /** Where it has any. */
+  readonly limits?: LimitFacts & { readonly tracking: CgroupHost };
+}
+
+export interface ContainerFacts extends CgroupFacts {
   readonly rootfs: RootfsFacts;
   /** Bottom layer with mount points. */
   readonly skeleton: string;
@@ -176,8 +182,20 @@ export function planInside(spec: ContainerSpec, paths: ContainerPaths, facts: Co
     ...inPart('mounts', planFiles(spec, paths, facts, chain)),
     ...inPart('namespaces', [nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
     ...inPart('mounts', planMounts(spec, paths, facts)),
-    ...inPart('cgroup', planCgroup(facts.cgroup, `cgroup ${spec.name}`)),
+    ...inPart('cgroup', [...planCgroup(facts.cgroup, `cgroup ${spec.name}`), ...planLimitsOf(spec, facts)]),
   ];
+}
+
+function planLimitsOf({ name, limits }: ContainerSpec, { instance, limits: facts }: ContainerFacts): Step[] {
+  if (limits === undefined || facts === undefined) return [];
+  const limited = { tracking: facts.tracking, instance, name };
+  return [...planLimitGroups(facts, limited), ...planLimits(limits, facts, limited)];
+}
+
+/** Files that take `0` of a program that enters the container: of its payload, and of its limits. */
+export function enterFiles(name: string, { instance, cgroup, limits }: CgroupFacts): string[] {
+  const others = limits === undefined ? [] : enterLimits(limits, { tracking: limits.tracking, instance, name });
+  return [cgroup.enterPayload, ...others];
 }
 
 /** What is done on the host stands together, and what is done inside: one process each, however many there are. */

@@ -46,7 +46,9 @@ export async function startDetached(detached: Detached): Promise<void> {
   // In a session of its own.
   const child = Bun.spawn([...argv], { stdio: ['ignore', 'ignore', 'ignore'], env: { ...env }, detached: true });
   const way = argv.slice(0, argv.length - program.length).map((word) => basename(word));
-  const tools = ['nsenter', 'chroot', 'sh', 'setpriv', 'unshare', 'env'].filter((tool) => way.includes(tool));
+  const tools = ['nsenter', 'prlimit', 'chroot', 'sh', 'setpriv', 'unshare', 'env'].filter((tool) =>
+    way.includes(tool),
+  );
   for (;;) {
     // Nothing is awaited meanwhile: so Bun does not take the process away when it has ended, and its name with it.
     const { comm, state } = readStat(child.pid);

@@ -105,6 +105,7 @@ export function enterArgv(place: Place, { argv, env = {}, user, workdir }: Progr
   const mount = place.mntns === undefined ? [] : [`--mount=${place.mntns}`];
   return [
     ...[toolPath('nsenter'), ...mount, `--net=${place.netns}`, `--uts=${place.utsns}`],
+    ...(place.ulimits === undefined ? [] : [toolPath('prlimit'), ...place.ulimits, '--']),
     ...(workdir === undefined ? chrootWords(place.rootfs, user) : workdirWords(place.rootfs, join('/', workdir), user)),
     ...setInside(env),
     ...argv,
@@ -117,8 +118,13 @@ export interface Run {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** Line of a script whose $0 is the cgroup's file. Descriptor 3, a lock if anything, is held until then. */
-export const ENTER_CGROUP = 'echo 0 >"$0" || exit 125; exec 3>&-';
+/** Part of a script; `files` expands to those of cgroups, which have no white space. Its variable is no program's. */
+export function enterLine(files: string): string {
+  return `for minict_group in ${files}; do echo 0 >"$minict_group" || exit 125; done`;
+}
+
+/** Line of a script whose $0 has the cgroups' files. Descriptor 3, a lock if anything, is held until then. */
+export const ENTER_CGROUP = `${enterLine('$0')}; exec 3>&-`;
 
 /**
  * Lines of a script that becomes the program of $2 and the following, with $1 as its PATH. That comes last: dash takes its
@@ -130,7 +136,8 @@ export function becomeLines(enter: string): string {
   return [...limits, enter, 'unset PWD OLDPWD SHLVL', 'export PATH="$1"', 'shift', 'exec "$@"'].join('; ');
 }
 
-export function inCgroup(enter: string, { argv, env }: Run, first = ':'): Run {
+export function inCgroup(enter: readonly string[], { argv, env }: Run, first = ':'): Run {
   const { PATH = '', ...rest } = env;
-  return { argv: [toolPath('sh'), '-c', `${first}; ${becomeLines(ENTER_CGROUP)}`, enter, PATH, ...argv], env: rest };
+  const script = `${first}; ${becomeLines(ENTER_CGROUP)}`;
+  return { argv: [toolPath('sh'), '-c', script, enter.join(' '), PATH, ...argv], env: rest };
 }

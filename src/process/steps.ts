@@ -12,8 +12,8 @@ function cleanEnvArgv({ argv, env }: Run): string[] {
 }
 
 /** A program in the container's cgroup; `argv` is how to get inside. */
-export function planProgram(why: string, enterPayload: string, program: Run): Step {
-  const argv = cleanEnvArgv(inCgroup(enterPayload, program, 'exec </dev/null'));
+export function planProgram(why: string, enter: readonly string[], program: Run): Step {
+  const argv = cleanEnvArgv(inCgroup(enter, program, 'exec </dev/null'));
   return { id: why, why, run: { kind: 'run', argv } };
 }
 
@@ -34,7 +34,7 @@ export function planSupervised(why: string, enterSupervisor: string, log: string
     log,
     ...supervisor.argv,
   ];
-  const argv = cleanEnvArgv(inCgroup(enterSupervisor, { argv: detach, env: supervisor.env }, 'exec </dev/null'));
+  const argv = cleanEnvArgv(inCgroup([enterSupervisor], { argv: detach, env: supervisor.env }, 'exec </dev/null'));
   return { id: why, why, run: { kind: 'run', argv } };
 }
 

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { toolPath } from '../host/tool.ts';
-import { becomeLines, ENTER_CGROUP, type Run } from './enter.ts';
+import { becomeLines, ENTER_CGROUP, enterLine, type Run } from './enter.ts';
 import { type LogPipe, logEndLines, logWriterLines } from './log-writer.ts';
 
 /**
@@ -21,12 +21,12 @@ minict_now() {
 
 /**
  * $0: its cgroup, $1: the record of its run, $2 and $3: a time and how long that is since boot, $4: the events, $5: the
- * container's name; what the log takes; the program's cgroup, then its PATH and words. A trap that does nothing is not handed
+ * container's name; what the log takes; the program's cgroups, then its PATH and words. A trap that does nothing is not handed
  * on, as '' would be. What sh says of a program that a signal ended is none of the program's output. A daemon may keep the
  * log open: then its writer is not waited for.
  */
 function script(log: LogPipe | undefined): string {
-  const program = becomeLines('echo 0 >"$1" || exit 125; shift');
+  const program = becomeLines(`${enterLine('$1')}; shift`);
   const [quiet, loud] =
     log === undefined ? ['exec 4>&2 2>/dev/null', 'exec 2>&4 4>&-'] : ['exec >/dev/null 2>&1', 'exec >&5 2>&1 5>&-'];
   return `
@@ -35,7 +35,7 @@ minict_record=$1 minict_ms=$2 minict_cs=$3 minict_events=$4 minict_name=$5; shif
 ${NOW}
 trap : HUP INT QUIT TERM
 ${log === undefined ? '' : logWriterLines(log)}
-minict_payload=$1
+minict_payload=\${1%% *}
 ${quiet}
 (${loud}; ${program}); minict_status=$?
 ${log === undefined ? '' : logEndLines(log)}
@@ -49,7 +49,7 @@ exit "$minict_status"
 
 export interface Supervision {
   readonly container: string;
-  readonly cgroups: { readonly enterSupervisor: string; readonly enterPayload: string };
+  readonly cgroups: { readonly enterSupervisor: string; readonly enter: readonly string[] };
   /** File of its run (state/run-record.ts), and of all events. */
   readonly record: string;
   readonly events: string;
@@ -65,7 +65,7 @@ export function supervised({ container, cgroups, record, events, log }: Supervis
   const { PATH = '', ...rest } = env;
   const time = [String(Date.now()), String(bootTimeCs())];
   const words = [cgroups.enterSupervisor, record, ...time, events, container, ...(log?.words ?? [])];
-  return { argv: [toolPath('sh'), '-c', script(log), ...words, cgroups.enterPayload, PATH, ...argv], env: rest };
+  return { argv: [toolPath('sh'), '-c', script(log), ...words, cgroups.enter.join(' '), PATH, ...argv], env: rest };
 }
 
 const HANDED_ON = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;

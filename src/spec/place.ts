@@ -9,6 +9,8 @@ export interface Place {
   readonly utsns: string;
   /** Absent where the container's mounts are in the host's table. */
   readonly mntns: string | undefined;
+  /** Words of prlimit(1). */
+  readonly ulimits?: readonly string[];
 }
 
 /** A mount in a root, by what can be seen of it from outside. */

@@ -5,6 +5,7 @@
 import * as z from 'zod/mini';
 import { InvalidInputError } from '../errors.ts';
 import { parseAddress, parseInterfaceAddress, parseIp, parseMtuBytes } from './address.ts';
+import { checkLimits } from './limits.ts';
 import { parseLogBytes, parseLogFiles } from './log.ts';
 import {
   parseContainerName,
@@ -76,6 +77,16 @@ const files = {
 
 const portNumber = z.number().check(z.int(), z.gte(1), z.lte(65535));
 
+const io = z.strictObject({
+  readBps: z.optional(z.number()),
+  writeBps: z.optional(z.number()),
+  readIops: z.optional(z.number()),
+  writeIops: z.optional(z.number()),
+});
+
+/** -1 is unlimited. */
+const rlimit = z.number().check(z.int(), z.gte(-1));
+
 const where = { target: z.string(), readOnly: z.optional(z.boolean()) };
 const volume = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('bind'), source: z.string(), ...where }),
@@ -115,6 +126,18 @@ const settings = {
     ),
   ),
   sysctls: z.optional(z.record(parsed(sysctlPath), parsed(parseSysctlValue))),
+  limits: z.optional(
+    z.strictObject({
+      memoryBytes: z.optional(z.number()),
+      memorySwapBytes: z.optional(z.number()),
+      cpus: z.optional(z.number()),
+      cpuShares: z.optional(z.number()),
+      cpusetCpus: z.optional(z.string()),
+      pids: z.optional(z.number()),
+      io: z.optional(z.record(z.string().check(z.regex(/^\/[^\0]+$/, 'no path of a device')), io)),
+    }),
+  ),
+  ulimits: z.optional(z.record(z.string(), z.strictObject({ soft: rlimit, hard: rlimit }))),
 };
 
 /** Beside addresses with their lengths. */
@@ -179,6 +202,7 @@ function oddity(saved: SavedContainer): string | undefined {
   const { layers, imageId, snapshots } = saved;
   try {
     checkVolumes(volumesOf(saved));
+    checkLimits(saved);
   } catch (error) {
     return (error as Error).message;
   }

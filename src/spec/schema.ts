@@ -83,6 +83,26 @@ const port = z.object({
   to: z.number(),
 });
 
+const io = z.object({
+  readBps: z.optional(z.number()),
+  writeBps: z.optional(z.number()),
+  readIops: z.optional(z.number()),
+  writeIops: z.optional(z.number()),
+});
+
+const limits = z.object({
+  memoryBytes: z.optional(z.number()),
+  /** Memory and swap together; -1: no limit. Absent: as much swap as memory. */
+  memorySwapBytes: z.optional(z.number()),
+  /** Of the time of a CPU: 0.5 is half of one. */
+  cpus: z.optional(z.number()),
+  cpuShares: z.optional(z.number()),
+  cpusetCpus: z.optional(z.string()),
+  pids: z.optional(z.number()),
+  /** By the device's path: its number may be another one after a reboot. */
+  io: z.optional(z.record(z.string(), io)),
+});
+
 /** container.json: all of a container that outlasts a reboot. */
 export const container = z.object({
   version: z.literal(1),
@@ -125,6 +145,10 @@ export const container = z.object({
   ports: z.optional(z.array(port)),
   /** It has a hosts file of its own, whatever its networks are now. */
   ownHosts: z.optional(z.literal(true)),
+  /** Of all its processes together, by their cgroup; what is not there has no limit. */
+  limits: z.optional(limits),
+  /** Of each of its processes, as getrlimit(2) names them; -1 is unlimited. */
+  ulimits: z.optional(z.record(z.string(), z.object({ soft: z.number(), hard: z.number() }))),
   /** How much of what its main command writes is kept, and in which form; absent for the default. */
   log: z.optional(
     z.object({

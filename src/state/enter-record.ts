@@ -17,8 +17,8 @@ export interface EnterRecord {
   readonly workdir?: string;
   /** Its processes are held still (`pause`): a program that enters would be, too. */
   readonly paused?: true;
-  /** File that takes `0` from a process that enters the container's cgroup. */
-  readonly enterPayload: string;
+  /** Files that take `0` from a process that enters the container's cgroups. */
+  readonly enter: readonly string[];
 }
 
 export function writeEnterRecord(paths: ContainerPaths, record: EnterRecord): void {
@@ -41,7 +41,7 @@ export function readEnterRecord(paths: ContainerPaths): EnterRecord | undefined 
     throw error;
   }
   const record = JSON.parse(text) as Partial<EnterRecord>;
-  if (record.version !== 1 || record.place?.layers === undefined || record.enterPayload === undefined) {
+  if (record.version !== 1 || record.place?.layers === undefined || record.enter === undefined) {
     throw new StateError(`cannot read ${paths.enter}: written by another version`, { hint: 'minict restart NAME' });
   }
   return record as EnterRecord;

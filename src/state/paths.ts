@@ -107,6 +107,8 @@ export interface ContainerPaths {
   readonly logPipe: string;
   /** When its main command was started and ended, and how. */
   readonly exit: string;
+  /** How many of its processes the kernel killed for memory, until it was stopped. */
+  readonly oomKills: string;
   readonly runDir: string;
   readonly journal: string;
   readonly enter: string;
@@ -137,6 +139,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     stampedLog: join(dir, 'log.d'),
     logPipe: join(dir, 'log.pipe'),
     exit: join(dir, 'exit'),
+    oomKills: join(dir, 'oom-kills'),
     runDir,
     journal: join(runDir, 'journal'),
     enter: join(runDir, 'enter.json'),

@@ -60,6 +60,7 @@ describe('what it prints', () => {
       'skopeo',
       'netem',
       'cgroup',
+      'limits',
       'ip_forward',
       'br_netfilter',
       'firewall',

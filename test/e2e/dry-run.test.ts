@@ -23,6 +23,8 @@ const VOLUMES = [
   ...['--tmpfs', '/tmp:size=1m', '-v', '/etc/passwd:/tmp/deep/passwd', '-v', '/srv:/new/place'],
 ];
 
+const LIMITS = ['-m', '64m', '--cpus', '0.5', '--cpuset-cpus', '0', '--pids-limit', '30'];
+
 const done = { status: 0, stdout: '', stderr: '' };
 
 test('on a host that never saw minict, a script makes all that a container needs; its undo takes it away', async () => {
@@ -54,7 +56,8 @@ test('on a host that never saw minict, a script makes all that a container needs
 
 describe('a script leaves the kernel as the verb does', () => {
   beforeAll(() => {
-    expect(host.minict('create', 'other').stderr).toBe('');
+    // With groups of all containers in each hierarchy.
+    expect(host.minict('create', 'other', ...LIMITS).stderr).toBe('');
     expect(host.minict('volume', 'create', 'v1').stderr).toBe('');
   });
 
@@ -64,6 +67,7 @@ describe('a script leaves the kernel as the verb does', () => {
     [[]],
     [['--mounts', 'host', '--mtu', '1400', '--hostname', 'its']],
     [['--no-network']],
+    [LIMITS],
     [[...VOLUMES, '--mounts', 'host']],
     [[...VOLUMES, '--read-only']],
     [['--ip', '192.168.0.77/24', '--gateway', '192.168.0.78', '--mac-address', '02:00:00:00:00:07']],

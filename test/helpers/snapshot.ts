@@ -75,8 +75,9 @@ export function mountLines(mountinfo: string): string[] {
 }
 
 function cgroups(instance: string): string[] {
-  return ['/sys/fs/cgroup', '/sys/fs/cgroup/freezer', '/sys/fs/cgroup/unified'].flatMap((hierarchy) => {
-    const top = join(hierarchy, `minict-${instance}`);
+  const hierarchies = readdirSync('/sys/fs/cgroup', { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return ['', ...hierarchies.map((entry) => entry.name)].flatMap((hierarchy) => {
+    const top = join('/sys/fs/cgroup', hierarchy, `minict-${instance}`);
     if (!existsSync(top)) return [];
     return ['', ...walk(top, 9).flatMap((path) => (path.endsWith('/') ? path.slice(0, -1) : []))].map((path) => {
       const processes = readFileSync(join(top, path, 'cgroup.procs'), 'utf8')

@@ -1,0 +1,118 @@
+/** stats: what containers use, by files of the kernel alone: no process is started, and no lock taken. */
+import { readFileSync } from 'node:fs';
+import { cgroupPaths } from '../cgroup/cgroup.ts';
+import { processesIn } from '../cgroup/processes.ts';
+import { type Counters, readCpuNs, readGroupUsage } from '../cgroup/usage.ts';
+import { HostError } from '../errors.ts';
+import { inNetworkNamespace } from '../host/namespaces.ts';
+import { ioOf, memoryOf, processUsage } from '../process/usage.ts';
+import { containerPaths } from '../state/paths.ts';
+import { listContainers } from '../state/store.ts';
+import type { Context } from './context.ts';
+
+export interface Stats {
+  readonly name: string;
+  /** Of one CPU: two that are busy are 200. */
+  readonly cpuPercent: number;
+  readonly memoryBytes: number;
+  /** Its own, or all of the host's. */
+  readonly memoryLimitBytes: number;
+  /** Processes and threads. */
+  readonly pids: number;
+  readonly netReceivedBytes: number;
+  readonly netSentBytes: number;
+  readonly blockReadBytes: number;
+  readonly blockWriteBytes: number;
+}
+
+interface CpuSample {
+  readonly atMs: number;
+  readonly cpuNs: number;
+}
+
+export type CpuSamples = ReadonlyMap<string, CpuSample>;
+
+/** Processes of containers, by name. */
+export type Programs = ReadonlyMap<string, readonly number[]>;
+
+/** Of `names`, or of all that have any. */
+export function readPrograms(
+  context: Context,
+  { tracking }: Counters,
+  instance: string,
+  names: readonly string[],
+): Programs {
+  const programs = (name: string) => [name, processesIn(cgroupPaths(tracking, instance, name).payload)] as const;
+  if (names.length > 0) return new Map(names.map(programs));
+  const all = listContainers(context.roots).map(programs);
+  return new Map(all.filter(([, pids]) => pids.length > 0));
+}
+
+/** The time that each has had of the CPUs. */
+export function sampleCpu(counters: Counters, instance: string, programs: Programs): CpuSamples {
+  const cpuNs = (name: string, pids: readonly number[]) =>
+    readCpuNs(counters, instance, name) ?? processUsage(pids).cpuNs;
+  return new Map([...programs].map(([name, pids]) => [name, { cpuNs: cpuNs(name, pids), atMs: performance.now() }]));
+}
+
+/** Of all, against an earlier sample. Who has none there, or was started anew, had no time yet. */
+export function readStats(
+  context: Context,
+  counters: Counters,
+  instance: string,
+  programs: Programs,
+  before: CpuSamples,
+): { stats: Stats[]; samples: CpuSamples } {
+  const samples = new Map<string, CpuSample>();
+  const hostBytes = totalMemory();
+  const stats = [...programs].map(([name, pids]): Stats => {
+    const group = readGroupUsage(counters, instance, name);
+    const own = processUsage(pids);
+    const sample = { cpuNs: group.cpuNs ?? own.cpuNs, atMs: performance.now() };
+    samples.set(name, sample);
+    const io = group.io ?? ioOf(pids);
+    const { received, sent } = netOf(containerPaths(context.roots, name).netns);
+    return {
+      name,
+      cpuPercent: percent(before.get(name), sample),
+      memoryBytes: group.memoryBytes ?? memoryOf(pids),
+      memoryLimitBytes: Math.min(group.memoryLimitBytes ?? hostBytes, hostBytes),
+      pids: group.pids ?? own.threads,
+      netReceivedBytes: received,
+      netSentBytes: sent,
+      blockReadBytes: io.readBytes,
+      blockWriteBytes: io.writeBytes,
+    };
+  });
+  return { stats, samples };
+}
+
+function percent(before: CpuSample | undefined, now: CpuSample): number {
+  if (before === undefined) return 0;
+  const usedMs = Math.max(0, now.cpuNs - before.cpuNs) / 1e6;
+  return Math.round((usedMs / (now.atMs - before.atMs)) * 10_000) / 100;
+}
+
+function totalMemory(): number {
+  return Number(/^MemTotal:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0) * 1024;
+}
+
+/** All its interfaces but the loopback; none where it is stopped and its namespace gone. */
+function netOf(netns: string): { received: number; sent: number } {
+  let text = '';
+  try {
+    text = inNetworkNamespace(netns, () => readFileSync('/proc/thread-self/net/dev', 'latin1'));
+  } catch (error) {
+    if (!(error instanceof HostError) && (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  let received = 0;
+  let sent = 0;
+  for (const [, nic, numbers = ''] of text.matchAll(/^\s*(\S+):\s*(.*)$/gm)) {
+    if (nic === 'lo') continue;
+    // proc_pid_net(5): eight columns of what came, then those of what went.
+    const columns = numbers.split(/\s+/).map(Number);
+    received += columns[0] as number;
+    sent += columns[8] as number;
+  }
+  return { received, sent };
+}
