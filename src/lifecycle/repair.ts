@@ -112,7 +112,7 @@ export async function repair(
   const paths = containerPaths(context.roots, spec.name);
   const state = journal.read();
   if (state === undefined) refuseForeign(paths, spec.name);
-  await prepareHost(context);
+  await prepareHost(context, spec);
   const facts = readFacts(context, instance, spec, await readNetworks(context.roots, networksOf(spec.nics)));
   const { undo, redo, again } = await planRepair(spec, state, planBringUp(spec, paths, facts));
   if (redo.some(({ part }) => part === 'ports')) (await import('./ports.ts')).refuseUsed(spec.ports ?? []);

@@ -18,7 +18,7 @@ import { isLocked } from '../state/locks.ts';
 import { readOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
 import { readExitStatus } from '../state/run-record.ts';
-import type { Claim, Part } from '../step.ts';
+import { type Claim, mountTarget, type Part } from '../step.ts';
 import type { Context } from './context.ts';
 
 export interface Status {
@@ -73,8 +73,11 @@ function shown({ kind, name }: Claim): string {
 }
 
 async function missingMounts(state: JournalState): Promise<string[]> {
-  const mounts = state.steps.flatMap(({ run }) => (run.kind === 'mount' ? [run] : []));
-  const mntns = mounts[0]?.mntns;
+  const mounts = state.steps.flatMap((step) => {
+    const target = mountTarget(step);
+    return target === undefined ? [] : [{ target, source: step.run.kind === 'mount' ? step.run.source : '' }];
+  });
+  const mntns = state.steps.flatMap(({ run }) => (run.kind === 'mount' ? [run] : []))[0]?.mntns;
   if (mounts.length === 0) return [];
   let there: MountPoint[];
   if (mntns === undefined) there = readMountPoints();

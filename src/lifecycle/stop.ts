@@ -19,6 +19,7 @@ import { containerPaths } from '../state/paths.ts';
 import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
+import { isOwnProgram } from './own-programs.ts';
 import { cgroupOf } from './status.ts';
 import { settleCables } from './unfinished-cables.ts';
 
@@ -43,10 +44,11 @@ export async function stopContainer(context: Context, instance: string, name: st
   requireTools();
   await settleCables(context, instance, name);
   const host = readCgroupHost();
-  const { payload, supervisor } = cgroupOf(instance, name);
-  const { stopSignal = 'TERM' } = await getContainer(context.roots, name);
+  const { payload, supervisor, init } = cgroupOf(instance, name);
+  const spec = await getContainer(context.roots, name);
+  const { stopSignal = 'TERM' } = spec;
   if (existsSync(payload)) {
-    signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')]);
+    signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isOwnProgram(spec));
     letGo(payload);
     await waitUntilEmpty(host, payload, graceMs);
     // Before the lock: a start has it until its services end.
@@ -57,6 +59,7 @@ export async function stopContainer(context: Context, instance: string, name: st
     // `run --rm` removes it as soon as its program has ended.
     if ((await findContainer(context.roots, name)) === undefined) return;
     await endMain(host, payload, supervisor);
+    await killAll(host, init);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     const state = journal.read();
