@@ -1,10 +1,11 @@
 /** The main command of a container: under its supervisor, with its output in the log or at the caller's terminal. */
-import { closeSync } from 'node:fs';
+import { closeSync, rmSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { HostError, NotFoundError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { containerEnv } from '../process/enter.ts';
+import { restarting } from '../process/restart.ts';
 import { handOnSignals, supervised } from '../process/supervisor.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
@@ -58,6 +59,7 @@ export async function startMain(
 ): Promise<() => Promise<number>> {
   const paths = containerPaths(context.roots, spec.name);
   beginRun(paths.exit, Date.now());
+  if (spec.restart !== undefined) rmSync(paths.stopping, { force: true });
   const cgroups = cgroupOf(instance, spec.name);
   const term = attachment?.terminal ? process.env.TERM : undefined;
   const record = readEnterRecord(paths);
@@ -76,7 +78,8 @@ export async function startMain(
     record: paths.exit,
     events: eventsPath(context.roots),
   };
-  const { argv, env } = supervised({ ...supervision, log: log?.pipe }, program);
+  const restart = spec.restart && restarting(spec.restart, paths.stopping);
+  const { argv, env } = supervised({ ...supervision, log: log?.pipe, restart }, program);
   if (context.verbose) sayCommand(argv);
   const child = Bun.spawn([...argv], {
     stdio: [attachment?.stdin ? 'inherit' : 'ignore', log?.fd ?? 'inherit', log?.fd ?? 'inherit', lock.fd],

@@ -1,7 +1,7 @@
 /** rm, and what a killed create or rm left: everything of a container that no longer exists (no container.json). */
 import { existsSync, rmSync, unlinkSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
-import { killAll } from '../cgroup/processes.ts';
+import { isPopulated, killAll } from '../cgroup/processes.ts';
 import { ConflictError, HostError, MinictError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { nicDriver } from '../network/driver.ts';
@@ -48,6 +48,8 @@ async function endProcesses(instance: string, name: string): Promise<void> {
   const host = readCgroupHost();
   // Each has its KILL when this returns: a program on its way in must not find its namespaces gone.
   await Promise.all([killAll(host, supervisor), killAll(host, payload), killAll(host, init)]);
+  // What a supervisor was just starting.
+  if (isPopulated(host, payload)) await killAll(host, payload);
 }
 
 /** The steps that an `rm` undoes: the container's folder, which outlasts a reboot, and what its journal has. */

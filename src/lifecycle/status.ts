@@ -23,13 +23,15 @@ import type { Context } from './context.ts';
 import { hasSupervisor } from './main-process.ts';
 
 export interface Status {
-  readonly state: 'ready' | 'running' | 'paused' | 'stopped' | 'broken';
+  readonly state: 'ready' | 'running' | 'paused' | 'restarting' | 'stopped' | 'broken';
   /** What is missing, for `broken`. */
   readonly missing: readonly string[];
   readonly exitCode: number | undefined;
   /** Of its main command, where it ran; as `createdAt` has it. */
   readonly startedAt?: string;
   readonly finishedAt?: string;
+  /** Of its main command, by its restart policy; absent where there were none. */
+  readonly restarts?: number;
   /** Since it was last brought up; absent where there were none. */
   readonly oomKills?: number;
 }
@@ -122,7 +124,7 @@ async function readStatusOnce(
   const oomKills = readOomKills(instance, spec.name) || readOomCount(paths.oomKills);
   const past = { ...pastOf(run), ...(oomKills === 0 ? {} : { oomKills }) };
   const state = new Journal(paths.journal).salvage();
-  const now = (): Status => ({ state: liveState(context, instance, spec.name), missing: [], ...past });
+  const now = (): Status => ({ state: liveState(context, instance, spec.name, run), missing: [], ...past });
   const broken = (...missing: string[]): Status => ({ state: 'broken', missing, ...past });
   const stopped: Status = { state: 'stopped', missing: [], ...past };
   // Nothing is missing of what somebody is just bringing up or taking down.
@@ -146,22 +148,24 @@ export function isUnattended(instance: string, name: string, run: RunRecord | un
   return isPopulated(readCgroupHost(), groups.payload) && !hasSupervisor(groups);
 }
 
-function pastOf(run: RunRecord | undefined): Pick<Status, 'exitCode' | 'startedAt' | 'finishedAt'> {
+function pastOf(run: RunRecord | undefined): Pick<Status, 'exitCode' | 'startedAt' | 'finishedAt' | 'restarts'> {
   const timeOf = (ms: number | undefined, name: 'startedAt' | 'finishedAt') =>
     ms === undefined ? {} : { [name]: new Date(ms).toISOString() };
   return {
     exitCode: run?.exitCode,
     ...timeOf(run?.startedAtMs, 'startedAt'),
     ...timeOf(run?.finishedAtMs, 'finishedAt'),
+    ...(run === undefined || run.restarts === 0 ? {} : { restarts: run.restarts }),
   };
 }
 
-function liveState({ roots }: Context, instance: string, name: string): Status['state'] {
+function liveState({ roots }: Context, instance: string, name: string, run: RunRecord | undefined): Status['state'] {
   if (!isRunning(instance, name)) return 'ready';
   // Who copies its files holds it, too, for a moment.
   const isPaused =
     readEnterRecord(containerPaths(roots, name))?.paused && isHeldStill(cgroupOf(instance, name).payload);
-  return isPaused ? 'paused' : 'running';
+  if (isPaused) return 'paused';
+  return run?.isRestarting ? 'restarting' : 'running';
 }
 
 /** Whether a process is in the container, or one that is about to be its main command; cheaper than its whole status. */

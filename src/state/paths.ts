@@ -117,6 +117,8 @@ export interface ContainerPaths {
   readonly runDir: string;
   readonly journal: string;
   readonly enter: string;
+  /** There once it is to end: its main command is not started again. */
+  readonly stopping: string;
   readonly lock: string;
   readonly netns: string;
   readonly utsns: string;
@@ -156,6 +158,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     runDir,
     journal: join(runDir, 'journal'),
     enter: join(runDir, 'enter.json'),
+    stopping: join(runDir, 'stopping'),
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: join(NETNS_DIR, name),
     utsns: join(UTSNS_DIR, name),
