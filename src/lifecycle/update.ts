@@ -132,7 +132,9 @@ class LiveLimits {
         for (const back of changesOf(before, this.facts, after)) this.writeBack(back);
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'EBUSY' && setting.controller === 'memory') throw this.tooLittle();
-        throw new HostError(`cannot update ${name}: ${setting.file} ${setting.value}: the kernel says ${code}`);
+        throw new HostError(`cannot update ${name}: the kernel refuses ${setting.file} ${setting.value}: ${code}`, {
+          hint: 'nothing was changed',
+        });
       }
     }
   }

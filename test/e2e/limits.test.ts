@@ -161,7 +161,7 @@ test('a host without controllers, or with one that is not handed down, refuses t
       host.minict('create', 'c1', '-m', '64m'),
       /cannot limit memory: the kernel's cgroups have no such controller here\nhint: minict system doctor/,
     );
-    expect(lines()[0]).toBe('warn no controller memory: -m is refused');
+    expect(lines()[0]).toBe('warn no controller memory, for -m');
     expect(lines()).toHaveLength(5);
   } finally {
     host.run(['umount', dir]);
@@ -218,6 +218,16 @@ describe('update', () => {
     expectRefused(host.minict('update', 'none', '-m', '1g'), /cannot find container none/);
     expect([recorded('c1').limits, readLimit(host, 'c1', MEMORY)]).toEqual(before);
     expect([readLimit(host, 'c1', PIDS), readLimit(host, 'c1', QUOTA) ?? 'max 100000']).toEqual(['20', 'max 100000']);
+    expect(recorded('c1').status).toEqual({ state: 'running', missing: [] });
+  });
+
+  test('of one that is held still', () => {
+    expect(host.minict('run', 'c1', '-d', '--', 'sleep', '1000').status).toBe(0);
+    expect(host.minict('pause', 'c1').status).toBe(0);
+    expect(host.minict('update', 'c1', '-m', '64m', '--cpuset-cpus', '0')).toEqual(done('c1\n'));
+    expect(recorded('c1').status.state).toBe('paused');
+    expect(host.minict('unpause', 'c1').status).toBe(0);
+    expect(inside('c1', 'cat', '/proc/self/cgroup')).toMatch(/minict-\w+\/c1$/m);
     expect(recorded('c1').status).toEqual({ state: 'running', missing: [] });
   });
 
