@@ -12,6 +12,8 @@ export type Command =
       readonly mntns?: string;
       /** Fails where the thing is there already: then it is another's, and nothing has to be undone. */
       readonly exclusive?: boolean;
+      /** The mount point of what it mounts beside its work. */
+      readonly mounts?: string;
     }
   | {
       readonly kind: 'mount';
@@ -56,9 +58,14 @@ export type Command =
  * only while that identity is still there: names are reused, and an argv cannot see whose thing it removes.
  */
 export interface Claim {
-  readonly kind: 'link' | 'nsfile' | 'file' | 'mount' | 'cgroup' | 'nft table' | 'port' | 'ovs';
-  /** Of a row in Open vSwitch's database `TABLE NAME OWNER`: by its owner it is known as minict's. */
+  readonly kind: 'link' | 'nsfile' | 'file' | 'mount' | 'cgroup' | 'nft table' | 'port' | 'ovs' | 'init';
+  /** Of `init` the cgroup of a container's PID 1. Of a row in Open vSwitch's database `TABLE NAME OWNER`: by its owner it is known as minict's. */
   readonly name: string;
+}
+
+/** Where a mount is to be found that the step brings into being. */
+export function mountTarget({ run }: Step): string | undefined {
+  return run.kind === 'mount' ? run.target : run.kind === 'run' ? run.mounts : undefined;
 }
 
 /** `nic eth0` is an interface; `port eth0` is its host end's being up: what a stop takes away of it. */

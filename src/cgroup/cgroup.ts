@@ -43,9 +43,12 @@ export interface CgroupPaths {
   readonly container: string;
   readonly payload: string;
   readonly supervisor: string;
+  /** Of PID 1, in a PID namespace of the container's own; it is none of the container's programs. */
+  readonly init: string;
   /** Files that take `0` from the (single-threaded, or about to exec) process that enters. */
   readonly enterPayload: string;
   readonly enterSupervisor: string;
+  readonly enterInit: string;
 }
 
 /** A group beside the kernel's own files (`tasks`, `cgroup.procs`, `memory.max`, …); systemd puts the same `_` before. */
@@ -64,12 +67,14 @@ export function cgroupPaths(host: CgroupHost, instance: string, name: string): C
     container,
     payload,
     supervisor,
+    init: join(container, 'init'),
     enterPayload: join(payload, enter),
     enterSupervisor: join(supervisor, enter),
+    enterInit: join(container, 'init', enter),
   };
 }
 
-export function planCgroup(paths: CgroupPaths, chain: string): Step[] {
+export function planCgroup(paths: CgroupPaths, chain: string, hasInit: boolean): Step[] {
   const group = (id: string, why: string, path: string): Step => ({
     id: `cgroup ${id}`,
     why,
@@ -88,5 +93,6 @@ export function planCgroup(paths: CgroupPaths, chain: string): Step[] {
     group('container', "the container's group", paths.container),
     group('payload', 'its processes', paths.payload),
     group('supervisor', 'what waits for its main command', paths.supervisor),
+    ...(hasInit ? [group('init', 'PID 1 of its PID namespace', paths.init)] : []),
   ];
 }

@@ -46,9 +46,13 @@ async function waitUntil(test: () => boolean, timeoutMs: number): Promise<boolea
   return true;
 }
 
-/** Signals every process that is in the group now. */
-export function signalAll(path: string, signals: readonly number[]): void {
-  signalProcesses(processesIn(path), signals, () => new Set(processesIn(path)));
+/** Signals every process that is in the group now, of those that are `wanted`. */
+export function signalAll(
+  path: string,
+  signals: readonly number[],
+  wanted: (pid: number) => boolean = () => true,
+): void {
+  signalProcesses(processesIn(path).filter(wanted), signals, () => new Set(processesIn(path)));
 }
 
 /** Signals of v1 wait until the group is thawed, KILL too; somebody else may have frozen it. */

@@ -11,7 +11,7 @@ import { recover } from '../lifecycle/remove.ts';
 import { type Besides, reserveNics } from '../lifecycle/reservation.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import type { TreeOrigin } from '../plan/container.ts';
-import type { ContainerSpec, NicSpec } from '../spec/container.ts';
+import type { ContainerSpec, Isolated, NicSpec } from '../spec/container.ts';
 import type { LimitOptions } from '../spec/limits.ts';
 import { parseLogBytes, parseLogFiles } from '../spec/log.ts';
 import { parseHostname, parseNewContainerName } from '../spec/name.ts';
@@ -38,6 +38,11 @@ export interface ContainerOptions extends NicOptions, LimitOptions {
   readonly tmpfs: readonly string[];
   readonly readOnly?: boolean;
   readonly mounts: ContainerSpec['mounts'];
+  readonly pid?: string;
+  readonly init?: boolean;
+  readonly ipc?: string;
+  readonly cgroupns?: string;
+  readonly dev?: string;
   readonly service: readonly string[];
   readonly stopCmd: readonly string[];
   readonly env: readonly string[];
@@ -69,6 +74,11 @@ export function addContainerOptions(command: Command): Command {
     .addOption(repeatable('--tmpfs <dst[:options]>', 'files in memory: size, mode, uid, gid, exec, …'))
     .option('--read-only', 'nothing is written but into volumes, binds and tmpfs')
     .addOption(new Option('--mounts <where>', 'where the mounts are').choices(['private', 'host']).default('private'))
+    .addOption(isolating('--pid', 'processes: a PID namespace of its own, with a small reaper as PID 1'))
+    .option('--init', 'as --pid private')
+    .addOption(isolating('--ipc', 'shared memory and message queues'))
+    .addOption(isolating('--cgroupns', 'what it sees of cgroups'))
+    .addOption(isolating('--dev', 'a /dev with the devices that every program may have'))
     .addOption(repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c'))
     .addOption(repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c'))
     .addOption(repeatable('-e, --env <K=V>', 'environment'))
@@ -92,6 +102,10 @@ export function addContainerOptions(command: Command): Command {
     .addOption(repeatable('--route <subnet,via=address[,dev=interface]>', 'static route'))
     .addOption(repeatable('--sysctl <K=V>', 'net.… setting of its network namespace'));
   return addLimitOptions(settings);
+}
+
+function isolating(option: string, what: string): Option {
+  return new Option(`${option} <whose>`, what).choices(['host', 'private']);
 }
 
 /** What to run, from the command line: the words after `--`, or what stands in for them. */
@@ -140,8 +154,26 @@ export async function specFrom(
     ...storageFrom(opts),
     ...limits,
     ...routingFrom(opts),
+    ...isolationFrom(opts),
     ...logFrom(opts),
   };
+}
+
+/** Throws InvalidInputError. */
+function isolationFrom({ pid, init, ipc, cgroupns, dev, mounts }: ContainerOptions): Pick<ContainerSpec, 'isolated'> {
+  if (init && pid === 'host') {
+    throw new InvalidInputError('cannot use --init and --pid host together', { hint: 'take one of them' });
+  }
+  const chosen = { pid: init ? 'private' : pid, ipc, cgroupns, dev };
+  const isolated = (Object.keys(chosen) as Isolated[]).filter((what) => chosen[what] === 'private');
+  if (isolated.length === 0) return {};
+  if (mounts === 'host') {
+    throw new InvalidInputError(`cannot use --${isolated[0]} private and --mounts host together`, {
+      hint: 'leave out --mounts',
+    });
+  }
+  if (isolated.includes('pid')) requireTool('catatonit');
+  return { isolated };
 }
 
 function routingFrom(options: ContainerOptions): Pick<ContainerSpec, 'router' | 'mptcp' | 'routes' | 'sysctls'> {

@@ -32,6 +32,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   skopeo: 'skopeo',
   buildah: 'buildah',
   setpriv: 'util-linux',
+  catatonit: 'catatonit',
   arping: 'iputils-arping',
 };
 

@@ -3,12 +3,13 @@ import { existsSync } from 'node:fs';
 import { cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { readLimitFacts } from '../cgroup/controllers.ts';
 import { NotFoundError } from '../errors.ts';
-import { readResolvConf } from '../host/facts.ts';
+import { isMountPoint, readResolvConf } from '../host/facts.ts';
+import { toolPath } from '../host/tool.ts';
 import type { CgroupFacts, ContainerFacts } from '../plan/container.ts';
-import { type ContainerSpec, hasOwnHosts, networkOf, networksOf, treeOf } from '../spec/container.ts';
+import { type ContainerSpec, hasOwnHosts, isIsolated, networkOf, networksOf, treeOf } from '../spec/container.ts';
 import { hostsText, hostsWithout } from '../state/hosts.ts';
 import { type NetworkRecord, plainAddress, withMember } from '../state/network.ts';
-import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
+import { containerPaths, ISOLATION_FOLDERS, NETNS_DIR, networkPaths, skeletonPath, UTSNS_DIR } from '../state/paths.ts';
 import { readRootfsFacts } from '../storage/mount-points.ts';
 import { readAttachments } from './attachments.ts';
 import type { Context } from './context.ts';
@@ -58,7 +59,15 @@ export function readFacts(
     hostsFile: hostsFileOf(context, spec),
     ownHosts: ownHostsOf(spec, networks),
     resolvConf: readResolvConf(),
+    namespaceFolders: copiedFolders(spec),
+    ...(isIsolated(spec, 'pid') ? { init: toolPath('catatonit') } : {}),
   };
+}
+
+/** Those of other containers' namespaces that a new mount namespace has; that of mount namespaces is private, and never copied. */
+function copiedFolders({ isolated }: ContainerSpec): string[] {
+  const some = isolated === undefined ? ISOLATION_FOLDERS.filter(isMountPoint) : ISOLATION_FOLDERS;
+  return [NETNS_DIR, UTSNS_DIR, ...some];
 }
 
 /** Throws where the host cannot limit it so. */

@@ -23,6 +23,7 @@ import { Journal } from '../runner/journal.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec } from '../spec/container.ts';
 import { isLoopback, type Port } from '../spec/port.ts';
 import { writeEnterRecord } from '../state/enter-record.ts';
+import { recordEvent } from '../state/events.ts';
 import { together } from '../state/json-file.ts';
 import { lockHost } from '../state/locks.ts';
 import type { NetworkRecord } from '../state/network.ts';
@@ -30,7 +31,9 @@ import {
   type ContainerPaths,
   containerPaths,
   hostJournalPath,
+  ISOLATION_FOLDERS,
   NAMESPACE_FOLDERS,
+  namespaceFiles,
   skeletonPath,
 } from '../state/paths.ts';
 import { stageContainer } from '../state/store.ts';
@@ -47,7 +50,7 @@ import type { Reservation } from './reservation.ts';
 
 /** Refuses namespaces of that name that this minict did not make. */
 export function refuseForeign(paths: ContainerPaths, name: string): void {
-  for (const path of [paths.netns, paths.utsns, paths.mntns]) {
+  for (const path of namespaceFiles(paths)) {
     if (statSync(path, { throwIfNoEntry: false })) {
       throw new ConflictError(`cannot create ${name}: ${path} is there, and minict did not make it`, {
         hint: `take another name, or remove it (ip netns del ${name})`,
@@ -57,19 +60,25 @@ export function refuseForeign(paths: ContainerPaths, name: string): void {
 }
 
 /** Once a boot: the folders of persisted namespaces; again where another root's prune, or somebody, unmounted them. */
-export async function prepareHost(context: Context): Promise<void> {
+export async function prepareHost(context: Context, spec: ContainerSpec): Promise<void> {
   const journal = new Journal(hostJournalPath(context.roots));
-  const isReady = () => journal.salvage()?.phase === 'up' && NAMESPACE_FOLDERS.every(isMountPoint);
+  const folders = namespaceFoldersFor(spec);
+  const isReady = () => journal.salvage()?.phase === 'up' && folders.every(isMountPoint);
   if (isReady()) return;
   const lock = lockHost(context.roots);
   try {
     if (isReady()) return;
-    const steps = planHost(readMountPoints());
+    const steps = planHost(readMountPoints(), folders);
     await applySteps('prepare the host', steps, journal, spawnContext(context, lock.fd));
     journal.phase('up');
   } finally {
     lock.release();
   }
+}
+
+/** The folders that a container's namespaces are persisted in. */
+export function namespaceFoldersFor(spec: ContainerSpec | undefined): string[] {
+  return spec?.isolated === undefined ? NAMESPACE_FOLDERS : [...NAMESPACE_FOLDERS, ...ISOLATION_FOLDERS];
 }
 
 /** The plan of a create as `--dry-run` prints it. */
@@ -111,7 +120,7 @@ export async function createContainer(
 ): Promise<readonly ForeignDrop[]> {
   const paths = containerPaths(context.roots, spec.name);
   for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
-  await prepareHost(context);
+  await prepareHost(context, spec);
   await waitForHostLinks(`create ${spec.name}`, spec.nics);
   // Throws where there is none: before anything is made.
   readCgroupHost();
@@ -148,6 +157,7 @@ export async function createContainer(
     if (hasOwnHosts(spec)) await joinLast?.();
     up();
     publish();
+    recordEvent(context.roots, { type: 'container', action: 'create', name: spec.name });
   } catch (error) {
     reservation?.release();
     // What cannot be removed now stays in the journal, for the next command.

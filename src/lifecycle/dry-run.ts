@@ -13,19 +13,19 @@ import { logPipe, stampingConfig } from '../process/log-writer.ts';
 import { planKill, planLogPipe, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
 import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import { type ContainerSpec, networkOf, networksOf } from '../spec/container.ts';
+import { type ContainerSpec, isIsolated, networkOf, networksOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { joined, type NetworkRecord, plainAddress, readNetworks, withoutMembers } from '../state/network.ts';
-import { containerPaths, eventsPath, NAMESPACE_FOLDERS, networkPaths, skeletonPath } from '../state/paths.ts';
+import { containerPaths, eventsPath, networkPaths, skeletonPath } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
 import { mountedOf } from './attachments.ts';
 import { readCgroupFacts, readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
-import { planCreate } from './create.ts';
+import { namespaceFoldersFor, planCreate } from './create.ts';
 import type { Coming } from './gateway.ts';
 import { linkState, planNetwork } from './network-link.ts';
 import { mainProgram, placeOf } from './place.ts';
@@ -52,7 +52,8 @@ export async function planSurroundings(
   const { root } = context.roots;
   const dirs = [root, join(root, 'containers'), join(root, 'networks')].filter((dir) => !existsSync(dir));
   const mounted = readMountPoints();
-  const ready = NAMESPACE_FOLDERS.every((dir) => mounted.some(({ target }) => target === dir));
+  const folders = namespaceFoldersFor(spec);
+  const ready = folders.every((dir) => mounted.some(({ target }) => target === dir));
   const instance = instanceForScripts(context);
   const missing: Step[] = [];
   for (const network of networks) {
@@ -61,7 +62,7 @@ export async function planSurroundings(
   return [
     ...dirs.map((path) => step(path, "minict's folder, for root alone", { kind: 'mkdir', path, mode: 0o700 })),
     ...planSkeleton(skeletonPath(context.roots)),
-    ...(ready ? [] : planHost(mounted)),
+    ...(ready ? [] : planHost(mounted, folders)),
     ...missing,
     ...(await planOpening(context, instance, networks, spec)),
   ];
@@ -223,8 +224,8 @@ export async function startLines(context: Context, name: string): Promise<string
 }
 
 function endLines(context: Context, spec: ContainerSpec): string {
-  const { payload, supervisor } = cgroupOf(instanceForScripts(context), spec.name);
-  return runLines([planKill(payload), planKill(supervisor)]);
+  const { payload, supervisor, init } = cgroupOf(instanceForScripts(context), spec.name);
+  return runLines([payload, supervisor, ...(isIsolated(spec, 'pid') ? [init] : [])].map(planKill));
 }
 
 export async function stopLines(context: Context, name: string, graceMs: number): Promise<string> {

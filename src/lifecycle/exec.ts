@@ -6,6 +6,7 @@ import { sayCommand } from '../host/verbose.ts';
 import { becomeProgram, missingNamespace, SOFT_FILE_LIMIT } from '../process/become.ts';
 import type { Detached } from '../process/detach.ts';
 import { enterArgv, programEnv } from '../process/enter.ts';
+import { bound } from '../process/waiter.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { forgetLock, type Lock, lockContainer } from '../state/locks.ts';
@@ -53,7 +54,8 @@ export function execProgram(
   const user = wanted === undefined ? undefined : userInside(wanted, record.place);
   const given = { ...record.env, ...options.env };
   const workdir = options.workdir ?? record.workdir;
-  const argv = enterArgv(record.place, { argv: program, env: given, user, workdir });
+  const inside = enterArgv(record.place, { argv: program, env: given, user, workdir });
+  const argv = record.place.pidns === undefined || options.leave !== undefined ? inside : bound(inside);
   if (verbose) sayCommand(argv);
   const term = terminal ? process.env.TERM : undefined;
   const env = programEnv(given, { home: user?.home, term });
@@ -67,7 +69,8 @@ export function execProgram(
   }
   if (options.leave !== undefined) {
     restoreForExec(SOFT_FILE_LIMIT);
-    return options.leave({ container: name, argv, program, workdir, env });
+    const isWaitedFor = record.place.pidns !== undefined;
+    return options.leave({ container: name, argv, program, workdir, env, isWaitedFor });
   }
   becomeProgram(argv, env, options.interactive || terminal ? [] : [0], restoreForExec);
 }

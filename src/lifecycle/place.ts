@@ -1,7 +1,7 @@
 /** Where a container's program has to go, its namespaces and its root, and as whom. */
 import { containerEnv, enterArgv, programEnv, type Run } from '../process/enter.ts';
 import { resolveUser, type User } from '../process/user.ts';
-import { type ContainerSpec, rootfsOf, treeOf } from '../spec/container.ts';
+import { type ContainerSpec, isIsolated, rootfsOf, treeOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import type { ContainerPaths } from '../state/paths.ts';
 import { readInRoot } from '../storage/resolve.ts';
@@ -14,6 +14,9 @@ export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
     netns: paths.netns,
     utsns: paths.utsns,
     mntns: spec.mounts === 'private' ? paths.mntns : undefined,
+    ...(isIsolated(spec, 'pid') ? { pidns: paths.pidns } : {}),
+    ...(isIsolated(spec, 'ipc') ? { ipcns: paths.ipcns } : {}),
+    ...(isIsolated(spec, 'cgroupns') ? { cgroupns: paths.cgroupns } : {}),
     ...(spec.ulimits === undefined ? {} : { ulimits: ulimitWords(spec.ulimits) }),
   };
 }

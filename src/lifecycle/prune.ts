@@ -14,12 +14,11 @@ import { isLocked, lockContainer, lockHost, releaseContainer } from '../state/lo
 import {
   containerPaths,
   hostJournalPath,
+  ISOLATION_FOLDERS,
   imagePaths,
   LOCK_PREFIX,
-  MNTNS_DIR,
-  NETNS_DIR,
+  NAMESPACE_FOLDERS,
   type Roots,
-  UTSNS_DIR,
   volumesDir,
 } from '../state/paths.ts';
 import { removeStaleFolders } from '../state/staging.ts';
@@ -113,9 +112,9 @@ async function pruneHost(context: Context, instance: string, dryRun: boolean): P
     const journal = new Journal(hostJournalPath(context.roots));
     const bound = new Set(journal.salvage()?.steps.map((step) => step.id));
     const mounted = new Set(readMountPoints().map((mount) => mount.target));
-    const empty = [MNTNS_DIR, UTSNS_DIR, NETNS_DIR].filter(
-      (dir) => bound.has(bindId(dir)) && mounted.has(dir) && readdirSync(dir).length === 0,
-    );
+    const empty = [...NAMESPACE_FOLDERS, ...ISOLATION_FOLDERS]
+      .reverse()
+      .filter((dir) => bound.has(bindId(dir)) && mounted.has(dir) && readdirSync(dir).length === 0);
     const tops = limitHosts().map((host) => limitGroup(host, instance, '').top);
     const groups = [...new Set([cgroupOf(instance, '').instance, ...tops])].filter(isUnused);
     if (lock !== undefined) {

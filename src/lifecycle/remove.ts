@@ -9,9 +9,10 @@ import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { type Undoing, undoAll } from '../runner/undo.ts';
 import { type ContainerSpec, networksOf } from '../spec/container.ts';
+import { recordEvent } from '../state/events.ts';
 import { type Lock, lockContainer, releaseContainer, tryLockContainer } from '../state/locks.ts';
 import { listNetworks, readNetworks } from '../state/network.ts';
-import { type ContainerPaths, containerPaths } from '../state/paths.ts';
+import { type ContainerPaths, containerPaths, namespaceFiles } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
@@ -39,15 +40,14 @@ export async function recover(context: Context, instance: string, name: string, 
 export function isLeftover(paths: ContainerPaths): boolean {
   if (existsSync(paths.json) || !(existsSync(paths.runDir) || existsSync(paths.dir))) return false;
   // A folder without a journal, but with namespaces: made by a printed script, and perhaps in use.
-  const namespaces = [paths.netns, paths.utsns, paths.mntns];
-  return existsSync(paths.journal) || !namespaces.some((path) => existsSync(path));
+  return existsSync(paths.journal) || !namespaceFiles(paths).some((path) => existsSync(path));
 }
 
 async function endProcesses(instance: string, name: string): Promise<void> {
-  const { payload, supervisor } = cgroupOf(instance, name);
+  const { payload, supervisor, init } = cgroupOf(instance, name);
   const host = readCgroupHost();
   // Each has its KILL when this returns: a program on its way in must not find its namespaces gone.
-  await Promise.all([killAll(host, supervisor), killAll(host, payload)]);
+  await Promise.all([killAll(host, supervisor), killAll(host, payload), killAll(host, init)]);
 }
 
 /** The steps that an `rm` undoes: the container's folder, which outlasts a reboot, and what its journal has. */
@@ -169,6 +169,7 @@ export async function removeContainers(
       }
       for (const name of names.filter((name) => !left.has(name))) {
         removed.push(name);
+        recordEvent(context.roots, { type: 'container', action: 'rm', name });
         errors.push(...foreignNamespaces(containerPaths(context.roots, name)));
       }
       // Others may have them, too.
@@ -184,7 +185,7 @@ export async function removeContainers(
 
 /** What has the container's name, but was not made by minict, or not for it: it stays, and its owner is told. */
 function foreignNamespaces(paths: ContainerPaths): ConflictError[] {
-  return [paths.netns, paths.utsns, paths.mntns]
+  return namespaceFiles(paths)
     .filter((path) => existsSync(path))
     .map(
       (path) => new ConflictError(`cannot remove ${path}: not made by minict`, { hint: `umount ${path}; rm ${path}` }),

@@ -14,7 +14,6 @@ import type { Part, Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { markUp, prepareHost, refuseForeign, waitForHostLinks } from './create.ts';
-import { findLost } from './lost-settings.ts';
 import { findBroken, isRunning } from './status.ts';
 import { undoParts } from './stop.ts';
 
@@ -49,6 +48,8 @@ export async function planRepair(
   const isLeft = ({ id, part }: Step) => /^(nic|port) /.test(part ?? '') && !wanted.has(id);
   const undo = state.steps.filter((step) => isBroken(step.part) || isLeft(step));
   const redo = whole.filter((step) => isBroken(step.part) || !inEffect.has(step.id) || isLoose(step));
+  // It reads with zod, which a create does not need.
+  const { findLost } = await import('./lost-settings.ts');
   return { undo, redo, again: await findLost(spec, whole, redo) };
 }
 
@@ -111,7 +112,7 @@ export async function repair(
   const paths = containerPaths(context.roots, spec.name);
   const state = journal.read();
   if (state === undefined) refuseForeign(paths, spec.name);
-  await prepareHost(context);
+  await prepareHost(context, spec);
   const facts = readFacts(context, instance, spec, await readNetworks(context.roots, networksOf(spec.nics)));
   const { undo, redo, again } = await planRepair(spec, state, planBringUp(spec, paths, facts));
   if (redo.some(({ part }) => part === 'ports')) (await import('./ports.ts')).refuseUsed(spec.ports ?? []);

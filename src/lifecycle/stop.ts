@@ -13,12 +13,14 @@ import { Journal, type JournalState } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
+import { recordEvent } from '../state/events.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { writeOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
 import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
+import { isOwnProgram } from './own-programs.ts';
 import { cgroupOf } from './status.ts';
 import { settleCables } from './unfinished-cables.ts';
 
@@ -43,10 +45,11 @@ export async function stopContainer(context: Context, instance: string, name: st
   requireTools();
   await settleCables(context, instance, name);
   const host = readCgroupHost();
-  const { payload, supervisor } = cgroupOf(instance, name);
-  const { stopSignal = 'TERM' } = await getContainer(context.roots, name);
+  const { payload, supervisor, init } = cgroupOf(instance, name);
+  const spec = await getContainer(context.roots, name);
+  const { stopSignal = 'TERM' } = spec;
   if (existsSync(payload)) {
-    signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')]);
+    signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isOwnProgram(spec));
     letGo(payload);
     await waitUntilEmpty(host, payload, graceMs);
     // Before the lock: a start has it until its services end.
@@ -57,6 +60,7 @@ export async function stopContainer(context: Context, instance: string, name: st
     // `run --rm` removes it as soon as its program has ended.
     if ((await findContainer(context.roots, name)) === undefined) return;
     await endMain(host, payload, supervisor);
+    await killAll(host, init);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     const state = journal.read();
@@ -67,6 +71,7 @@ export async function stopContainer(context: Context, instance: string, name: st
     if (oomKills > 0) writeOomCount(paths.oomKills, oomKills);
     await undoParts(context, name, state, stepsThatStopUndoes(state.steps), journal, lock.fd);
     journal.phase('stopped');
+    recordEvent(context.roots, { type: 'container', action: 'stop', name });
   } finally {
     releaseContainer(context.roots, name, lock);
   }

@@ -60,10 +60,14 @@ export async function updateContainer(
     const kernel = new LiveLimits(context, limited, facts, { journal, state, lockFd: lock.fd });
     await kernel.change(limits ?? {}, after.limits ?? {});
     const enter = [...new Set([...record.enter, ...enterLimits(facts, limited)])];
-    const { mounted } = record.place;
-    const place = { ...placeOf(after, paths), ...(mounted === undefined ? {} : { mounted }) };
+    const { ulimits: _, ...place } = record.place;
+    const words = placeOf(after, paths).ulimits;
     publish();
-    writeEnterRecord(paths, { ...record, place, enter });
+    writeEnterRecord(paths, {
+      ...record,
+      place: { ...place, ...(words === undefined ? {} : { ulimits: words }) },
+      enter,
+    });
   } finally {
     releaseContainer(context.roots, name, lock);
   }

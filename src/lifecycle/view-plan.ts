@@ -5,7 +5,7 @@ import { Journal } from '../runner/journal.ts';
 import { type ContainerSpec, rootfsOf, treeOf } from '../spec/container.ts';
 import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import { containerPaths } from '../state/paths.ts';
-import type { Step } from '../step.ts';
+import { mountTarget, type Step } from '../step.ts';
 import { planRootfs } from '../storage/rootfs.ts';
 import type { ViewPlan } from '../storage/view.ts';
 import { hostsFileOf, readRoot } from './container-facts.ts';
@@ -34,16 +34,14 @@ export const HOSTS = "a container's /proc, /sys and /dev are the host's";
 const IN_MEMORY = 'a tmpfs is there only while the container is up';
 const TO_COME = 'the volume there is made by the next start';
 
-const HOST_MOUNTS = HOST_FOLDERS.map((path) => `mount ${path.slice(1)}`);
+const HOST_MOUNTS = [...HOST_FOLDERS.map((path) => `mount ${path.slice(1)}`), 'init'];
 
 /** One that is up shows as it is, but for what is the host's. */
 export function planViewOfUp(context: Context, spec: ContainerSpec, { bare = false }: ViewOptions): PlannedView {
   const paths = containerPaths(context.roots, spec.name);
   const rootfs = rootfsOf(spec, paths.rootfs);
   const steps = new Journal(paths.journal).read()?.steps ?? [];
-  const without = steps.flatMap(({ id, run }) =>
-    run.kind === 'mount' && HOST_MOUNTS.includes(id) ? [run.target] : [],
-  );
+  const without = steps.flatMap((step) => (HOST_MOUNTS.includes(step.id) ? (mountTarget(step) ?? []) : []));
   const mntns = spec.mounts === 'private' ? paths.mntns : undefined;
   return {
     plan: { rootfs, mntns, overlay: undefined, readOnly: false, bare, without },
@@ -81,6 +79,7 @@ export function planViewOfStopped(
     planRootfs(
       {
         ...{ name: spec.name, rootfs, root: undefined, readOnlyTree: undefined, readOnly, mntns },
+        ...{ trim: [], ownProc: false, ownDev: undefined },
         files: Object.fromEntries(files),
       },
       { ...facts.rootfs, volumes },

@@ -7,13 +7,14 @@ import { planHairpins, planPorts } from '../network/nat.ts';
 import { planLoopback, planNicInside, portPart } from '../network/parts.ts';
 import { planRouting, planSysctls } from '../network/routing.ts';
 
-import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
-import { type ContainerPaths, MNTNS_DIR, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
+import { type ContainerSpec, isIsolated, rootfsOf } from '../spec/container.ts';
+import { type ContainerPaths, MNTNS_DIR } from '../state/paths.ts';
 import type { Command, Part, Step } from '../step.ts';
 import { driverOf } from '../storage/driver.ts';
 import { type FillFrom, planNewVolume } from '../storage/fill.ts';
 import type { RootfsFacts } from '../storage/mount-points.ts';
 import { planHostFolders, planMountPoints, planRootfs } from '../storage/rootfs.ts';
+import { nsFile, planInit, planIsolation } from './namespaces.ts';
 
 export interface CgroupFacts {
   readonly instance: string;
@@ -30,6 +31,10 @@ export interface ContainerFacts extends CgroupFacts {
   /** What is in it, where it is the container's own. */
   readonly ownHosts: string | undefined;
   readonly resolvConf: string;
+  /** PID 1 of a PID namespace of its own, where it is to have one. */
+  readonly init?: string;
+  /** Folders of namespace files that a mount namespace would have copies of. */
+  readonly namespaceFolders: readonly string[];
 }
 
 /** What a container's files are made of, in place of its image's layers. */
@@ -43,12 +48,12 @@ export interface TreeOrigin {
  * Once a boot: the folders of persisted namespaces. `ip netns` wants its folder shared, a mount namespace private. From
  * what is there, so that what was done half is done in full by the next one.
  */
-export function planHost(mounts: readonly { readonly target: string; readonly shared: boolean }[]): Step[] {
-  return [
-    { dir: NETNS_DIR, shared: true },
-    { dir: UTSNS_DIR, shared: true },
-    { dir: MNTNS_DIR, shared: false },
-  ].flatMap(({ dir, shared }): Step[] => {
+export function planHost(
+  mounts: readonly { readonly target: string; readonly shared: boolean }[],
+  folders: readonly string[],
+): Step[] {
+  return folders.flatMap((dir): Step[] => {
+    const shared = dir !== MNTNS_DIR;
     const mount = mounts.findLast(({ target }) => target === dir);
     const folder: Step = {
       id: `folder ${dir}`,
@@ -178,11 +183,17 @@ export function planInside(spec: ContainerSpec, paths: ContainerPaths, facts: Co
     undo: { kind: 'umount', targets: [paths.utsns], lazy: true },
     claims: [{ kind: 'nsfile', name: paths.utsns }],
   };
+  const cgroup = (chain: string) =>
+    inPart('cgroup', [
+      ...planCgroup(facts.cgroup, chain, isIsolated(spec, 'pid')),
+      ...planLimitsOf(spec, facts).map((step) => ({ ...step, chain })),
+    ]);
   return [
     ...inPart('mounts', planFiles(spec, paths, facts, chain)),
     ...inPart('namespaces', [nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
-    ...inPart('mounts', planMounts(spec, paths, facts)),
-    ...inPart('cgroup', [...planCgroup(facts.cgroup, `cgroup ${spec.name}`), ...planLimitsOf(spec, facts)]),
+    ...(spec.isolated === undefined
+      ? [...inPart('mounts', planMounts(spec, paths, facts)), ...cgroup(`cgroup ${spec.name}`)]
+      : [...cgroup(chain), ...inPart('mounts', planIsolated(spec, paths, facts, chain))]),
   ];
 }
 
@@ -244,23 +255,25 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
       readOnly: spec.readOnly ?? false,
       files: { '/etc/hosts': facts.hostsFile, '/etc/hostname': paths.hostname, '/etc/resolv.conf': paths.resolvConf },
       mntns: spec.mounts === 'private' ? paths.mntns : undefined,
+      trim: facts.namespaceFolders,
+      ownProc: isIsolated(spec, 'pid'),
+      ownDev: isIsolated(spec, 'dev') ? { ipcns: isIsolated(spec, 'ipc') ? paths.ipcns : undefined } : undefined,
     },
     facts.rootfs,
   );
 }
 
-function inPart(part: Part, steps: readonly Step[]): Step[] {
-  return steps.map((step) => ({ part, ...step }));
+/** In one chain with the cgroups: its processes are in these. */
+function planIsolated(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts, chain: string): Step[] {
+  const { cgroup, init = '' } = facts;
+  const proc = facts.rootfs.targets['/proc'] ?? '/proc';
+  return [
+    ...planIsolation(spec, paths, cgroup, chain),
+    ...planMounts(spec, paths, facts),
+    ...planInit(spec, paths, { cgroup, init, rootfs: rootfsOf(spec, paths.rootfs), proc }, chain),
+  ];
 }
 
-/** A namespace is bound onto a file; made exclusively, so that another's of that name is never taken. */
-function nsFile(id: string, chain: string, path: string, why: string): Step {
-  return {
-    id: `${id} file`,
-    why,
-    chain,
-    run: { kind: 'write', path, content: '', exclusive: true },
-    undo: { kind: 'unlink', path },
-    claims: [{ kind: 'file', name: path }],
-  };
+function inPart(part: Part, steps: readonly Step[]): Step[] {
+  return steps.map((step) => ({ part, ...step }));
 }

@@ -13,6 +13,8 @@ export interface Detached {
   readonly program: readonly string[];
   readonly workdir: string | undefined;
   readonly env: Readonly<Record<string, string>>;
+  /** What leads to it stays, as its parent. */
+  readonly isWaitedFor: boolean;
 }
 
 const POLL_MS = 1;
@@ -26,7 +28,11 @@ function readStat(pid: number): { comm: string; state: string } {
 
 /** Whether the process is still one of those that lead to the program. */
 function isOnItsWay(pid: number, { argv, program }: Detached): boolean {
-  const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+  // A waiting parent has env(1) put signals back.
+  const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+    .split('\0')
+    .slice(0, -1)
+    .filter((word) => !word.startsWith('--default-signal='));
   // There is none in the middle of an exec.
   if (words.length === 0) return true;
   return words.length > program.length && words.join('\0') === argv.slice(-words.length).join('\0');
@@ -40,6 +46,28 @@ function failure({ container, program, workdir }: Detached, tool: string, status
   return new HostError(`${what}: ${cause}`, { exitCode: 126 });
 }
 
+/** The program itself; undefined where there is none yet, or no more. */
+function childOf(pid: number): number | undefined {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim()) || undefined;
+}
+
+/** Whether the program of a waiting parent is still to come. An end of it that is not told by 126 or 127 is its own. */
+async function isToCome(child: Bun.Subprocess, detached: Detached): Promise<boolean> {
+  if (readStat(child.pid).state === 'Z') {
+    const status = await child.exited;
+    if (status === 126 || status === 127) throw failure(detached, '', status);
+    return false;
+  }
+  try {
+    const program = childOf(child.pid);
+    return program === undefined || isOnItsWay(program, detached);
+  } catch (error) {
+    // It has ended in between: its parent is about to.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true;
+    throw error;
+  }
+}
+
 /** Returns once the program has begun. Throws NotFoundError (127), HostError (126: not executable). */
 export async function startDetached(detached: Detached): Promise<void> {
   const { argv, env, program } = detached;
@@ -49,7 +77,8 @@ export async function startDetached(detached: Detached): Promise<void> {
   const tools = ['nsenter', 'prlimit', 'chroot', 'sh', 'setpriv', 'unshare', 'env'].filter((tool) =>
     way.includes(tool),
   );
-  for (;;) {
+  while (detached.isWaitedFor && (await isToCome(child, detached))) Bun.sleepSync(POLL_MS);
+  while (!detached.isWaitedFor) {
     // Nothing is awaited meanwhile: so Bun does not take the process away when it has ended, and its name with it.
     const { comm, state } = readStat(child.pid);
     if (state === 'Z') {

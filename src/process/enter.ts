@@ -4,6 +4,7 @@ import { toolPath } from '../host/tool.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import type { User } from './user.ts';
+import { waiting } from './waiter.ts';
 
 export interface Program {
   readonly argv: readonly string[];
@@ -100,16 +101,29 @@ function workdirWords(rootfs: string, workdir: string, user: User | undefined): 
   ];
 }
 
+function namespaceWords({ mntns, netns, utsns, ipcns, cgroupns }: Place): string[] {
+  return [
+    ...(mntns === undefined ? [] : [`--mount=${mntns}`]),
+    `--net=${netns}`,
+    `--uts=${utsns}`,
+    ...(ipcns === undefined ? [] : [`--ipc=${ipcns}`]),
+    ...(cgroupns === undefined ? [] : [`--cgroup=${cgroupns}`]),
+  ];
+}
+
 /** chroot(1) and unshare(1) give 126 and 127 as a shell does. */
 export function enterArgv(place: Place, { argv, env = {}, user, workdir }: Program): string[] {
-  const mount = place.mntns === undefined ? [] : [`--mount=${place.mntns}`];
-  return [
-    ...[toolPath('nsenter'), ...mount, `--net=${place.netns}`, `--uts=${place.utsns}`],
+  const { rootfs, pidns } = place;
+  const namespaces = [toolPath('nsenter'), ...namespaceWords(place)];
+  const inside = [
     ...(place.ulimits === undefined ? [] : [toolPath('prlimit'), ...place.ulimits, '--']),
-    ...(workdir === undefined ? chrootWords(place.rootfs, user) : workdirWords(place.rootfs, join('/', workdir), user)),
+    ...(workdir === undefined ? chrootWords(rootfs, user) : workdirWords(rootfs, join('/', workdir), user)),
     ...setInside(env),
     ...argv,
   ];
+  return pidns === undefined
+    ? [...namespaces, ...inside]
+    : [...namespaces, `--pid=${pidns}`, '--no-fork', ...waiting(inside)];
 }
 
 /** A program, by what leads to it, and the environment that goes with it. */

@@ -1,5 +1,6 @@
 /** Whether the thing a step claimed is still the very same thing. Reads only. */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 
 import { publishedTarget, tableHandle } from '../host/nft-table.ts';
 
@@ -17,10 +18,17 @@ export function identityOf(claim: Claim): string | undefined {
   if (claim.kind === 'ovs') return findOvsRow(claim.name);
   // The path has the instance's random id in it: whose it is needs no number.
   if (claim.kind === 'cgroup') return existsSync(claim.name) ? 'there' : undefined;
+  if (claim.kind === 'init') return processesOf(claim.name);
   if (claim.kind === 'nft table') return tableHandle(claim.name);
   if (claim.kind === 'port') return publishedTarget(claim.name);
   const stat = statSync(claim.name, { throwIfNoEntry: false });
   return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`;
+}
+
+/** Undefined where none is in the group. */
+function processesOf(group: string): string | undefined {
+  const procs = join(group, 'cgroup.procs');
+  return (existsSync(procs) && readFileSync(procs, 'utf8').trim().replaceAll('\n', ' ')) || undefined;
 }
 
 /** Identities of all claims that are there, by name. */

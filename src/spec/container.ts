@@ -6,6 +6,12 @@ export type ContainerSpec = z.infer<typeof container>;
 export type NicSpec = ContainerSpec['nics'][number];
 export type RouteSpec = NonNullable<ContainerSpec['routes']>[number];
 
+export type Isolated = NonNullable<ContainerSpec['isolated']>[number];
+
+export function isIsolated({ isolated = [] }: Pick<ContainerSpec, 'isolated'>, what: Isolated): boolean {
+  return isolated.includes(what);
+}
+
 export type Snapshot = NonNullable<ContainerSpec['snapshots']>[number];
 
 /** Directories of all layers that its files, now and at its snapshots, are made of. */

@@ -9,6 +9,10 @@ export interface Place {
   readonly utsns: string;
   /** Absent where the container's mounts are in the host's table. */
   readonly mntns: string | undefined;
+  /** Absent where they are the host's. */
+  readonly pidns?: string;
+  readonly ipcns?: string;
+  readonly cgroupns?: string;
   /** Words of prlimit(1). */
   readonly ulimits?: readonly string[];
 }

@@ -99,6 +99,7 @@ const settings = {
   hostname: parsed(parseHostname),
   createdAt: time,
   mounts: z.enum(['private', 'host']),
+  isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev']))),
   readOnly: z.optional(z.boolean()),
   log: z.optional(
     z.strictObject({

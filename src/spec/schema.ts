@@ -132,6 +132,8 @@ export const container = z.object({
     ),
   ),
   mounts: z.enum(['private', 'host']),
+  /** What is its own, where the host's is what all have that say nothing. */
+  isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev']))),
   nics: z.array(nic),
   /** It forwards, IPv4 and IPv6 (`--router`). */
   router: z.optional(z.literal(true)),

@@ -54,6 +54,11 @@ export const NETNS_DIR = '/run/netns';
 export const UTSNS_DIR = '/run/utsns';
 export const MNTNS_DIR = '/run/mntns';
 export const NAMESPACE_FOLDERS = [NETNS_DIR, UTSNS_DIR, MNTNS_DIR];
+/** Of namespaces that only some containers have. */
+export const PIDNS_DIR = '/run/pidns';
+export const IPCNS_DIR = '/run/ipcns';
+export const CGROUPNS_DIR = '/run/cgroupns';
+export const ISOLATION_FOLDERS = [PIDNS_DIR, IPCNS_DIR, CGROUPNS_DIR];
 
 export function rootsFrom(options: { root?: string; runDir?: string }, env: NodeJS.ProcessEnv): Roots {
   return {
@@ -116,6 +121,14 @@ export interface ContainerPaths {
   readonly netns: string;
   readonly utsns: string;
   readonly mntns: string;
+  readonly pidns: string;
+  readonly ipcns: string;
+  readonly cgroupns: string;
+}
+
+/** Where a container's namespaces are persisted, whichever of them it has. */
+export function namespaceFiles(paths: ContainerPaths): string[] {
+  return [paths.netns, paths.utsns, paths.mntns, paths.pidns, paths.ipcns, paths.cgroupns];
 }
 
 export function containerPaths(roots: Roots, name: string): ContainerPaths {
@@ -147,6 +160,9 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     netns: join(NETNS_DIR, name),
     utsns: join(UTSNS_DIR, name),
     mntns: join(MNTNS_DIR, name),
+    pidns: join(PIDNS_DIR, name),
+    ipcns: join(IPCNS_DIR, name),
+    cgroupns: join(CGROUPNS_DIR, name),
   };
 }
 

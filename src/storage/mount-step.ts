@@ -1,8 +1,9 @@
 /** A mount as a step, in the host's table or in a container's own; and what makes all that is mounted in a tree read-only. */
 import { join, relative } from 'node:path';
+import { isMountPoint } from '../host/facts.ts';
 import { inMountinfo } from '../spec/octal.ts';
 import { isWithin } from '../spec/root-paths.ts';
-import { NAMESPACE_FOLDERS } from '../state/paths.ts';
+import { ISOLATION_FOLDERS, NAMESPACE_FOLDERS } from '../state/paths.ts';
 import type { Command, Step } from '../step.ts';
 
 export interface Mount {
@@ -108,7 +109,9 @@ export interface TreeMount {
  * from being removed: they are dropped, unless it is their folder that is wanted.
  */
 export function planTree(id: string, { source, target, readOnly }: TreeMount, place: MountPlace): Step[] {
-  const folders = NAMESPACE_FOLDERS.filter((dir) => dir !== source && isWithin(dir, source));
+  const folders = [...NAMESPACE_FOLDERS, ...ISOLATION_FOLDERS.filter(isMountPoint)].filter(
+    (dir) => dir !== source && isWithin(dir, source),
+  );
   if (!readOnly && folders.length === 0) return [];
   const why = [
     ...(readOnly ? ['read-only, with all that is mounted in it'] : []),

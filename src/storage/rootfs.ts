@@ -5,6 +5,7 @@ import { HOST_FILES, HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import type { Command, Step } from '../step.ts';
 import type { RootfsFacts } from './mount-points.ts';
 import { type Mount, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
+import { planOwnDev } from './own-dev.ts';
 import { planFileInTmpfs, planFolderInTmpfs, planVolumeMount } from './volume-mount.ts';
 
 /** A read-only bottom layer with the mount points that an image may lack, so that nothing is written for them. */
@@ -88,6 +89,12 @@ export interface RootfsPlan {
   readonly readOnly: boolean;
   readonly files: Readonly<Record<string, string>>;
   readonly mntns: string | undefined;
+  /** Folders of namespace files, which a mount namespace of its own does not need. */
+  readonly trim: readonly string[];
+  /** /proc comes with its PID namespace. */
+  readonly ownProc: boolean;
+  /** A /dev of its own, with the message queues of that IPC namespace. */
+  readonly ownDev: { readonly ipcns: string | undefined } | undefined;
 }
 
 export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
@@ -119,9 +126,10 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
   const at = (path: string) => join(rootfs, facts.targets[path] ?? path);
   const bind = (source: string, target: string, options: string) => ({ source, target, fstype: 'none', options });
   const proc = { source: 'proc', target: at('/proc'), fstype: 'proc', options: 'defaults' };
-  mount('proc', 'processes, as the host sees them', proc);
+  if (!plan.ownProc) mount('proc', 'processes, as the host sees them', proc);
   mount('sys', "the host's /sys; slave, so that no unmount comes back to the host", bind('/sys', at('/sys'), TREE));
-  mount('dev', "the host's /dev, likewise", bind('/dev', at('/dev'), TREE));
+  if (plan.ownDev === undefined) mount('dev', "the host's /dev, likewise", bind('/dev', at('/dev'), TREE));
+  else steps.push(...planOwnDev(at('/dev'), plan.ownDev.ipcns, place));
   const planFile = (path: string) => {
     const source = plan.files[path] as string;
     steps.push(...planFileInTmpfs(facts, rootfs, facts.targets[path] as string, place));
@@ -140,7 +148,7 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
       id: 'mntns trim',
       why: "drop the other containers' namespace files, so that no namespace pins another",
       chain,
-      run: { kind: 'umount', targets: ['/run/netns', '/run/utsns'], lazy: true, mntns },
+      run: { kind: 'umount', targets: plan.trim, lazy: true, mntns },
       endsWith: 'mntns',
     });
   }

@@ -3,7 +3,7 @@
  * its own, and waits at a pipe; when the pipe closes, or its reader is killed, process, namespace and mounts are gone.
  */
 import type { MountPoint } from '../host/facts.ts';
-import { NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
+import { ISOLATION_FOLDERS, NETNS_DIR, UTSNS_DIR } from '../state/paths.ts';
 import { type Overlay, overlayOptions } from './overlay-options.ts';
 
 export interface ViewPlan {
@@ -24,7 +24,7 @@ export interface ViewPlan {
 /** What the process writes back is its sign that all is mounted. */
 const WAIT = 'exec cat';
 /** Copies of namespaces' files would keep those alive: under a shared /run each is there in its folder's own mount, and below. */
-export const TRIM = `for dir in ${NETNS_DIR} ${UTSNS_DIR}; do umount --lazy "$dir"; umount --lazy "$dir"/*; done 2>/dev/null;`;
+export const TRIM = `for dir in ${[NETNS_DIR, UTSNS_DIR, ...ISOLATION_FOLDERS].join(' ')}; do umount --lazy "$dir"; umount --lazy "$dir"/*; done 2>/dev/null;`;
 const MOUNT = `cd -- "$1" && mount -t overlay -o "$2" overlay "$3" && ${WAIT}`;
 /** A mount of its own, whose flags can be changed. */
 const BIND = `mount "$1" "$2" "$2" && shift 2 && { [ $# = 0 ] || umount --lazy "$@"; } && ${WAIT}`;

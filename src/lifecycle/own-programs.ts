@@ -1,0 +1,14 @@
+/** Which of the processes in a container's cgroup are its programs: who waits for them is in there, too. */
+import { statSync } from 'node:fs';
+import { type ContainerSpec, isIsolated } from '../spec/container.ts';
+
+function pidNamespaceOf(pid: number | 'self'): number | undefined {
+  return statSync(`/proc/${pid}/ns/pid`, { throwIfNoEntry: false })?.ino;
+}
+
+/** With a PID namespace of its own, they are in that; a process waits outside for each of them, and hands signals on. */
+export function isOwnProgram(spec: ContainerSpec): (pid: number) => boolean {
+  if (!isIsolated(spec, 'pid')) return () => true;
+  const outside = pidNamespaceOf('self');
+  return (pid) => pidNamespaceOf(pid) !== outside;
+}
