@@ -158,7 +158,7 @@ export function controllersOf(...limits: readonly Limits[]): Controller[] {
 
 /** What is written, in this order; of what was limited `before` and is no more, that there is no limit. */
 export function settingsOf(limits: Limits, facts: LimitFacts, before: Limits = {}): Setting[] {
-  const devices = [...new Set([before, limits].flatMap(({ io = {} }) => Object.keys(io)))];
+  const devices = Object.keys(facts.devices);
   return [...facts.controllers].flatMap(([controller, { version }]) =>
     (version === 1 ? V1 : V2)
       .filter((knob) => knob.controller === controller)

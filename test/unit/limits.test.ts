@@ -86,7 +86,7 @@ function factsOf(version: 1 | 2, controllers: readonly Controller[], more: Parti
   const mountPoint = (controller: Controller) => (version === 1 ? `/cg/${controller}` : '/cg');
   return {
     controllers: new Map(controllers.map((each) => [each, { version, mountPoint: mountPoint(each) }])),
-    ...{ toEnable: [], devices: { '/dev/a': '8:0', '/dev/b': '8:16' }, cpus: '0-3', mems: '0', countsSwap: true },
+    ...{ toEnable: [], devices: { '/dev/a': '8:0' }, cpus: '0-3', mems: '0', countsSwap: true },
     ...more,
   };
 }
