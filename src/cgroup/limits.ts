@@ -128,8 +128,8 @@ const V2: readonly Knob[] = [
   {
     controller: 'cpuset',
     keys: ['cpusetCpus'],
-    // An empty line is "those of the group above"; an empty text would be no write(2).
-    files: ({ cpusetCpus = '\n' }) => [['cpuset.cpus', cpusetCpus]],
+    // None at all, as it is at first, is refused once there are processes.
+    files: ({ cpusetCpus }, { cpus }) => [['cpuset.cpus', cpusetCpus ?? cpus]],
   },
   { controller: 'pids', keys: ['pids'], files: ({ pids = 'max' }) => [['pids.max', String(pids)]] },
   {

@@ -9,6 +9,7 @@ import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { type Undoing, undoAll } from '../runner/undo.ts';
 import { type ContainerSpec, networksOf } from '../spec/container.ts';
+import { recordEvent } from '../state/events.ts';
 import { type Lock, lockContainer, releaseContainer, tryLockContainer } from '../state/locks.ts';
 import { listNetworks, readNetworks } from '../state/network.ts';
 import { type ContainerPaths, containerPaths, namespaceFiles } from '../state/paths.ts';
@@ -168,6 +169,7 @@ export async function removeContainers(
       }
       for (const name of names.filter((name) => !left.has(name))) {
         removed.push(name);
+        recordEvent(context.roots, { type: 'container', action: 'rm', name });
         errors.push(...foreignNamespaces(containerPaths(context.roots, name)));
       }
       // Others may have them, too.

@@ -17,15 +17,19 @@ import { readEnterRecord } from '../state/enter-record.ts';
 import { isLocked } from '../state/locks.ts';
 import { readOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
-import { readExitStatus } from '../state/run-record.ts';
+import { type RunRecord, readRun } from '../state/run-record.ts';
 import { type Claim, mountTarget, type Part } from '../step.ts';
 import type { Context } from './context.ts';
+import { hasSupervisor } from './main-process.ts';
 
 export interface Status {
   readonly state: 'ready' | 'running' | 'paused' | 'stopped' | 'broken';
   /** What is missing, for `broken`. */
   readonly missing: readonly string[];
   readonly exitCode: number | undefined;
+  /** Of its main command, where it ran; as `createdAt` has it. */
+  readonly startedAt?: string;
+  readonly finishedAt?: string;
   /** Since it was last brought up; absent where there were none. */
   readonly oomKills?: number;
 }
@@ -114,9 +118,9 @@ async function readStatusOnce(
   links: ReadonlyMap<string, HostLink>,
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
-  const exitCode = readExitStatus(paths.exit);
+  const run = readRun(paths.exit);
   const oomKills = readOomKills(instance, spec.name) || readOomCount(paths.oomKills);
-  const past = { exitCode, ...(oomKills === 0 ? {} : { oomKills }) };
+  const past = { ...pastOf(run), ...(oomKills === 0 ? {} : { oomKills }) };
   const state = new Journal(paths.journal).salvage();
   const now = (): Status => ({ state: liveState(context, instance, spec.name), missing: [], ...past });
   const broken = (...missing: string[]): Status => ({ state: 'broken', missing, ...past });
@@ -129,7 +133,27 @@ async function readStatusOnce(
   if (state === undefined || state.phase === undefined || state.phase === 'stopped') return stopped;
   if (!existsSync(paths.enter)) return isUnderWay() ? stopped : broken('the end of a stop that was interrupted');
   const missing = [...(await findBroken(spec, state, links)).values()].flat();
+  if (state.phase === 'started' && isUnattended(instance, spec.name, run)) missing.push(SUPERVISOR);
   return missing.length > 0 && !isUnderWay() ? broken(...missing) : now();
+}
+
+const SUPERVISOR = 'who waits for its main command';
+
+/** Whether somebody killed the supervisor alone: the program goes on, and nobody will tell how it ended. */
+export function isUnattended(instance: string, name: string, run: RunRecord | undefined): boolean {
+  if (run?.startedAtMs === undefined || run.finishedAtMs !== undefined) return false;
+  const groups = cgroupOf(instance, name);
+  return isPopulated(readCgroupHost(), groups.payload) && !hasSupervisor(groups);
+}
+
+function pastOf(run: RunRecord | undefined): Pick<Status, 'exitCode' | 'startedAt' | 'finishedAt'> {
+  const timeOf = (ms: number | undefined, name: 'startedAt' | 'finishedAt') =>
+    ms === undefined ? {} : { [name]: new Date(ms).toISOString() };
+  return {
+    exitCode: run?.exitCode,
+    ...timeOf(run?.startedAtMs, 'startedAt'),
+    ...timeOf(run?.finishedAtMs, 'finishedAt'),
+  };
 }
 
 function liveState({ roots }: Context, instance: string, name: string): Status['state'] {

@@ -13,6 +13,7 @@ import { Journal, type JournalState } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
+import { recordEvent } from '../state/events.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { writeOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -70,6 +71,7 @@ export async function stopContainer(context: Context, instance: string, name: st
     if (oomKills > 0) writeOomCount(paths.oomKills, oomKills);
     await undoParts(context, name, state, stepsThatStopUndoes(state.steps), journal, lock.fd);
     journal.phase('stopped');
+    recordEvent(context.roots, { type: 'container', action: 'stop', name });
   } finally {
     releaseContainer(context.roots, name, lock);
   }

@@ -60,10 +60,14 @@ export async function updateContainer(
     const kernel = new LiveLimits(context, limited, facts, { journal, state, lockFd: lock.fd });
     await kernel.change(limits ?? {}, after.limits ?? {});
     const enter = [...new Set([...record.enter, ...enterLimits(facts, limited)])];
-    const { mounted } = record.place;
-    const place = { ...placeOf(after, paths), ...(mounted === undefined ? {} : { mounted }) };
+    const { ulimits: _, ...place } = record.place;
+    const words = placeOf(after, paths).ulimits;
     publish();
-    writeEnterRecord(paths, { ...record, place, enter });
+    writeEnterRecord(paths, {
+      ...record,
+      place: { ...place, ...(words === undefined ? {} : { ulimits: words }) },
+      enter,
+    });
   } finally {
     releaseContainer(context.roots, name, lock);
   }
@@ -132,7 +136,9 @@ class LiveLimits {
         for (const back of changesOf(before, this.facts, after)) this.writeBack(back);
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'EBUSY' && setting.controller === 'memory') throw this.tooLittle();
-        throw new HostError(`cannot update ${name}: ${setting.file} ${setting.value}: the kernel says ${code}`);
+        throw new HostError(`cannot update ${name}: the kernel refuses ${setting.file} ${setting.value}: ${code}`, {
+          hint: 'nothing was changed',
+        });
       }
     }
   }

@@ -45,7 +45,7 @@ test('a program that takes too much memory is killed; ps and inspect count it un
   const full = host.minict('run', 'hog', '-m', '16m', '--', ...hog(64 << 20));
   expect(full.status).toBe(137);
   expect(recorded('hog').status).toMatchObject({ state: 'ready', exitCode: 137, oomKills: 1 });
-  expect(host.minict('ps').stdout).toMatch(/^hog +ready \(exit 137; OOM kills: 1\) /m);
+  expect(host.minict('ps').stdout).toMatch(/^hog +ready, exited \(137\) \d+ \w+ ago \(OOM kills: 1\) /m);
   expect(JSON.parse(host.minict('ps', '--format', 'json', '-f', 'name=hog').stdout)[0].oomKills).toBe(1);
   expect(recorded('calm').status).not.toHaveProperty('oomKills');
   host.minict('stop', '-t', '0', 'hog');
@@ -73,6 +73,16 @@ test('of 10,000 forks as many succeed as there may be processes; another contain
   // Who enters may; what it starts may not.
   expect(host.minict('exec', 'bomb', 'sh', '-c', '/bin/true; echo on').status).not.toBe(0);
   expect(host.minict('rm', '-f', 'bomb')).toEqual(done('bomb\n'));
+});
+
+test('namespaces of its own change nothing: limits, the count, a program that is killed', () => {
+  const own = ['--pid', 'private', '--cgroupns', 'private', '--ulimit', 'nofile=70'];
+  expect(host.minict('run', 'c1', '-m', '16m', ...own, '--', ...hog(64 << 20)).status).toBe(137);
+  expect(recorded('c1').status).toMatchObject({ exitCode: 137, oomKills: 1 });
+  expect(inside('c1', 'sh', '-c', 'ulimit -n')).toBe('70\n');
+  expect(host.minict('update', 'c1', '--pids-limit', '30', '--ulimit', 'nofile=71')).toEqual(done('c1\n'));
+  expect(inside('c1', 'sh', '-c', 'ulimit -n')).toBe('71\n');
+  expect(host.minict('top', 'c1').stdout.split('\n')).toHaveLength(2);
 });
 
 test('half a CPU is throttled', async () => {
@@ -161,7 +171,7 @@ test('a host without controllers, or with one that is not handed down, refuses t
       host.minict('create', 'c1', '-m', '64m'),
       /cannot limit memory: the kernel's cgroups have no such controller here\nhint: minict system doctor/,
     );
-    expect(lines()[0]).toBe('warn no controller memory: -m is refused');
+    expect(lines()[0]).toBe('warn no controller memory, for -m');
     expect(lines()).toHaveLength(5);
   } finally {
     host.run(['umount', dir]);
@@ -218,7 +228,17 @@ describe('update', () => {
     expectRefused(host.minict('update', 'none', '-m', '1g'), /cannot find container none/);
     expect([recorded('c1').limits, readLimit(host, 'c1', MEMORY)]).toEqual(before);
     expect([readLimit(host, 'c1', PIDS), readLimit(host, 'c1', QUOTA) ?? 'max 100000']).toEqual(['20', 'max 100000']);
-    expect(recorded('c1').status).toEqual({ state: 'running', missing: [] });
+    expect(recorded('c1').status).toMatchObject({ state: 'running', missing: [] });
+  });
+
+  test('of one that is held still', () => {
+    expect(host.minict('run', 'c1', '-d', '--', 'sleep', '1000').status).toBe(0);
+    expect(host.minict('pause', 'c1').status).toBe(0);
+    expect(host.minict('update', 'c1', '-m', '64m', '--cpuset-cpus', '0')).toEqual(done('c1\n'));
+    expect(recorded('c1').status.state).toBe('paused');
+    expect(host.minict('unpause', 'c1').status).toBe(0);
+    expect(inside('c1', 'cat', '/proc/self/cgroup')).toMatch(/minict-\w+\/c1$/m);
+    expect(recorded('c1').status).toMatchObject({ state: 'running', missing: [] });
   });
 
   test('of one that is stopped, from its next start on; of several, those that there are', () => {

@@ -163,7 +163,7 @@ describe('what the kernel is told', () => {
       'memory.swap.max max',
       'cpu.max max 100000',
       'cpu.weight 100',
-      'cpuset.cpus \n',
+      'cpuset.cpus 0-3',
       'pids.max max',
       'io.max 8:0 rbps=max wbps=max riops=max wiops=max',
     ]);
