@@ -94,11 +94,16 @@ function setOf(host: CgroupHost | undefined, what: 'cpus' | 'mems'): string {
 }
 
 /**
- * Also of those that are to be lifted. Throws HostError for what this host cannot limit, InvalidInputError and NotFoundError
+ * Also of those that are to be lifted, where they are still there. Throws HostError for what this host cannot limit, InvalidInputError and NotFoundError
  * for what it does not have.
  */
 export function readLimitFacts(limits: Limits, before: Limits = {}): LimitFacts {
-  const controllers = new Map(controllersOf(limits, before).map((each) => [each, requireController(each)] as const));
+  const wanted = controllersOf(limits).map((each) => [each, requireController(each)] as const);
+  const lifted = controllersOf(before).flatMap((each) => {
+    const host = findController(each);
+    return host !== undefined && isDelegated(each, host) ? [[each, host] as const] : [];
+  });
+  const controllers = new Map([...wanted, ...lifted]);
   const toEnable = [...controllers]
     .filter(([, { version }]) => version === 2)
     .filter(([each, { mountPoint }]) => !words(read(mountPoint, 'cgroup.subtree_control')).includes(each))
@@ -113,7 +118,9 @@ export function readLimitFacts(limits: Limits, before: Limits = {}): LimitFacts 
       hint: 'swapaccount=1 on its command line',
     });
   }
-  const devices = [...new Set([limits, before].flatMap(({ io = {} }) => Object.keys(io)))];
+  const devices = Object.keys({ ...before.io, ...limits.io }).filter(
+    (path) => path in (limits.io ?? {}) || existsSync(path),
+  );
   return {
     controllers,
     toEnable,

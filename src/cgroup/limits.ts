@@ -128,8 +128,8 @@ const V2: readonly Knob[] = [
   {
     controller: 'cpuset',
     keys: ['cpusetCpus'],
-    // An empty line is "those of the group above"; an empty text would be no write(2).
-    files: ({ cpusetCpus = '\n' }) => [['cpuset.cpus', cpusetCpus]],
+    // None at all, as it is at first, is refused once there are processes.
+    files: ({ cpusetCpus }, { cpus }) => [['cpuset.cpus', cpusetCpus ?? cpus]],
   },
   { controller: 'pids', keys: ['pids'], files: ({ pids = 'max' }) => [['pids.max', String(pids)]] },
   {
@@ -158,7 +158,7 @@ export function controllersOf(...limits: readonly Limits[]): Controller[] {
 
 /** What is written, in this order; of what was limited `before` and is no more, that there is no limit. */
 export function settingsOf(limits: Limits, facts: LimitFacts, before: Limits = {}): Setting[] {
-  const devices = [...new Set([before, limits].flatMap(({ io = {} }) => Object.keys(io)))];
+  const devices = Object.keys(facts.devices);
   return [...facts.controllers].flatMap(([controller, { version }]) =>
     (version === 1 ? V1 : V2)
       .filter((knob) => knob.controller === controller)

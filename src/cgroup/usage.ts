@@ -69,7 +69,6 @@ export interface GroupUsage {
   readonly cpuNs: number | undefined;
   readonly memoryBytes: number | undefined;
   readonly memoryLimitBytes: number | undefined;
-  readonly pids: number | undefined;
   readonly io: { readonly readBytes: number; readonly writeBytes: number } | undefined;
 }
 
@@ -82,12 +81,9 @@ export function readGroupUsage(counters: Counters, instance: string, name: strin
     const host = counters.controllers.get(controller);
     return host && groupIn(host, instance, name);
   };
-  const memory = groupOf('memory');
-  const pids = groupOf('pids')?.read('pids.current');
   return {
     cpuNs: readCpuNs(counters, instance, name),
-    ...readMemory(memory),
-    pids: pids === undefined ? undefined : Number(pids),
+    ...readMemory(groupOf('memory')),
     io: readIo(groupOf('io')),
   };
 }

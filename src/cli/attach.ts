@@ -3,7 +3,9 @@ import { Option } from 'commander';
 import { ConflictError } from '../errors.ts';
 import { awaitMain } from '../lifecycle/await-main.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { hasEnded, runningMain } from '../lifecycle/main-command.ts';
+import { hasEnded } from '../lifecycle/main-command.ts';
+import { runningMain } from '../lifecycle/main-process.ts';
+import { cgroupOf } from '../lifecycle/status.ts';
 import { handOnSignals } from '../process/supervisor.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -30,7 +32,7 @@ export const define: Define = (command, globals) => {
         const hint = main.length === 0 ? `minict logs -f ${name}; minict exec -it ${name} sh` : `minict start ${name}`;
         throw new ConflictError(`cannot attach to ${name}: ${cause}`, { hint });
       }
-      if (options.sigProxy === 'true') handOnSignals(false, () => runningMain(instance, name));
+      if (options.sigProxy === 'true') handOnSignals(false, () => runningMain(cgroupOf(instance, name)));
       const { readLog } = await import('../lifecycle/read-log.ts');
       let isRead = true;
       const query = { tail: 0, isOver: () => !isRead || hasEnded(context, instance, name) };

@@ -13,7 +13,6 @@ import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lif
 import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import type { LimitOptions } from '../spec/limits.ts';
-import { parseLogBytes, parseLogFiles } from '../spec/log.ts';
 import { parseHostname, parseNewContainerName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { formatPort, parsePublishes } from '../spec/port.ts';
@@ -28,9 +27,10 @@ import { addLimitOptions, limitsFrom } from './limit-options.ts';
 import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
 import { repeatable } from './repeatable.ts';
 import { reportDrops, reportNote } from './report.ts';
+import { addSupervisionOptions, type SupervisionOptions, supervisionFrom } from './supervision-options.ts';
 
 /** As commander hands them over. */
-export interface ContainerOptions extends NicOptions, IsolationOptions, LimitOptions {
+export interface ContainerOptions extends NicOptions, IsolationOptions, LimitOptions, SupervisionOptions {
   readonly image?: string;
   readonly rootfs?: string;
   readonly storage?: string;
@@ -48,9 +48,6 @@ export interface ContainerOptions extends NicOptions, IsolationOptions, LimitOpt
   readonly workdir?: string;
   readonly stopSignal?: string;
   readonly label: readonly string[];
-  readonly logMaxSize?: number;
-  readonly logMaxFiles?: number;
-  readonly logTimestamps?: boolean;
   readonly router?: boolean;
   readonly mptcp?: boolean;
   readonly route: readonly string[];
@@ -85,14 +82,11 @@ export function addContainerOptions(command: Command): Command {
       ),
     )
     .addOption(repeatable('-l, --label <K=V>', 'label'))
-    .option('--log-max-size <size>', 'of a file of the log: 500k, 10m, … (default: 10m)', parseLogBytes)
-    .option('--log-max-files <number>', 'how many files of the log are kept (default: 3)', parseLogFiles)
-    .option('--log-timestamps', 'each line of the log has its time, by svlogd')
     .option('--router', 'it forwards, IPv4 and IPv6')
     .option('--mptcp', 'Multipath TCP over all its interfaces')
     .addOption(repeatable('--route <subnet,via=address[,dev=interface]>', 'static route'))
     .addOption(repeatable('--sysctl <K=V>', 'net.… setting of its network namespace'));
-  return addIsolationOptions(addLimitOptions(settings));
+  return addSupervisionOptions(addIsolationOptions(addLimitOptions(settings)));
 }
 
 /** What to run, from the command line: the words after `--`, or what stands in for them. */
@@ -125,6 +119,7 @@ export async function specFrom(
     hasServices: opts.service.length > 0,
   };
   const volumes = resolveVolumes(opts.volume, opts.tmpfs, Object.keys(settings.Volumes ?? {}));
+  const combined = combineSettings(settings, given);
   return {
     version: 1,
     name,
@@ -134,7 +129,7 @@ export async function specFrom(
     nics: [],
     services: [...opts.service],
     stopCommands: [...opts.stopCmd],
-    ...combineSettings(settings, given),
+    ...combined,
     ...(opts.readOnly ? { readOnly: true } : {}),
     ...(volumes.length === 0 ? {} : { volumes }),
     ...source,
@@ -142,7 +137,7 @@ export async function specFrom(
     ...limits,
     ...routingFrom(opts),
     ...isolationFrom(opts),
-    ...logFrom(opts),
+    ...supervisionFrom(opts, combined.command),
   };
 }
 
@@ -153,23 +148,6 @@ function routingFrom(options: ContainerOptions): Pick<ContainerSpec, 'router' | 
     ...(mptcp ? { mptcp: true } : {}),
     ...(route.length === 0 ? {} : { routes: route.map(parseRoute) }),
     ...(sysctl.length === 0 ? {} : { sysctls: Object.fromEntries(sysctl.map(parseSysctl)) }),
-  };
-}
-
-function logFrom({ logMaxSize, logMaxFiles, logTimestamps, service }: ContainerOptions): Pick<ContainerSpec, 'log'> {
-  if (logMaxSize === undefined && logMaxFiles === undefined && !logTimestamps) return {};
-  if (logTimestamps) requireTool('svlogd');
-  if (logTimestamps && service.length > 0) {
-    throw new InvalidInputError(
-      'cannot use --log-timestamps and --service together: services write to the log themselves',
-    );
-  }
-  return {
-    log: {
-      ...(logMaxSize === undefined ? {} : { maxBytes: logMaxSize }),
-      ...(logMaxFiles === undefined ? {} : { maxFiles: logMaxFiles }),
-      ...(logTimestamps ? { timestamps: true } : {}),
-    },
   };
 }
 

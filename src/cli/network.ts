@@ -1,4 +1,4 @@
-/** minict network …, with docker's words. A verb's own file is loaded when it is asked for. */
+/** minict network …, with docker's words. What a verb takes is defined when it is asked for. */
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { ensureState } from '../state/store.ts';
 import { dryRun } from './dry-run.ts';
@@ -12,53 +12,55 @@ interface Verb {
   readonly load: () => Promise<DefineNetworkVerb>;
 }
 
+const verbs = () => import('./network-verbs.ts');
+
 const VERBS: Readonly<Record<string, Verb>> = {
   create: {
     usage: '<name>',
     summary: 'make a network',
-    load: async () => (await import('./network-create.ts')).define,
+    load: async () => (await verbs()).create,
   },
   ls: {
     usage: '',
     alias: 'list',
     summary: 'list networks',
-    load: async () => (await import('./network-look.ts')).ls,
+    load: async () => (await verbs()).ls,
   },
   inspect: {
     usage: '<name...>',
     summary: 'all that is known of networks, as JSON',
-    load: async () => (await import('./network-look.ts')).inspect,
+    load: async () => (await verbs()).inspect,
   },
   rm: {
     usage: '<name...>',
     alias: 'remove',
     summary: 'remove networks that nobody is in',
-    load: async () => (await import('./network-remove.ts')).rm,
+    load: async () => (await verbs()).rm,
   },
   prune: {
     usage: '',
     summary: 'remove all networks that nobody is in',
-    load: async () => (await import('./network-remove.ts')).prune,
+    load: async () => (await verbs()).prune,
   },
   tap: {
     usage: '<network> <name>',
     summary: 'a tap for a virtual machine; prints its address and what qemu wants',
-    load: async () => (await import('./tap.ts')).define,
+    load: async () => (await verbs()).tap,
   },
   reload: {
     usage: '',
     summary: "put back what a firewall's reload or somebody's hand took: bridges, their ports, NAT, published ports",
-    load: async () => (await import('./network-reload.ts')).define,
+    load: async () => (await verbs()).reload,
   },
   connect: {
     usage: '<network> <container>',
     summary: 'give a container an interface in a network, running or not',
-    load: async () => (await import('./network-connect.ts')).connect,
+    load: async () => (await verbs()).connect,
   },
   disconnect: {
     usage: '<network> <container>',
     summary: "take a container's interface in a network away",
-    load: async () => (await import('./network-connect.ts')).disconnect,
+    load: async () => (await verbs()).disconnect,
   },
 };
 

@@ -56,6 +56,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     load: async () => (await others()).logs,
   },
   attach: { summary: 'follow the main command to its end', load: async () => (await processes()).attach },
+  events: { summary: 'what happens to containers and networks', load: async () => (await processes()).events },
   kill: { summary: 'send a signal to the main command', load: async () => (await processes()).kill },
   pause: { summary: 'hold the processes still', load: async () => (await processes()).pause },
   unpause: { summary: 'let the processes go on', load: async () => (await processes()).unpause },
@@ -99,7 +100,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
       return (await others()).image;
     },
   },
-  system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
+  system: { summary: 'the host: doctor, prune, units of systemd', load: async () => (await others()).system },
 };
 
 /** Index of the verb: the first word that is no option nor an option's value. */

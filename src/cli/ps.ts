@@ -5,6 +5,7 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readStatus, type Status } from '../lifecycle/status.ts';
 import { addressesOf } from '../spec/container.ts';
 import { formatPort, type Port } from '../spec/port.ts';
+import { formatSpan } from '../spec/time.ts';
 import { findContainer, listContainers, readInstance } from '../state/store.ts';
 import { type Filters, parseFilters } from './filter.ts';
 import { print, requireFormat, table } from './output.ts';
@@ -34,13 +35,23 @@ const FILTERS: Filters<Row> = {
   image: (row) => row.image,
 };
 
-function statusCell({ state, missing, exitCode, oomKills, down }: Row): string {
+/** `running 5 minutes`, `stopped, exited (137) 3 minutes ago`: what is so, and since when. */
+function sinceWhen({ state, exitCode, startedAt, finishedAt }: Row, nowMs: number): string {
+  const span = (time: string) => formatSpan(nowMs - Date.parse(time));
+  if (exitCode !== undefined && finishedAt !== undefined)
+    return `${state}, exited (${exitCode}) ${span(finishedAt)} ago`;
+  const isUp = state === 'running' || state === 'paused';
+  return isUp && startedAt !== undefined ? `${state} ${span(startedAt)}` : state;
+}
+
+function statusCell(row: Row, nowMs: number): string {
+  const { missing, oomKills, down } = row;
   const notes = [
-    ...(missing.length > 0 ? [`missing: ${missing.join(', ')}`] : exitCode === undefined ? [] : [`exit ${exitCode}`]),
+    ...(missing.length > 0 ? [`missing: ${missing.join(', ')}`] : []),
     ...(oomKills === undefined ? [] : [`OOM kills: ${oomKills}`]),
     ...(down.length > 0 ? [`down: ${down.join(', ')}`] : []),
   ];
-  return notes.length === 0 ? state : `${state} (${notes.join('; ')})`;
+  return [sinceWhen(row, nowMs), ...(notes.length === 0 ? [] : [`(${notes.join('; ')})`])].join(' ');
 }
 
 /** One without a name of its own is called by its digest. */
@@ -84,9 +95,10 @@ export const define: Define = (command, globals) => {
       if (options.format === 'json') print(`${JSON.stringify(shown)}\n`);
       else if (options.quiet) print(shown.map((row) => `${row.name}\n`).join(''));
       else {
+        const now = Date.now();
         const body = shown.map((row) => {
           const ports = row.ports.map(formatPort).join(', ');
-          return [row.name, statusCell(row), shownImage(row.image), row.address, ports];
+          return [row.name, statusCell(row, now), shownImage(row.image), row.address, ports];
         });
         print(table([['NAME', 'STATUS', 'IMAGE', 'ADDRESS', 'PORTS'], ...body]));
       }

@@ -33,6 +33,9 @@ export const define: Define = (command, globals) => {
       if (options.tty && !isTerminal(0)) {
         throw new InvalidInputError('cannot use -t: stdin is no terminal', { hint: 'leave out -t' });
       }
+      if (options.restart !== 'no' && !options.detach) {
+        throw new InvalidInputError('cannot use --restart without -d: who is attached stays to the end');
+      }
       if (options.detach && options.rm) throw new InvalidInputError('cannot use -d and --rm together');
       const context = contextFrom(globals());
       const terminal = isTerminal(0);

@@ -49,12 +49,12 @@ export function checkLimits(): Check[] {
         host === undefined
           ? warn(
               'limits',
-              `no controller ${controller}: ${OPTIONS[controller]} is refused`,
+              `no controller ${controller}, for ${OPTIONS[controller]}`,
               MISSING[controller] ?? 'cat /proc/cgroups',
             )
           : warn(
               'limits',
-              `${controller} is not delegated to ${host.mountPoint}: ${OPTIONS[controller]} is refused`,
+              `${controller}, for ${OPTIONS[controller]}, is not delegated to ${host.mountPoint}`,
               'move the processes in that group into one below it',
             ),
       ),

@@ -12,6 +12,7 @@ import { applySteps } from '../runner/apply.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec, networkOf, networksOf } from '../spec/container.ts';
 import type { NicRequest } from '../spec/nic.ts';
+import { recordEvent } from '../state/events.ts';
 import { ensureHosts } from '../state/hosts.ts';
 import { together } from '../state/json-file.ts';
 import { lockContainer, lockNetworks, releaseContainer } from '../state/locks.ts';
@@ -110,6 +111,12 @@ export async function settleNics(
   return journal.read();
 }
 
+/** Of an interface in a network. */
+function tell({ roots }: Context, action: 'connect' | 'disconnect', container: string, nic: NicSpec): void {
+  const network = networkOf(nic);
+  if (network !== undefined) recordEvent(roots, { type: 'network', action, name: network, container });
+}
+
 /**
  * Gives `name` an interface, of which `first` hears before anything is changed. Returns it. Throws NotFoundError, ConflictError,
  * InvalidInputError, StepError.
@@ -145,6 +152,7 @@ export async function connect(
       };
       if (state?.phase === undefined) {
         await record();
+        tell(context, 'connect', name, nic);
         return nic;
       }
       const hosts = hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
@@ -161,6 +169,7 @@ export async function connect(
         throw error;
       }
       journal.phase(state.phase);
+      tell(context, 'connect', name, nic);
       return nic;
     } finally {
       reservation.release();
@@ -244,6 +253,7 @@ export async function disconnect(
       if (state.phase !== undefined) journal.phase(state.phase);
     }
     await leaveNetwork(context, after, nic);
+    tell(context, 'disconnect', name, nic);
   } finally {
     releaseContainer(context.roots, name, lock);
   }

@@ -24,6 +24,7 @@ import { loadRuntime } from '../runtime/runtime.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec } from '../spec/container.ts';
 import { isLoopback, type Port } from '../spec/port.ts';
 import { writeEnterRecord } from '../state/enter-record.ts';
+import { recordEvent } from '../state/events.ts';
 import { together } from '../state/json-file.ts';
 import { lockHost } from '../state/locks.ts';
 import type { NetworkRecord } from '../state/network.ts';
@@ -158,6 +159,7 @@ export async function createContainer(
     if (hasOwnHosts(spec)) await joinLast?.();
     up();
     publish();
+    recordEvent(context.roots, { type: 'container', action: 'create', name: spec.name });
   } catch (error) {
     reservation?.release();
     // What cannot be removed now stays in the journal, for the next command.

@@ -10,6 +10,7 @@ import { type ContainerFacts, enterFiles, planBringUp, planHost } from '../plan/
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, runIn } from '../process/enter.ts';
 import { logPipe, stampingConfig } from '../process/log-writer.ts';
+import { restarting } from '../process/restart.ts';
 import { planKill, planLogPipe, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
 import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
@@ -184,7 +185,10 @@ export function programLines(
     record: paths.exit,
     events: eventsPath(context.roots),
   };
-  const supervisor = supervised({ ...supervision, log }, program);
+  const supervisor = supervised(
+    { ...supervision, log, restart: spec.restart && restarting(spec.restart, paths.stopping) },
+    program,
+  );
   const why = 'main command, and what waits for it';
   const stamping = stampingConfig(paths, spec.log ?? {});
   const stamped: Step[] = [

@@ -4,10 +4,11 @@ import { ConflictError } from '../errors.ts';
 import { signalProcesses } from '../host/syscalls.ts';
 import { childrenOf } from '../process/supervisor.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
+import { recordEvent } from '../state/events.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Context } from './context.ts';
-import { runningMain } from './main-command.ts';
+import { runningMain } from './main-process.ts';
 import { isOwnProgram } from './own-programs.ts';
 import { pausedError } from './paused.ts';
 import { cgroupOf } from './status.ts';
@@ -21,14 +22,15 @@ function programBelow(pid: number, isProgram: (pid: number) => boolean): number[
 export async function killContainer(context: Context, instance: string, name: string, signal: number): Promise<void> {
   const isProgram = isOwnProgram(await getContainer(context.roots, name));
   if (readEnterRecord(containerPaths(context.roots, name))?.paused) throw pausedError('kill', name);
-  const { payload } = cgroupOf(instance, name);
+  const groups = cgroupOf(instance, name);
   const find = () => {
-    const main = runningMain(instance, name);
-    const all = processesIn(payload).filter(isProgram);
+    const main = runningMain(groups);
+    const all = processesIn(groups.payload).filter(isProgram);
     if (main === undefined) return all;
     return programBelow(main, isProgram);
   };
   const found = find();
   if (found.length === 0) throw new ConflictError(`cannot kill ${name}: no process runs in it`);
+  recordEvent(context.roots, { type: 'container', action: 'kill', name, signal });
   signalProcesses(found, [signal], () => new Set(find()));
 }

@@ -1,17 +1,39 @@
 /** What somebody's hand took of the addresses and routes inside, of interfaces that stay: what was added or changed there stays. */
-import { EVERYWHERE, type NetworkInside, readNetworkInside } from '../host/network-inside.ts';
+import { join } from 'node:path';
+import { readInterfaces } from '../host/inside/interfaces.ts';
+import { readDestinations } from '../host/inside/routes.ts';
 import { nicDriver } from '../network/driver.ts';
 import { linkLocalCidr, nicPart, portPart } from '../network/parts.ts';
-import { type Family, parseIp } from '../spec/address.ts';
+import { type Family, formatIp, parseIp } from '../spec/address.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
+import { NETNS_DIR } from '../state/paths.ts';
 import type { Step } from '../step.ts';
 
 function familyOf(address: string): Family {
   return parseIp(address.split('/')[0] as string).family;
 }
 
+interface Inside {
+  readonly interfaces: ReadonlyMap<string, { readonly isUp: boolean; readonly addresses: ReadonlySet<string> }>;
+  readonly destinations: ReadonlySet<string>;
+}
+
+/** With routes of these families. Throws HostError. */
+async function look(netns: string, families: readonly Family[]): Promise<Inside> {
+  const inside = { netns, verbose: false };
+  const [all, ...destinations] = await Promise.all([
+    readInterfaces(inside),
+    ...families.map((family) => readDestinations(inside, family)),
+  ]);
+  const interfaces = all.map(({ name, isUp, addresses }) => {
+    const cidrs = addresses.map(({ ip, prefix }) => `${formatIp(parseIp(ip))}/${prefix}`);
+    return [name, { isUp, addresses: new Set(cidrs) }] as const;
+  });
+  return { interfaces: new Map(interfaces), destinations: new Set(destinations.flat()) };
+}
+
 /** Of a step that can be done again; the others stay with their interface. A default route that is another one is one. */
-function isLost({ id }: Step, nic: NicSpec, { interfaces, destinations }: NetworkInside): boolean {
+function isLost({ id }: Step, nic: NicSpec, { interfaces, destinations }: Inside): boolean {
   const own = interfaces.get(nic.name);
   // It has another name, or is elsewhere.
   if (own === undefined) return false;
@@ -24,7 +46,8 @@ function isLost({ id }: Step, nic: NicSpec, { interfaces, destinations }: Networ
     case 'up':
       return !own.isUp;
     case 'route':
-      return !destinations.has(value.includes('/') ? value : EVERYWHERE[familyOf(value)]);
+      // The step of a default route is called by its next hop.
+      return !destinations.has(value.includes('/') ? value : familyOf(value) === 4 ? '0.0.0.0/0' : '::/0');
     default:
       return false;
   }
@@ -43,7 +66,7 @@ export async function findLost(
   });
   if (stays.length === 0) return [];
   const hops = [...stays.flatMap(({ gateways }) => gateways), ...routes.map(({ to }) => to)];
-  const seen = await readNetworkInside(name, [...new Set(hops.map(familyOf))]);
+  const seen = await look(join(NETNS_DIR, name), [...new Set(hops.map(familyOf))]);
   return whole.filter((step) => {
     const nic = stays.find((each) => step.part === nicPart(each) || step.part === portPart(each));
     return nic !== undefined && !comes.has(step.id) && isLost(step, nic, seen);

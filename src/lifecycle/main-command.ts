@@ -1,40 +1,22 @@
 /** The main command of a container: under its supervisor, with its output in the log or at the caller's terminal. */
-import { closeSync } from 'node:fs';
+import { closeSync, rmSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
-import { isPopulated, processesIn } from '../cgroup/processes.ts';
+import { isPopulated } from '../cgroup/processes.ts';
 import { HostError, NotFoundError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { containerEnv } from '../process/enter.ts';
-import { childrenOf, handOnSignals, supervised } from '../process/supervisor.ts';
+import { restarting } from '../process/restart.ts';
+import { handOnSignals, supervised } from '../process/supervisor.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import type { Lock } from '../state/locks.ts';
 import { containerPaths, eventsPath } from '../state/paths.ts';
 import { beginRun, readExitStatus } from '../state/run-record.ts';
 import type { Context } from './context.ts';
+import { mainProcess } from './main-process.ts';
 import { mainProgram, placeOf } from './place.ts';
 import { seemsNotToRun } from './program-file.ts';
 import { cgroupOf } from './status.ts';
-
-/** The process of the main command: the supervisor's child that is in the container; undefined where it is not there yet. */
-export function mainProcess(supervisorPid: number, payload: string): number | undefined {
-  const inside = new Set(processesIn(payload));
-  return childrenOf(supervisorPid).find((pid) => inside.has(pid));
-}
-
-/** The same of whichever supervisor the container has; of who ends meanwhile there is none. */
-export function runningMain(instance: string, name: string): number | undefined {
-  const { payload, supervisor } = cgroupOf(instance, name);
-  for (const pid of processesIn(supervisor)) {
-    try {
-      const main = mainProcess(pid, payload);
-      if (main !== undefined) return main;
-    } catch (error) {
-      if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
-    }
-  }
-  return undefined;
-}
 
 /** Whether nobody looks after a main command any more: it has ended and is not started again, or never ran. */
 export function hasEnded({ roots }: Context, instance: string, name: string): boolean {
@@ -77,6 +59,7 @@ export async function startMain(
 ): Promise<() => Promise<number>> {
   const paths = containerPaths(context.roots, spec.name);
   beginRun(paths.exit, Date.now());
+  if (spec.restart !== undefined) rmSync(paths.stopping, { force: true });
   const cgroups = cgroupOf(instance, spec.name);
   const term = attachment?.terminal ? process.env.TERM : undefined;
   const record = readEnterRecord(paths);
@@ -95,7 +78,8 @@ export async function startMain(
     record: paths.exit,
     events: eventsPath(context.roots),
   };
-  const { argv, env } = supervised({ ...supervision, log: log?.pipe }, program);
+  const restart = spec.restart && restarting(spec.restart, paths.stopping);
+  const { argv, env } = supervised({ ...supervision, log: log?.pipe, restart }, program);
   if (context.verbose) sayCommand(argv);
   const child = Bun.spawn([...argv], {
     stdio: [attachment?.stdin ? 'inherit' : 'ignore', log?.fd ?? 'inherit', log?.fd ?? 'inherit', lock.fd],

@@ -6,6 +6,7 @@ import { requireTool, requireTools } from '../host/tool.ts';
 import { type DriverRequest, networkDriver, requireKnown, type Settled } from '../network/driver.ts';
 import { contains, formatIp, formatSubnet, overlap, parseIp, parseSubnet, type Subnet } from '../spec/address.ts';
 import { derivedMac, networkLinkName } from '../spec/name.ts';
+import { recordEvent } from '../state/events.ts';
 import { ensureHosts } from '../state/hosts.ts';
 import { lockNetworks } from '../state/locks.ts';
 import {
@@ -183,6 +184,7 @@ export async function createNetwork(
       removeNetwork(context.roots, record.name);
       throw error;
     }
+    recordEvent(context.roots, { type: 'network', action: 'create', name: record.name });
     return record.nat ? (await findDrops([record])).filter(({ path }) => path === 'routed') : [];
   } finally {
     lock.release();
@@ -223,6 +225,7 @@ export async function deleteNetwork(context: Context, instance: string, name: st
     const record = await requireUnused(context, instance, name);
     await removeLink(context, instance, record, lock.fd);
     removeNetwork(context.roots, name);
+    recordEvent(context.roots, { type: 'network', action: 'rm', name });
     await settlePorts(context, lock.fd);
   } finally {
     lock.release();

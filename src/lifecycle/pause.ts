@@ -2,6 +2,7 @@
 import { holdStill, letGo } from '../cgroup/freeze.ts';
 import { ConflictError } from '../errors.ts';
 import { type EnterRecord, readEnterRecord, writeEnterRecord } from '../state/enter-record.ts';
+import { recordEvent } from '../state/events.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
@@ -27,6 +28,7 @@ export async function pauseContainer(context: Context, instance: string, name: s
       writeEnterRecord(paths, record);
       throw error;
     }
+    recordEvent(context.roots, { type: 'container', action: 'pause', name });
   } finally {
     releaseContainer(context.roots, name, lock);
   }
@@ -42,6 +44,7 @@ export async function unpauseContainer(context: Context, instance: string, name:
     if (!paused) throw new ConflictError(`cannot unpause ${name}: it is not paused`);
     letGo(cgroupOf(instance, name).payload);
     writeEnterRecord(paths, record as EnterRecord);
+    recordEvent(context.roots, { type: 'container', action: 'unpause', name });
   } finally {
     releaseContainer(context.roots, name, lock);
   }

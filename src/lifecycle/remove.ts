@@ -1,7 +1,7 @@
 /** rm, and what a killed create or rm left: everything of a container that no longer exists (no container.json). */
 import { existsSync, rmSync, unlinkSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
-import { killAll } from '../cgroup/processes.ts';
+import { isPopulated, killAll } from '../cgroup/processes.ts';
 import { ConflictError, HostError, MinictError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { nicDriver } from '../network/driver.ts';
@@ -10,6 +10,7 @@ import { Journal, type JournalState } from '../runner/journal.ts';
 import { type Undoing, undoAll } from '../runner/undo.ts';
 import { loadRuntime } from '../runtime/runtime.ts';
 import { type ContainerSpec, networksOf } from '../spec/container.ts';
+import { recordEvent } from '../state/events.ts';
 import { type Lock, lockContainer, releaseContainer, tryLockContainer } from '../state/locks.ts';
 import { listNetworks, readNetworks } from '../state/network.ts';
 import { type ContainerPaths, containerPaths, namespaceFiles } from '../state/paths.ts';
@@ -48,6 +49,8 @@ async function endProcesses(instance: string, name: string): Promise<void> {
   const host = readCgroupHost();
   // Each has its KILL when this returns: a program on its way in must not find its namespaces gone.
   await Promise.all([killAll(host, supervisor), killAll(host, payload), killAll(host, init)]);
+  // What a supervisor was just starting.
+  if (isPopulated(host, payload)) await killAll(host, payload);
 }
 
 /** The steps that an `rm` undoes: the container's folder, which outlasts a reboot, and what its journal has. */
@@ -169,6 +172,7 @@ export async function removeContainers(
       }
       for (const name of names.filter((name) => !left.has(name))) {
         removed.push(name);
+        recordEvent(context.roots, { type: 'container', action: 'rm', name });
         errors.push(...foreignNamespaces(containerPaths(context.roots, name)));
       }
       // Others may have them, too.

@@ -10,6 +10,7 @@ import { Journal } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { type ContainerSpec, networksOf } from '../spec/container.ts';
 import { hostLinkName } from '../spec/name.ts';
+import { recordEvent } from '../state/events.ts';
 import { lockContainer, lockNetworks, releaseContainer } from '../state/locks.ts';
 import { readNetworks } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -100,6 +101,7 @@ export async function renameContainer(context: Context, instance: string, from: 
       if ((await findContainer(roots, from)) !== undefined) await removeTraces(context, [to], lockFds);
       throw error;
     }
+    recordEvent(roots, { type: 'container', action: 'rename', name: to, oldName: from });
     await removeTraces(context, [from], lockFds);
   } finally {
     for (const [index, lock] of locks.entries()) releaseContainer(roots, inOrder[index] as string, lock);

@@ -15,7 +15,6 @@ import type { Part, Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { markUp, prepareHost, refuseForeign, waitForHostLinks } from './create.ts';
-import { findLost } from './lost-settings.ts';
 import { findBroken, isRunning } from './status.ts';
 import { undoParts } from './stop.ts';
 
@@ -50,6 +49,8 @@ export async function planRepair(
   const isLeft = ({ id, part }: Step) => /^(nic|port) /.test(part ?? '') && !wanted.has(id);
   const undo = state.steps.filter((step) => isBroken(step.part) || isLeft(step));
   const redo = whole.filter((step) => isBroken(step.part) || !inEffect.has(step.id) || isLoose(step));
+  // It reads with zod, which a create does not need.
+  const { findLost } = await import('./lost-settings.ts');
   return { undo, redo, again: await findLost(spec, whole, redo) };
 }
 

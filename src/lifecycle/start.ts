@@ -5,8 +5,10 @@ import { requireTools } from '../host/tool.ts';
 import { Journal } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
+import { recordEvent } from '../state/events.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
+import { readRun } from '../state/run-record.ts';
 import { getContainer } from '../state/store.ts';
 import type { Context } from './context.ts';
 import { type Attachment, startMain } from './main-command.ts';
@@ -16,7 +18,7 @@ import { pausedError } from './paused.ts';
 import { recover } from './remove.ts';
 import { repair } from './repair.ts';
 import { runServices } from './services.ts';
-import { isRunning } from './status.ts';
+import { isRunning, isUnattended } from './status.ts';
 import { settleCables } from './unfinished-cables.ts';
 
 export interface StartOptions {
@@ -52,6 +54,11 @@ export async function startContainer(
     }
     if (idle) return undefined;
     if (before?.phase === 'started' && isRunning(instance, name)) {
+      if (isUnattended(instance, name, readRun(containerPaths(context.roots, name).exit))) {
+        throw new ConflictError(`cannot start ${name}: who waited for its main command was killed, and that runs on`, {
+          hint: `minict restart ${name}`,
+        });
+      }
       // A repair has made it `up`.
       journal.phase('started');
       return undefined;
@@ -62,6 +69,7 @@ export async function startContainer(
       await runServices(context, instance, spec, lock);
     }
     const hasMain = spec.command.length > 0;
+    recordEvent(context.roots, { type: 'container', action: 'start', name });
     const attend = hasMain ? await startMain(context, instance, spec, lock, attachment) : undefined;
     journal.phase('started');
     return attend;

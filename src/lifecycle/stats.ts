@@ -77,7 +77,7 @@ export function readStats(
       cpuPercent: percent(before.get(name), sample),
       memoryBytes: group.memoryBytes ?? memoryOf(pids),
       memoryLimitBytes: Math.min(group.memoryLimitBytes ?? hostBytes, hostBytes),
-      pids: group.pids ?? own.threads,
+      pids: own.threads,
       netReceivedBytes: received,
       netSentBytes: sent,
       blockReadBytes: io.readBytes,

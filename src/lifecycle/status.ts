@@ -17,15 +17,21 @@ import { readEnterRecord } from '../state/enter-record.ts';
 import { isLocked } from '../state/locks.ts';
 import { readOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
-import { readExitStatus } from '../state/run-record.ts';
+import { type RunRecord, readRun } from '../state/run-record.ts';
 import { type Claim, mountTarget, type Part } from '../step.ts';
 import type { Context } from './context.ts';
+import { hasSupervisor } from './main-process.ts';
 
 export interface Status {
-  readonly state: 'ready' | 'running' | 'paused' | 'stopped' | 'broken';
+  readonly state: 'ready' | 'running' | 'paused' | 'restarting' | 'stopped' | 'broken';
   /** What is missing, for `broken`. */
   readonly missing: readonly string[];
   readonly exitCode: number | undefined;
+  /** Of its main command, where it ran; as `createdAt` has it. */
+  readonly startedAt?: string;
+  readonly finishedAt?: string;
+  /** Of its main command, by its restart policy; absent where there were none. */
+  readonly restarts?: number;
   /** Since it was last brought up; absent where there were none. */
   readonly oomKills?: number;
 }
@@ -114,11 +120,11 @@ async function readStatusOnce(
   links: ReadonlyMap<string, HostLink>,
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
-  const exitCode = readExitStatus(paths.exit);
+  const run = readRun(paths.exit);
   const oomKills = readOomKills(instance, spec.name) || readOomCount(paths.oomKills);
-  const past = { exitCode, ...(oomKills === 0 ? {} : { oomKills }) };
+  const past = { ...pastOf(run), ...(oomKills === 0 ? {} : { oomKills }) };
   const state = new Journal(paths.journal).salvage();
-  const now = (): Status => ({ state: liveState(context, instance, spec.name), missing: [], ...past });
+  const now = (): Status => ({ state: liveState(context, instance, spec.name, run), missing: [], ...past });
   const broken = (...missing: string[]): Status => ({ state: 'broken', missing, ...past });
   const stopped: Status = { state: 'stopped', missing: [], ...past };
   // Nothing is missing of what somebody is just bringing up or taking down.
@@ -129,15 +135,37 @@ async function readStatusOnce(
   if (state === undefined || state.phase === undefined || state.phase === 'stopped') return stopped;
   if (!existsSync(paths.enter)) return isUnderWay() ? stopped : broken('the end of a stop that was interrupted');
   const missing = [...(await findBroken(spec, state, links)).values()].flat();
+  if (state.phase === 'started' && isUnattended(instance, spec.name, run)) missing.push(SUPERVISOR);
   return missing.length > 0 && !isUnderWay() ? broken(...missing) : now();
 }
 
-function liveState({ roots }: Context, instance: string, name: string): Status['state'] {
+const SUPERVISOR = 'who waits for its main command';
+
+/** Whether somebody killed the supervisor alone: the program goes on, and nobody will tell how it ended. */
+export function isUnattended(instance: string, name: string, run: RunRecord | undefined): boolean {
+  if (run?.startedAtMs === undefined || run.finishedAtMs !== undefined) return false;
+  const groups = cgroupOf(instance, name);
+  return isPopulated(readCgroupHost(), groups.payload) && !hasSupervisor(groups);
+}
+
+function pastOf(run: RunRecord | undefined): Pick<Status, 'exitCode' | 'startedAt' | 'finishedAt' | 'restarts'> {
+  const timeOf = (ms: number | undefined, name: 'startedAt' | 'finishedAt') =>
+    ms === undefined ? {} : { [name]: new Date(ms).toISOString() };
+  return {
+    exitCode: run?.exitCode,
+    ...timeOf(run?.startedAtMs, 'startedAt'),
+    ...timeOf(run?.finishedAtMs, 'finishedAt'),
+    ...(run === undefined || run.restarts === 0 ? {} : { restarts: run.restarts }),
+  };
+}
+
+function liveState({ roots }: Context, instance: string, name: string, run: RunRecord | undefined): Status['state'] {
   if (!isRunning(instance, name)) return 'ready';
   // Who copies its files holds it, too, for a moment.
   const isPaused =
     readEnterRecord(containerPaths(roots, name))?.paused && isHeldStill(cgroupOf(instance, name).payload);
-  return isPaused ? 'paused' : 'running';
+  if (isPaused) return 'paused';
+  return run?.isRestarting ? 'restarting' : 'running';
 }
 
 /** Whether a process is in the container, or one that is about to be its main command; cheaper than its whole status. */

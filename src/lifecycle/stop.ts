@@ -2,10 +2,10 @@
  * stop: ends the processes, takes down mounts and cgroups, and the NIC's host end, so that neighbours see carrier loss.
  * The namespaces stay, with their addresses, routes, tc and nft rules.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
 import { letGo } from '../cgroup/freeze.ts';
-import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
+import { isPopulated, killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
 import { readOomKills } from '../cgroup/usage.ts';
 import { HostError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
@@ -13,6 +13,7 @@ import { Journal, type JournalState } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { removeEnterRecord } from '../state/enter-record.ts';
+import { recordEvent } from '../state/events.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { writeOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -48,6 +49,8 @@ export async function stopContainer(context: Context, instance: string, name: st
   const spec = await getContainer(context.roots, name);
   const { stopSignal = 'TERM' } = spec;
   if (existsSync(payload)) {
+    if (spec.restart !== undefined)
+      forbidRestart(host, containerPaths(context.roots, name).stopping, payload, supervisor);
     signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isOwnProgram(spec));
     letGo(payload);
     await waitUntilEmpty(host, payload, graceMs);
@@ -70,9 +73,16 @@ export async function stopContainer(context: Context, instance: string, name: st
     if (oomKills > 0) writeOomCount(paths.oomKills, oomKills);
     await undoParts(context, name, state, stepsThatStopUndoes(state.steps), journal, lock.fd);
     journal.phase('stopped');
+    recordEvent(context.roots, { type: 'container', action: 'stop', name });
   } finally {
     releaseContainer(context.roots, name, lock);
   }
+}
+
+/** Who waits between an end and a start has nothing else to do: its sleep ends, and it looks. */
+function forbidRestart(host: CgroupHost, stopping: string, payload: string, supervisor: string): void {
+  writeFileSync(stopping, '');
+  if (!isPopulated(host, payload)) signalAll(supervisor, [parseSignal('TERM')]);
 }
 
 /** Ends the processes; a supervisor has time to write down the exit status, and may just be starting its program. */

@@ -20,10 +20,12 @@ import { applySteps } from '../runner/apply.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { changedLimits, type LimitChanges, type Limits } from '../spec/limits.ts';
-import { readEnterRecord, writeEnterRecord } from '../state/enter-record.ts';
+import type { Place } from '../spec/place.ts';
+import { type EnterRecord, readEnterRecord, writeEnterRecord } from '../state/enter-record.ts';
+import { recordEvent } from '../state/events.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
-import { getContainer, stageContainer } from '../state/store.ts';
+import { getContainer, stageContainer, writeContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { requireLimits } from './limits.ts';
@@ -41,8 +43,9 @@ export async function updateContainer(
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     await recover(context, instance, name, lock.fd);
-    const { limits, ulimits, ...rest } = await getContainer(context.roots, name);
-    const after: ContainerSpec = { ...rest, ...changedLimits({ ...orAbsent({ limits, ulimits }) }, changes) };
+    const before = await getContainer(context.roots, name);
+    const { limits, ulimits: _, ...rest } = before;
+    const after: ContainerSpec = { ...rest, ...changedLimits(before, changes) };
     requireLimits(after);
     const facts = readLimitFacts(after.limits ?? {}, limits);
     const paths = containerPaths(context.roots, name);
@@ -55,22 +58,31 @@ export async function updateContainer(
     }
     const publish = await stageContainer(context.roots, after);
     const record = readEnterRecord(paths);
-    if (record === undefined || state === undefined) return publish();
-    const limited = { tracking: readCgroupHost(), instance, name };
-    const kernel = new LiveLimits(context, limited, facts, { journal, state, lockFd: lock.fd });
-    await kernel.change(limits ?? {}, after.limits ?? {});
-    const enter = [...new Set([...record.enter, ...enterLimits(facts, limited)])];
-    const { mounted } = record.place;
-    const place = { ...placeOf(after, paths), ...(mounted === undefined ? {} : { mounted }) };
+    if (record !== undefined && state !== undefined) {
+      const limited = { tracking: readCgroupHost(), instance, name };
+      try {
+        await new LiveLimits(context, limited, facts, { journal, state, lockFd: lock.fd }).change(before, after);
+      } catch (error) {
+        writeContainer(context.roots, before);
+        throw error;
+      }
+      writeEnterRecord(paths, entering(record, placeOf(after, paths), enterLimits(facts, limited)));
+    }
     publish();
-    writeEnterRecord(paths, { ...record, place, enter });
+    recordEvent(context.roots, { type: 'container', action: 'update', name });
   } finally {
     releaseContainer(context.roots, name, lock);
   }
 }
 
-function orAbsent({ limits, ulimits }: { limits: ContainerSpec['limits']; ulimits: ContainerSpec['ulimits'] }) {
-  return { ...(limits === undefined ? {} : { limits }), ...(ulimits === undefined ? {} : { ulimits }) };
+/** With its rlimits, and groups that it has got. */
+function entering(record: EnterRecord, { ulimits }: Place, groups: readonly string[]): EnterRecord {
+  const { ulimits: _, ...place } = record.place;
+  return {
+    ...record,
+    place: { ...place, ...(ulimits === undefined ? {} : { ulimits }) },
+    enter: [...new Set([...record.enter, ...groups])],
+  };
 }
 
 interface Records {
@@ -93,7 +105,7 @@ class LiveLimits {
     this.records = records;
   }
 
-  async change(before: Limits, after: Limits): Promise<void> {
+  async change({ limits: before = {} }: ContainerSpec, { limits: after = {} }: ContainerSpec): Promise<void> {
     const { journal, state, lockFd } = this.records;
     const { name } = this.limited;
     const known = new Set(state.steps.map(({ id }) => id));
@@ -132,7 +144,9 @@ class LiveLimits {
         for (const back of changesOf(before, this.facts, after)) this.writeBack(back);
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'EBUSY' && setting.controller === 'memory') throw this.tooLittle();
-        throw new HostError(`cannot update ${name}: ${setting.file} ${setting.value}: the kernel says ${code}`);
+        throw new HostError(`cannot update ${name}: the kernel refuses ${setting.file} ${setting.value}: ${code}`, {
+          hint: 'nothing was changed',
+        });
       }
     }
   }

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { toolPath } from '../host/tool.ts';
 import { becomeLines, ENTER_CGROUP, enterLine, type Run } from './enter.ts';
 import { type LogPipe, logEndLines, logWriterLines } from './log-writer.ts';
+import { RESTART_WORDS, type Restarting, restartLines } from './restart.ts';
 
 /**
  * Time without a process: minict says which one it was when it was so long since boot. Its variables are no program's.
@@ -19,30 +20,36 @@ minict_now() {
 }
 `;
 
+const EVENT = `
+minict_event() {
+  printf '{"time":%s,"type":"container","action":"%s","name":"%s"%s}\\n' \
+    "$minict_now" "$1" "$minict_name" "$2" >>"$minict_events"
+}
+`;
+
 /**
  * $0: its cgroup, $1: the record of its run, $2 and $3: a time and how long that is since boot, $4: the events, $5: the
- * container's name; what the log takes; the program's cgroups, then its PATH and words. A trap that does nothing is not handed
- * on, as '' would be. What sh says of a program that a signal ended is none of the program's output. A daemon may keep the
- * log open: then its writer is not waited for.
+ * container's name; what a restart policy and the log take; the program's cgroup, then its PATH and words. A trap that does
+ * nothing is not handed on, as '' would be. What sh says of a program that a signal ended is none of the program's output. A
+ * daemon may keep the log open: then its writer is not waited for.
  */
-function script(log: LogPipe | undefined): string {
+function script({ log, restart }: Pick<Supervision, 'log' | 'restart'>): string {
   const program = becomeLines(`${enterLine('$1')}; shift`);
   const [quiet, loud] =
     log === undefined ? ['exec 4>&2 2>/dev/null', 'exec 2>&4 4>&-'] : ['exec >/dev/null 2>&1', 'exec >&5 2>&1 5>&-'];
+  const once = `(${loud}; ${program}); minict_status=$?; minict_now; minict_event die ",\\"exitCode\\":$minict_status"`;
   return `
 ${ENTER_CGROUP}
 minict_record=$1 minict_ms=$2 minict_cs=$3 minict_events=$4 minict_name=$5; shift 5
-${NOW}
+${NOW}${EVENT}
 trap : HUP INT QUIT TERM
+${restart === undefined ? '' : RESTART_WORDS}
 ${log === undefined ? '' : logWriterLines(log)}
 minict_payload=\${1%% *}
 ${quiet}
-(${loud}; ${program}); minict_status=$?
+${restart === undefined ? once : restartLines(once)}
 ${log === undefined ? '' : logEndLines(log)}
-minict_now
 echo "exited $minict_status $minict_now" >>"$minict_record"
-printf '{"time":%s,"type":"container","action":"die","name":"%s","exitCode":%s}\\n' \
-  "$minict_now" "$minict_name" "$minict_status" >>"$minict_events"
 exit "$minict_status"
 `;
 }
@@ -54,6 +61,7 @@ export interface Supervision {
   readonly record: string;
   readonly events: string;
   readonly log?: LogPipe | undefined;
+  readonly restart?: Restarting | undefined;
 }
 
 /** Hundredths of a second since boot, sleep included. */
@@ -61,11 +69,13 @@ function bootTimeCs(): number {
   return Math.round(Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 100);
 }
 
-export function supervised({ container, cgroups, record, events, log }: Supervision, { argv, env }: Run): Run {
+export function supervised(supervision: Supervision, { argv, env }: Run): Run {
+  const { container, cgroups, record, events, log, restart } = supervision;
   const { PATH = '', ...rest } = env;
   const time = [String(Date.now()), String(bootTimeCs())];
-  const words = [cgroups.enterSupervisor, record, ...time, events, container, ...(log?.words ?? [])];
-  return { argv: [toolPath('sh'), '-c', script(log), ...words, cgroups.enter.join(' '), PATH, ...argv], env: rest };
+  const own = [cgroups.enterSupervisor, record, ...time, events, container];
+  const words = [...own, ...(restart?.words ?? []), ...(log?.words ?? []), cgroups.enter.join(' '), PATH, ...argv];
+  return { argv: [toolPath('sh'), '-c', script(supervision), ...words], env: rest };
 }
 
 const HANDED_ON = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;

@@ -15,6 +15,7 @@ import {
   parseNicName,
   parseSnapshotName,
 } from './name.ts';
+import { formatRestart, parseRestart } from './restart.ts';
 import { checkRoute, parseSysctlValue, sysctlPath } from './routing.ts';
 import { parseCapability, parseSeccomp } from './security.ts';
 import { parseSignal } from './signal.ts';
@@ -114,6 +115,11 @@ const settings = {
       maxFiles: z.optional(parsedNumber(parseLogFiles)),
       timestamps: z.optional(z.literal(true)),
     }),
+  ),
+  restart: z.optional(
+    z
+      .strictObject({ policy: z.enum(['on-failure', 'always', 'unless-stopped']), max: z.optional(z.number()) })
+      .check(({ value, issues }) => addIssue(issues, value, () => parseRestart(formatRestart(value)))),
   ),
   services: z.array(text),
   stopCommands: z.array(text),

@@ -168,6 +168,10 @@ export const container = z.object({
       timestamps: z.optional(z.literal(true)),
     }),
   ),
+  /** When its main command is started again; absent for never. */
+  restart: z.optional(
+    z.object({ policy: z.enum(['on-failure', 'always', 'unless-stopped']), max: z.optional(z.number()) }),
+  ),
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),

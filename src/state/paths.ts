@@ -119,6 +119,8 @@ export interface ContainerPaths {
   readonly enter: string;
   /** Folder of the bundle and state of an OCI runtime. */
   readonly oci: string;
+  /** There once it is to end: its main command is not started again. */
+  readonly stopping: string;
   readonly lock: string;
   readonly netns: string;
   readonly utsns: string;
@@ -159,6 +161,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     journal: join(runDir, 'journal'),
     enter: join(runDir, 'enter.json'),
     oci: join(runDir, 'oci'),
+    stopping: join(runDir, 'stopping'),
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: join(NETNS_DIR, name),
     utsns: join(UTSNS_DIR, name),

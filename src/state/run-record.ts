@@ -1,6 +1,6 @@
 /**
  * When a container's main command was started and ended, and how: a file of lines, `started TIME` by minict, then
- * `exited STATUS TIME` and `restarted TIME` by its supervisor, a sh. Times are milliseconds since 1970. There is no file
+ * `exited STATUS TIME`, or `failed STATUS TIME` and `restarted TIME`, by its supervisor, a sh. Times are milliseconds since 1970. There is no file
  * before the first start.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -10,8 +10,9 @@ export interface RunRecord {
   readonly startedAtMs?: number;
   /** Undefined while it runs. */
   readonly finishedAtMs?: number;
-  /** Of its end, after which nobody starts it again. */
   readonly exitCode?: number;
+  /** It has ended, and its supervisor waits before it starts it again. */
+  readonly isRestarting?: true;
   /** By its supervisor, since minict started it. */
   readonly restarts: number;
 }
@@ -35,12 +36,16 @@ export function readRun(path: string): RunRecord | undefined {
     const [first = 0, second = 0] = numbers.map(Number);
     if (what === 'started') run = { startedAtMs: first, restarts: run.restarts };
     else if (what === 'restarted') run = { startedAtMs: first, restarts: run.restarts + 1 };
-    else if (what === 'exited') run = { ...run, exitCode: first, finishedAtMs: second };
+    else if (what === 'exited' || what === 'failed') {
+      const { isRestarting: _, ...before } = run;
+      run = { ...before, exitCode: first, finishedAtMs: second, ...(what === 'failed' ? { isRestarting: true } : {}) };
+    }
   }
   return run;
 }
 
-/** Undefined where it has not ended, or never ran. */
+/** Undefined where it has not ended for good, or never ran. */
 export function readExitStatus(path: string): number | undefined {
-  return readRun(path)?.exitCode;
+  const run = readRun(path);
+  return run?.isRestarting ? undefined : run?.exitCode;
 }

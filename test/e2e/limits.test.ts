@@ -45,7 +45,7 @@ test('a program that takes too much memory is killed; ps and inspect count it un
   const full = host.minict('run', 'hog', '-m', '16m', '--', ...hog(64 << 20));
   expect(full.status).toBe(137);
   expect(recorded('hog').status).toMatchObject({ state: 'ready', exitCode: 137, oomKills: 1 });
-  expect(host.minict('ps').stdout).toMatch(/^hog +ready \(exit 137; OOM kills: 1\) /m);
+  expect(host.minict('ps').stdout).toMatch(/^hog +ready, exited \(137\) \d+ \w+ ago \(OOM kills: 1\) /m);
   expect(JSON.parse(host.minict('ps', '--format', 'json', '-f', 'name=hog').stdout)[0].oomKills).toBe(1);
   expect(recorded('calm').status).not.toHaveProperty('oomKills');
   host.minict('stop', '-t', '0', 'hog');
@@ -75,6 +75,16 @@ test('of 10,000 forks as many succeed as there may be processes; another contain
   expect(host.minict('rm', '-f', 'bomb')).toEqual(done('bomb\n'));
 });
 
+test('namespaces of its own change nothing: limits, the count, a program that is killed', () => {
+  const own = ['--pid', 'private', '--cgroupns', 'private', '--ulimit', 'nofile=70'];
+  expect(host.minict('run', 'c1', '-m', '16m', ...own, '--', ...hog(64 << 20)).status).toBe(137);
+  expect(recorded('c1').status).toMatchObject({ exitCode: 137, oomKills: 1 });
+  expect(inside('c1', 'sh', '-c', 'ulimit -n')).toBe('70\n');
+  expect(host.minict('update', 'c1', '--pids-limit', '30', '--ulimit', 'nofile=71')).toEqual(done('c1\n'));
+  expect(inside('c1', 'sh', '-c', 'ulimit -n')).toBe('71\n');
+  expect(host.minict('top', 'c1').stdout.split('\n')).toHaveLength(2);
+});
+
 test('half a CPU is throttled', async () => {
   expect(host.minict('run', 'busy', '-d', '--cpus', '0.5', '--', 'sh', '-c', 'while :; do :; done').status).toBe(0);
   expect(readLimit(host, 'busy', QUOTA)).toMatch(/^50000( 100000)?$/);
@@ -99,6 +109,19 @@ test('disks are slowed down, as the kernel has it', () => {
   expectCreated(host, 'c1', '--io-read-bps', `${disk.path}:10mb`, '--io-write-iops', `${disk.path}:100`);
   expect(readLimit(host, 'c1', READ_BPS)).toMatch(new RegExp(`^${disk.number} (rbps=)?10485760\\b`));
   expect(readLimit(host, 'c1', WRITE_IOPS)).toMatch(new RegExp(`^${disk.number} (.*wiops=)?100$`));
+});
+
+test('a disk that is gone keeps a start back until its limit is lifted', () => {
+  const node = join(host.dir, 'disk');
+  const [major = '', minor = ''] = disk.number.split(':');
+  expect(host.run(['mknod', node, 'b', major, minor]).status).toBe(0);
+  expectCreated(host, 'c1', '--io-read-bps', `${node}:10mb`, '--pids-limit', '9');
+  host.minict('stop', 'c1');
+  host.run(['rm', node]);
+  expectRefused(host.minict('start', 'c1'), /cannot limit .*disk: no such device/);
+  expect(host.minict('update', 'c1', '--io-read-bps', `${node}:max`)).toEqual(done('c1\n'));
+  expect(host.minict('start', 'c1')).toEqual(done('c1\n'));
+  expect(recorded('c1').limits).toEqual({ pids: 9 });
 });
 
 test('what the host cannot do, or makes no sense, is refused before anything is made', async () => {
@@ -161,7 +184,7 @@ test('a host without controllers, or with one that is not handed down, refuses t
       host.minict('create', 'c1', '-m', '64m'),
       /cannot limit memory: the kernel's cgroups have no such controller here\nhint: minict system doctor/,
     );
-    expect(lines()[0]).toBe('warn no controller memory: -m is refused');
+    expect(lines()[0]).toBe('warn no controller memory, for -m');
     expect(lines()).toHaveLength(5);
   } finally {
     host.run(['umount', dir]);
@@ -218,7 +241,49 @@ describe('update', () => {
     expectRefused(host.minict('update', 'none', '-m', '1g'), /cannot find container none/);
     expect([recorded('c1').limits, readLimit(host, 'c1', MEMORY)]).toEqual(before);
     expect([readLimit(host, 'c1', PIDS), readLimit(host, 'c1', QUOTA) ?? 'max 100000']).toEqual(['20', 'max 100000']);
-    expect(recorded('c1').status).toEqual({ state: 'running', missing: [] });
+    expect(recorded('c1').status).toMatchObject({ state: 'running', missing: [] });
+  });
+
+  // Of v2 no group refuses what is more than the one above it has.
+  test.skipIf(!existsSync('/sys/fs/cgroup/cpu/tasks'))('what the kernel refuses half-way leaves nothing', async () => {
+    expectCreated(host, 'c1', '--cpus', '0.5', '-m', '64m');
+    expectCreated(host, 'other', '--pids-limit', '9');
+    const top = `/sys/fs/cgroup/cpu/minict-${readFileSync(join(host.root, 'instance'), 'utf8').trim()}`;
+    writeFileSync(join(top, 'cpu.cfs_quota_us'), '60000');
+    try {
+      await linksSettle(host);
+      const before = host.snapshot();
+      const refused = ['-m', '128m', '--pids-limit', '9', '--cpus', '0.7'];
+      expectRefused(host.minict('create', 'c2', ...refused), /cannot create c2: limit of cpu: EINVAL/);
+      expectRefused(
+        host.minict('update', 'c1', ...refused),
+        /kernel refuses cpu.cfs_quota_us 70000: EINVAL\nhint: nothing/,
+      );
+      expect(await host.settled(before)).toEqual(before);
+      expect([MEMORY, QUOTA, PIDS].map((file) => readLimit(host, 'c1', file))).toEqual([
+        `${64 << 20}`,
+        '50000',
+        undefined,
+      ]);
+      expect(recorded('c1')).toMatchObject({
+        limits: { memoryBytes: 64 << 20, cpus: 0.5 },
+        status: { state: 'ready' },
+      });
+    } finally {
+      writeFileSync(join(top, 'cpu.cfs_quota_us'), '-1');
+    }
+    expect(host.minict('update', 'c1', '--cpus', '0.7')).toEqual(done('c1\n'));
+    expect(host.minict('start', 'c1')).toEqual(done('c1\n'));
+  });
+
+  test('of one that is held still', () => {
+    expect(host.minict('run', 'c1', '-d', '--', 'sleep', '1000').status).toBe(0);
+    expect(host.minict('pause', 'c1').status).toBe(0);
+    expect(host.minict('update', 'c1', '-m', '64m', '--cpuset-cpus', '0')).toEqual(done('c1\n'));
+    expect(recorded('c1').status.state).toBe('paused');
+    expect(host.minict('unpause', 'c1').status).toBe(0);
+    expect(inside('c1', 'cat', '/proc/self/cgroup')).toMatch(/minict-\w+\/c1$/m);
+    expect(recorded('c1').status).toMatchObject({ state: 'running', missing: [] });
   });
 
   test('of one that is stopped, from its next start on; of several, those that there are', () => {
@@ -226,6 +291,8 @@ describe('update', () => {
     host.minict('stop', 'c1');
     expect(host.minict('update', 'c1', 'none', '-m', '64m')).toMatchObject({ status: 125, stdout: 'c1\n' });
     expect(readLimit(host, 'c1', MEMORY)).toBeUndefined();
+    const events = host.minict('events', '--no-stream', '--since', '1h', '--filter', 'container=c1').stdout;
+    expect(events.trimEnd().split('\n').at(-1)).toMatch(/ update\b.* c1/);
     expect(host.minict('start', 'c1')).toEqual(done('c1\n'));
     expect(readLimit(host, 'c1', MEMORY)).toBe(`${64 << 20}`);
     expect(inside('c1', 'cat', '/proc/self/cgroup')).toMatch(/minict-\w+\/c1$/m);

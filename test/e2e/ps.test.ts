@@ -26,22 +26,38 @@ test('ps shows what is up, and how its main command ended; -a what is stopped, t
       .map((line) => line.split(/ {2,}/));
   const up = [
     ['NAME', 'STATUS', 'IMAGE', 'ADDRESS', 'PORTS'],
-    ['busy', 'running', 'base'],
+    ['busy', expect.stringMatching(/^running \d+ seconds?$/), 'base'],
     ['idle', 'ready', 'base', '192.168.0.5'],
   ];
-  const over = ['over', 'ready (exit 3)', 'base'];
+  const over = ['over', expect.stringMatching(/^ready, exited \(3\) \d+ seconds? ago$/), 'base'];
   expect(cells(ps())).toEqual([...up, over]);
-  expect(cells(ps('-a'))).toEqual([...up, ['off', 'stopped (exit 143)', join(host.dir, 'tree')], over]);
+  expect(cells(ps('-a'))).toEqual([
+    ...up,
+    ['off', expect.stringMatching(/^stopped, exited \(143\) \d+ seconds? ago$/), join(host.dir, 'tree')],
+    over,
+  ]);
 });
 
 test('-q and --format json', () => {
   expect(ps('-q')).toBe('busy\nidle\nover\n');
   expect(ps('-aq')).toBe('busy\nidle\noff\nover\n');
   const image = 'base';
+  const startedAt = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
   expect(JSON.parse(ps('--format', 'json'))).toEqual([
-    { name: 'busy', state: 'running', missing: [], image, address: '', ports: [], down: [] },
+    { name: 'busy', state: 'running', missing: [], startedAt, image, address: '', ports: [], down: [] },
     { name: 'idle', state: 'ready', missing: [], image, address: '192.168.0.5', ports: [], down: [] },
-    { name: 'over', state: 'ready', missing: [], exitCode: 3, image, address: '', ports: [], down: [] },
+    {
+      name: 'over',
+      state: 'ready',
+      missing: [],
+      exitCode: 3,
+      startedAt,
+      finishedAt: startedAt,
+      image,
+      address: '',
+      ports: [],
+      down: [],
+    },
   ]);
 });
 

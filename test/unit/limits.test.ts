@@ -86,7 +86,7 @@ function factsOf(version: 1 | 2, controllers: readonly Controller[], more: Parti
   const mountPoint = (controller: Controller) => (version === 1 ? `/cg/${controller}` : '/cg');
   return {
     controllers: new Map(controllers.map((each) => [each, { version, mountPoint: mountPoint(each) }])),
-    ...{ toEnable: [], devices: { '/dev/a': '8:0', '/dev/b': '8:16' }, cpus: '0-3', mems: '0', countsSwap: true },
+    ...{ toEnable: [], devices: { '/dev/a': '8:0' }, cpus: '0-3', mems: '0', countsSwap: true },
     ...more,
   };
 }
@@ -163,7 +163,7 @@ describe('what the kernel is told', () => {
       'memory.swap.max max',
       'cpu.max max 100000',
       'cpu.weight 100',
-      'cpuset.cpus \n',
+      'cpuset.cpus 0-3',
       'pids.max max',
       'io.max 8:0 rbps=max wbps=max riops=max wiops=max',
     ]);

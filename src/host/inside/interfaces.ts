@@ -1,8 +1,7 @@
 /** Interfaces of a network namespace, as `ip -j -d addr` tells them, bridge ports among them. */
 import * as z from 'zod/mini';
-import { HostError } from '../../errors.ts';
 import type { Family } from '../../spec/address.ts';
-import { type Inside, readJsonInside } from './run.ts';
+import { type Inside, requireJsonInside } from './run.ts';
 
 const schema = z.object({
   ifname: z.string(),
@@ -63,9 +62,8 @@ export interface Interface {
 
 /** Throws HostError where the namespace cannot be read. */
 export async function readInterfaces(inside: Inside): Promise<Interface[]> {
-  const parsed = z.array(schema).safeParse(await readJsonInside(inside, ['ip', '-j', '-d', 'addr', 'show']));
-  if (!parsed.success) throw new HostError(`cannot read the interfaces in ${inside.netns ?? 'the host'}`);
-  return parsed.data.map((link) => ({
+  const argv = ['ip', '-j', '-d', 'addr', 'show'];
+  return (await requireJsonInside(inside, 'the interfaces', argv, z.array(schema))).map((link) => ({
     name: link.ifname,
     index: link.ifindex,
     peerIndex: link.link_index,

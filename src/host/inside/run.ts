@@ -1,4 +1,6 @@
 /** Host tools in a network namespace: its interfaces and settings, with the host's programs and files. Reads only. */
+import type * as z from 'zod/mini';
+import { firstLine, HostError } from '../../errors.ts';
 import { missingTool } from '../tool.ts';
 import { readToolOutput, type ToolOutput } from '../tool-output.ts';
 import { sayCommand } from '../verbose.ts';
@@ -36,4 +38,19 @@ export async function readJsonInside(inside: Inside, argv: readonly string[]): P
   const output = await readInside(inside, argv);
   if (output === undefined) throw missingTool(argv[0] ?? '');
   return output.exitCode === 0 ? JSON.parse(output.stdout || '[]') : undefined;
+}
+
+/** As `schema` has it: `what` the tool says as JSON. Throws HostError. */
+export async function requireJsonInside<T>(
+  inside: Inside,
+  what: string,
+  argv: readonly string[],
+  schema: z.ZodMiniType<T>,
+): Promise<T> {
+  const output = await readInside(inside, argv);
+  if (output === undefined) throw missingTool(argv[0] ?? '');
+  const parsed = schema.safeParse(output.exitCode === 0 ? JSON.parse(output.stdout || '[]') : undefined);
+  if (parsed.success) return parsed.data;
+  const cause = firstLine(output.stderr) || `${argv[0]} says something else`;
+  throw new HostError(`cannot read ${what} in ${inside.netns ?? 'the host'}: ${cause}`);
 }

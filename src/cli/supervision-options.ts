@@ -1,0 +1,52 @@
+/** Options of create and run: what becomes of the main command's output, and when it is started again. */
+import type { Command } from 'commander';
+import { InvalidInputError } from '../errors.ts';
+import { requireTool } from '../host/tool.ts';
+import type { ContainerSpec } from '../spec/container.ts';
+import { parseLogBytes, parseLogFiles } from '../spec/log.ts';
+import { parseRestart } from '../spec/restart.ts';
+
+export interface SupervisionOptions {
+  readonly restart: string;
+  readonly logMaxSize?: number;
+  readonly logMaxFiles?: number;
+  readonly logTimestamps?: boolean;
+  readonly service: readonly string[];
+}
+
+export function addSupervisionOptions(command: Command): Command {
+  return command
+    .option('--restart <policy>', 'of the main command: no, on-failure[:times], always, unless-stopped', 'no')
+    .option('--log-max-size <size>', 'of a file of the log: 500k, 10m, … (default: 10m)', parseLogBytes)
+    .option('--log-max-files <number>', 'how many files of the log are kept (default: 3)', parseLogFiles)
+    .option('--log-timestamps', 'each line of the log has its time, by svlogd');
+}
+
+/** Throws InvalidInputError, HostError. */
+export function supervisionFrom(
+  options: SupervisionOptions,
+  main: readonly string[],
+): Pick<ContainerSpec, 'log' | 'restart'> {
+  const restart = parseRestart(options.restart);
+  if (restart !== undefined && main.length === 0) {
+    throw new InvalidInputError('cannot use --restart without a main command', { hint: 'minict create NAME -- CMD…' });
+  }
+  return { ...logFrom(options), ...(restart === undefined ? {} : { restart }) };
+}
+
+function logFrom({ logMaxSize, logMaxFiles, logTimestamps, service }: SupervisionOptions): Pick<ContainerSpec, 'log'> {
+  if (logMaxSize === undefined && logMaxFiles === undefined && !logTimestamps) return {};
+  if (logTimestamps) requireTool('svlogd');
+  if (logTimestamps && service.length > 0) {
+    throw new InvalidInputError(
+      'cannot use --log-timestamps and --service together: services write to the log themselves',
+    );
+  }
+  return {
+    log: {
+      ...(logMaxSize === undefined ? {} : { maxBytes: logMaxSize }),
+      ...(logMaxFiles === undefined ? {} : { maxFiles: logMaxFiles }),
+      ...(logTimestamps ? { timestamps: true } : {}),
+    },
+  };
+}

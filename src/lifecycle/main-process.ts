@@ -1,0 +1,47 @@
+/** Which process a container's main command is, by who waits for it. */
+import { readFileSync } from 'node:fs';
+import type { CgroupPaths } from '../cgroup/cgroup.ts';
+import { processesIn } from '../cgroup/processes.ts';
+import { childrenOf } from '../process/supervisor.ts';
+
+type Groups = Pick<CgroupPaths, 'payload' | 'supervisor'>;
+
+/** The supervisor's child that is in the container; undefined where it is not there yet. */
+export function mainProcess(supervisorPid: number, payload: string): number | undefined {
+  const inside = new Set(processesIn(payload));
+  return childrenOf(supervisorPid).find((pid) => inside.has(pid));
+}
+
+/** The same of whichever supervisor the container has; of who ends meanwhile there is none. */
+export function runningMain({ payload, supervisor }: Groups): number | undefined {
+  for (const pid of processesIn(supervisor)) {
+    try {
+      const main = mainProcess(pid, payload);
+      if (main !== undefined) return main;
+    } catch (error) {
+      if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    }
+  }
+  return undefined;
+}
+
+/** Whether who waits for it is there: beside it there may be who writes its log, and what that started. */
+export function hasSupervisor({ supervisor }: Groups): boolean {
+  const pids = processesIn(supervisor);
+  return pids.some((pid) => {
+    const stat = readStat(pid);
+    return stat?.comm === 'sh' && !pids.includes(stat.parent);
+  });
+}
+
+/** proc_pid_stat(5); undefined where it has ended. */
+function readStat(pid: number): { comm: string; parent: number } | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const end = text.lastIndexOf(')');
+    return { comm: text.slice(text.indexOf('(') + 1, end), parent: Number(text.slice(end + 4).split(' ')[0]) };
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw error;
+  }
+}
