@@ -1,5 +1,4 @@
 /** Child processes of plans: a bare spawn, since this is the hot path. argv arrays only, never a shell string. */
-import { HostError } from '../errors.ts';
 import { inNetworkNamespace, netnsPath } from '../host/namespaces.ts';
 import { missingTool } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
@@ -38,9 +37,9 @@ export function startWaiting(argv: readonly string[], context: SpawnContext, std
   let child: ReturnType<typeof spawnTool>;
   try {
     child = spawnTool(argv, ['pipe', 'ignore', 'pipe', ...context.lockFds]);
-  } catch (error) {
-    if (error instanceof HostError) return undefined;
-    throw error;
+  } catch {
+    // Who runs it in its turn meets the same again.
+    return undefined;
   }
   const input = child.stdin as unknown as Bun.FileSink;
   // Who has ended by then says why with its exit status.
