@@ -100,7 +100,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
       return (await others()).image;
     },
   },
-  system: { summary: 'the host: doctor, prune', load: async () => (await others()).system },
+  system: { summary: 'the host: doctor, prune, units of systemd', load: async () => (await others()).system },
 };
 
 /** Index of the verb: the first word that is no option nor an option's value. */

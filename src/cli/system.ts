@@ -1,12 +1,14 @@
-/** minict system doctor|prune */
+/** minict system doctor|prune, and systemd's units */
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { prune } from '../lifecycle/prune.ts';
 import { ensureState, readInstance } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
 import { reportError } from './report.ts';
+import { defineUnits } from './units.ts';
 
 export const define: Define = (command, globals) => {
+  defineUnits(command, globals);
   command
     .command('doctor')
     .description('check the host, with the command that mends what is wrong')
