@@ -11,7 +11,7 @@ import { recover } from '../lifecycle/remove.ts';
 import { type Besides, reserveNics } from '../lifecycle/reservation.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import type { TreeOrigin } from '../plan/container.ts';
-import type { ContainerSpec, Isolated, NicSpec } from '../spec/container.ts';
+import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import type { LimitOptions } from '../spec/limits.ts';
 import { parseHostname, parseNewContainerName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
@@ -22,6 +22,7 @@ import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
 import { isDriver } from '../storage/driver.ts';
 import { parseEnv, parseLabels, readEnvFile } from './env.ts';
+import { addIsolationOptions, type IsolationOptions, isolationFrom } from './isolation-options.ts';
 import { addLimitOptions, limitsFrom } from './limit-options.ts';
 import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
 import { repeatable } from './repeatable.ts';
@@ -29,7 +30,7 @@ import { reportDrops, reportNote } from './report.ts';
 import { addSupervisionOptions, type SupervisionOptions, supervisionFrom } from './supervision-options.ts';
 
 /** As commander hands them over. */
-export interface ContainerOptions extends NicOptions, LimitOptions, SupervisionOptions {
+export interface ContainerOptions extends NicOptions, IsolationOptions, LimitOptions, SupervisionOptions {
   readonly image?: string;
   readonly rootfs?: string;
   readonly storage?: string;
@@ -38,11 +39,6 @@ export interface ContainerOptions extends NicOptions, LimitOptions, SupervisionO
   readonly tmpfs: readonly string[];
   readonly readOnly?: boolean;
   readonly mounts: ContainerSpec['mounts'];
-  readonly pid?: string;
-  readonly init?: boolean;
-  readonly ipc?: string;
-  readonly cgroupns?: string;
-  readonly dev?: string;
   readonly service: readonly string[];
   readonly stopCmd: readonly string[];
   readonly env: readonly string[];
@@ -71,11 +67,6 @@ export function addContainerOptions(command: Command): Command {
     .addOption(repeatable('--tmpfs <dst[:options]>', 'files in memory: size, mode, uid, gid, exec, …'))
     .option('--read-only', 'nothing is written but into volumes, binds and tmpfs')
     .addOption(new Option('--mounts <where>', 'where the mounts are').choices(['private', 'host']).default('private'))
-    .addOption(isolating('--pid', 'processes: a PID namespace of its own, with a small reaper as PID 1'))
-    .option('--init', 'as --pid private')
-    .addOption(isolating('--ipc', 'shared memory and message queues'))
-    .addOption(isolating('--cgroupns', 'what it sees of cgroups'))
-    .addOption(isolating('--dev', 'a /dev with the devices that every program may have'))
     .addOption(repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c'))
     .addOption(repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c'))
     .addOption(repeatable('-e, --env <K=V>', 'environment'))
@@ -95,11 +86,7 @@ export function addContainerOptions(command: Command): Command {
     .option('--mptcp', 'Multipath TCP over all its interfaces')
     .addOption(repeatable('--route <subnet,via=address[,dev=interface]>', 'static route'))
     .addOption(repeatable('--sysctl <K=V>', 'net.… setting of its network namespace'));
-  return addSupervisionOptions(addLimitOptions(settings));
-}
-
-function isolating(option: string, what: string): Option {
-  return new Option(`${option} <whose>`, what).choices(['host', 'private']);
+  return addSupervisionOptions(addIsolationOptions(addLimitOptions(settings)));
 }
 
 /** What to run, from the command line: the words after `--`, or what stands in for them. */
@@ -152,23 +139,6 @@ export async function specFrom(
     ...isolationFrom(opts),
     ...supervisionFrom(opts, combined.command),
   };
-}
-
-/** Throws InvalidInputError. */
-function isolationFrom({ pid, init, ipc, cgroupns, dev, mounts }: ContainerOptions): Pick<ContainerSpec, 'isolated'> {
-  if (init && pid === 'host') {
-    throw new InvalidInputError('cannot use --init and --pid host together', { hint: 'take one of them' });
-  }
-  const chosen = { pid: init ? 'private' : pid, ipc, cgroupns, dev };
-  const isolated = (Object.keys(chosen) as Isolated[]).filter((what) => chosen[what] === 'private');
-  if (isolated.length === 0) return {};
-  if (mounts === 'host') {
-    throw new InvalidInputError(`cannot use --${isolated[0]} private and --mounts host together`, {
-      hint: 'leave out --mounts',
-    });
-  }
-  if (isolated.includes('pid')) requireTool('catatonit');
-  return { isolated };
 }
 
 function routingFrom(options: ContainerOptions): Pick<ContainerSpec, 'router' | 'mptcp' | 'routes' | 'sysctls'> {

@@ -11,6 +11,7 @@ import { createLines, instanceForScripts, programLines, uncreateLines } from '..
 import { assignNics } from '../lifecycle/nics.ts';
 import { refuseUsedRoot } from '../lifecycle/root.ts';
 import { planNamedVolumes } from '../lifecycle/volumes.ts';
+import { loadRuntime } from '../runtime/runtime.ts';
 import { parsePublishes } from '../spec/port.ts';
 import { requireRouting } from '../spec/routing.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
@@ -59,6 +60,7 @@ export async function planScript(
     publish.length === 0 ? {} : { ports: await assignPorts(context, { name, nics: [...nics] }, networks, publish) };
   const spec = { ...plain, nics: [...nics], ...ports };
   const facts = readFacts(context, instance, spec, networks, {
+    runtime: await loadRuntime(spec),
     imageToCome: image.length > 0,
     volumesToCome: true,
   });

@@ -33,6 +33,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   buildah: 'buildah',
   setpriv: 'util-linux',
   catatonit: 'catatonit',
+  crun: 'crun',
   arping: 'iputils-arping',
 };
 

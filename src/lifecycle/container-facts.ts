@@ -6,6 +6,7 @@ import { NotFoundError } from '../errors.ts';
 import { isMountPoint, readResolvConf } from '../host/facts.ts';
 import { toolPath } from '../host/tool.ts';
 import type { CgroupFacts, ContainerFacts } from '../plan/container.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { type ContainerSpec, hasOwnHosts, isIsolated, networkOf, networksOf, treeOf } from '../spec/container.ts';
 import { hostsText, hostsWithout } from '../state/hosts.ts';
 import { type NetworkRecord, plainAddress, withMember } from '../state/network.ts';
@@ -51,7 +52,7 @@ export function readFacts(
   instance: string,
   spec: ContainerSpec,
   networks: readonly NetworkRecord[],
-  toCome: ToCome = {},
+  { runtime, ...toCome }: ToCome & { readonly runtime?: Runtime | undefined } = {},
 ): ContainerFacts {
   return {
     ...readCgroupFacts(instance, spec),
@@ -59,6 +60,7 @@ export function readFacts(
     hostsFile: hostsFileOf(context, spec),
     ownHosts: ownHostsOf(spec, networks),
     resolvConf: readResolvConf(),
+    runtime,
     namespaceFolders: copiedFolders(spec),
     ...(isIsolated(spec, 'pid') ? { init: toolPath('catatonit') } : {}),
   };

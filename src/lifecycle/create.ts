@@ -20,6 +20,7 @@ import { containerEnv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
 import { doInProcess } from '../runner/in-process.ts';
 import { Journal } from '../runner/journal.ts';
+import { loadRuntime } from '../runtime/runtime.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec } from '../spec/container.ts';
 import { isLoopback, type Port } from '../spec/port.ts';
 import { writeEnterRecord } from '../state/enter-record.ts';
@@ -126,9 +127,10 @@ export async function createContainer(
   readCgroupHost();
   const journal = new Journal(paths.journal);
   const steps = planNetns(spec, paths, instance);
+  const runtime = await loadRuntime(spec);
   let up = () => {};
   const planRest = () => {
-    const facts = readFacts(context, instance, spec, reservation?.networks ?? []);
+    const facts = readFacts(context, instance, spec, reservation?.networks ?? [], { runtime });
     up = () => markUp(context, spec, facts, journal);
     return [...planFolder(paths, spec.storage), ...planFiles(context, spec, facts, origin)];
   };

@@ -8,12 +8,13 @@ import { ConflictError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
 import { type ContainerFacts, enterFiles, planBringUp, planHost } from '../plan/container.ts';
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
-import { containerEnv, enterArgv, programEnv } from '../process/enter.ts';
+import { containerEnv, runIn } from '../process/enter.ts';
 import { logPipe, stampingConfig } from '../process/log-writer.ts';
 import { restarting } from '../process/restart.ts';
 import { planKill, planLogPipe, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
 import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
+import { loadRuntime } from '../runtime/runtime.ts';
 import { type ContainerSpec, isIsolated, networkOf, networksOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
@@ -160,8 +161,7 @@ function enterOf(context: Context, spec: ContainerSpec): string[] {
 function planShellLine(context: Context, spec: ContainerSpec, why: string, line: string): Step {
   const place = placeOf(spec, containerPaths(context.roots, spec.name));
   const env = containerEnv(spec);
-  const argv = enterArgv(place, { argv: ['/bin/sh', '-c', line], env });
-  return planProgram(why, enterOf(context, spec), { argv, env: programEnv(env) });
+  return planProgram(why, enterOf(context, spec), runIn(place, { argv: ['/bin/sh', '-c', line], env }));
 }
 
 /** Services and the main command: `attached` without a terminal, or left to its supervisor. */
@@ -204,6 +204,14 @@ export function programLines(
   ]);
 }
 
+async function factsFor(
+  context: Context,
+  spec: ContainerSpec,
+  networks: readonly NetworkRecord[],
+): Promise<ContainerFacts> {
+  return readFacts(context, instanceForScripts(context), spec, networks, { runtime: await loadRuntime(spec) });
+}
+
 /** What a start brings up of a container in that state. */
 async function bringUpLines(
   context: Context,
@@ -211,7 +219,7 @@ async function bringUpLines(
   state: JournalState | undefined,
 ): Promise<{ lines: string; mounted: Place['mounted'] }> {
   const networks = await readNetworks(context.roots, networksOf(spec.nics));
-  const facts = readFacts(context, instanceForScripts(context), spec, networks);
+  const facts = await factsFor(context, spec, networks);
   const whole = planBringUp(spec, containerPaths(context.roots, spec.name), facts);
   const { undo, redo, again } = await planRepair(spec, state, whole);
   const broken = undo.length === 0 ? '' : goingOn(undoLines(undo));
@@ -262,7 +270,7 @@ export async function restartLines(context: Context, name: string, graceMs: numb
 export async function unstartLines(context: Context, name: string): Promise<string> {
   const spec = await getContainer(context.roots, name);
   const networks = await readNetworks(context.roots, networksOf(spec.nics));
-  const facts = readFacts(context, instanceForScripts(context), spec, networks);
+  const facts = await factsFor(context, spec, networks);
   const whole = planBringUp(spec, containerPaths(context.roots, name), facts);
   return endLines(context, spec) + undoLines(stepsThatStopUndoes(whole));
 }
@@ -281,7 +289,7 @@ export async function unstopLines(context: Context, name: string): Promise<strin
 export async function recreateLines(context: Context, name: string): Promise<string> {
   const spec = await getContainer(context.roots, name);
   const networks = await readNetworks(context.roots, networksOf(spec.nics));
-  return createLines(context, spec, networks, readFacts(context, instanceForScripts(context), spec, networks));
+  return createLines(context, spec, networks, await factsFor(context, spec, networks));
 }
 
 export async function removeLines(context: Context, name: string, force: boolean): Promise<string> {

@@ -5,7 +5,7 @@ import { isTerminal, restoreForExec } from '../host/syscalls.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { becomeProgram, missingNamespace, SOFT_FILE_LIMIT } from '../process/become.ts';
 import type { Detached } from '../process/detach.ts';
-import { enterArgv, programEnv } from '../process/enter.ts';
+import { runIn } from '../process/enter.ts';
 import { bound } from '../process/waiter.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
@@ -54,11 +54,13 @@ export function execProgram(
   const user = wanted === undefined ? undefined : userInside(wanted, record.place);
   const given = { ...record.env, ...options.env };
   const workdir = options.workdir ?? record.workdir;
-  const inside = enterArgv(record.place, { argv: program, env: given, user, workdir });
-  const argv = record.place.pidns === undefined || options.leave !== undefined ? inside : bound(inside);
-  if (verbose) sayCommand(argv);
+  const isLeft = options.leave !== undefined;
   const term = terminal ? process.env.TERM : undefined;
-  const env = programEnv(given, { home: user?.home, term });
+  const isOnTerminal = terminal && (!isLeft || record.place.oci === undefined);
+  const run = runIn(record.place, { argv: program, env: given, user, workdir }, isOnTerminal ? { term } : undefined);
+  const argv = record.place.pidns === undefined || isLeft ? run.argv : bound(run.argv);
+  if (verbose) sayCommand(argv);
+  const { env } = run;
   try {
     // No O_CREAT: where the container is stopped, its cgroup is gone.
     for (const file of record.enter) writeFileSync(file, '0', { flag: 'r+' });
@@ -69,8 +71,9 @@ export function execProgram(
   }
   if (options.leave !== undefined) {
     restoreForExec(SOFT_FILE_LIMIT);
-    const isWaitedFor = record.place.pidns !== undefined;
-    return options.leave({ container: name, argv, program, workdir, env, isWaitedFor });
+    const { oci, pidns } = record.place;
+    const waits = oci !== undefined ? 'oci' : pidns === undefined ? undefined : 'chroot';
+    return options.leave({ container: name, argv, program, workdir, env, waits });
   }
   becomeProgram(argv, env, options.interactive || terminal ? [] : [0], restoreForExec);
 }

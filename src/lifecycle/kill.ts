@@ -13,6 +13,11 @@ import { isOwnProgram } from './own-programs.ts';
 import { pausedError } from './paused.ts';
 import { cgroupOf } from './status.ts';
 
+/** The first below who waits for it. */
+function programBelow(pid: number, isProgram: (pid: number) => boolean): number[] {
+  return isProgram(pid) ? [pid] : childrenOf(pid).flatMap((child) => programBelow(child, isProgram));
+}
+
 /** Throws NotFoundError, ConflictError where no process runs, or where it is paused. */
 export async function killContainer(context: Context, instance: string, name: string, signal: number): Promise<void> {
   const isProgram = isOwnProgram(await getContainer(context.roots, name));
@@ -22,7 +27,7 @@ export async function killContainer(context: Context, instance: string, name: st
     const main = runningMain(groups);
     const all = processesIn(groups.payload).filter(isProgram);
     if (main === undefined) return all;
-    return isProgram(main) ? [main] : childrenOf(main).filter((pid) => all.includes(pid));
+    return programBelow(main, isProgram);
   };
   const found = find();
   if (found.length === 0) throw new ConflictError(`cannot kill ${name}: no process runs in it`);

@@ -1,8 +1,11 @@
 /** Where a container's program has to go, its namespaces and its root, and as whom. */
-import { containerEnv, enterArgv, programEnv, type Run } from '../process/enter.ts';
+import { containerEnv, type Run, runIn } from '../process/enter.ts';
+import { heldCapabilities } from '../process/oci.ts';
 import { resolveUser, type User } from '../process/user.ts';
+import { OCI_LOG_FILE, OCI_PROCESS_FILE } from '../process/waiter.ts';
 import { type ContainerSpec, isIsolated, rootfsOf, treeOf } from '../spec/container.ts';
-import type { Place } from '../spec/place.ts';
+import type { OciPlace, Place } from '../spec/place.ts';
+import { capabilitiesOf } from '../spec/security.ts';
 import type { ContainerPaths } from '../state/paths.ts';
 import { readInRoot } from '../storage/resolve.ts';
 
@@ -14,10 +17,21 @@ export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
     netns: paths.netns,
     utsns: paths.utsns,
     mntns: spec.mounts === 'private' ? paths.mntns : undefined,
+    ...(spec.runtime === undefined ? {} : { oci: ociPlace(spec, paths) }),
     ...(isIsolated(spec, 'pid') ? { pidns: paths.pidns } : {}),
     ...(isIsolated(spec, 'ipc') ? { ipcns: paths.ipcns } : {}),
     ...(isIsolated(spec, 'cgroupns') ? { cgroupns: paths.cgroupns } : {}),
     ...(spec.ulimits === undefined ? {} : { ulimits: ulimitWords(spec.ulimits) }),
+  };
+}
+
+function ociPlace(spec: ContainerSpec, { oci }: ContainerPaths): OciPlace {
+  const words = ['--root', `${oci}/state`, '--log', OCI_LOG_FILE, '--cgroup-manager', 'disabled', 'exec'];
+  return {
+    words: [...words, '--process', OCI_PROCESS_FILE, 'main'],
+    log: `${oci}/log`,
+    capabilities: capabilitiesOf(spec, heldCapabilities()),
+    noNewPrivileges: spec.noNewPrivileges ?? false,
   };
 }
 
@@ -42,8 +56,9 @@ export function mainProgram(
   const place = placeOf(spec, paths);
   const env = containerEnv(spec);
   const user = spec.user === undefined ? undefined : userInside(spec.user, { layers: place.layers, mounted });
-  return {
-    argv: enterArgv(place, { argv: spec.command, env, user, workdir: spec.workdir }),
-    env: programEnv(env, { home: user?.home, term }),
-  };
+  return runIn(
+    place,
+    { argv: spec.command, env, user, workdir: spec.workdir },
+    term === undefined ? undefined : { term },
+  );
 }

@@ -8,6 +8,7 @@ import { nicDriver } from '../network/driver.ts';
 import { planBringUp, planFolder } from '../plan/container.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { type Undoing, undoAll } from '../runner/undo.ts';
+import { loadRuntime } from '../runtime/runtime.ts';
 import { type ContainerSpec, networksOf } from '../spec/container.ts';
 import { recordEvent } from '../state/events.ts';
 import { type Lock, lockContainer, releaseContainer, tryLockContainer } from '../state/locks.ts';
@@ -242,7 +243,8 @@ async function mendJournal(context: Context, instance: string, spec: ContainerSp
 async function planAgain(context: Context, instance: string, spec: ContainerSpec): Promise<Step[]> {
   try {
     const networks = await readNetworks(context.roots, networksOf(spec.nics));
-    return planBringUp(spec, containerPaths(context.roots, spec.name), readFacts(context, instance, spec, networks));
+    const facts = readFacts(context, instance, spec, networks, { runtime: await loadRuntime(spec) });
+    return planBringUp(spec, containerPaths(context.roots, spec.name), facts);
   } catch (error) {
     // Without its image nobody can say what it is made of.
     if (error instanceof MinictError) return [];

@@ -7,6 +7,7 @@ import { planBringUp } from '../plan/container.ts';
 import { doAgain } from '../runner/again.ts';
 import { applySteps } from '../runner/apply.ts';
 import type { Journal, JournalState } from '../runner/journal.ts';
+import { loadRuntime } from '../runtime/runtime.ts';
 import { type ContainerSpec, networksOf } from '../spec/container.ts';
 import { readNetworks } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -113,7 +114,8 @@ export async function repair(
   const state = journal.read();
   if (state === undefined) refuseForeign(paths, spec.name);
   await prepareHost(context, spec);
-  const facts = readFacts(context, instance, spec, await readNetworks(context.roots, networksOf(spec.nics)));
+  const networks = await readNetworks(context.roots, networksOf(spec.nics));
+  const facts = readFacts(context, instance, spec, networks, { runtime: await loadRuntime(spec) });
   const { undo, redo, again } = await planRepair(spec, state, planBringUp(spec, paths, facts));
   if (redo.some(({ part }) => part === 'ports')) (await import('./ports.ts')).refuseUsed(spec.ports ?? []);
   if (state !== undefined && undo.length > 0) {

@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
-import { containerEnv, enterArgv, inCgroup, programEnv } from '../process/enter.ts';
+import { containerEnv, inCgroup, runIn } from '../process/enter.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { type Lock, lockContainer } from '../state/locks.ts';
@@ -33,8 +33,7 @@ async function runInside(
 ): Promise<Outcome> {
   const paths = containerPaths(context.roots, spec.name);
   const given = containerEnv(spec);
-  const inside = enterArgv(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line], env: given });
-  const program = { argv: inside, env: programEnv(given) };
+  const program = runIn(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line], env: given });
   const enter = readEnterRecord(paths)?.enter ?? [cgroupOf(instance, spec.name).enterPayload];
   const { argv, env } = inCgroup(enter, program);
   if (context.verbose) sayCommand(argv);

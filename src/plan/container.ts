@@ -7,6 +7,9 @@ import { planHairpins, planPorts } from '../network/nat.ts';
 import { planLoopback, planNicInside, portPart } from '../network/parts.ts';
 import { planRouting, planSysctls } from '../network/routing.ts';
 
+import { chroot } from '../runtime/chroot.ts';
+import { nsFile, planIsolation } from '../runtime/namespaces.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { type ContainerSpec, isIsolated, rootfsOf } from '../spec/container.ts';
 import { type ContainerPaths, MNTNS_DIR } from '../state/paths.ts';
 import type { Command, Part, Step } from '../step.ts';
@@ -14,7 +17,6 @@ import { driverOf } from '../storage/driver.ts';
 import { type FillFrom, planNewVolume } from '../storage/fill.ts';
 import type { RootfsFacts } from '../storage/mount-points.ts';
 import { planHostFolders, planMountPoints, planRootfs } from '../storage/rootfs.ts';
-import { nsFile, planInit, planIsolation } from './namespaces.ts';
 
 export interface CgroupFacts {
   readonly instance: string;
@@ -33,6 +35,8 @@ export interface ContainerFacts extends CgroupFacts {
   readonly resolvConf: string;
   /** PID 1 of a PID namespace of its own, where it is to have one. */
   readonly init?: string;
+  /** Where it is not chroot. */
+  readonly runtime?: Runtime | undefined;
   /** Folders of namespace files that a mount namespace would have copies of. */
   readonly namespaceFolders: readonly string[];
 }
@@ -157,7 +161,8 @@ export function planNetns(spec: ContainerSpec, paths: ContainerPaths, instance: 
   const netns: Step = {
     id: 'netns',
     why: 'a network namespace, persisted as a file',
-    chain: `net ${spec.name}`,
+    // Who starts PID 1 in it needs it before all others.
+    ...(spec.runtime === undefined ? { chain: `net ${spec.name}` } : {}),
     run: { kind: 'run', argv: ['ip', 'netns', 'add', spec.name], exclusive: true },
     // Lazily, as `ip netns del` does: somebody may have the file open.
     undo: { kind: 'umount', targets: [paths.netns], lazy: true, unlink: true },
@@ -257,6 +262,7 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
       mntns: spec.mounts === 'private' ? paths.mntns : undefined,
       trim: facts.namespaceFolders,
       ownProc: isIsolated(spec, 'pid'),
+      bare: spec.runtime !== undefined,
       ownDev: isIsolated(spec, 'dev') ? { ipcns: isIsolated(spec, 'ipc') ? paths.ipcns : undefined } : undefined,
     },
     facts.rootfs,
@@ -265,12 +271,13 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
 
 /** In one chain with the cgroups: its processes are in these. */
 function planIsolated(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts, chain: string): Step[] {
-  const { cgroup, init = '' } = facts;
+  const { cgroup, init = '', runtime = chroot } = facts;
   const proc = facts.rootfs.targets['/proc'] ?? '/proc';
+  const root = { cgroup, init, rootfs: rootfsOf(spec, paths.rootfs), proc };
   return [
     ...planIsolation(spec, paths, cgroup, chain),
     ...planMounts(spec, paths, facts),
-    ...planInit(spec, paths, { cgroup, init, rootfs: rootfsOf(spec, paths.rootfs), proc }, chain),
+    ...(isIsolated(spec, 'pid') ? runtime.planInit(spec, paths, root, chain) : []),
   ];
 }
 

@@ -13,8 +13,8 @@ export interface Detached {
   readonly program: readonly string[];
   readonly workdir: string | undefined;
   readonly env: Readonly<Record<string, string>>;
-  /** What leads to it stays, as its parent. */
-  readonly isWaitedFor: boolean;
+  /** What leads to it stays, as its parent; or as that one's, which is an OCI runtime's. */
+  readonly waits: 'chroot' | 'oci' | undefined;
 }
 
 const POLL_MS = 1;
@@ -51,6 +51,10 @@ function childOf(pid: number): number | undefined {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim()) || undefined;
 }
 
+function cmdlineOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+}
+
 /** Whether the program of a waiting parent is still to come. An end of it that is not told by 126 or 127 is its own. */
 async function isToCome(child: Bun.Subprocess, detached: Detached): Promise<boolean> {
   if (readStat(child.pid).state === 'Z') {
@@ -59,11 +63,14 @@ async function isToCome(child: Bun.Subprocess, detached: Detached): Promise<bool
     return false;
   }
   try {
-    const program = childOf(child.pid);
-    return program === undefined || isOnItsWay(program, detached);
+    const tool = childOf(child.pid);
+    if (tool === undefined || detached.waits === 'chroot') return tool === undefined || isOnItsWay(tool, detached);
+    const program = childOf(tool);
+    // A fork that is yet to become the program is as its parent.
+    return program === undefined || ['', cmdlineOf(tool)].includes(cmdlineOf(program));
   } catch (error) {
     // It has ended in between: its parent is about to.
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true;
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return true;
     throw error;
   }
 }
@@ -77,8 +84,8 @@ export async function startDetached(detached: Detached): Promise<void> {
   const tools = ['nsenter', 'prlimit', 'chroot', 'sh', 'setpriv', 'unshare', 'env'].filter((tool) =>
     way.includes(tool),
   );
-  while (detached.isWaitedFor && (await isToCome(child, detached))) Bun.sleepSync(POLL_MS);
-  while (!detached.isWaitedFor) {
+  while (detached.waits !== undefined && (await isToCome(child, detached))) Bun.sleepSync(POLL_MS);
+  while (detached.waits === undefined) {
     // Nothing is awaited meanwhile: so Bun does not take the process away when it has ended, and its name with it.
     const { comm, state } = readStat(child.pid);
     if (state === 'Z') {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { toolPath } from '../host/tool.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
+import { enterOci } from './oci.ts';
 import type { User } from './user.ts';
 import { waiting } from './waiter.ts';
 
@@ -47,12 +48,19 @@ function isSetInside([key, value]: readonly [string, string]): boolean {
   return STEERS_TOOLS.test(key) || namesLocaleFile(key, value) || isLostInShells(key);
 }
 
-/** A program's environment: built, not inherited, save TERM where there is a terminal. */
-export function programEnv(
-  env: Readonly<Record<string, string>>,
-  { home = '/root', term }: { home?: string | undefined; term?: string | undefined } = {},
-): Record<string, string> {
-  const all = { HOME: home, ...(term === undefined ? {} : { TERM: term }), ...env };
+/** What an environment is built of, not inherited, save TERM where there is a terminal. */
+interface EnvOptions {
+  readonly home?: string | undefined;
+  readonly term?: string | undefined;
+}
+
+function wholeEnv(env: Readonly<Record<string, string>>, { home = '/root', term }: EnvOptions): Record<string, string> {
+  return { HOME: home, ...(term === undefined ? {} : { TERM: term }), ...env };
+}
+
+/** A program's environment, as far as it may have an effect on the host's tools that lead to it. */
+function programEnv(env: Readonly<Record<string, string>>, options: EnvOptions): Record<string, string> {
+  const all = wholeEnv(env, options);
   return Object.fromEntries(Object.entries(all).filter((entry) => !isSetInside(entry)));
 }
 
@@ -112,7 +120,7 @@ function namespaceWords({ mntns, netns, utsns, ipcns, cgroupns }: Place): string
 }
 
 /** chroot(1) and unshare(1) give 126 and 127 as a shell does. */
-export function enterArgv(place: Place, { argv, env = {}, user, workdir }: Program): string[] {
+function enterArgv(place: Place, { argv, env = {}, user, workdir }: Program): string[] {
   const { rootfs, pidns } = place;
   const namespaces = [toolPath('nsenter'), ...namespaceWords(place)];
   const inside = [
@@ -130,6 +138,15 @@ export function enterArgv(place: Place, { argv, env = {}, user, workdir }: Progr
 export interface Run {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+}
+
+/** What leads to a program in a container, and the environment that this is given. `terminal`: stdin is one, of that kind. */
+export function runIn(place: Place, program: Program, terminal?: { readonly term: string | undefined }): Run {
+  const { argv, env = {}, user, workdir } = program;
+  const options = { home: user?.home, term: terminal?.term };
+  if (place.oci === undefined) return { argv: enterArgv(place, program), env: programEnv(env, options) };
+  const words = { argv, env: wholeEnv(env, options), user, workdir, terminal: terminal !== undefined };
+  return enterOci(place, place.oci, words);
 }
 
 /** Part of a script; `files` expands to those of cgroups, which have no white space. Its variable is no program's. */

@@ -4,28 +4,46 @@
  */
 import { toolPath } from '../host/tool.ts';
 
+/** Where an OCI runtime finds its process, and writes what it says for itself, as descriptors. */
+export const OCI_PROCESS_FILE = '/proc/self/fd/5';
+export const OCI_LOG_FILE = '/proc/self/fd/6';
+/** In whose environment the process is: not for all to see, as words of a command are. */
+export const OCI_PROCESS = 'MINICT_PROCESS';
+
+interface Waiter {
+  readonly begin: string;
+  /** What a killed caller leads to, of the program `$!`. */
+  readonly kill: string;
+  /** With `$minict_status`. */
+  readonly end: string;
+}
+
 /**
  * $0 is env(1). From a terminal the program gets INT and QUIT itself. VTALRM is what a killed caller leads to: nobody else
  * sends it. In the background a shell ignores INT and QUIT, and gives its child /dev/null: neither is to reach the program,
  * unless the caller ignored them. Its PATH is the program's, and its variables are no program's.
  */
-const WAIT = `
+const script = ({ begin, kill, end }: Waiter) => `
 minict_path=$PATH PATH=/usr/bin:/bin
 while read -r minict_key minict_mask; do
   [ "$minict_key" != SigIgn: ] || break
 done </proc/self/status
-set -- "$@"
+${begin}
 [ $((0x$minict_mask & 2)) -ne 0 ] || set -- --default-signal=INT "$@"
 [ $((0x$minict_mask & 4)) -ne 0 ] || set -- --default-signal=QUIT "$@"
 minict_pass() {
   [ -n "$!" ] || exit $((128 + $1))
   kill -s "$1" "$!"
 }
+minict_kill() {
+  [ -n "$!" ] || exit 137
+  ${kill}
+}
 trap 'minict_pass 1' HUP
 trap 'minict_pass 10' USR1
 trap 'minict_pass 12' USR2
 trap 'minict_pass 15' TERM
-trap 'minict_pass 9' VTALRM
+trap minict_kill VTALRM
 if [ -t 0 ]; then trap : INT QUIT; else trap 'minict_pass 2' INT; trap 'minict_pass 3' QUIT; fi
 unset PWD OLDPWD SHLVL
 exec 3<&0 4>&2 2>/dev/null
@@ -34,13 +52,42 @@ exec 4>&-
 while :; do
   wait "$!"
   minict_status=$?
-  kill -s 0 "$!" || exit "$minict_status"
+  kill -s 0 "$!" || break
 done
+${end}
+exit "$minict_status"
 `;
+
+const WAIT = script({ begin: ':', kill: 'kill -s KILL "$!"', end: ':' });
+
+/** crun forks the program, and hands signals on. It has 255 where it could not run it; why is in its log alone. */
+const WAIT_FOR_OCI = script({
+  begin: `
+minict_log=$1.$$
+shift
+: >"$minict_log" && exec 6<>"$minict_log" && rm "$minict_log" || exit 125
+exec 5<<MINICT_END
+$${OCI_PROCESS}
+MINICT_END
+unset ${OCI_PROCESS}`,
+  kill: `
+  read -r minict_child <"/proc/$!/task/$!/children"
+  kill -s KILL $minict_child "$!"`,
+  end: `
+[ "$minict_status" -ne 255 ] || ! read -r minict_line <&6 || case $minict_line in
+  *"not found"* | *"No such file"*) exit 127 ;;
+  *) exit 126 ;;
+esac`,
+});
 
 /** Forks what `argv` says, and waits. */
 export function waiting(argv: readonly string[]): string[] {
   return [toolPath('sh'), '-c', WAIT, toolPath('env'), ...argv];
+}
+
+/** What `argv` says is crun's; `log` is what the name of its log begins with. */
+export function waitingForOci(log: string, argv: readonly string[]): string[] {
+  return [toolPath('sh'), '-c', WAIT_FOR_OCI, toolPath('env'), log, ...argv];
 }
 
 /** The same for a caller whose program is to end with it, even where it is killed: `argv` waits in turn. */

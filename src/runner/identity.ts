@@ -18,17 +18,27 @@ export function identityOf(claim: Claim): string | undefined {
   if (claim.kind === 'ovs') return findOvsRow(claim.name);
   // The path has the instance's random id in it: whose it is needs no number.
   if (claim.kind === 'cgroup') return existsSync(claim.name) ? 'there' : undefined;
-  if (claim.kind === 'init') return processesOf(claim.name);
+  if (claim.kind === 'init') return initOf(claim.name);
   if (claim.kind === 'nft table') return tableHandle(claim.name);
   if (claim.kind === 'port') return publishedTarget(claim.name);
   const stat = statSync(claim.name, { throwIfNoEntry: false });
   return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`;
 }
 
-/** Undefined where none is in the group. */
-function processesOf(group: string): string | undefined {
+/** The PID 1 that is in the group; who started it may still be there. */
+function initOf(group: string): string | undefined {
   const procs = join(group, 'cgroup.procs');
-  return (existsSync(procs) && readFileSync(procs, 'utf8').trim().replaceAll('\n', ' ')) || undefined;
+  if (!existsSync(procs)) return undefined;
+  return readFileSync(procs, 'utf8').split('\n').filter(Boolean).find(isInit);
+}
+
+/** NSpid of proc_pid_status(5): its number in each PID namespace that it is in. */
+function isInit(pid: string): boolean {
+  try {
+    return /^NSpid:.*\t1$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false; // It has ended meanwhile.
+  }
 }
 
 /** Identities of all claims that are there, by name. */

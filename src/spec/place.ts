@@ -13,8 +13,20 @@ export interface Place {
   readonly pidns?: string;
   readonly ipcns?: string;
   readonly cgroupns?: string;
+  /** Absent where programs get in by chroot. */
+  readonly oci?: OciPlace;
   /** Words of prlimit(1). */
   readonly ulimits?: readonly string[];
+}
+
+/** Of a container that an OCI runtime has made. */
+export interface OciPlace {
+  /** Words after `crun`, without the process. */
+  readonly words: readonly string[];
+  /** What the runtime's logs begin with: one for each program, gone at once. */
+  readonly log: string;
+  readonly capabilities: readonly string[];
+  readonly noNewPrivileges: boolean;
 }
 
 /** A mount in a root, by what can be seen of it from outside. */

@@ -17,6 +17,7 @@ import {
 } from './name.ts';
 import { formatRestart, parseRestart } from './restart.ts';
 import { checkRoute, parseSysctlValue, sysctlPath } from './routing.ts';
+import { parseCapability, parseSeccomp } from './security.ts';
 import { parseSignal } from './signal.ts';
 import { checkVolumes, type VolumeSpec } from './volume.ts';
 
@@ -100,6 +101,12 @@ const settings = {
   hostname: parsed(parseHostname),
   createdAt: time,
   mounts: z.enum(['private', 'host']),
+  runtime: z.optional(z.enum(['crun'])),
+  profile: z.optional(z.literal('hardened')),
+  capAdd: z.optional(z.array(parsed(parseCapability))),
+  capDrop: z.optional(z.array(parsed(parseCapability))),
+  seccomp: z.optional(parsed((text) => text === 'unconfined' || parseSeccomp(text, 'its seccomp filter'))),
+  noNewPrivileges: z.optional(z.boolean()),
   isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev']))),
   readOnly: z.optional(z.boolean()),
   log: z.optional(

@@ -132,6 +132,15 @@ export const container = z.object({
     ),
   ),
   mounts: z.enum(['private', 'host']),
+  /** What starts PID 1 and programs; absent for `chroot`. */
+  runtime: z.optional(z.enum(['crun'])),
+  /** `hardened`; absent for `lab`. */
+  profile: z.optional(z.literal('hardened')),
+  capAdd: z.optional(z.array(z.string())),
+  capDrop: z.optional(z.array(z.string())),
+  /** `unconfined`, or a filter as JSON, in place of the profile's. */
+  seccomp: z.optional(z.string()),
+  noNewPrivileges: z.optional(z.boolean()),
   /** What is its own, where the host's is what all have that say nothing. */
   isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev']))),
   nics: z.array(nic),

@@ -117,6 +117,8 @@ export interface ContainerPaths {
   readonly runDir: string;
   readonly journal: string;
   readonly enter: string;
+  /** Folder of the bundle and state of an OCI runtime. */
+  readonly oci: string;
   /** There once it is to end: its main command is not started again. */
   readonly stopping: string;
   readonly lock: string;
@@ -158,6 +160,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     runDir,
     journal: join(runDir, 'journal'),
     enter: join(runDir, 'enter.json'),
+    oci: join(runDir, 'oci'),
     stopping: join(runDir, 'stopping'),
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: join(NETNS_DIR, name),

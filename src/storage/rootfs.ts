@@ -91,6 +91,8 @@ export interface RootfsPlan {
   readonly mntns: string | undefined;
   /** Folders of namespace files, which a mount namespace of its own does not need. */
   readonly trim: readonly string[];
+  /** Its runtime mounts /proc, /sys and /dev. */
+  readonly bare?: boolean;
   /** /proc comes with its PID namespace. */
   readonly ownProc: boolean;
   /** A /dev of its own, with the message queues of that IPC namespace. */
@@ -127,9 +129,11 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
   const bind = (source: string, target: string, options: string) => ({ source, target, fstype: 'none', options });
   const proc = { source: 'proc', target: at('/proc'), fstype: 'proc', options: 'defaults' };
   if (!plan.ownProc) mount('proc', 'processes, as the host sees them', proc);
-  mount('sys', "the host's /sys; slave, so that no unmount comes back to the host", bind('/sys', at('/sys'), TREE));
-  if (plan.ownDev === undefined) mount('dev', "the host's /dev, likewise", bind('/dev', at('/dev'), TREE));
-  else steps.push(...planOwnDev(at('/dev'), plan.ownDev.ipcns, place));
+  if (!plan.bare)
+    mount('sys', "the host's /sys; slave, so that no unmount comes back to the host", bind('/sys', at('/sys'), TREE));
+  if (plan.ownDev === undefined && !plan.bare)
+    mount('dev', "the host's /dev, likewise", bind('/dev', at('/dev'), TREE));
+  if (plan.ownDev !== undefined && !plan.bare) steps.push(...planOwnDev(at('/dev'), plan.ownDev.ipcns, place));
   const planFile = (path: string) => {
     const source = plan.files[path] as string;
     steps.push(...planFileInTmpfs(facts, rootfs, facts.targets[path] as string, place));

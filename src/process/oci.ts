@@ -1,0 +1,50 @@
+/** How a program gets into a container that an OCI runtime made: by `crun exec`, which has filter and capabilities set. */
+import { readFileSync } from 'node:fs';
+import { toolPath } from '../host/tool.ts';
+import type { OciPlace, Place } from '../spec/place.ts';
+import type { User } from './user.ts';
+import { OCI_PROCESS, waitingForOci } from './waiter.ts';
+
+/** The most that this process can hand on, as a mask: proc_pid_status(5). */
+export function heldCapabilities(): bigint {
+  const mask = /^CapPrm:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  return BigInt(`0x${mask ?? '0'}`);
+}
+
+interface Entering {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly user: User | undefined;
+  readonly workdir: string | undefined;
+  readonly terminal: boolean;
+}
+
+/** The process of `crun exec`, as the OCI runtime specification has it. */
+function processOf(
+  { capabilities, noNewPrivileges }: OciPlace,
+  { argv, env, user, workdir, terminal }: Entering,
+): object {
+  return {
+    terminal,
+    user: { uid: user?.uid ?? 0, gid: user?.gid ?? 0, additionalGids: user?.groups ?? [], umask: 0o022 },
+    args: argv,
+    env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
+    cwd: workdir ?? '/',
+    noNewPrivileges,
+    capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+  };
+}
+
+/** argv, and the environment that crun itself has: the program's is in there. */
+export function enterOci(
+  place: Place,
+  oci: OciPlace,
+  program: Entering,
+): { argv: string[]; env: Record<string, string> } {
+  const limits = place.ulimits === undefined ? [] : [toolPath('prlimit'), ...place.ulimits, '--'];
+  const enter = [toolPath('nsenter'), `--mount=${place.mntns}`, ...limits];
+  return {
+    argv: waitingForOci(oci.log, [...enter, toolPath('crun'), ...oci.words]),
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', [OCI_PROCESS]: JSON.stringify(processOf(oci, program)) },
+  };
+}

@@ -1,0 +1,186 @@
+/** What holds for every runtime: programs with status, stdin, signals and a terminal; stop, names, addresses, files, logs. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { eventually, Host, MINICT } from '../helpers/host.ts';
+import { inspect, isAlive, programsOf } from '../helpers/processes.ts';
+import { printScript } from '../helpers/script.ts';
+import type { Snapshot } from '../helpers/snapshot.ts';
+import { Terminal } from '../helpers/terminal.ts';
+
+const RUNTIMES: { title: string; options: string[] }[] = [
+  { title: 'chroot', options: ['--runtime', 'chroot'] },
+  { title: 'chroot, PID namespace', options: ['--pid', 'private'] },
+  { title: 'crun', options: ['--runtime', 'crun'] },
+  { title: 'crun, hardened', options: ['--profile', 'hardened'] },
+];
+
+const LOOP = 'while :; do sleep 0.05; done';
+
+describe.each(RUNTIMES)('$title', ({ options }) => {
+  let host: Host;
+  let clean: Snapshot;
+  let shared: string;
+  const ok = (...words: string[]) => {
+    const result = host.minict(...words);
+    expect(result, words.join(' ')).toMatchObject({ status: 0, stderr: '' });
+    return result.stdout;
+  };
+  const sh = (line: string) => host.minict('exec', 'c', 'sh', '-c', line);
+  const removed = async () => {
+    ok('rm', '-f', 'c');
+    expect(await host.settled(clean)).toEqual(clean);
+  };
+
+  beforeAll(async () => {
+    host = await Host.create();
+    shared = join(host.dir, 'shared');
+    mkdirSync(shared);
+    writeFileSync(join(shared, 'file'), 'of the host\n');
+    ok('create', 'keep', '--ipc', 'private', '--pids-limit', '1000');
+    clean = host.snapshot();
+    ok('create', 'c', ...options, '--hostname', 'its', '-v', `${shared}:/shared:ro`, '--tmpfs', '/mem', '-e', 'OF=all');
+  });
+  afterAll(() => host.destroy());
+
+  test.each([
+    [['sh', '-c', 'exit 7'], 7],
+    [['sh', '-c', 'exit 255'], 255],
+    [['nope'], 127],
+    [['/nope'], 127],
+    [['/etc'], 126],
+    [['sh', '-c', 'kill -TERM $$'], 143],
+    [['sh', '-c', 'kill -KILL $$'], 137],
+  ])('exec %j gives %i', (words, status) => {
+    expect(host.minict('exec', 'c', ...words).status).toBe(status);
+    expect(host.minict('exec', '-d', 'c', ...words).status).toBe([126, 127].includes(status) ? status : 0);
+  });
+
+  test('stdin, output, environment, user, groups and directory', () => {
+    const line = 'cat; echo err >&2; echo "$OF $A"; id -u; id -g; pwd; umask; ulimit -Sn';
+    const words = [MINICT, 'exec', '-i', '-e', 'A=b c', '-u', '1000:5', '-w', '/tmp', 'c', 'sh', '-c', line];
+    expect(host.run(words, {}, 'in\n')).toEqual({
+      status: 0,
+      stdout: 'in\nall b c\n1000\n5\n/tmp\n0022\n1024\n',
+      stderr: 'err\n',
+    });
+    expect(sh('cat; echo end').stdout).toBe('end\n');
+    expect(sh('ls /proc/self/fd | wc -l').stdout).toBe('4\n');
+    expect(ok('exec', 'c', 'grep', 'Sig[BI]', '/proc/self/status')).toBe(
+      `SigBlk:\t${'0'.repeat(16)}\nSigIgn:\t${'0'.repeat(16)}\n`,
+    );
+  });
+
+  test.each([['SIGTERM' as const], ['SIGINT' as const]])('%s to exec is for the program', async (signal) => {
+    const trap = `trap "echo got; exit 5" ${signal.slice(3)}; echo ready; ${LOOP}`;
+    const child = host.spawn([MINICT, 'exec', 'c', 'sh', '-c', trap]);
+    const reader = (child.stdout as ReadableStream<Uint8Array>).getReader();
+    const read = async () => new TextDecoder().decode((await reader.read()).value);
+    expect(await read()).toBe('ready\n');
+    child.kill(signal);
+    expect(await read()).toBe('got\n');
+    expect(await child.exited).toBe(5);
+  });
+
+  test('where exec is killed, its program ends', async () => {
+    const child = host.spawn([MINICT, 'exec', '-u', '1000', 'c', 'sh', '-c', 'echo ready; exec sleep 300']);
+    await (child.stdout as ReadableStream<Uint8Array>).getReader().read();
+    expect(programsOf(host, 'c').length).toBeGreaterThan(0);
+    child.kill('SIGKILL');
+    expect(await eventually(() => !programsOf(host, 'c').some(isAlive))).toBe(true);
+  });
+
+  test('a terminal: its size, ^C for the program, and its status', async () => {
+    const trap = `trap "echo got" INT; trap "exit 4" QUIT; until stty size | grep "24 80"; do sleep 0.02; done; echo ready; ${LOOP}`;
+    const terminal = new Terminal(host, [MINICT, 'exec', '-it', 'c', 'sh', '-c', trap]);
+    await terminal.shows(/24 80\s+ready/);
+    terminal.type('\x03');
+    await terminal.shows(/got/);
+    terminal.type('\x1c');
+    expect(await terminal.status()).toBe(4);
+    terminal.close();
+  });
+
+  test('host name, address, name of a neighbour, /sys of its network', () => {
+    expect(sh('hostname; cat /etc/hostname').stdout).toBe('its\nits\n');
+    expect(sh('ping -c1 -W5 keep >/dev/null; echo $?').stdout).toBe('0\n');
+    expect(host.run(['ping', '-c1', '-W5', JSON.parse(ok('inspect', 'c'))[0].address]).status).toBe(0);
+  });
+
+  test('its files, what is mounted in them, and copies', () => {
+    expect(sh('cat /shared/file; echo x >/shared/file').stdout).toBe('of the host\n');
+    expect(sh('echo x >/mem/file && grep -c " /mem tmpfs" /proc/self/mounts && echo text >/root/file').stdout).toBe(
+      '1\n',
+    );
+    expect(host.minict('cp', 'c:/root/file', '-').stdout).toContain('text');
+    expect(
+      host.run([MINICT, 'cp', '-', 'c:/root'], {}, host.run(['tar', 'c', '-C', shared, 'file']).stdout).status,
+    ).toBe(0);
+    expect(sh('cat /root/file').stdout).toBe('of the host\n');
+    expect(ok('diff', 'c')).toBe('C /root\nA /root/file\n');
+  });
+
+  test('stop ends all, start brings it back with its files; the same after a reboot', async () => {
+    expect(host.minict('exec', '-d', 'c', 'sleep', '300').status).toBe(0);
+    const programs = programsOf(host, 'c');
+    expect(ok('ps')).toMatch(/^c +running /m);
+    ok('stop', '-t', '1', 'c');
+    expect(programs.some(isAlive)).toBe(false);
+    expect(ok('ps', '-a')).toMatch(/^c +stopped /m);
+    ok('start', 'c');
+    expect(sh('cat /root/file; hostname').stdout).toBe('of the host\nits\n');
+    await host.reboot();
+    ok('start', 'c');
+    expect(sh('cat /root/file; hostname').stdout).toBe('of the host\nits\n');
+    ok('rm', '-f', 'c');
+    ok('start', 'keep');
+    clean = host.snapshot();
+  });
+
+  test('a main command: its log, its user, TERM by stop, its status; services', async () => {
+    const trap = `trap "echo TERM; exit 3" TERM; id -u; ${LOOP}`;
+    ok('run', '-d', '-u', '1000', 'c', ...options, '--', 'sh', '-c', trap);
+    expect(await eventually(() => host.minict('logs', 'c').stdout === '1000\n')).toBe(true);
+    ok('stop', '-t', '5', 'c');
+    // A shell may tell how its child ended.
+    expect(ok('logs', 'c')).toMatch(/^1000\n(Terminated\n)?TERM\n$/);
+    expect(inspect(host, 'c').status).toMatchObject({ state: 'stopped', exitCode: 3 });
+    ok('start', 'c');
+    await eventually(() => host.minict('logs', 'c').stdout.endsWith('1000\n'));
+    ok('kill', '-s', 'KILL', 'c');
+    expect(ok('wait', 'c')).toBe('137\n');
+    await removed();
+    expect(host.minict('run', '-d', 'c', ...options, '--', 'nope').status).toBe(127);
+    await removed();
+    ok('create', 'c', ...options, '--service', 'echo begun', '--service', 'sleep 300 >/dev/null 2>&1 &');
+    ok('start', 'c');
+    expect(ok('logs', 'c')).toBe('begun\n');
+    expect(programsOf(host, 'c').length).toBeGreaterThan(0);
+    await removed();
+  });
+
+  test('run gives output and status of its program, and --rm leaves nothing', async () => {
+    const result = host.minict('run', '--rm', ...options, 'c', '--', 'sh', '-c', 'echo out; exit 9');
+    expect(result).toEqual({ status: 9, stdout: 'out\n', stderr: '' });
+    expect(await host.settled(clean)).toEqual(clean);
+  });
+
+  test('limits hold in it', async () => {
+    ok('create', 'c', ...options, '--pids-limit', '25', '--ulimit', 'nofile=99:100');
+    expect(sh('ulimit -n').stdout).toBe('99\n');
+    expect(sh('for i in 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6; do sleep 1 & done').stderr).toContain(
+      'fork',
+    );
+    await removed();
+  });
+
+  test('the printed script makes the same, and its way back takes it away', async () => {
+    const undo = printScript(host, 'create', 'c', ...options, '--dry-run-undo');
+    expect(host.run(['sh'], {}, printScript(host, 'create', 'c', ...options, '--dry-run'))).toMatchObject({
+      status: 0,
+      stderr: '',
+    });
+    expect(host.run(['sh'], {}, undo).status).toBe(0);
+    expect({ ...(await host.settled(clean)), state: [], run: [] }).toEqual({ ...clean, state: [], run: [] });
+  });
+});

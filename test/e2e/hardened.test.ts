@@ -1,0 +1,143 @@
+/** The profile `hardened`, capabilities and seccomp filters: what the kernel says that programs have, and what is refused. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectCreated, expectRefused } from '../helpers/expect.ts';
+import { Host, MINICT } from '../helpers/host.ts';
+import { inspect } from '../helpers/processes.ts';
+
+let host: Host;
+beforeAll(async () => {
+  host = await Host.create();
+  expectCreated(host, 'h', '--profile', 'hardened');
+});
+afterAll(() => host.destroy());
+
+const sh = (name: string, line: string) => host.minict('exec', name, 'sh', '-c', line);
+const status = (name: string, field: string) =>
+  new RegExp(`^${field}:\\s*(\\S+)$`, 'm').exec(host.minict('exec', name, 'cat', '/proc/self/status').stdout)?.[1];
+const held = (name: string) => BigInt(`0x${status(name, 'CapEff')}`);
+
+const DOCKERS = 0xa80425fbn;
+const NET_ADMIN = 1n << 12n;
+const CHOWN = 1n;
+
+test("docker's capabilities, a filter, no new privileges, masked and read-only paths, a /dev of its own", () => {
+  expect(held('h')).toBe(DOCKERS);
+  expect(status('h', 'CapBnd')).toBe(status('h', 'CapEff'));
+  expect([status('h', 'Seccomp'), status('h', 'NoNewPrivs')]).toEqual(['2', '1']);
+  expect(sh('h', 'cat /proc/keys /proc/timer_list | wc -c; ls /sys/firmware | wc -l').stdout).toBe('0\n0\n');
+  for (const path of ['/proc/sys/kernel/domainname', '/proc/sysrq-trigger', '/sys/kernel/profiling']) {
+    expect(sh('h', `echo x >${path}`).status, path).not.toBe(0);
+  }
+  expect(sh('h', 'mount -t tmpfs x /mnt; unshare -r true').stderr).toMatch(/Operation not permitted|denied/);
+  expect(sh('h', 'ls /dev').stdout).not.toMatch(/vda|sda|kmsg|mem$/m);
+  expect(sh('h', 'echo text >/file && cat /file').stdout).toBe('text\n');
+});
+
+test('capabilities are added and dropped, under any spelling', () => {
+  expectCreated(host, 'c1', '--profile', 'hardened', '--cap-add', 'net_admin', '--cap-drop', 'CAP_CHOWN');
+  expect(held('c1')).toBe((DOCKERS | NET_ADMIN) & ~CHOWN);
+  expect(sh('c1', 'ip link set lo down').status).toBe(0);
+  expect(sh('h', 'ip link set lo down').status).not.toBe(0);
+  expectCreated(host, 'c2', '--profile', 'hardened', '--cap-drop', 'ALL', '--cap-add', 'CHOWN');
+  expect(held('c2')).toBe(CHOWN);
+  expectCreated(host, 'c3', '--runtime', 'crun');
+  expect(held('c3') & (NET_ADMIN | CHOWN)).toBe(NET_ADMIN | CHOWN);
+  expect([status('c3', 'Seccomp'), status('c3', 'NoNewPrivs')]).toEqual(['0', '0']);
+  expect(host.minict('clone', 'c1', 'c4').status).toBe(0);
+  expect(held('c4')).toBe(held('c1'));
+  expect(host.minict('rm', '-f', 'c1', 'c2', 'c3', 'c4').status).toBe(0);
+});
+
+test('another filter, none, new privileges', () => {
+  const file = join(host.dir, 'seccomp.json');
+  const syscalls = [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO', errnoRet: 28 }];
+  writeFileSync(file, JSON.stringify({ defaultAction: 'SCMP_ACT_ALLOW', syscalls }));
+  expectCreated(host, 'c1', '--runtime', 'crun', '--security-opt', `seccomp=${file}`);
+  writeFileSync(file, 'changed since');
+  expect(sh('c1', 'mkdir /new').stderr).toContain('No space left');
+  const tar = join(host.dir, 'c1.tar');
+  expect(host.minict('save-container', 'c1', '-o', tar).stderr).toBe('');
+  expect(host.minict('rm', '-f', 'c1').status).toBe(0);
+  expect(host.minict('load-container', '-i', tar, '--start').stderr).toBe('');
+  expect(sh('c1', 'mkdir /new').stderr).toContain('No space left');
+  const options = ['--security-opt', 'seccomp=unconfined', '--security-opt', 'no-new-privileges=false'];
+  expectCreated(host, 'c2', '--profile', 'hardened', ...options);
+  expect([status('c2', 'Seccomp'), status('c2', 'NoNewPrivs')]).toEqual(['0', '0']);
+  expect(host.minict('rm', '-f', 'c1', 'c2').status).toBe(0);
+});
+
+test('a read-only root, for all but its volumes', () => {
+  expectCreated(host, 'c1', '--profile', 'hardened', '--read-only', '-v', '/data');
+  expect(sh('c1', 'echo x >/file').stderr).toContain('Read-only');
+  expect(sh('c1', 'echo x >/data/file && cat /data/file').stdout).toBe('x\n');
+  expect(host.minict('rm', '-f', 'c1').status).toBe(0);
+});
+
+test('the same words under the other runtime make the same container', () => {
+  const words = ['-e', 'A=b', '--hostname', 'its', '-u', '1000', '-w', '/tmp'];
+  for (const runtime of ['chroot', 'crun']) {
+    expectCreated(host, 'c1', '--runtime', runtime, ...words);
+    expect(sh('c1', 'hostname; id -u; pwd; echo $A').stdout, runtime).toBe('its\n1000\n/tmp\nb\n');
+    expect(host.minict('rm', '-f', 'c1').status).toBe(0);
+  }
+});
+
+test('PID 1 ended by hand: broken, and start mends', async () => {
+  const group = join(dirname(inspect(host, 'h').cgroup), 'init');
+  const [init = ''] = readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n');
+  expect(readFileSync(`/proc/${init}/comm`, 'utf8')).toBe('init\n');
+  process.kill(Number(init), 'SIGKILL');
+  for (let tries = 0; tries < 500 && !host.minict('ps').stdout.includes('broken'); tries += 1) await Bun.sleep(10);
+  expect(host.minict('ps').stdout).toMatch(/^h +broken \(missing: init/m);
+  expect(host.minict('start', 'h')).toEqual({ status: 0, stdout: 'h\n', stderr: '' });
+  expect(held('h')).toBe(DOCKERS);
+});
+
+const BAD_FILTERS = ['', '[]', '{"defaultAction":7}', '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":"x"}]}'];
+
+test.each([
+  [['--runtime', 'docker'], /argument 'docker' is invalid/],
+  [['--profile', 'hard'], /argument 'hard' is invalid/],
+  [['--profile', 'hardened', '--cap-add', 'FLY'], /cannot use capability 'FLY': there is none of that name/],
+  [['--runtime', 'crun', '--cap-drop', ''], /cannot use capability ''/],
+  [['--runtime', 'chroot', '--profile', 'hardened'], /cannot use --profile hardened with the runtime chroot/],
+  [['--cap-add', 'NET_ADMIN'], /cannot use --cap-add with the runtime chroot/],
+  [['--security-opt', 'seccomp=unconfined'], /cannot use --security-opt with the runtime chroot/],
+  [['--runtime', 'crun', '--security-opt', 'label=x'], /cannot use --security-opt 'label=x'/],
+  [['--runtime', 'crun', '--security-opt', 'seccomp='], /cannot use --security-opt 'seccomp='/],
+  [['--runtime', 'crun', '--security-opt', 'seccomp=/nowhere'], /cannot use --security-opt seccomp=\/nowhere: ENOENT/],
+  [['--runtime', 'crun', '--mounts', 'host'], /cannot use --runtime crun and --mounts host together/],
+  [['--profile', 'hardened', '--pid', 'host'], /cannot use --pid host with the runtime crun/],
+])('%j is refused', (options, message) => {
+  expectRefused(host.minict('create', 'bad', ...options), message);
+});
+
+test.each(BAD_FILTERS)('a seccomp file of %j is refused', (text) => {
+  const file = join(host.dir, 'bad.json');
+  writeFileSync(file, text);
+  expectRefused(
+    host.minict('create', 'bad', '--runtime', 'crun', '--security-opt', `seccomp=${file}`),
+    /cannot use --security-opt seccomp=/,
+  );
+});
+
+test('a filter that crun refuses: one line, and nothing is left', async () => {
+  const file = join(host.dir, 'bad.json');
+  writeFileSync(file, '{"defaultAction":"SCMP_ACT_DANCE"}');
+  const before = host.snapshot();
+  expectRefused(
+    host.minict('create', 'bad', '--runtime', 'crun', '--security-opt', `seccomp=${file}`),
+    /cannot create bad: PID 1.*by crun: .*/,
+  );
+  expect(await host.settled(before)).toEqual(before);
+});
+
+test('without crun on the host it says which package has it', () => {
+  const path = join(host.dir, 'path');
+  host.run(['sh', '-c', 'mkdir "$0"; ln -s -t "$0" /usr/bin/* /usr/sbin/* 2>/dev/null; rm "$0/crun"', path]);
+  expect(host.run(['env', `PATH=${path}`, MINICT, 'create', 'bad', '--profile', 'hardened']).stderr).toBe(
+    'minict: cannot run crun: not found in PATH\nhint: apt-get install crun\n',
+  );
+});
