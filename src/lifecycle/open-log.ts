@@ -14,16 +14,21 @@ function makeRoom(log: string, maxFiles: number): void {
   }
 }
 
+/** Of a log that has grown to its bound, whoever wrote it, before a start adds to it. */
+export function boundLog({ log }: Pick<ContainerPaths, 'log'>, spec: LogSpec = {}): void {
+  const { maxBytes = DEFAULT_LOG.maxBytes, maxFiles = DEFAULT_LOG.maxFiles } = spec;
+  if ((statSync(log, { throwIfNoEntry: false })?.size ?? 0) >= maxBytes) makeRoom(log, maxFiles);
+}
+
 /** For a supervisor: what it says itself, before there is a program, goes to the file. Throws HostError. */
 export function openLog(paths: ContainerPaths, spec: LogSpec = {}): { fd: number; pipe: LogPipe } {
-  const { maxBytes = DEFAULT_LOG.maxBytes, maxFiles = DEFAULT_LOG.maxFiles } = spec;
   if (spec.timestamps) {
     requireTool('svlogd');
     mkdirSync(paths.stampedLog, { recursive: true, mode: 0o700 });
     const { path, content } = stampingConfig(paths, spec);
     writeFileSync(path, content, { mode: 0o600 });
   }
-  if ((statSync(paths.log, { throwIfNoEntry: false })?.size ?? 0) >= maxBytes) makeRoom(paths.log, maxFiles);
+  boundLog(paths, spec);
   rmSync(paths.logPipe, { force: true });
   makePipe(paths.logPipe);
   return { fd: openSync(paths.log, 'a', 0o600), pipe: logPipe(paths, spec) };

@@ -8,6 +8,7 @@ import { readEnterRecord } from '../state/enter-record.ts';
 import { type Lock, lockContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
+import { boundLog } from './open-log.ts';
 import { placeOf } from './place.ts';
 import { cgroupOf } from './status.ts';
 
@@ -52,6 +53,7 @@ async function runInside(
 
 /** In order, under the container's lock. Throws HostError at the first that fails, with what it said. */
 export async function runServices(context: Context, instance: string, spec: ContainerSpec, lock: Lock): Promise<void> {
+  boundLog(containerPaths(context.roots, spec.name), spec.log);
   for (const line of spec.services) {
     const { status, said } = await runInside(context, instance, spec, line, lock);
     if (status !== 0) {

@@ -2,11 +2,9 @@
 import { type CgroupHost, type CgroupPaths, planCgroup } from '../cgroup/cgroup.ts';
 import { enterLimits, type LimitFacts, planLimitGroups, planLimits } from '../cgroup/limits.ts';
 import { nicDriver, type Owner } from '../network/driver.ts';
-
 import { planHairpins, planPorts } from '../network/nat.ts';
 import { planLoopback, planNicInside, portPart } from '../network/parts.ts';
 import { planRouting, planSysctls } from '../network/routing.ts';
-
 import { chroot } from '../runtime/chroot.ts';
 import { nsFile, planIsolation } from '../runtime/namespaces.ts';
 import type { Runtime } from '../runtime/runtime.ts';

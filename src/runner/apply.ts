@@ -1,22 +1,10 @@
 /** Carries out plans: write-ahead, chains side by side, and back to where it was when a step fails. */
-import { firstLine, HostError, StepError } from '../errors.ts';
-import { sayCommand } from '../host/verbose.ts';
+import { StepError } from '../errors.ts';
 import type { Step } from '../step.ts';
-import { type Batch, commandArgv, failingStep, nextBatch } from './batch.ts';
-import { identitiesOf } from './identity.ts';
-import { doInProcess } from './in-process.ts';
+import { runChain, StepFailure } from './chain.ts';
 import type { Journal } from './journal.ts';
-import { runTool, type SpawnContext } from './spawn.ts';
+import type { SpawnContext } from './spawn.ts';
 import { undoSteps } from './undo.ts';
-
-class StepFailure {
-  readonly step: Step;
-  readonly cause: string;
-  constructor(step: Step, cause: string) {
-    this.step = step;
-    this.cause = cause;
-  }
-}
 
 /** The first at once; a tool's end is seen, and the next of its chain started, before each other. None waits for another's end. */
 function beginBetween(tasks: readonly (() => void | Promise<void>)[]): Promise<void>[] {
@@ -27,53 +15,6 @@ function beginBetween(tasks: readonly (() => void | Promise<void>)[]): Promise<v
     await mine;
     await task();
   });
-}
-
-/** Of a batch that failed at `failed`: what came after it in ip's lines, and itself where what is there is another's. */
-function neverDone(batch: Batch, failed: Step, stderr: string): Step[] {
-  const after = batch.argv[0] === 'ip' ? batch.steps.slice(batch.steps.indexOf(failed) + 1) : [];
-  const isOthers = failed.run.kind === 'run' && failed.run.exclusive && stderr.includes('File exists');
-  return isOthers ? [failed, ...after] : after;
-}
-
-/** Says what was done without a process, where there is a tool for it. */
-function sayDone({ run }: Step): void {
-  if (run.kind === 'run' || run.kind === 'mount' || run.kind === 'umount') sayCommand(commandArgv(run));
-}
-
-async function runChain(
-  steps: readonly Step[],
-  started: Set<Step>,
-  journal: Journal,
-  context: SpawnContext,
-): Promise<void> {
-  let pending = steps;
-  while (pending.length > 0) {
-    const { batch, rest } = nextBatch(pending);
-    pending = rest;
-    const first = batch.steps[0] as Step;
-    for (const step of batch.steps) started.add(step);
-    try {
-      if (doInProcess(first.run)) {
-        if (context.verbose) sayDone(first);
-      } else {
-        const outcome = await runTool(batch.argv, context, batch.stdin);
-        if (outcome.exitCode !== 0) {
-          const failed = failingStep(batch, outcome.stderr);
-          for (const step of neverDone(batch, failed, outcome.stderr)) started.delete(step);
-          throw new StepFailure(failed, firstLine(outcome.stderr) || `${batch.argv[0]} ended with ${outcome.exitCode}`);
-        }
-      }
-    } catch (error) {
-      if (error instanceof StepFailure || error instanceof HostError) throw error;
-      // An exclusive write that failed made nothing: what is there is another's.
-      if (first.run.kind === 'write' && first.run.exclusive) started.delete(first);
-      throw new StepFailure(first, (error as Error).message);
-    }
-    for (const step of batch.steps) {
-      if (step.claims !== undefined) journal.done(step.id, identitiesOf(step.claims));
-    }
-  }
 }
 
 function chainsOf(steps: readonly Step[]): Iterable<Step[]> {

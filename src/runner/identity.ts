@@ -1,11 +1,8 @@
 /** Whether the thing a step claimed is still the very same thing. Reads only. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-
 import { publishedTarget, tableHandle } from '../host/nft-table.ts';
-
 import { findOvsRow } from '../host/ovs.ts';
-
 import { interfaceIndex } from '../host/syscalls.ts';
 import type { Claim } from '../step.ts';
 

@@ -3,8 +3,17 @@ import { closeSync, constants, mkdirSync, openSync, rmdirSync, unlinkSync, write
 import { basename, dirname } from 'node:path';
 import { HostError } from '../errors.ts';
 import { mountCalls } from '../host/mounts.ts';
-import { detachMounts, inMountNamespace, makeMountNamespace, makeUtsNamespace, mountAll } from '../host/namespaces.ts';
+import {
+  detachMounts,
+  inMountNamespace,
+  makeMountNamespace,
+  makeNetworkNamespace,
+  makeUtsNamespace,
+  mountAll,
+  netnsPath,
+} from '../host/namespaces.ts';
 import type { Command } from '../step.ts';
+import { isNetnsAdd } from './batch.ts';
 
 /**
  * Returns false where the command needs a process, or the kernel refused what a tool can do too, and tell why it cannot.
@@ -35,7 +44,7 @@ export function doInProcess(command: Command): boolean {
       rmdirSync(command.path);
       return true;
     case 'run': {
-      const made = unshareOf(command.argv);
+      const made = namespaceOf(command.argv);
       return made !== undefined && isDone(() => makeNamespace(made));
     }
     case 'mount': {
@@ -56,7 +65,7 @@ function isDone(action: () => void): boolean {
     action();
     return true;
   } catch (error) {
-    if (error instanceof HostError) return false;
+    if (error instanceof HostError || (error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
   }
 }
@@ -66,10 +75,15 @@ function inPlace(mntns: string | undefined, action: () => void): void {
   else inMountNamespace(mntns, action);
 }
 
-type Unshare = { readonly utsns: string; readonly hostname: string } | { readonly mntns: string };
+type Namespace =
+  | { readonly netns: string }
+  | { readonly utsns: string; readonly hostname: string }
+  | { readonly mntns: string };
 
-/** The two forms of unshare(1) that plans have. */
-function unshareOf([tool, option = '', ...words]: readonly string[]): Unshare | undefined {
+/** The forms of ip(8) and unshare(1) that plans have. */
+function namespaceOf(argv: readonly string[]): Namespace | undefined {
+  if (isNetnsAdd(argv)) return { netns: netnsPath(argv[3] as string) };
+  const [tool, option = '', ...words] = argv;
   if (tool !== 'unshare') return undefined;
   const [name, file = ''] = option.split(/=(.*)/s);
   const [program, hostname] = words;
@@ -77,8 +91,9 @@ function unshareOf([tool, option = '', ...words]: readonly string[]): Unshare | 
   return name === '--mount' && words.join(' ') === '--propagation slave true' ? { mntns: file } : undefined;
 }
 
-function makeNamespace(made: Unshare): void {
-  if ('mntns' in made) makeMountNamespace(made.mntns);
+function makeNamespace(made: Namespace): void {
+  if ('netns' in made) makeNetworkNamespace(made.netns);
+  else if ('mntns' in made) makeMountNamespace(made.mntns);
   else makeUtsNamespace(made.utsns, made.hostname);
 }
 

@@ -274,3 +274,16 @@ test('attach to services, which have no main command, is refused', () => {
     /^minict: cannot attach to l1: it has no main command\nhint: minict logs -f l1; minict exec -it l1 sh\n$/,
   );
 });
+
+test('what services wrote is bounded by the next starts', () => {
+  const service = 'head -c 100000 /dev/zero; echo; echo up';
+  expect(host.minict('create', 'l1', '--no-network', ...SMALL, '--service', service).status).toBe(0);
+  for (let round = 0; round < 4; round += 1) expect(host.minict('restart', 'l1')).toEqual(done);
+  const { folder } = inspect(host, 'l1');
+  expect(
+    readdirSync(folder)
+      .filter((name) => /^log(\.\d+)?$/.test(name))
+      .sort(),
+  ).toEqual(['log', 'log.1', 'log.2']);
+  expect(logs('-n', '1').stdout).toBe('up\n');
+});
