@@ -115,6 +115,17 @@ interface Made {
   readonly isHybrid: boolean;
 }
 
+/** With the flags that the mount has; a directory in place is none yet, and what is mounted in it comes along. */
+function noDevices(
+  { inPlace, readOnly }: ContainerSpec,
+  { mntns }: ContainerPaths,
+  { rootfs }: RuntimeFacts,
+): Step['run'] {
+  const first = inPlace !== undefined && !readOnly ? 'mount --rbind "$0" "$0" && ' : '';
+  const options = `remount,bind,nodev${readOnly ? ',ro' : ''}`;
+  return { kind: 'run', argv: ['sh', '-c', `${first}exec mount -o ${options} "$0"`, rootfs], mntns };
+}
+
 function planInit(
   spec: ContainerSpec,
   paths: ContainerPaths,
@@ -136,6 +147,9 @@ function planInit(
     mntns: paths.mntns,
   } as const;
   return [
+    ...(spec.profile === 'hardened'
+      ? [step('nodev', 'no device of the image can be opened', noDevices(spec, paths, facts))]
+      : []),
     step('bundle folder', 'what crun has to know', { kind: 'mkdir', path: bundle, mode: 0o700, parents: true }),
     step('bundle', 'the container as an OCI bundle', {
       kind: 'write',
