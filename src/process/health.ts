@@ -50,7 +50,7 @@ while :; do
   [ "$minict_failures" -gt 0 ] || minict_is=healthy
   [ "$minict_failures" -lt "$minict_retries" ] || minict_is=unhealthy
   minict_now
-  echo "$minict_is $minict_failures $minict_now" >"$minict_health"
+  printf '%-48s\\n' "$minict_is $minict_failures $minict_now" 1<>"$minict_health"
   [ "$minict_is" = "$minict_was" ] || minict_event health_status ",\\"health\\":\\"$minict_is\\""
   minict_was=$minict_is
 done

@@ -8,15 +8,18 @@ export interface Health {
   readonly checkedAt: string;
 }
 
+/** One is written over the other, by one write: a reader finds either. */
+const WIDTH = 48;
+
 export function beginHealth(path: string, nowMs: number): void {
-  writeFileSync(path, `starting 0 ${nowMs}\n`, { mode: 0o600 });
+  writeFileSync(path, `${`starting 0 ${nowMs}`.padEnd(WIDTH)}\n`, { mode: 0o600 });
 }
 
-/** Undefined where there was no check, or one is just being written down. */
+/** Undefined where there was no check. */
 export function readHealth(path: string): Health | undefined {
   try {
     const [, status, failures, ms] =
-      /^(starting|healthy|unhealthy) (\d+) (\d+)\n$/.exec(readFileSync(path, 'utf8')) ?? [];
+      /^(starting|healthy|unhealthy) (\d+) (\d+) *\n$/.exec(readFileSync(path, 'utf8')) ?? [];
     if (status === undefined) return undefined;
     const checkedAt = new Date(Number(ms)).toISOString();
     return { status: status as Health['status'], failures: Number(failures), checkedAt };
