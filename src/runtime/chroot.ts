@@ -14,7 +14,7 @@ echo 0 >"$0" || exit 1
   exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin setsid chroot "$2" /proc/self/fd/3 -P 2>/dev/null
 ) </dev/null >/dev/null &
 until [ "/proc/$!/exe" -ef "$1" ]; do
-  [ -e "/proc/$!/exe" ] || { echo "$1 does not run in its root" >&2; exit 1; }
+  [ -e "/proc/$!/exe" ] || { wait; echo "$1 does not run in its root" >&2; exit 1; }
 done
 `;
 

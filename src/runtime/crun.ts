@@ -94,9 +94,16 @@ function configOf(spec: ContainerSpec, { rootfs, init }: RuntimeFacts, seccomp: 
 /** $0: the init group's file, $1: crun, $2: its folder, in which an earlier one's state may be left. What it says is in its log. */
 const START = `
 echo 0 >"$0" || exit 1
+alone() {
+  other=
+  while read -r pid; do [ "$pid" = $$ ] || other=$pid; done <"\${0%/*}/cgroup.procs"
+  [ -z "$other" ]
+}
 rm -rf -- "$2/state"
 "$1" --root "$2/state" --log "$2/log" --cgroup-manager disabled run --detach --bundle "$2" main </dev/null >/dev/null 2>&1 || {
   cat "$2/log" >&2
+  # What it forked may be there for a moment, and would keep the group.
+  until alone; do kill -s KILL "$other"; done 2>/dev/null
   exit 1
 }
 `;

@@ -45,8 +45,16 @@ export function planIsolation(spec: ContainerSpec, paths: ContainerPaths, cgroup
   ];
 }
 
-/** Who starts PID 1 has it as the namespace of its children, as PID 1 has. */
-const PERSIST_PIDNS = 'read -r pid <"$0" && exec mount --bind "/proc/$pid/ns/pid_for_children" "$1"';
+/** $0: processes of the init group. NSpid of proc_pid_status(5) tells PID 1 from who started it, and may be there for a while yet. */
+const PERSIST_PIDNS = `
+init=
+while read -r pid; do
+  while read -r key numbers; do
+    [ "$key" != NSpid: ] || [ "\${numbers##*[!0-9]}" != 1 ] || init=$pid
+  done 2>/dev/null <"/proc/$pid/status"
+done <"$0"
+exec mount --bind "/proc/$init/ns/pid" "$1"
+`;
 
 const KILL_INIT = `
 while read -r pid <"$0/cgroup.procs"; do kill -s KILL "$pid" 2>/dev/null; done

@@ -166,12 +166,13 @@ describe.each(RUNTIMES)('$title', ({ options }) => {
   });
 
   test('limits hold in it', async () => {
-    ok('create', 'c', ...options, '--pids-limit', '25', '--ulimit', 'nofile=99:100');
-    expect(sh('ulimit -n').stdout).toBe('99\n');
-    expect(sh('for i in 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6; do sleep 1 & done').stderr).toContain(
-      'fork',
-    );
-    await removed();
+    const before = host.snapshot();
+    ok('create', 'd', ...options, '--pids-limit', '25', '--ulimit', 'nofile=99:100');
+    expect(ok('exec', 'd', 'sh', '-c', 'ulimit -n')).toBe('99\n');
+    const fork = 'for i in 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6; do sleep 1 >/dev/null 2>&1 & done';
+    expect(host.minict('exec', 'd', 'sh', '-c', fork).stderr).toContain('fork');
+    ok('rm', '-f', 'd');
+    expect(await host.settled(before)).toEqual(before);
   });
 
   test('the printed script makes the same, and its way back takes it away', async () => {
