@@ -25,7 +25,7 @@ exit 0
 `;
 const STILL_WITHIN_MS = 2000;
 
-interface Freezer {
+export interface Freezer {
   readonly file: string;
   /** What is written there. */
   readonly hold: string;
@@ -35,7 +35,7 @@ interface Freezer {
   readonly still: string;
 }
 
-function freezerOf({ version }: CgroupHost, path: string): Freezer {
+export function freezerOf({ version }: CgroupHost, path: string): Freezer {
   const state = join(path, 'freezer.state');
   return version === 1
     ? { file: state, hold: 'FROZEN', release: 'THAWED', events: state, still: 'FROZEN' }

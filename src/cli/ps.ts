@@ -33,6 +33,7 @@ const FILTERS: Filters<Row> = {
   name: (row) => row.name,
   status: (row) => row.state,
   image: (row) => row.image,
+  health: (row) => row.health?.status ?? 'none',
 };
 
 /** `running 5 minutes`, `stopped, exited (137) 3 minutes ago`: what is so, and since when. */
@@ -45,9 +46,10 @@ function sinceWhen({ state, exitCode, startedAt, finishedAt }: Row, nowMs: numbe
 }
 
 function statusCell(row: Row, nowMs: number): string {
-  const { missing, oomKills, down } = row;
+  const { missing, oomKills, down, health } = row;
   const notes = [
     ...(missing.length > 0 ? [`missing: ${missing.join(', ')}`] : []),
+    ...(health === undefined ? [] : [health.status]),
     ...(oomKills === undefined ? [] : [`OOM kills: ${oomKills}`]),
     ...(down.length > 0 ? [`down: ${down.join(', ')}`] : []),
   ];
@@ -64,7 +66,7 @@ export const define: Define = (command, globals) => {
     .option('-a, --all', 'stopped ones too')
     .option('-q, --quiet', 'names only')
     .option('--format <format>', 'table or json', 'table')
-    .addOption(repeatable('-f, --filter <K=V>', 'those of that name, status or image'))
+    .addOption(repeatable('-f, --filter <K=V>', 'those of that name, status, image or health'))
     .action(async (options: PsOptions) => {
       requireRoot('ps');
       requireFormat(options.format);

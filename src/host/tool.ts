@@ -26,6 +26,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   rm: 'coreutils',
   sh: 'dash',
   split: 'coreutils',
+  sleep: 'coreutils',
+  timeout: 'coreutils',
   svlogd: 'runit',
   tar: 'tar',
   btrfs: 'btrfs-progs',

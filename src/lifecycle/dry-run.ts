@@ -29,6 +29,7 @@ import { readCgroupFacts, readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
 import { namespaceFoldersFor, planCreate } from './create.ts';
 import type { Coming } from './gateway.ts';
+import { healthOf } from './health.ts';
 import { linkState, planNetwork } from './network-link.ts';
 import { mainProgram, placeOf } from './place.ts';
 import { stepsInEffect } from './remove.ts';
@@ -185,10 +186,9 @@ export function programLines(
     record: paths.exit,
     events: eventsPath(context.roots),
   };
-  const supervisor = supervised(
-    { ...supervision, log, restart: spec.restart && restarting(spec.restart, paths.stopping) },
-    program,
-  );
+  const restart = spec.restart && restarting(spec.restart, paths.stopping);
+  const health = spec.health && healthOf(spec, spec.health, paths, { payload: cgroup.payload, enter, mounted });
+  const supervisor = supervised({ ...supervision, log, restart, health }, program);
   const why = 'main command, and what waits for it';
   const stamping = stampingConfig(paths, spec.log ?? {});
   const stamped: Step[] = [

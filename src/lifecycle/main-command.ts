@@ -9,10 +9,12 @@ import { restarting } from '../process/restart.ts';
 import { handOnSignals, supervised } from '../process/supervisor.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
+import { beginHealth } from '../state/health-record.ts';
 import type { Lock } from '../state/locks.ts';
 import { containerPaths, eventsPath } from '../state/paths.ts';
 import { beginRun, readExitStatus } from '../state/run-record.ts';
 import type { Context } from './context.ts';
+import { healthOf } from './health.ts';
 import { mainProcess } from './main-process.ts';
 import { mainProgram, placeOf } from './place.ts';
 import { seemsNotToRun } from './program-file.ts';
@@ -79,7 +81,9 @@ export async function startMain(
     events: eventsPath(context.roots),
   };
   const restart = spec.restart && restarting(spec.restart, paths.stopping);
-  const { argv, env } = supervised({ ...supervision, log: log?.pipe, restart }, program);
+  const health = spec.health && healthOf(spec, spec.health, paths, { payload: cgroups.payload, enter, mounted });
+  if (health !== undefined) beginHealth(paths.health, Date.now());
+  const { argv, env } = supervised({ ...supervision, log: log?.pipe, restart, health }, program);
   if (context.verbose) sayCommand(argv);
   const child = Bun.spawn([...argv], {
     stdio: [attachment?.stdin ? 'inherit' : 'ignore', log?.fd ?? 'inherit', log?.fd ?? 'inherit', lock.fd],

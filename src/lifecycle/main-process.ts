@@ -12,26 +12,30 @@ export function mainProcess(supervisorPid: number, payload: string): number | un
   return childrenOf(supervisorPid).find((pid) => inside.has(pid));
 }
 
+/** Who waits for a main command: beside it there may be who writes its log, who checks its health, and what these started. */
+function supervisorsIn({ supervisor }: Groups): number[] {
+  const pids = processesIn(supervisor);
+  return pids.filter((pid) => {
+    const stat = readStat(pid);
+    return stat?.comm === 'sh' && !pids.includes(stat.parent);
+  });
+}
+
+export function hasSupervisor(groups: Groups): boolean {
+  return supervisorsIn(groups).length > 0;
+}
+
 /** The same of whichever supervisor the container has; of who ends meanwhile there is none. */
-export function runningMain({ payload, supervisor }: Groups): number | undefined {
-  for (const pid of processesIn(supervisor)) {
+export function runningMain(groups: Groups): number | undefined {
+  for (const pid of supervisorsIn(groups)) {
     try {
-      const main = mainProcess(pid, payload);
+      const main = mainProcess(pid, groups.payload);
       if (main !== undefined) return main;
     } catch (error) {
       if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     }
   }
   return undefined;
-}
-
-/** Whether who waits for it is there: beside it there may be who writes its log, and what that started. */
-export function hasSupervisor({ supervisor }: Groups): boolean {
-  const pids = processesIn(supervisor);
-  return pids.some((pid) => {
-    const stat = readStat(pid);
-    return stat?.comm === 'sh' && !pids.includes(stat.parent);
-  });
 }
 
 /** proc_pid_stat(5); undefined where it has ended. */

@@ -46,6 +46,11 @@ export function userInside(wanted: string, { layers, mounted }: Pick<Place, 'lay
   return resolveUser(wanted, passwd, group);
 }
 
+/** Its health check: a line for a shell, as the main command's user. */
+export function checkProgram(spec: ContainerSpec, line: string, paths: ContainerPaths, mounted: Place['mounted']): Run {
+  return mainProgram({ ...spec, command: ['/bin/sh', '-c', line] }, paths, undefined, mounted);
+}
+
 /** The main command, with what is mounted in its root: how to get inside and run it, and with which environment. */
 export function mainProgram(
   spec: ContainerSpec,

@@ -14,6 +14,7 @@ import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
+import { type Health, readHealth } from '../state/health-record.ts';
 import { isLocked } from '../state/locks.ts';
 import { readOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -32,6 +33,8 @@ export interface Status {
   readonly finishedAt?: string;
   /** Of its main command, by its restart policy; absent where there were none. */
   readonly restarts?: number;
+  /** While it runs, where it has a health check. */
+  readonly health?: Health;
   /** Since it was last brought up; absent where there were none. */
   readonly oomKills?: number;
 }
@@ -124,7 +127,11 @@ async function readStatusOnce(
   const oomKills = readOomKills(instance, spec.name) || readOomCount(paths.oomKills);
   const past = { ...pastOf(run), ...(oomKills === 0 ? {} : { oomKills }) };
   const state = new Journal(paths.journal).salvage();
-  const now = (): Status => ({ state: liveState(context, instance, spec.name, run), missing: [], ...past });
+  const now = (): Status => {
+    const live = liveState(context, instance, spec.name, run);
+    const health = spec.health === undefined || live === 'ready' ? undefined : readHealth(paths.health);
+    return { state: live, missing: [], ...past, ...(health === undefined ? {} : { health }) };
+  };
   const broken = (...missing: string[]): Status => ({ state: 'broken', missing, ...past });
   const stopped: Status = { state: 'stopped', missing: [], ...past };
   // Nothing is missing of what somebody is just bringing up or taking down.

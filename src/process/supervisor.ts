@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { toolPath } from '../host/tool.ts';
 import { becomeLines, ENTER_CGROUP, enterLine, type Run } from './enter.ts';
+import { HEALTH_LINES, type HealthCheck } from './health.ts';
 import { type LogPipe, logEndLines, logWriterLines } from './log-writer.ts';
 import { RESTART_WORDS, type Restarting, restartLines } from './restart.ts';
 
@@ -29,11 +30,11 @@ minict_event() {
 
 /**
  * $0: its cgroup, $1: the record of its run, $2 and $3: a time and how long that is since boot, $4: the events, $5: the
- * container's name; what a restart policy and the log take; the program's cgroup, then its PATH and words. A trap that does
+ * container's name; what a restart policy, the log and a health check take; the program's cgroup, then its PATH and words. A trap that does
  * nothing is not handed on, as '' would be. What sh says of a program that a signal ended is none of the program's output. A
  * daemon may keep the log open: then its writer is not waited for.
  */
-function script({ log, restart }: Pick<Supervision, 'log' | 'restart'>): string {
+function script({ log, restart, health }: Pick<Supervision, 'log' | 'restart' | 'health'>): string {
   const program = becomeLines(`${enterLine('$1')}; shift`);
   const [quiet, loud] =
     log === undefined ? ['exec 4>&2 2>/dev/null', 'exec 2>&4 4>&-'] : ['exec >/dev/null 2>&1', 'exec >&5 2>&1 5>&-'];
@@ -45,9 +46,11 @@ ${NOW}${EVENT}
 trap : HUP INT QUIT TERM
 ${restart === undefined ? '' : RESTART_WORDS}
 ${log === undefined ? '' : logWriterLines(log)}
-minict_payload=\${1%% *}
 ${quiet}
+${health === undefined ? '' : HEALTH_LINES}
+minict_payload=\${1%% *}
 ${restart === undefined ? once : restartLines(once)}
+${health === undefined ? '' : 'kill "$minict_checker"'}
 ${log === undefined ? '' : logEndLines(log)}
 echo "exited $minict_status $minict_now" >>"$minict_record"
 exit "$minict_status"
@@ -62,6 +65,7 @@ export interface Supervision {
   readonly events: string;
   readonly log?: LogPipe | undefined;
   readonly restart?: Restarting | undefined;
+  readonly health?: HealthCheck | undefined;
 }
 
 /** Hundredths of a second since boot, sleep included. */
@@ -70,11 +74,12 @@ function bootTimeCs(): number {
 }
 
 export function supervised(supervision: Supervision, { argv, env }: Run): Run {
-  const { container, cgroups, record, events, log, restart } = supervision;
+  const { container, cgroups, record, events, log, restart, health } = supervision;
   const { PATH = '', ...rest } = env;
   const time = [String(Date.now()), String(bootTimeCs())];
   const own = [cgroups.enterSupervisor, record, ...time, events, container];
-  const words = [...own, ...(restart?.words ?? []), ...(log?.words ?? []), cgroups.enter.join(' '), PATH, ...argv];
+  const asked = [...(restart?.words ?? []), ...(log?.words ?? []), ...(health?.words ?? [])];
+  const words = [...own, ...asked, cgroups.enter.join(' '), PATH, ...argv];
   return { argv: [toolPath('sh'), '-c', script(supervision), ...words], env: rest };
 }
 

@@ -5,6 +5,7 @@
 import * as z from 'zod/mini';
 import { InvalidInputError } from '../errors.ts';
 import { parseAddress, parseInterfaceAddress, parseIp, parseMtuBytes } from './address.ts';
+import { parseHealthRetries, parseHealthSpan } from './health.ts';
 import { checkLimits } from './limits.ts';
 import { parseLogBytes, parseLogFiles } from './log.ts';
 import {
@@ -114,6 +115,14 @@ const settings = {
       maxBytes: z.optional(parsedNumber(parseLogBytes)),
       maxFiles: z.optional(parsedNumber(parseLogFiles)),
       timestamps: z.optional(z.literal(true)),
+    }),
+  ),
+  health: z.optional(
+    z.strictObject({
+      command: text,
+      intervalMs: z.number().check(fits((ms: string) => parseHealthSpan('--health-interval')(`${ms}ms`))),
+      timeoutMs: z.number().check(fits((ms: string) => parseHealthSpan('--health-timeout')(`${ms}ms`))),
+      retries: parsedNumber(parseHealthRetries),
     }),
   ),
   restart: z.optional(

@@ -168,6 +168,10 @@ export const container = z.object({
       timestamps: z.optional(z.literal(true)),
     }),
   ),
+  /** How it is asked whether it works. */
+  health: z.optional(
+    z.object({ command: z.string(), intervalMs: z.number(), timeoutMs: z.number(), retries: z.number() }),
+  ),
   /** When its main command is started again; absent for never. */
   restart: z.optional(
     z.object({ policy: z.enum(['on-failure', 'always', 'unless-stopped']), max: z.optional(z.number()) }),

@@ -3,12 +3,17 @@ import { InvalidInputError } from '../errors.ts';
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
+/** `5m` or `1h30m`; undefined for anything else. */
+export function parseSpanMs(text: string): number | undefined {
+  if (!/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(text)) return undefined;
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)];
+  return parts.reduce((sum, [, number, unit]) => sum + Number(number) * (UNIT_MS[unit as string] ?? 0), 0);
+}
+
 /** `5m` or `1h30m` before now; RFC 3339, or a date; seconds since 1970. In milliseconds since 1970. Throws InvalidInputError. */
 export function parseTimeMs(text: string, option: string, nowMs: number): number {
-  if (/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(text)) {
-    const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)];
-    return nowMs - parts.reduce((sum, [, number, unit]) => sum + Number(number) * (UNIT_MS[unit as string] ?? 0), 0);
-  }
+  const span = parseSpanMs(text);
+  if (span !== undefined) return nowMs - span;
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
   const parsed = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/.test(text)
     ? Date.parse(text)

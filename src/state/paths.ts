@@ -112,6 +112,8 @@ export interface ContainerPaths {
   readonly logPipe: string;
   /** When its main command was started and ended, and how. */
   readonly exit: string;
+  /** What its last health check said. */
+  readonly health: string;
   /** How many of its processes the kernel killed for memory, until it was stopped. */
   readonly oomKills: string;
   readonly runDir: string;
@@ -156,6 +158,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     stampedLog: join(dir, 'log.d'),
     logPipe: join(dir, 'log.pipe'),
     exit: join(dir, 'exit'),
+    health: join(dir, 'health'),
     oomKills: join(dir, 'oom-kills'),
     runDir,
     journal: join(runDir, 'journal'),

@@ -83,7 +83,9 @@ test.each([
 test.each(['nope=x', 'name', '', 'toString=x'])('--filter %j is refused', (filter) => {
   const result = host.minict('ps', '--filter', filter);
   expect(result).toMatchObject({ status: 125, stdout: '' });
-  expect(result.stderr).toBe(`minict: cannot use --filter '${filter}': not K=V with K one of name, status, image\n`);
+  expect(result.stderr).toBe(
+    `minict: cannot use --filter '${filter}': not K=V with K one of name, status, image, health\n`,
+  );
 });
 
 test('inspect is an array of all that is known, and its paths are the kernel’s', () => {

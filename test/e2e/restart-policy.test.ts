@@ -44,6 +44,7 @@ test.each([
 
 test.each(['always', 'unless-stopped'])('%s: killed or ended, until a stop; and again with a start', async (policy) => {
   expect(run(policy, 'echo up; exec sleep 300')).toEqual(done);
+  expect(await eventually(() => logs() === 'up\n')).toBe(true);
   expect(host.minict('kill', 'p1')).toEqual(done);
   expect(await eventually(() => logs() === 'up\nup\n' && programsOf(host, 'p1').length === 1)).toBe(true);
   expect(status()).toMatchObject({ state: 'running', restarts: 1 });

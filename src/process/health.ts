@@ -1,0 +1,59 @@
+/** The health check, as lines of the supervisor's script (supervisor.ts): a subshell of it that sleeps between two checks. */
+import { toolPath } from '../host/tool.ts';
+import type { HealthSpec } from '../spec/health.ts';
+
+export interface HealthCheck {
+  /** For the script. */
+  readonly words: readonly string[];
+}
+
+const seconds = (ms: number) => String(ms / 1000);
+
+/** `file` is where the result is written; `freezer` says whether the container is paused; `argv` leads inside, and checks. */
+export function healthCheck(
+  { intervalMs, timeoutMs, retries }: HealthSpec,
+  file: string,
+  freezer: { readonly file: string; readonly release: string },
+  argv: readonly string[],
+): HealthCheck {
+  const tools = [toolPath('sleep'), toolPath('timeout')];
+  const numbers = [seconds(intervalMs), seconds(timeoutMs), String(retries)];
+  return { words: [file, freezer.file, freezer.release, ...tools, ...numbers, String(argv.length), ...argv] };
+}
+
+/** The words of the check are the first of what is left; the program's come behind, and are given up here. */
+const TAKE_WORDS = `
+minict_rest=$(($# - minict_count))
+while [ "$minict_count" -gt 0 ]; do set -- "$@" "$1"; shift; minict_count=$((minict_count - 1)); done
+shift "$minict_rest"
+`;
+
+/** Sets $minict_checker. A killed supervisor's one ends by itself. What a check says is nobody's. */
+export const HEALTH_LINES = `
+minict_health=$1 minict_freezer=$2 minict_released=$3 minict_nap=$4 minict_timeout=$5; shift 5
+minict_interval=$1 minict_within=$2 minict_retries=$3 minict_count=$4; shift 4
+(
+minict_main=$$
+exec </dev/null >/dev/null 2>&1 4>&- 5>&-
+trap 'kill "$minict_waiting" 2>/dev/null; exit' TERM
+${TAKE_WORDS}
+minict_failures=0 minict_was=starting
+while :; do
+  "$minict_nap" "$minict_interval" & minict_waiting=$!
+  wait "$minict_waiting"
+  kill -0 "$minict_main" || exit
+  read -r minict_held <"$minict_freezer"
+  [ "$minict_held" = "$minict_released" ] || continue
+  "$minict_timeout" -k 1 "$minict_within" "$@" & minict_waiting=$!
+  if wait "$minict_waiting"; then minict_failures=0; else minict_failures=$((minict_failures + 1)); fi
+  minict_is=$minict_was
+  [ "$minict_failures" -gt 0 ] || minict_is=healthy
+  [ "$minict_failures" -lt "$minict_retries" ] || minict_is=unhealthy
+  minict_now
+  printf '%-48s\\n' "$minict_is $minict_failures $minict_now" 1<>"$minict_health"
+  [ "$minict_is" = "$minict_was" ] || minict_event health_status ",\\"health\\":\\"$minict_is\\""
+  minict_was=$minict_is
+done
+) & minict_checker=$!
+shift "$minict_count"
+`;

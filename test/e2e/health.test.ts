@@ -1,0 +1,149 @@
+/** --health-cmd: asked again and again beside the main command, and nothing is left of that. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expectRefused } from '../helpers/expect.ts';
+import { eventually, Host } from '../helpers/host.ts';
+import { inspect, isAlive, programsOf, supervisorsOf } from '../helpers/processes.ts';
+
+let host: Host;
+beforeAll(async () => {
+  host = await Host.create();
+});
+afterAll(() => host.destroy());
+afterEach(() => {
+  host.minict('rm', '-f', 'h1');
+});
+
+const done = { status: 0, stdout: 'h1\n', stderr: '' };
+const QUICK = ['--health-interval', '100ms', '--health-timeout', '2s', '--health-retries', '2'];
+const run = (check: string, ...options: string[]) =>
+  host.minict(
+    'run',
+    '-d',
+    '--no-network',
+    ...QUICK,
+    '--health-cmd',
+    check,
+    ...options,
+    'h1',
+    '--',
+    'sh',
+    '-c',
+    'echo up; exec sleep 300',
+  );
+const health = () =>
+  (inspect(host, 'h1').status as unknown as { health?: { status: string; failures: number } }).health;
+const becomes = (status: string) => eventually(() => health()?.status === status);
+const told = () =>
+  host
+    .minict('events', '--no-stream', '--filter', 'event=health_status', '--format', 'json')
+    .stdout.split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line).health);
+
+test('starting, healthy, unhealthy after so many failures, and healthy again', async () => {
+  expect(run('[ -e /well ]', '--health-interval', '1d')).toEqual(done);
+  expect(health()).toMatchObject({ status: 'starting', failures: 0 });
+  expect(host.minict('ps').stdout).toMatch(/^h1 +running \d+ seconds? \(starting\)/m);
+  host.minict('rm', '-f', 'h1');
+  expect(run('[ -e /well ]')).toEqual(done);
+  expect(await becomes('unhealthy')).toBe(true);
+  expect(health()?.failures).toBeGreaterThanOrEqual(2);
+  host.minict('exec', 'h1', 'touch', '/well');
+  expect(await becomes('healthy')).toBe(true);
+  expect(health()?.failures).toBe(0);
+  expect(host.minict('ps', '--filter', 'health=healthy', '-q').stdout).toBe('h1\n');
+  expect(told()).toEqual(['unhealthy', 'healthy']);
+  // What is main is not mistaken for a check, nor the other way round.
+  expect(host.minict('kill', 'h1')).toEqual(done);
+  expect(host.minict('wait', 'h1').stdout).toBe('137\n');
+  expect(health()).toBeUndefined();
+});
+
+test('it runs inside, as the user and with the environment of the main command; its output is nowhere', async () => {
+  const check = 'echo said; [ "$(id -u) $A" = "7 b" ] && [ "$(hostname)" = h1 ] && [ ! -e /proc/self/fd/5 ]';
+  expect(run(check, '-u', '7:7', '-e', 'A=b')).toEqual(done);
+  expect(await becomes('healthy')).toBe(true);
+  expect(host.minict('logs', 'h1').stdout).toBe('up\n');
+});
+
+test('a check that hangs fails, and is ended with what it started', async () => {
+  expect(run('sleep 301 & sleep 302; :', '--health-timeout', '200ms')).toEqual(done);
+  expect(await becomes('unhealthy')).toBe(true);
+  expect(await eventually(() => programsOf(host, 'h1').length <= 4)).toBe(true);
+  expect(host.minict('stop', '-t', '2', 'h1')).toEqual(done);
+});
+
+test('nobody checks a paused one; all are small, and end with the program', async () => {
+  expect(run('true')).toEqual(done);
+  expect(await becomes('healthy')).toBe(true);
+  expect(host.minict('pause', 'h1')).toEqual(done);
+  const record = () => readFileSync(join(inspect(host, 'h1').folder, 'health'), 'utf8');
+  const before = record();
+  await Bun.sleep(400);
+  expect(record().split(' ').slice(0, 2)).toEqual(['healthy', '0']);
+  expect(inspect(host, 'h1').status.state).toBe('paused');
+  expect(host.minict('unpause', 'h1')).toEqual(done);
+  expect(await eventually(() => record() !== before)).toBe(true);
+  expect(health()?.status).toBe('healthy');
+  const pids = supervisorsOf(host, 'h1');
+  expect(pids.length).toBeGreaterThan(2);
+  expect(host.minict('stop', 'h1')).toEqual(done);
+  expect(pids.some(isAlive)).toBe(false);
+});
+
+test('the memory of all that looks after a program with a health check', async () => {
+  expect(run('true', '--health-interval', '1d')).toEqual(done);
+  expect(await eventually(() => host.minict('logs', 'h1').stdout === 'up\n')).toBe(true);
+  const pss = supervisorsOf(host, 'h1').map((pid) =>
+    Number(/^Pss:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]),
+  );
+  expect(Math.min(...pss)).toBeGreaterThan(0);
+  // A subshell and its sleep more than without.
+  expect(pss.reduce((sum, each) => sum + each)).toBeLessThanOrEqual(1152);
+});
+
+test('with a restart policy, a PID namespace, and a killed supervisor', async () => {
+  expect(run('true', '--restart', 'always', '--pid', 'private')).toEqual(done);
+  expect(await eventually(() => host.minict('logs', 'h1').stdout === 'up\n')).toBe(true);
+  expect(host.minict('kill', 'h1')).toEqual(done);
+  expect(await eventually(() => host.minict('logs', 'h1').stdout === 'up\nup\n')).toBe(true);
+  expect(await becomes('healthy')).toBe(true);
+  const all = supervisorsOf(host, 'h1');
+  const supervisor = Math.min(...all.filter((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sh\n'));
+  process.kill(supervisor, 'SIGKILL');
+  // The checks end by themselves, and then it is seen.
+  expect(await eventually(() => inspect(host, 'h1').status.state === 'broken')).toBe(true);
+  expect(host.minict('restart', '-t', '1', 'h1')).toEqual(done);
+  expect(await becomes('healthy')).toBe(true);
+});
+
+test('it comes along with save-container', () => {
+  expect(run('true')).toEqual(done);
+  const tar = join(host.dir, 'h1.tar');
+  expect(host.minict('save-container', 'h1', '-o', tar).status).toBe(0);
+  expect(host.minict('load-container', '-i', tar, '--name', 'h2').status).toBe(0);
+  const wanted = { command: 'true', intervalMs: 100, timeoutMs: 2000, retries: 2 };
+  expect(inspect(host, 'h2')).toMatchObject({ health: wanted });
+  host.minict('rm', 'h2');
+});
+
+const CHECK = ['--health-cmd', 'true'];
+test.each([
+  [[...CHECK, '--health-interval', '10ms'], /--health-interval "10ms": not a time from 100ms to 1d\n/],
+  [[...CHECK, '--health-timeout', '-1s'], /--health-timeout "-1s"/],
+  [[...CHECK, '--health-timeout', '30'], /--health-timeout "30"/],
+  [[...CHECK, '--health-retries', '0'], /--health-retries "0": not a number from 1 to 1000\n$/],
+  [['--health-cmd', ' '], /cannot use --health-cmd '': no command\n$/],
+  [['--health-retries', '2'], /cannot check its health: no --health-cmd\n$/],
+])('create %j is refused', (options, message) => {
+  expectRefused(host.minict('create', 'h1', '--no-network', ...options, '--', 'true'), message);
+});
+
+test('it needs a main command', () => {
+  expectRefused(
+    host.minict('create', 'h1', '--no-network', ...CHECK),
+    /^minict: cannot use --health-cmd without a main command\n/,
+  );
+});
