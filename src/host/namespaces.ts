@@ -3,14 +3,13 @@
  * a millisecond. With syscalls.ts and packet-socket.ts the only use of bun:ffi.
  */
 import { dlopen, read } from 'bun:ffi';
-import { closeSync, constants, openSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 import { bindCall, type MountCall, SLAVE_ROOT } from './mounts.ts';
 
 const CLONE_FS = 0x200;
 const CLONE_NEWNS = 0x20000;
 const CLONE_NEWUTS = 0x4000000;
-const CLONE_NEWNET = 0x40000000;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 
@@ -120,24 +119,6 @@ export function inNetworkNamespace<T>(netns: string, action: () => T): T {
 /** What `action` mounts and unmounts is in the mount namespace. Throws HostError. */
 export function inMountNamespace<T>(mntns: string, action: () => T): T {
   return within(mntns, 'mnt', action);
-}
-
-/** `ip netns add NAME`, where FILE is not there yet. Throws HostError, and what node:fs throws. */
-export function makeNetworkNamespace(file: string): void {
-  closeSync(openSync(file, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL, 0));
-  try {
-    keeping('net', (back) => {
-      check(symbols().unshare(CLONE_NEWNET), 'make a network namespace');
-      try {
-        mountAll([bindCall('/proc/thread-self/ns/net', file)]);
-      } finally {
-        back();
-      }
-    });
-  } catch (error) {
-    unlinkSync(file);
-    throw error;
-  }
 }
 
 /** `unshare --uts=FILE hostname NAME`. Throws HostError. */

@@ -13,11 +13,6 @@ function ipKey(command: Command): string | undefined {
   return command.kind === 'run' && command.argv[0] === 'ip' ? `ip ${command.netns ?? ''}` : undefined;
 }
 
-/** `ip netns add NAME`: it needs no process, as a rule. */
-export function isNetnsAdd([tool, object, verb]: readonly string[]): boolean {
-  return tool === 'ip' && object === 'netns' && verb === 'add';
-}
-
 /** `nft COMMANDS`, in one word. */
 function isNft(command: Command): command is Command & { kind: 'run' } {
   return command.kind === 'run' && command.argv[0] === 'nft' && command.argv.length === 2;
@@ -90,7 +85,7 @@ export function nextBatch(steps: readonly Step[]): { batch: Batch; rest: readonl
   };
 
   const key = ipKey(first.run);
-  if (key !== undefined && first.run.kind === 'run' && !isNetnsAdd(first.run.argv)) {
+  if (key !== undefined && first.run.kind === 'run') {
     const { taken, rest } = take(countWhile(0, (c) => ipKey(c) === key));
     const enter = first.run.netns === undefined ? [] : ['-n', first.run.netns];
     return { batch: { steps: taken, argv: ['ip', ...enter, '-batch', '-'], stdin: ipLines(taken) }, rest };

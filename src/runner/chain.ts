@@ -6,7 +6,7 @@ import { type Batch, commandArgv, failingStep, nextBatch } from './batch.ts';
 import { identitiesOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Journal } from './journal.ts';
-import { type Outcome, runTool, type SpawnContext, startWaiting, type WaitingTool } from './spawn.ts';
+import { runTool, type SpawnContext } from './spawn.ts';
 
 export class StepFailure {
   readonly step: Step;
@@ -29,13 +29,6 @@ function sayDone({ run }: Step): void {
   if (run.kind === 'run' || run.kind === 'mount' || run.kind === 'umount') sayCommand(commandArgv(run));
 }
 
-/** What is to be done in a network namespace after `ip` on the host: the tool for it can be started meanwhile. */
-function startNext(pending: readonly Step[], context: SpawnContext): WaitingTool | undefined {
-  if (pending.length === 0) return undefined;
-  const { argv, stdin } = nextBatch(pending).batch;
-  return argv[0] === 'ip' && argv[1] === '-n' && stdin !== undefined ? startWaiting(argv, context, stdin) : undefined;
-}
-
 /** Adds to `started` what may have been done, a failing step among it. Throws StepFailure, or HostError for a missing tool. */
 export async function runChain(
   steps: readonly Step[],
@@ -43,45 +36,25 @@ export async function runChain(
   journal: Journal,
   context: SpawnContext,
 ): Promise<void> {
-  let waiting: WaitingTool | undefined;
-  try {
-    for (let pending = steps; pending.length > 0; ) {
-      const { batch, rest } = nextBatch(pending);
-      pending = rest;
-      for (const step of batch.steps) started.add(step);
-      const ready = waiting;
-      waiting = undefined;
-      const next: { tool?: WaitingTool | undefined } = {};
-      await doBatch(batch, started, context, () => {
-        if (ready !== undefined) return ready.run();
-        const outcome = runTool(batch.argv, context, batch.stdin);
-        next.tool = startNext(rest, context);
-        return outcome;
-      }).finally(() => {
-        waiting = next.tool;
-      });
-      for (const step of batch.steps) {
-        if (step.claims !== undefined) journal.done(step.id, identitiesOf(step.claims));
-      }
+  for (let pending = steps; pending.length > 0; ) {
+    const { batch, rest } = nextBatch(pending);
+    pending = rest;
+    for (const step of batch.steps) started.add(step);
+    await doBatch(batch, started, context);
+    for (const step of batch.steps) {
+      if (step.claims !== undefined) journal.done(step.id, identitiesOf(step.claims));
     }
-  } finally {
-    await waiting?.drop();
   }
 }
 
-async function doBatch(
-  batch: Batch,
-  started: Set<Step>,
-  context: SpawnContext,
-  run: () => Promise<Outcome>,
-): Promise<void> {
+async function doBatch(batch: Batch, started: Set<Step>, context: SpawnContext): Promise<void> {
   const first = batch.steps[0] as Step;
   try {
     if (doInProcess(first.run)) {
       if (context.verbose) sayDone(first);
       return;
     }
-    const outcome = await run();
+    const outcome = await runTool(batch.argv, context, batch.stdin);
     if (outcome.exitCode === 0) return;
     const failed = failingStep(batch, outcome.stderr);
     for (const step of neverDone(batch, failed, outcome.stderr)) started.delete(step);

@@ -3,17 +3,8 @@ import { closeSync, constants, mkdirSync, openSync, rmdirSync, unlinkSync, write
 import { basename, dirname } from 'node:path';
 import { HostError } from '../errors.ts';
 import { mountCalls } from '../host/mounts.ts';
-import {
-  detachMounts,
-  inMountNamespace,
-  makeMountNamespace,
-  makeNetworkNamespace,
-  makeUtsNamespace,
-  mountAll,
-  netnsPath,
-} from '../host/namespaces.ts';
+import { detachMounts, inMountNamespace, makeMountNamespace, makeUtsNamespace, mountAll } from '../host/namespaces.ts';
 import type { Command } from '../step.ts';
-import { isNetnsAdd } from './batch.ts';
 
 /**
  * Returns false where the command needs a process, or the kernel refused what a tool can do too, and tell why it cannot.
@@ -65,7 +56,7 @@ function isDone(action: () => void): boolean {
     action();
     return true;
   } catch (error) {
-    if (error instanceof HostError || (error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    if (error instanceof HostError) return false;
     throw error;
   }
 }
@@ -75,15 +66,10 @@ function inPlace(mntns: string | undefined, action: () => void): void {
   else inMountNamespace(mntns, action);
 }
 
-type Namespace =
-  | { readonly netns: string }
-  | { readonly utsns: string; readonly hostname: string }
-  | { readonly mntns: string };
+type Namespace = { readonly utsns: string; readonly hostname: string } | { readonly mntns: string };
 
-/** The forms of ip(8) and unshare(1) that plans have. */
-function namespaceOf(argv: readonly string[]): Namespace | undefined {
-  if (isNetnsAdd(argv)) return { netns: netnsPath(argv[3] as string) };
-  const [tool, option = '', ...words] = argv;
+/** The forms of unshare(1) that plans have. */
+function namespaceOf([tool, option = '', ...words]: readonly string[]): Namespace | undefined {
   if (tool !== 'unshare') return undefined;
   const [name, file = ''] = option.split(/=(.*)/s);
   const [program, hostname] = words;
@@ -92,8 +78,7 @@ function namespaceOf(argv: readonly string[]): Namespace | undefined {
 }
 
 function makeNamespace(made: Namespace): void {
-  if ('netns' in made) makeNetworkNamespace(made.netns);
-  else if ('mntns' in made) makeMountNamespace(made.mntns);
+  if ('mntns' in made) makeMountNamespace(made.mntns);
   else makeUtsNamespace(made.utsns, made.hostname);
 }
 

@@ -21,48 +21,7 @@ export interface SpawnContext {
 export async function runTool(argv: readonly string[], context: SpawnContext, stdin?: string): Promise<Outcome> {
   if (context.verbose) sayCommand(argv, stdin);
   const input = stdin === undefined ? ('ignore' as const) : Buffer.from(stdin);
-  return outcomeOf(spawnTool(argv, [input, 'ignore', 'pipe', ...context.lockFds]));
-}
-
-/** A host tool that has been started, and waits for what it is to do. */
-export interface WaitingTool {
-  /** Tells it, and waits for its end. */
-  run(): Promise<Outcome>;
-  /** It ends without having done anything: as it does where minict is killed. */
-  drop(): Promise<void>;
-}
-
-/** To load its libraries takes as long as its work. Undefined where it cannot be started yet, or at all. */
-export function startWaiting(argv: readonly string[], context: SpawnContext, stdin: string): WaitingTool | undefined {
-  let child: ReturnType<typeof spawnTool>;
-  try {
-    child = spawnTool(argv, ['pipe', 'ignore', 'pipe', ...context.lockFds]);
-  } catch {
-    // Who runs it in its turn meets the same again.
-    return undefined;
-  }
-  const input = child.stdin as unknown as Bun.FileSink;
-  // Who has ended by then says why with its exit status.
-  const end = async (text = '') => {
-    try {
-      input.write(text);
-      await input.end();
-    } catch {}
-  };
-  return {
-    run() {
-      if (context.verbose) sayCommand(argv, stdin);
-      void end(stdin);
-      return outcomeOf(child);
-    },
-    async drop() {
-      await end();
-      await child.exited;
-    },
-  };
-}
-
-async function outcomeOf(child: ReturnType<typeof spawn>): Promise<Outcome> {
+  const child = spawnTool(argv, [input, 'ignore', 'pipe', ...context.lockFds]);
   const exitCode = await child.exited;
   const stderr = exitCode === 0 ? '' : await new Response(child.stderr as unknown as ReadableStream).text();
   return { exitCode, stderr };

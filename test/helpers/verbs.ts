@@ -85,7 +85,7 @@ export const RUN_RM: Verb = {
 export const CHANGING_VERBS: readonly Verb[] = [
   CREATE,
   creating('create --mounts host', ON_HOST, 2),
-  creating('create --no-network', ['--no-network'], 1),
+  creating('create --no-network', ['--no-network'], 2),
   creating('create --rootfs', ['--rootfs', TREE], 2),
   START,
   starting('start after stop --mounts host', ON_HOST, 2),

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { mountCalls } from '../../src/host/mounts.ts';
 import { type ContainerFacts, planBringUp } from '../../src/plan/container.ts';
 import { runLines, undoLines } from '../../src/plan/shell.ts';
-import { failingStep, isNetnsAdd, nextBatch } from '../../src/runner/batch.ts';
+import { failingStep, nextBatch } from '../../src/runner/batch.ts';
 import type { ContainerSpec } from '../../src/spec/container.ts';
 import { quote } from '../../src/spec/shell-words.ts';
 import { containerPaths } from '../../src/state/paths.ts';
@@ -75,7 +75,7 @@ function processesOf(steps: readonly Step[]): Process[] {
   for (let pending = steps; pending.length > 0; ) {
     const { batch, rest } = nextBatch(pending);
     pending = rest;
-    if (batch.argv.length === 0 || isNetnsAdd(batch.argv)) continue;
+    if (batch.argv.length === 0) continue;
     processes.push({ argv: batch.argv.join(' '), ...(batch.stdin === undefined ? {} : { stdin: batch.stdin }) });
   }
   return processes;
@@ -96,6 +96,7 @@ describe('the plan of a container', () => {
       {
         argv: 'ip -batch -',
         stdin: [
+          'netns add web1',
           `link add name web1-eth0 address ${hostMac} type veth` +
             ' peer name eth0 address 02:00:00:00:00:01 netns web1',
           'link set dev web1-eth0 master minict0 alias minict:00c0ffee:web1:eth0 addrgenmode none',
@@ -153,8 +154,8 @@ describe('the plan of a container', () => {
 
 describe('a batch that fails', () => {
   test('is of the step that ip names by its line', () => {
-    const stderr = 'Error: argument "x" is wrong\nCommand failed -:2\n';
-    expect(failingStep(nextBatch(chain('net').slice(1)).batch, stderr).id).toBe('eth0 port');
+    const stderr = 'Error: argument "x" is wrong\nCommand failed -:3\n';
+    expect(failingStep(nextBatch(chain('net')).batch, stderr).id).toBe('eth0 port');
   });
 
   test('is of the step that mount names by its target', () => {
