@@ -2,7 +2,7 @@
  * The verbs, as a commander program. They load in a few chunks behind literal import()s, since each chunk of the executable
  * costs its loader 0.1 ms and more (one chunk a verb, and those they shared: 1.4 ms).
  */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, type Option } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { GlobalOptions } from '../lifecycle/context.ts';
 import { endOptionsAtCommand } from './command-words.ts';
@@ -124,45 +124,81 @@ function withoutHelpVerb(argv: readonly string[]): string[] {
   return [...argv.slice(0, at), ...asked, ...help];
 }
 
-/** Parses a whole command line and does what it says; errors are printed, and set the exit status. */
-export async function run(words: string[]): Promise<void> {
-  const argv = withoutHelpVerb(words);
-  const debug = argv.slice(2).includes('--debug');
+/** Whether a word may be the option, alone, with its value, or among other letters. */
+function isNamed({ long, short }: Option, words: readonly string[]): boolean {
+  const isLong = (word: string) => long !== undefined && (word === long || word.startsWith(`${long}=`));
+  const letter = short?.slice(1);
+  const hasLetter = (word: string) => letter !== undefined && word.startsWith('-') && word.includes(letter);
+  return words.some((word) => isLong(word) || hasLetter(word));
+}
+
+/**
+ * Has a command know its options that are named in `words`, and the defaults of the others: create has eighty, and commander
+ * looks through all of them for each. Help and complaints want to have them all.
+ */
+function knowNamed(command: Command, words: readonly string[]): void {
+  const add = command.addOption.bind(command);
+  command.addOption = (option) => {
+    if (isNamed(option, words)) return add(option);
+    if (option.defaultValue !== undefined) {
+      command.setOptionValueWithSource(option.attributeName(), option.defaultValue, 'default');
+    }
+    return command;
+  };
+}
+
+/** The program, with the verb that is asked for, and the words with `--` before what is CMD's. */
+async function programFor(words: readonly string[], hasAll: boolean): Promise<{ program: Command; argv: string[] }> {
+  const argv = [...words];
   const at = verbIndex(argv);
   const wanted = argv[at] ?? '';
   const known = Object.hasOwn(VERBS, wanted) ? VERBS[wanted] : undefined;
-  const program = new Command('minict');
-  try {
-    program
-      .description('Containers for Linux labs, made from what Linux already has')
-      .version(packageJson.version, '-v, --version')
-      .option('--root <dir>', 'state folder (MINICT_ROOT, /var/lib/minict)')
-      .option('--run-dir <dir>', 'folder of what a reboot forgets (MINICT_RUN_DIR, /run/minict)')
-      .option('--verbose', 'print each host command as it runs')
-      .option('--debug', 'print stacks of errors')
-      .enablePositionalOptions()
+  const program = new Command('minict')
+    .description('Containers for Linux labs, made from what Linux already has')
+    .version(packageJson.version, '-v, --version')
+    .option('--root <dir>', 'state folder (MINICT_ROOT, /var/lib/minict)')
+    .option('--run-dir <dir>', 'folder of what a reboot forgets (MINICT_RUN_DIR, /run/minict)')
+    .option('--verbose', 'print each host command as it runs')
+    .option('--debug', 'print stacks of errors')
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ writeOut: print, outputError: () => {} });
+  // The other verbs are there for `--help` and for "unknown command" alone.
+  const listed = known === undefined ? Object.entries(VERBS) : [[wanted, known] as const];
+  for (const [name, verb] of listed) {
+    const command = program
+      .command(name)
+      .description(verb.summary)
       .exitOverride()
       .configureOutput({ writeOut: print, outputError: () => {} });
-    // The other verbs are there for `--help` and for "unknown command" alone.
-    const listed = known === undefined ? Object.entries(VERBS) : [[wanted, known] as const];
-    for (const [name, verb] of listed) {
-      const command = program
-        .command(name)
-        .description(verb.summary)
-        .exitOverride()
-        .configureOutput({ writeOut: print, outputError: () => {} });
-      if (verb !== known) continue;
-      (await verb.load()).define(command, () => program.opts());
-      if (verb.takesCommand) argv.splice(at + 1, argv.length, ...endOptionsAtCommand(command, argv.slice(at + 1)));
-    }
-    await program.parseAsync(argv);
-  } catch (error) {
-    if (error instanceof CommanderError) {
+    if (verb !== known) continue;
+    if (!hasAll) knowNamed(command, argv);
+    (await verb.load()).define(command, () => program.opts());
+    if (verb.takesCommand) argv.splice(at + 1, argv.length, ...endOptionsAtCommand(command, argv.slice(at + 1)));
+  }
+  return { program, argv };
+}
+
+/** Parses a whole command line and does what it says; errors are printed, and set the exit status. */
+export async function run(words: string[]): Promise<void> {
+  const asked = withoutHelpVerb(words);
+  const debug = asked.includes('--debug');
+  const wantsHelp = asked.includes('--help') || asked.includes('-h');
+  // What is wrong with a command line is found before anything is done: then once more, for the complaint.
+  for (const hasAll of wantsHelp ? [true] : [false, true]) {
+    const { program, argv } = await programFor(asked, hasAll);
+    try {
+      await program.parseAsync(argv);
+      return;
+    } catch (error) {
+      if (!(error instanceof CommanderError)) {
+        process.exitCode = reportError(error, debug);
+        return;
+      }
       if (error.exitCode === 0) return;
+      if (!hasAll) continue;
       const { misuse } = await import('./misuse.ts');
       process.exitCode = reportError(misuse(program, argv.slice(2), error), debug);
-      return;
     }
-    process.exitCode = reportError(error, debug);
   }
 }
