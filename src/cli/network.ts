@@ -64,7 +64,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
 };
 
-export const define: Define = (command, globals) => {
+export const define: Define = (command, globals, words) => {
   const look: Begin['look'] = (verb) => {
     requireRoot(`network ${verb}`);
     return contextFrom(globals());
@@ -74,7 +74,9 @@ export const define: Define = (command, globals) => {
     if (printed !== undefined && (await dryRun(context, options, names, printed))) return undefined;
     return { context, instance: ensureState(context.roots) };
   };
-  for (const [name, { usage, alias, summary }] of Object.entries(VERBS)) {
+  const all = Object.entries(VERBS);
+  const named = all.filter(([name, { alias }]) => words.some((word) => word === name || word === alias));
+  for (const [name, { usage, alias, summary }] of named.length > 0 ? named : all) {
     const verb = command.command(`${name} ${usage}`.trim()).description(summary);
     if (alias !== undefined) verb.alias(alias);
   }

@@ -9,7 +9,8 @@ import { endOptionsAtCommand } from './command-words.ts';
 import { print } from './output.ts';
 import { reportError } from './report.ts';
 
-export type Define = (command: Command, globals: () => GlobalOptions) => void;
+/** `words` are the command line's, from the verb on; empty where help wants all that there is. */
+export type Define = (command: Command, globals: () => GlobalOptions, words: readonly string[]) => void;
 
 interface Verb {
   readonly summary: string;
@@ -173,7 +174,7 @@ async function programFor(words: readonly string[], hasAll: boolean): Promise<{ 
       .configureOutput({ writeOut: print, outputError: () => {} });
     if (verb !== known) continue;
     if (!hasAll) knowNamed(command, argv);
-    (await verb.load()).define(command, () => program.opts());
+    (await verb.load()).define(command, () => program.opts(), hasAll ? [] : argv.slice(at + 1));
     if (verb.takesCommand) argv.splice(at + 1, argv.length, ...endOptionsAtCommand(command, argv.slice(at + 1)));
   }
   return { program, argv };
