@@ -140,7 +140,8 @@ function isNamed({ long, short }: Option, words: readonly string[]): boolean {
 function knowNamed(command: Command, words: readonly string[]): void {
   const add = command.addOption.bind(command);
   command.addOption = (option) => {
-    if (isNamed(option, words)) return add(option);
+    // Commander looks for what is mandatory, and gives a `--no-…` its default, among those it knows.
+    if (option.mandatory || option.negate || isNamed(option, words)) return add(option);
     if (option.defaultValue !== undefined) {
       command.setOptionValueWithSource(option.attributeName(), option.defaultValue, 'default');
     }
@@ -154,6 +155,8 @@ async function programFor(words: readonly string[], hasAll: boolean): Promise<{ 
   const at = verbIndex(argv);
   const wanted = argv[at] ?? '';
   const known = Object.hasOwn(VERBS, wanted) ? VERBS[wanted] : undefined;
+  // The help that stands in for a verb that is missing comes once.
+  const output = { writeOut: print, outputError: () => {}, ...(hasAll ? {} : { writeErr: () => {} }) };
   const program = new Command('minict')
     .description('Containers for Linux labs, made from what Linux already has')
     .version(packageJson.version, '-v, --version')
@@ -163,15 +166,11 @@ async function programFor(words: readonly string[], hasAll: boolean): Promise<{ 
     .option('--debug', 'print stacks of errors')
     .enablePositionalOptions()
     .exitOverride()
-    .configureOutput({ writeOut: print, outputError: () => {} });
+    .configureOutput(output);
   // The other verbs are there for `--help` and for "unknown command" alone.
   const listed = known === undefined ? Object.entries(VERBS) : [[wanted, known] as const];
   for (const [name, verb] of listed) {
-    const command = program
-      .command(name)
-      .description(verb.summary)
-      .exitOverride()
-      .configureOutput({ writeOut: print, outputError: () => {} });
+    const command = program.command(name).description(verb.summary).exitOverride().configureOutput(output);
     if (verb !== known) continue;
     if (!hasAll) knowNamed(command, argv);
     (await verb.load()).define(command, () => program.opts(), hasAll ? [] : argv.slice(at + 1));

@@ -28,19 +28,24 @@ function serviceWord({ protocol, port }: Question): string {
   return port === undefined ? protocol : `${protocol}/${port}`;
 }
 
+/** Names may be those that somebody gave inside a container. */
+function plain(text: string): string {
+  return text.replace(/\p{Cc}/gu, '?');
+}
+
 function printText({ question, from, to }: PathFacts, { findings }: Verdict): void {
   const chalk = new Chalk({ level: process.stdout.isTTY && !process.env.NO_COLOR ? 1 : 0 });
   print(`${question.source} → ${question.target} ${serviceWord(question)} (${from ?? 'no address'} → ${to})\n`);
   const shown = { ok: 'ok', fail: 'FAIL' } as const;
   const colours = { ok: chalk.green, fail: chalk.red };
-  const rows = findings.map(({ state, where, check, found }) => [shown[state].padEnd(4), where, check, found]);
+  const rows = findings.map(({ state, where, check, found }) => [shown[state].padEnd(4), where, check, plain(found)]);
   const lines = table(rows).split('\n');
   for (const [index, { state, cause, fix, look }] of findings.entries()) {
     const word = shown[state];
     print(`${lines[index]?.replace(word, colours[state](word))}\n`);
     if (cause !== undefined) print(`      cause: ${cause}\n`);
-    if (fix !== undefined) print(`      fix: ${fix}\n`);
-    if (look !== undefined) print(`      look: ${look}\n`);
+    if (fix !== undefined) print(`      fix: ${plain(fix)}\n`);
+    if (look !== undefined) print(`      look: ${plain(look)}\n`);
   }
 }
 

@@ -154,10 +154,15 @@ export function makeMountNamespace(file: string): void {
 
 /** One after the other. Throws HostError. */
 export function mountAll(calls: readonly MountCall[]): void {
+  let made: string | undefined;
   for (const { source, target, fstype, flags, data } of calls) {
     const words = [source, target, fstype] as const;
     const [from, at, type] = words.map(cString) as [never, never, never];
-    check(symbols().mount(from, at, type, BigInt(flags), cString(data)), `mount ${target}`);
+    const result = symbols().mount(from, at, type, BigInt(flags), cString(data));
+    // What was mounted there and is not what it should be would be under the tool's.
+    if (result !== 0 && made === target) symbols().umount2(cString(target), MNT_DETACH | UMOUNT_NOFOLLOW);
+    check(result, `mount ${target}`);
+    made = target;
   }
 }
 

@@ -5,6 +5,7 @@
 import { HostError } from '../errors.ts';
 import { isNamespaceHeld, peerNamespace, takeDown } from '../host/peer-namespace.ts';
 import { sayCommand } from '../host/verbose.ts';
+import { identityOf } from '../runner/identity.ts';
 import type { SpawnContext } from '../runner/spawn.ts';
 import { type Undoing, undoSteps } from '../runner/undo.ts';
 import type { Step } from '../step.ts';
@@ -28,7 +29,14 @@ function linkSteps({ steps }: Undoing): Step[] {
 }
 
 export function lookBehind(object: Undoing): Behind {
-  const links = linkSteps(object).flatMap((step) => (step.claims ?? []).map(({ name }) => name));
+  // Names are reused: what has another identity by now is somebody else's.
+  const own = linkSteps(object).flatMap(({ id, claims = [] }) =>
+    claims.filter((claim) => {
+      const recorded = object.identities.get(id)?.[claim.name];
+      return recorded !== undefined && identityOf(claim) === recorded;
+    }),
+  );
+  const links = own.map(({ name }) => name);
   return { object, links, namespaces: links.flatMap((link) => peerNamespace(link) ?? []) };
 }
 

@@ -11,7 +11,7 @@ import { type Begun, beginCable } from '../state/cables.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, writeContainer } from '../state/store.ts';
-import { connect, disconnect } from './connect.ts';
+import { connect, disconnect, settleNics } from './connect.ts';
 import { type Context, spawnContext } from './context.ts';
 import { nicNamed, otherEnd } from './link-nics.ts';
 import { recover } from './remove.ts';
@@ -122,7 +122,7 @@ export async function setLink(
     const after = withChanged(before, nic, wanted === 'down' ? { ...rest, down: true } : rest);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
-    const state = journal.read();
+    const state = await settleNics(context, instance, before, journal, lock.fd);
     writeContainer(context.roots, after);
     if (state?.phase === undefined || state.phase === 'stopped') return;
     const isPort = ({ part }: { part?: string | undefined }) => part === portPart(nic);

@@ -45,7 +45,8 @@ async function shownState(
 }
 
 async function downNics(roots: Roots, network: string, members: readonly string[]): Promise<string[]> {
-  const specs = await Promise.all(members.map((member) => findContainer(roots, member)));
+  // One that is damaged is for `ps` to tell of.
+  const specs = await Promise.all(members.map((member) => findContainer(roots, member).catch(() => undefined)));
   return specs.flatMap((spec) =>
     (spec?.nics ?? [])
       .filter((nic) => nic.down && networkOf(nic) === network)

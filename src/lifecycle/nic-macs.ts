@@ -24,7 +24,28 @@ export function macTaken(mac: string, holder: string): ConflictError {
   });
 }
 
-/** The one asked for, or one of the first address: who gets that again has the one that the neighbours remember. Throws ConflictError. */
+/**
+ * One of the address, as who gets that again has the one that the neighbours remember; else one of its owner's own, which nobody
+ * has.
+ */
+export function deriveMac(
+  roots: Roots,
+  instance: string,
+  record: NetworkRecord,
+  member: Member,
+  nic: string,
+  address: string | undefined,
+): string {
+  const isFree = (mac: string) => holderOf(roots, record, member, mac) === undefined;
+  const wanted = address === undefined ? undefined : derivedMac(instance, record.name, address);
+  if (wanted !== undefined && isFree(wanted)) return wanted;
+  for (let again = 0; ; again += 1) {
+    const own = derivedMac(instance, member.name, again === 0 ? nic : `${nic}/${again}`);
+    if (isFree(own)) return own;
+  }
+}
+
+/** The one asked for, or a derived one. Throws ConflictError. */
 export function chooseMac(
   roots: Roots,
   instance: string,
@@ -33,11 +54,8 @@ export function chooseMac(
   nic: string,
   { asked, address }: { readonly asked: string | undefined; readonly address: string | undefined },
 ): string {
-  const holder = (mac: string) => holderOf(roots, record, member, mac);
-  const other = asked === undefined ? undefined : holder(asked);
-  if (asked !== undefined && other !== undefined) throw macTaken(asked, other);
-  if (asked !== undefined) return asked;
-  const own = derivedMac(instance, member.name, nic);
-  const wanted = address === undefined ? own : derivedMac(instance, record.name, address);
-  return holder(wanted) === undefined ? wanted : own;
+  if (asked === undefined) return deriveMac(roots, instance, record, member, nic, address);
+  const other = holderOf(roots, record, member, asked);
+  if (other !== undefined) throw macTaken(asked, other);
+  return asked;
 }

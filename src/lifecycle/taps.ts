@@ -7,7 +7,6 @@ import { tapStepId } from '../network/tap.ts';
 import { Journal } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { contains, formatIp, parseAddress, parseSubnet } from '../spec/address.ts';
-import { derivedMac } from '../spec/name.ts';
 import { lockNetworks } from '../state/locks.ts';
 import {
   AddressPool,
@@ -23,6 +22,7 @@ import { type Context, spawnContext } from './context.ts';
 import { takingBack } from './dead-members.ts';
 import { findNetwork } from './network.ts';
 import { ensureLink } from './network-link.ts';
+import { deriveMac } from './nic-macs.ts';
 import { ensureTaps, recognizeTap } from './tap-links.ts';
 
 export interface TapRequest {
@@ -85,10 +85,10 @@ export async function planNewTap(
   }
   const addresses = chooseAddresses(context, record, request);
   const [first] = addresses;
-  const mac =
-    first === undefined
-      ? derivedMac(instance, record.name, name)
-      : derivedMac(instance, record.name, plainAddress(first));
+  // It is nobody's interface, and its network's own as far as names go.
+  const owner = { name: record.name, hostname: name, nics: [] };
+  const address = first === undefined ? undefined : plainAddress(first);
+  const mac = deriveMac(context.roots, instance, record, owner, name, address);
   const tap: Tap = { addresses, mac, ...(user === undefined ? {} : { user }) };
   return { ...record, taps: { ...record.taps, [name]: tap } };
 }

@@ -37,6 +37,8 @@ export function planHostEnd(nic: VethNic, container: string): Step {
     ...nicStep(nic, container, 'port up', 'host end up', `link set dev ${nic.hostLink} up`),
     part: portPart(nic),
     undo: ip(`link set dev ${nic.hostLink} down`),
+    // Whoever has the name by then.
+    claims: [{ kind: 'link', name: nic.hostLink }],
   };
 }
 

@@ -1,5 +1,5 @@
 /** Commands that need no process of their own: files and folders, and what is one system call or two. */
-import { closeSync, constants, mkdirSync, openSync, rmdirSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { HostError } from '../errors.ts';
 import { mountCalls } from '../host/mounts.ts';
@@ -21,8 +21,11 @@ export function doInProcess(command: Command): boolean {
         return true;
       }
       const fd = openSync(command.path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o644);
-      if (command.content !== '') writeSync(fd, command.content);
-      closeSync(fd);
+      try {
+        writeFileSync(fd, command.content);
+      } finally {
+        closeSync(fd);
+      }
       return true;
     }
     case 'mountpoint':

@@ -9,7 +9,8 @@ const MOST_ENTRIES = 64;
 export function removeSmallTree(path: string): boolean {
   let count = 0;
   const remove = (dir: string, device: number): boolean => {
-    if (lstatSync(dir).dev !== device) return false;
+    const stat = lstatSync(dir);
+    if (!stat.isDirectory() || stat.dev !== device) return false;
     for (const entry of readdirSync(dir, { withFileTypes: true })) {
       count += 1;
       if (count > MOST_ENTRIES) return false;

@@ -2,7 +2,16 @@
  * Cables between two containers that are being made or removed, a file each. Whoever is at it holds its file's lock, and
  * removes the file when both ends are as they should be: so what a killed one left of a cable is known by either container.
  */
-import { existsSync, fsyncSync, mkdirSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import {
+  existsSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError } from '../errors.ts';
 import { type Lock, takeLock } from '../host/syscalls.ts';
@@ -37,7 +46,9 @@ export function beginCable(roots: Roots, work: CableWork): Begun {
     const [one, other] = work.containers;
     throw new ConflictError(`cannot change the cable of ${one} and ${other}: another minict is just doing that`);
   }
-  writeSync(lock.fd, JSON.stringify(work));
+  // Another's, which could not be settled, may be in it.
+  ftruncateSync(lock.fd, 0);
+  writeFileSync(lock.fd, JSON.stringify(work));
   fsyncSync(lock.fd);
   return begun(path, lock);
 }

@@ -2,7 +2,7 @@
  * /etc/hosts of the members of networks. Who is in one network alone has that network's file bind-mounted, so that a join
  * or a leave is one write however many members there are; who is in several has a file of its own.
  */
-import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import type { NetworkRecord } from './network.ts';
 
 const LOOPBACK = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n';
@@ -37,9 +37,12 @@ export function hostsWithout(hostname: string): string {
 export function writeHosts(path: string, text: string): void {
   if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
   const fd = openSync(path, existsSync(path) ? 'r+' : 'w', 0o644);
-  writeSync(fd, text, 0);
-  ftruncateSync(fd, Buffer.byteLength(text));
-  closeSync(fd);
+  try {
+    writeFileSync(fd, text);
+    ftruncateSync(fd, Buffer.byteLength(text));
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** A mount needs the file to be there; the member is written beside it. */

@@ -2,7 +2,7 @@
  * State files: JSON with a schema version, replaced whole (temp file + fsync + rename). Each carries a checksum: what is
  * byte for byte as this minict wrote it needs no second look; anything else is read through its zod schema.
  */
-import { closeSync, fsync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { z } from 'zod/mini';
 import { HostError, StateError } from '../errors.ts';
 import type * as schemas from '../spec/schema.ts';
@@ -37,7 +37,8 @@ export function writeJson(path: string, value: object): void {
   attempt(path, () => {
     const fd = openSync(temporaryOf(path), 'w', 0o600);
     try {
-      writeSync(fd, seal(value));
+      // In whole, or it throws: write(2) may write less.
+      writeFileSync(fd, seal(value));
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -55,7 +56,7 @@ export async function stageJson(path: string, value: object): Promise<() => void
   await attempt(path, async () => {
     const fd = openSync(temporaryOf(path), 'w', 0o600);
     try {
-      writeSync(fd, seal(value));
+      writeFileSync(fd, seal(value));
       await new Promise<void>((done, fail) => fsync(fd, (error) => (error ? fail(error) : done())));
     } finally {
       closeSync(fd);

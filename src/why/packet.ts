@@ -123,6 +123,8 @@ function numberIn(choice: unknown, value: number): Truth {
 }
 
 function addressIn(choice: unknown, ip: string): Truth {
+  // It has none yet.
+  if (ip === '') return 'maybe';
   const address = parseIp(ip);
   const block = prefix.safeParse(choice).data?.prefix;
   const [low, high] = range.safeParse(choice).data?.range ?? [choice, choice];

@@ -63,6 +63,22 @@ test('a disk that gets full: create and import leave nothing, ps, stop and rm wo
   expect(minict('system', 'prune').status).toBe(0);
 });
 
+test('a state file that fits only in part is not put in place of the whole one', () => {
+  const { disk, image, minict } = onSmallDisk('part');
+  const long = Array.from({ length: 3 }, (_, i) => ['-e', `K${i}=${'v'.repeat(3000)}`]).flat();
+  expect(minict('network', 'create', 'n9', '--subnet', '10.9.9.0/24').status).toBe(0);
+  expect(minict('create', 'c2', '--network', 'n9', '--image', image, ...long)).toMatchObject({ status: 0 });
+  fill(disk);
+  const page = host.run(['sh', '-c', `size=$(stat -c %s "$0"); truncate -s $((size - 4096)) "$0"`, join(disk, 'fill')]);
+  expect(page).toMatchObject({ status: 0 });
+  expectRefused(minict('link', 'down', 'c2:eth0'), /cannot write \S+container\.json: .*(no space left|ENOSPC)/i);
+  expect(minict('inspect', 'c2')).toMatchObject({ status: 0, stderr: '' });
+  host.run(['rm', join(disk, 'fill')]);
+  expect(minict('rm', '-f', 'c2')).toEqual({ status: 0, stdout: 'c2\n', stderr: '' });
+  expect(minict('network', 'rm', 'n9').status).toBe(0);
+  expect(minict('system', 'prune').status).toBe(0);
+});
+
 test('a state folder that became read-only', async () => {
   const { disk, image, minict } = onSmallDisk('ro');
   expect(minict('create', 'c2', '--no-network', '--image', image).status).toBe(0);

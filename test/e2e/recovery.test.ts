@@ -193,3 +193,24 @@ test('create, start, stop, exec, rm of one name at once: whole or not there in t
     expect(await host.settled(clean)).toEqual(clean);
   }
 });
+
+test('an interface of somebody else that has the name of its host end by now stays as it is', async () => {
+  const ip = (...words: string[]) => host.run(['ip', ...words]);
+  host.minict('create', 'b1');
+  ip('link', 'del', 'b1-eth0');
+  ip('netns', 'add', 'theirs');
+  ip('link', 'add', 'b1-eth0', 'type', 'veth', 'peer', 'name', 'x0', 'netns', 'theirs');
+  ip('link', 'set', 'b1-eth0', 'up');
+  const isUp = () => / state (UP|LOWERLAYERDOWN)|<[^>]*\bUP\b/.test(ip('-o', 'link', 'show', 'dev', 'b1-eth0').stdout);
+  for (const words of [
+    ['link', 'down', 'b1:eth0'],
+    ['stop', 'b1'],
+    ['rm', '-f', 'b1'],
+  ]) {
+    host.minict(...words);
+    expect(isUp(), words.join(' ')).toBe(true);
+  }
+  ip('link', 'del', 'b1-eth0');
+  ip('netns', 'del', 'theirs');
+  expect(await host.settled(clean)).toEqual(clean);
+});

@@ -1,4 +1,5 @@
 /** Addresses of interfaces, and how far each says that its network reaches. */
+import { quote } from '../../spec/shell-words.ts';
 import { type Finding, fail, ok } from '../finding.ts';
 import { addAddress, ipCommand, linkLocal, missingAddresses, recordedRoutes, together } from '../mend.ts';
 import {
@@ -48,7 +49,7 @@ export function checkReceivingAddress(place: Place): Finding | undefined {
   }
   if (address !== undefined && !address.isUsable) {
     const cidr = `${wanted}/${address.prefix}`;
-    const again = together(ipCommand(node, `addr del ${cidr} dev ${dev}`), addAddress(node, cidr, dev));
+    const again = together(ipCommand(node, `addr del ${cidr} dev ${quote(dev)}`), addAddress(node, cidr, dev));
     return fail(
       whereOf(node, dev),
       'address',
@@ -82,7 +83,7 @@ function noAddress({ node, facts }: Place, dev: string, lost: readonly string[],
     recordedRoutes(node, nic, facts.family),
   ];
   // The gateway of a network: a bridge of minict's, without its address.
-  const other = node.isHost ? 'minict network reload' : ipCommand(node, `addr add ADDRESS/LENGTH dev ${dev}`);
+  const other = node.isHost ? 'minict network reload' : ipCommand(node, `addr add ADDRESS/LENGTH dev ${quote(dev)}`);
   return fail(whereOf(node, dev), 'address', 'no-address', found, lost.length === 0 ? other : together(...again));
 }
 
@@ -100,7 +101,7 @@ function checkMask(place: Place, dev: string, peer: string): Finding | undefined
     if (should === undefined || isIn(cidrSubnet(should), peer) === isNeighbour) continue;
     const shown = `${address.ip}/${address.prefix}`;
     const found = `${shown} takes ${peer} for ${isNeighbour ? 'a neighbour, which it is not' : 'none of its network'}`;
-    const [add, del] = [addAddress(node, should, dev), ipCommand(node, `addr del ${shown} dev ${dev}`)];
+    const [add, del] = [addAddress(node, should, dev), ipCommand(node, `addr del ${shown} dev ${quote(dev)}`)];
     // IPv6 has an address once, whatever its length; with IPv4's last one all routes would go.
     const change = address.family === 6 ? together(del, add) : together(add, del);
     const route = recordedRoutes(node, nicOf(node, dev), address.family);

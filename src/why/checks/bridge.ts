@@ -1,6 +1,8 @@
 /** The bridge between two interfaces: whether its ports forward, and which rules its packets meet. */
+
 import type { Interface } from '../../host/inside/interfaces.ts';
 import type { NicSpec } from '../../spec/container.ts';
+import { quote } from '../../spec/shell-words.ts';
 import type { PathFacts } from '../facts.ts';
 import { type Finding, fail, ok } from '../finding.ts';
 import { bridgeOf, hostEndOf, interfaceOf, nicOf, outgoingOf, type Place, packetOf } from '../place.ts';
@@ -27,16 +29,16 @@ function checkPort({ facts, node }: Place, dev: string | undefined): Finding | u
   if (wanted !== undefined && port.master !== wanted) {
     const found = port.master === undefined ? `no port of ${wanted}` : `a port of ${port.master}, and not of ${wanted}`;
     const isThere = interfaceOf(facts.host, wanted) !== undefined;
-    const fix = isThere ? `ip link set dev ${port.name} master ${wanted}` : 'minict network reload';
+    const fix = isThere ? `ip link set dev ${quote(port.name)} master ${wanted}` : 'minict network reload';
     return fail(port.name, 'bridge port', 'bridge-port', isThere ? found : `${wanted} is not there`, fix);
   }
   const bridge = bridgeOf(facts, node, dev);
   if (bridge === undefined) return undefined;
   if (!bridge.isUp) {
-    return fail(bridge.name, 'bridge', 'bridge-port', 'down', `ip link set dev ${bridge.name} up`);
+    return fail(bridge.name, 'bridge', 'bridge-port', 'down', `ip link set dev ${quote(bridge.name)} up`);
   }
   if (port.portState !== undefined && port.portState !== 'forwarding') {
-    const fix = `bridge link set dev ${port.name} state ${FORWARDING}`;
+    const fix = `bridge link set dev ${quote(port.name)} state ${FORWARDING}`;
     return fail(port.name, 'bridge port', 'bridge-port', `${port.portState} in ${bridge.name}`, fix);
   }
   return ok(port.name, 'bridge port', `forwards in ${bridge.name}`);
@@ -67,8 +69,8 @@ export function checkTunnel({ facts, node, hop, next }: Place): Finding | undefi
   const says = (found: string, fix: string) => fail(tunnel, 'tunnel', 'bridge-port', found, fix);
   const link = interfaceOf(facts.host, tunnel);
   if (link === undefined) return says('is not there', 'minict network reload');
-  if (link.master !== bridge) return says(`no port of ${bridge}`, `ip link set dev ${tunnel} master ${bridge}`);
-  if (!link.isUp) return says('down', `ip link set dev ${tunnel} up`);
+  if (link.master !== bridge) return says(`no port of ${bridge}`, `ip link set dev ${quote(tunnel)} master ${bridge}`);
+  if (!link.isUp) return says('down', `ip link set dev ${quote(tunnel)} up`);
   return ok(tunnel, 'tunnel', `a port of ${bridge}`);
 }
 
@@ -77,7 +79,7 @@ export function checkIsolation({ facts, node, hop, next }: Place): Finding | und
   const [a, b] = [hostEndOf(facts, node, outgoingOf(hop)), next && hostEndOf(facts, next.node, next.incoming)];
   if (a === undefined || b === undefined || !a.isIsolated || !b.isIsolated) return undefined;
   const found = `${a.name} and ${b.name} are isolated from one another`;
-  return fail(a.name, 'bridge port', 'bridge-port', found, `bridge link set dev ${a.name} isolated off`);
+  return fail(a.name, 'bridge port', 'bridge-port', found, `bridge link set dev ${quote(a.name)} isolated off`);
 }
 
 /** Packets from port to port of one bridge meet the host's rules of family bridge, and with br_netfilter those of IP. */

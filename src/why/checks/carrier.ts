@@ -1,5 +1,7 @@
 /** Why an interface that is up has no carrier: what it hangs on. */
+
 import type { Interface } from '../../host/inside/interfaces.ts';
+import { quote } from '../../spec/shell-words.ts';
 import type { Node } from '../facts.ts';
 import { type Advice, type Finding, fail } from '../finding.ts';
 import { ipCommand } from '../mend.ts';
@@ -24,14 +26,14 @@ export function noCarrier({ facts, node }: Place, dev: string): Finding {
   if (uplink !== undefined && link?.isUp !== true) {
     return link === undefined
       ? says(`its uplink ${uplink} is gone`, { look: 'ip link show' })
-      : says(`its uplink ${uplink} is down`, `ip link set dev ${uplink} up`);
+      : says(`its uplink ${uplink} is down`, `ip link set dev ${quote(uplink)} up`);
   }
   const [at, name] = uplink === undefined ? [node, dev] : [host, uplink];
   const far = farEnd(host, interfaceOf(at, name));
-  if (far?.isUp === false) return says(`the other end, ${far.name}, is down`, `ip link set dev ${far.name} up`);
+  if (far?.isUp === false) return says(`the other end, ${far.name}, is down`, `ip link set dev ${quote(far.name)} up`);
   const whose = at === node ? '' : ` of ${name}`;
   return says(`what is at the other end${whose} is down, or no cable is in it`, {
-    look: ipCommand(at, `-d link show dev ${name}`),
+    look: ipCommand(at, `-d link show dev ${quote(name)}`),
   });
 }
 

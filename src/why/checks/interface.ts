@@ -1,4 +1,5 @@
 /** The container itself, and its interface. */
+import { quote } from '../../spec/shell-words.ts';
 import { type Finding, fail, ok } from '../finding.ts';
 import { addAddress, ipCommand, missingAddresses, recordedRoutes, together } from '../mend.ts';
 import { hostEndOf, interfaceOf, leavingDev, nicOf, type Place, whereOf } from '../place.ts';
@@ -28,7 +29,7 @@ function checkNic(place: Place, dev: string): Finding | undefined {
   const nic = nicOf(node, dev);
   const where = whereOf(node, dev);
   if (link === undefined) {
-    const advice = node.isHost ? { look: `ip link show dev ${dev}` } : { fix: `minict start ${node.name}` };
+    const advice = node.isHost ? { look: `ip link show dev ${quote(dev)}` } : { fix: `minict start ${node.name}` };
     return fail(where, 'NIC', 'nic-down', `there is no interface ${dev}`, advice);
   }
   const other = hostEndOf(facts, node, dev);
@@ -36,7 +37,7 @@ function checkNic(place: Place, dev: string): Finding | undefined {
     return fail(where, 'NIC', 'nic-down', 'taken down by link down', `minict link up ${node.name}:${dev}`);
   }
   if (!link.isUp) {
-    const up = ipCommand(node, `link set dev ${dev} up`);
+    const up = ipCommand(node, `link set dev ${quote(dev)} up`);
     // IPv6's addresses go with it, and all routes, whichever family the path is of.
     const lost = [...missingAddresses(link, nic, 4), ...missingAddresses(link, nic, 6)].map((cidr) =>
       addAddress(node, cidr, dev),
@@ -44,7 +45,13 @@ function checkNic(place: Place, dev: string): Finding | undefined {
     return fail(where, 'NIC', 'nic-down', 'down', together(up, ...lost, recordedRoutes(node, nic, facts.family)));
   }
   if (other !== undefined && !other.isUp) {
-    return fail(where, 'NIC', 'nic-down', `its host end ${other.name} is down`, `ip link set dev ${other.name} up`);
+    return fail(
+      where,
+      'NIC',
+      'nic-down',
+      `its host end ${other.name} is down`,
+      `ip link set dev ${quote(other.name)} up`,
+    );
   }
   // Of a pair, the other end is looked at where it is.
   const isOtherDown = next !== undefined && interfaceOf(next.node, next.incoming)?.isUp !== true;

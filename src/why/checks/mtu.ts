@@ -1,5 +1,7 @@
 /** A packet of the full MTU: where it is lost without a word, the narrowest place on the way is named. */
+
 import type { Interface } from '../../host/inside/interfaces.ts';
+import { quote } from '../../spec/shell-words.ts';
 import type { Hop, Node, PathFacts } from '../facts.ts';
 import { type Finding, fail, ok } from '../finding.ts';
 import { ipCommand } from '../mend.ts';
@@ -29,7 +31,8 @@ export function checkMtu(facts: PathFacts): Finding | undefined {
   const { node, link, isRouter } = narrow;
   const at = `${node.name} ${link.name} has MTU ${link.mtuBytes}`;
   if (!isRouter) {
-    const fix = link.kind === 'veth' ? ipCommand(node, `link set dev ${link.name} mtu ${mtu.fullBytes}`) : undefined;
+    const fix =
+      link.kind === 'veth' ? ipCommand(node, `link set dev ${quote(link.name)} mtu ${mtu.fullBytes}`) : undefined;
     return fail(where, 'MTU', 'mtu', `${lost}: ${at}`, fix ?? lower(link.mtuBytes));
   }
   const drop = icmpDrop(facts, node);
@@ -42,7 +45,7 @@ export function checkMtu(facts: PathFacts): Finding | undefined {
 function lowerSource({ there }: PathFacts, bytes: number): string {
   const [first] = there;
   if (first === undefined) return '';
-  return ipCommand(first.node, `link set dev ${outgoingOf(first)} mtu ${bytes}`);
+  return ipCommand(first.node, `link set dev ${quote(outgoingOf(first) ?? '')} mtu ${bytes}`);
 }
 
 /** The first place on the way that is narrower than what comes to it. */

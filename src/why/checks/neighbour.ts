@@ -1,4 +1,5 @@
 /** ARP, or IPv6's neighbour discovery: whether the next hop has told its MAC address, and the right one. */
+import { quote } from '../../spec/shell-words.ts';
 import type { Hop } from '../facts.ts';
 import { type Advice, type Finding, fail, ok } from '../finding.ts';
 import { insideCommand, ipCommand, linkLocal, sysctlCommand, together, watchCommand } from '../mend.ts';
@@ -31,7 +32,7 @@ function judge(place: Place, sender: Hop, receiver: Hop | undefined): Finding | 
   if (entry?.mac !== undefined && own?.mac !== undefined && entry.mac !== own.mac) {
     const kept = entry.states.includes('PERMANENT') ? 'a static entry says' : 'it has learnt';
     const found = `${kept} that ${nextHop} is at ${entry.mac}; ${whereOf(receiver?.node ?? node, own.name)} has ${own.mac}`;
-    return fail(where, name, 'arp', found, ipCommand(node, `neigh del ${nextHop} dev ${dev}`));
+    return fail(where, name, 'arp', found, ipCommand(node, `neigh del ${nextHop} dev ${quote(dev)}`));
   }
   const isFailed = entry?.states.some((state) => state === 'FAILED' || state === 'INCOMPLETE') ?? false;
   if (!isFailed) return entry?.mac === undefined ? undefined : ok(where, name, `${nextHop} is at ${entry.mac}`);
@@ -48,7 +49,7 @@ const SOLICITATIONS = { 4: 'arp', 6: 'icmp6' } as const;
 /** A solicitation goes to a multicast address; in family arp all is ARP. */
 const ACCEPT = { 4: 'accept', 6: 'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept' } as const;
 
-const arpOn = ({ node }: Hop, dev: string) => ipCommand(node, `link set dev ${dev} arp on`);
+const arpOn = ({ node }: Hop, dev: string) => ipCommand(node, `link set dev ${quote(dev)} arp on`);
 
 /** Why the receiver does not answer. */
 function silent({ facts }: Place, sender: Hop, receiver: Hop, dev: string): Finding {

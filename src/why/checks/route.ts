@@ -1,6 +1,8 @@
 /** The kernel's own routing: the way on, forwarding, and rp_filter's look at the way back. */
+
 import { formatSubnet } from '../../spec/address.ts';
 import { nicOfRoute } from '../../spec/routing.ts';
+import { quote } from '../../spec/shell-words.ts';
 import { type Finding, fail, ok } from '../finding.ts';
 import { defaultRoutes, ipCommand, recordedRoutes, sysctlCommand } from '../mend.ts';
 import { cidrSubnet, expectedNic, interfaceOf, isIn, networkOf, nicOf, type Place, whereOf } from '../place.ts';
@@ -47,7 +49,7 @@ function missingRoute(place: Place): string {
   const beside = nic?.addresses.find((cidr) => isIn(cidrSubnet(cidr), to));
   // Its network's own route goes with an address that was taken away and put back by hand.
   if (beside !== undefined) {
-    return ipCommand(node, `route add ${formatSubnet(cidrSubnet(beside))} dev ${nic?.name}`);
+    return ipCommand(node, `route add ${formatSubnet(cidrSubnet(beside))} dev ${quote(nic?.name ?? '')}`);
   }
   return (
     (isRouter ? own : undefined) ??
