@@ -46,7 +46,9 @@ type Isolation = Pick<
 const OF_CRUN: readonly Isolated[] = ['pid', 'ipc', 'cgroupns', 'dev'];
 
 /** Throws InvalidInputError, HostError. */
-export function isolationFrom(options: IsolationOptions & Pick<ContainerSpec, 'mounts'>): Isolation {
+export function isolationFrom(
+  options: IsolationOptions & Pick<ContainerSpec, 'mounts'> & { readonly healthCmd?: string },
+): Isolation {
   const { runtime = options.profile === 'hardened' ? 'crun' : 'chroot', init, mounts } = options;
   const pid = init ? 'private' : options.pid;
   if (init && options.pid === 'host') {
@@ -54,6 +56,11 @@ export function isolationFrom(options: IsolationOptions & Pick<ContainerSpec, 'm
   }
   const chosen = { pid, ipc: options.ipc, cgroupns: options.cgroupns, dev: options.dev };
   const isCrun = runtime === 'crun';
+  if (isCrun && options.healthCmd !== undefined) {
+    throw new InvalidInputError('cannot use --health-cmd with the runtime crun', {
+      hint: 'minict exec NAME CMD says by its exit status whether it works',
+    });
+  }
   const names = Object.keys(chosen) as Isolated[];
   const isolated = isCrun ? OF_CRUN : names.filter((what) => chosen[what] === 'private');
   const hosts = names.find((what) => chosen[what] === 'host');

@@ -3,6 +3,7 @@
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { hasEnded } from '../lifecycle/main-command.ts';
+import { isRunning } from '../lifecycle/status.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, getContainer } from '../state/store.ts';
@@ -19,7 +20,7 @@ interface LogsOptions {
 export const define: Define = (command, globals) => {
   command
     .argument('<name>')
-    .option('-f, --follow', 'go on as it grows, until the main command ends')
+    .option('-f, --follow', 'go on as it grows, until the main command, or the last program, ends')
     .option('-n, --tail <lines>', 'only the last lines', 'all')
     .option('--since <time>', 'lines of the last 5m, or since 2026-01-31T12:00:00Z')
     .option('--until <time>', 'lines until then')
@@ -48,9 +49,11 @@ export const define: Define = (command, globals) => {
       const { readLog } = await import('../lifecycle/read-log.ts');
       const { print } = await import('./output.ts');
       let isRead = true;
+      // Without a main command services may write.
+      const isOver = () => (spec.command.length > 0 ? hasEnded(context, instance, name) : !isRunning(instance, name));
       const query = {
         ...{ tail: tail === 'all' ? undefined : Number(tail), sinceMs, untilMs, timestamps },
-        ...(follow ? { isOver: () => !isRead || hasEnded(context, instance, name) } : {}),
+        ...(follow ? { isOver: () => !isRead || isOver() } : {}),
       };
       await readLog(containerPaths(context.roots, name), isStamped, query, (bytes) => {
         isRead &&= print(bytes);

@@ -51,8 +51,9 @@ async function showStats(context: Context, names: readonly string[], options: St
   for (;;) {
     const { stats, samples: now } = readStats(context, counters, instance, programs(), samples);
     samples = now;
-    print(options.format === 'json' ? `${JSON.stringify(stats)}\n` : clear + table([HEADER, ...stats.map(rowOf)]));
-    if (!options.stream) return;
+    const text =
+      options.format === 'json' ? `${JSON.stringify(stats)}\n` : clear + table([HEADER, ...stats.map(rowOf)]);
+    if (!print(text) || !options.stream) return;
     await Bun.sleep(NEXT_MS);
   }
 }

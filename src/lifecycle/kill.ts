@@ -15,7 +15,14 @@ import { cgroupOf } from './status.ts';
 
 /** The first below who waits for it. */
 function programBelow(pid: number, isProgram: (pid: number) => boolean): number[] {
-  return isProgram(pid) ? [pid] : childrenOf(pid).flatMap((child) => programBelow(child, isProgram));
+  if (isProgram(pid)) return [pid];
+  try {
+    return childrenOf(pid).flatMap((child) => programBelow(child, isProgram));
+  } catch (error) {
+    // It has ended meanwhile.
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return [];
+    throw error;
+  }
 }
 
 /** Throws NotFoundError, ConflictError where no process runs, or where it is paused. */

@@ -3,7 +3,12 @@ import { statSync } from 'node:fs';
 import { type ContainerSpec, isIsolated } from '../spec/container.ts';
 
 function pidNamespaceOf(pid: number | 'self'): number | undefined {
-  return statSync(`/proc/${pid}/ns/pid`, { throwIfNoEntry: false })?.ino;
+  try {
+    return statSync(`/proc/${pid}/ns/pid`, { throwIfNoEntry: false })?.ino;
+  } catch {
+    // It is just ending.
+    return undefined;
+  }
 }
 
 /** With a PID namespace of its own, they are in that; a process waits outside for each of them, and hands signals on. */

@@ -23,12 +23,12 @@ export function containerEnv(spec: ContainerSpec): Record<string, string> {
 }
 
 /**
- * What steers the loader, the C library (ld.so(8), environ(7)) or the shell of the host's own tools, which are on the way
- * into a container. An image is untrusted, and could have them load its files, as root on the host: so these are set
+ * What steers the loader, the C library (ld.so(8), environ(7)), or the shell of the host's own tools and its scripts, which are
+ * on the way into a container. An image is untrusted, and could have them load its files, as root on the host: so these are set
  * inside.
  */
 const STEERS_TOOLS =
-  /^(LD_|MALLOC_|BASH|GLIBC_TUNABLES$|GCONV_PATH$|GETCONF_DIR$|(MUSL_)?LOCPATH$|NLSPATH$|ENV$|SHELLOPTS$|PS4$|IFS$)/;
+  /^(LD_|MALLOC_|BASH|MINICT_|minict_|GLIBC_TUNABLES$|GCONV_PATH$|GETCONF_DIR$|(MUSL_)?LOCPATH$|NLSPATH$|ENV$|SHELLOPTS$|PS4$|IFS$)/;
 
 /** A locale with a slash in its name is a path (glibc's findlocale.c). */
 function namesLocaleFile(key: string, value: string): boolean {

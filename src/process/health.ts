@@ -35,17 +35,20 @@ minict_interval=$1 minict_within=$2 minict_retries=$3 minict_count=$4; shift 4
 (
 minict_main=$$
 exec </dev/null >/dev/null 2>&1 4>&- 5>&-
-trap 'kill "$minict_waiting" 2>/dev/null; exit' TERM
+minict_waiting=
+trap '[ -z "$minict_waiting" ] || kill "$minict_waiting" 2>/dev/null; exit' TERM
 ${TAKE_WORDS}
 minict_failures=0 minict_was=starting
 while :; do
   "$minict_nap" "$minict_interval" & minict_waiting=$!
   wait "$minict_waiting"
+  minict_waiting=
   kill -0 "$minict_main" || exit
   read -r minict_held <"$minict_freezer"
   [ "$minict_held" = "$minict_released" ] || continue
   "$minict_timeout" -k 1 "$minict_within" "$@" & minict_waiting=$!
   if wait "$minict_waiting"; then minict_failures=0; else minict_failures=$((minict_failures + 1)); fi
+  minict_waiting=
   minict_is=$minict_was
   [ "$minict_failures" -gt 0 ] || minict_is=healthy
   [ "$minict_failures" -lt "$minict_retries" ] || minict_is=unhealthy

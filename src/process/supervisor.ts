@@ -96,23 +96,26 @@ export function handOnSignals(terminal: boolean, mainPid: () => number | undefin
     if ((ignored >> BigInt(number - 1)) & 1n) continue;
     const itself = terminal && (name === 'SIGINT' || name === 'SIGQUIT');
     process.on(name, () => {
-      if (!itself) signalMain(mainPid, name);
+      if (!itself) signalMain(mainPid, name, performance.now() + IS_THERE_WITHIN_MS);
     });
   }
 }
 
 const RETRY_MS = 5;
+/** A program is there by then; where none is, the signal is for who waits for it. */
+const IS_THERE_WITHIN_MS = 2000;
 
 /** Processes whose parent it is, and for which it has not waited while they are listed. */
 export function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
 }
 
-function signalMain(mainPid: () => number | undefined, signal: NodeJS.Signals): void {
+function signalMain(mainPid: () => number | undefined, signal: keyof typeof HANDED_ON, end: number): void {
   try {
     const pid = mainPid();
     if (pid !== undefined) process.kill(pid, signal);
-    else setTimeout(signalMain, RETRY_MS, mainPid, signal).unref();
+    else if (performance.now() > end) process.exit(128 + HANDED_ON[signal]);
+    else setTimeout(signalMain, RETRY_MS, mainPid, signal, end).unref();
   } catch (error) {
     if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }

@@ -103,7 +103,8 @@ rm -rf -- "$2/state"
 "$1" --root "$2/state" --log "$2/log" --cgroup-manager disabled run --detach --bundle "$2" main </dev/null >/dev/null 2>&1 || {
   cat "$2/log" >&2
   # What it forked may be there for a moment, and would keep the group.
-  until alone; do kill -s KILL "$other"; done 2>/dev/null
+  tries=1000
+  until alone || [ "$tries" -eq 0 ]; do kill -s KILL "$other"; sleep 0.01; tries=$((tries - 1)); done 2>/dev/null
   exit 1
 }
 `;

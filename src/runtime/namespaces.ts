@@ -57,7 +57,11 @@ exec mount --bind "/proc/$init/ns/pid" "$1"
 `;
 
 const KILL_INIT = `
-while read -r pid <"$0/cgroup.procs"; do kill -s KILL "$pid" 2>/dev/null; done
+tries=1000
+while read -r pid <"$0/cgroup.procs" && [ "$tries" -gt 0 ]; do
+  [ "$pid" = 0 ] || kill -s KILL "$pid" 2>/dev/null
+  sleep 0.01; tries=$((tries - 1))
+done
 `;
 
 /** Of an init group. */

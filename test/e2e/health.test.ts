@@ -147,3 +147,23 @@ test('it needs a main command', () => {
     /^minict: cannot use --health-cmd without a main command\n/,
   );
 });
+
+test('what the environment calls as the checker does its own is not signalled', async () => {
+  const victim = host.spawn(['sleep', '100']);
+  const words = Array.from({ length: 3000 }, (_, i) => String(i));
+  const { status } = host.minict(
+    ...['run', '--rm', '--no-network', '-e', `minict_waiting=${victim.pid}`, '--health-cmd', 'true', 'h9'],
+    ...['--', '/bin/true', ...words],
+  );
+  expect(status).toBe(0);
+  expect(victim.exitCode).toBeNull();
+  victim.kill('SIGKILL');
+  await victim.exited;
+});
+
+test('with the runtime crun it is refused', () => {
+  expectRefused(
+    host.minict('create', 'h9', '--runtime', 'crun', '--health-cmd', 'true', '--', 'sleep', '9'),
+    /cannot use --health-cmd with the runtime crun\nhint: minict exec/,
+  );
+});

@@ -287,3 +287,11 @@ test('what services wrote is bounded by the next starts', () => {
   ).toEqual(['log', 'log.1', 'log.2']);
   expect(logs('-n', '1').stdout).toBe('up\n');
 });
+
+test('-f goes on while a service runs, of a container without a main command', async () => {
+  host.minict('create', 'l9', '--no-network', '--service', '(echo one; sleep 1; echo two) &');
+  host.minict('start', 'l9');
+  const followed = host.minict('logs', '-f', 'l9');
+  expect(followed).toEqual({ status: 0, stdout: 'one\ntwo\n', stderr: '' });
+  host.minict('rm', '-f', 'l9');
+});
