@@ -100,8 +100,8 @@ test('the memory of all that looks after a program with a health check', async (
     Number(/^Pss:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]),
   );
   expect(Math.min(...pss)).toBeGreaterThan(0);
-  // A subshell and its sleep more than without.
-  expect(pss.reduce((sum, each) => sum + each)).toBeLessThanOrEqual(1152);
+  // A subshell and its sleep more than without; more still where no other sh shares the pages.
+  expect(pss.reduce((sum, each) => sum + each)).toBeLessThanOrEqual(1536);
 });
 
 test('with a restart policy, a PID namespace, and a killed supervisor', async () => {
@@ -110,8 +110,9 @@ test('with a restart policy, a PID namespace, and a killed supervisor', async ()
   expect(host.minict('kill', 'h1')).toEqual(done);
   expect(await eventually(() => host.minict('logs', 'h1').stdout === 'up\nup\n')).toBe(true);
   expect(await becomes('healthy')).toBe(true);
-  const all = supervisorsOf(host, 'h1');
-  const supervisor = Math.min(...all.filter((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sh\n'));
+  // The first of them; a check that is through may be among them no more.
+  const supervisor = Math.min(...supervisorsOf(host, 'h1'));
+  expect(readFileSync(`/proc/${supervisor}/comm`, 'utf8')).toBe('sh\n');
   process.kill(supervisor, 'SIGKILL');
   // The checks end by themselves, and then it is seen.
   expect(await eventually(() => inspect(host, 'h1').status.state === 'broken')).toBe(true);
