@@ -34,10 +34,9 @@ function aboutLink(index: number, flags = 0, change = 0): Buffer {
   return header;
 }
 
-/** `ip link set LINK down`; nothing where it is not there. */
-export function takeDown(link: string): void {
-  const index = interfaceIndex(link);
-  if (index !== 0) netlinkSet(NETLINK_ROUTE, RTM_NEWLINK, aboutLink(index, 0, IFF_UP));
+/** `ip link set LINK down`, of the very interface: its name may be another's by now. Nothing where it is gone. */
+export function takeDown(index: number): void {
+  netlinkSet(NETLINK_ROUTE, RTM_NEWLINK, aboutLink(index, 0, IFF_UP));
 }
 
 /** Number of the namespace; undefined where there is no such interface, or no other end elsewhere. */

@@ -10,8 +10,16 @@ import { type ContainerFacts, enterFiles, planBringUp, planHost } from '../plan/
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, runIn } from '../process/enter.ts';
 import { logPipe, stampingConfig } from '../process/log-writer.ts';
-import { restarting } from '../process/restart.ts';
-import { planKill, planLogPipe, planProgram, planSupervised, planTerminate } from '../process/steps.ts';
+import {
+  planBeginRun,
+  planKill,
+  planLogPipe,
+  planNoRestarts,
+  planProgram,
+  planRestarts,
+  planSupervised,
+  planTerminate,
+} from '../process/steps.ts';
 import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { loadRuntime } from '../runtime/runtime.ts';
@@ -20,7 +28,7 @@ import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { joined, type NetworkRecord, plainAddress, readNetworks, withoutMembers } from '../state/network.ts';
-import { containerPaths, eventsPath, networkPaths, skeletonPath } from '../state/paths.ts';
+import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import type { Command, Step } from '../step.ts';
 import { planSkeleton } from '../storage/rootfs.ts';
@@ -29,13 +37,13 @@ import { readCgroupFacts, readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
 import { namespaceFoldersFor, planCreate } from './create.ts';
 import type { Coming } from './gateway.ts';
-import { healthOf } from './health.ts';
 import { linkState, planNetwork } from './network-link.ts';
 import { mainProgram, placeOf } from './place.ts';
 import { stepsInEffect } from './remove.ts';
 import { planRepair } from './repair.ts';
 import { cgroupOf, isRunning } from './status.ts';
 import { isDown, stepsThatStopUndoes } from './stop.ts';
+import { supervisionOf } from './supervision.ts';
 
 /** The id that scripts use; made up where this root has none yet. */
 export function instanceForScripts(context: Context): string {
@@ -180,15 +188,7 @@ export function programLines(
   const enter = enterOf(context, spec);
   if (main === 'attached') return runLines([...services, planProgram('main command', enter, program)]);
   const log = logPipe(paths, spec.log);
-  const supervision = {
-    container: spec.name,
-    cgroups: { ...cgroup, enter },
-    record: paths.exit,
-    events: eventsPath(context.roots),
-  };
-  const restart = spec.restart && restarting(spec.restart, paths.stopping);
-  const health = spec.health && healthOf(spec, spec.health, paths, { payload: cgroup.payload, enter, mounted });
-  const supervisor = supervised({ ...supervision, log, restart, health }, program);
+  const supervisor = supervised(supervisionOf(context, spec, { cgroup, enter, mounted, log }), program);
   const why = 'main command, and what waits for it';
   const stamping = stampingConfig(paths, spec.log ?? {});
   const stamped: Step[] = [
@@ -197,7 +197,8 @@ export function programLines(
   ];
   return runLines([
     ...services,
-    step('exit', 'it has not ended', { kind: 'write', path: paths.exit, content: '' }),
+    planBeginRun(paths.exit),
+    ...(spec.restart === undefined ? [] : [planRestarts(paths.stopping)]),
     ...(log.timestamps ? stamped : []),
     planLogPipe(paths.logPipe),
     planSupervised(why, cgroup.enterSupervisor, paths.log, supervisor),
@@ -237,7 +238,15 @@ export async function startLines(context: Context, name: string): Promise<string
 
 function endLines(context: Context, spec: ContainerSpec): string {
   const { payload, supervisor, init } = cgroupOf(instanceForScripts(context), spec.name);
-  return runLines([payload, supervisor, ...(isIsolated(spec, 'pid') ? [init] : [])].map(planKill));
+  return runLines([
+    ...noRestarts(context, spec),
+    ...[payload, supervisor, ...(isIsolated(spec, 'pid') ? [init] : [])].map(planKill),
+  ]);
+}
+
+/** What a supervisor started meanwhile would be left. */
+function noRestarts({ roots }: Context, { name, restart }: ContainerSpec): Step[] {
+  return restart === undefined ? [] : [planNoRestarts(containerPaths(roots, name).stopping)];
 }
 
 export async function stopLines(context: Context, name: string, graceMs: number): Promise<string> {
@@ -250,7 +259,11 @@ export async function stopLines(context: Context, name: string, graceMs: number)
   const commands = isRunning(instance, name) ? spec.stopCommands : [];
   const stopCommands = commands.map((line) => planShellLine(context, spec, 'stop command', line));
   return (
-    runLines([...stopCommands, planTerminate(payload, graceMs, parseSignal(spec.stopSignal ?? 'TERM'))]) +
+    runLines([
+      ...stopCommands,
+      ...noRestarts(context, spec),
+      planTerminate(payload, graceMs, parseSignal(spec.stopSignal ?? 'TERM')),
+    ]) +
     endLines(context, spec) +
     undoLines(stepsThatStopUndoes(state.steps))
   );

@@ -4,10 +4,10 @@
  */
 import { HostError } from '../errors.ts';
 import { isNamespaceHeld, peerNamespace, takeDown } from '../host/peer-namespace.ts';
+import { interfaceIndex } from '../host/syscalls.ts';
 import { sayCommand } from '../host/verbose.ts';
-import { identityOf } from '../runner/identity.ts';
 import type { SpawnContext } from '../runner/spawn.ts';
-import { type Undoing, undoSteps } from '../runner/undo.ts';
+import { ownClaims, type Undoing, undoSteps } from '../runner/undo.ts';
 import type { Step } from '../step.ts';
 
 /**
@@ -20,7 +20,7 @@ const POLL_MS = 0.2;
 /** An object's interfaces on the host, and the numbers of the namespaces that they lead into, as they were before its undo. */
 export interface Behind {
   readonly object: Undoing;
-  readonly links: readonly string[];
+  readonly links: readonly { readonly name: string; readonly index: number }[];
   readonly namespaces: readonly number[];
 }
 
@@ -29,15 +29,10 @@ function linkSteps({ steps }: Undoing): Step[] {
 }
 
 export function lookBehind(object: Undoing): Behind {
-  // Names are reused: what has another identity by now is somebody else's.
-  const own = linkSteps(object).flatMap(({ id, claims = [] }) =>
-    claims.filter((claim) => {
-      const recorded = object.identities.get(id)?.[claim.name];
-      return recorded !== undefined && identityOf(claim) === recorded;
-    }),
-  );
-  const links = own.map(({ name }) => name);
-  return { object, links, namespaces: links.flatMap((link) => peerNamespace(link) ?? []) };
+  // Names are reused: what is known to be another's by now is not looked at. Two steps may claim one: made, and up.
+  const names = linkSteps(object).flatMap((step) => ownClaims(step, object.identities).map(({ name }) => name));
+  const links = [...new Set(names)].map((name) => ({ name, index: interfaceIndex(name) }));
+  return { object, links, namespaces: links.flatMap(({ name }) => peerNamespace(name) ?? []) };
 }
 
 const isHeld = ({ namespaces }: Behind): boolean => namespaces.some(isNamespaceHeld);
@@ -45,9 +40,9 @@ const isHeld = ({ namespaces }: Behind): boolean => namespaces.some(isNamespaceH
 /** Takes down those that live on, so that nobody answers there any more. Returns them. */
 export function silenceHeldLinks(undone: readonly Behind[], { verbose }: SpawnContext): Behind[] {
   const held = undone.filter(isHeld);
-  for (const link of held.flatMap(({ links }) => links)) {
-    if (verbose) sayCommand(['ip', 'link', 'set', 'dev', link, 'down']);
-    takeDown(link);
+  for (const { name, index } of held.flatMap(({ links }) => links)) {
+    if (verbose) sayCommand(['ip', 'link', 'set', 'dev', name, 'down']);
+    takeDown(index);
   }
   return held;
 }

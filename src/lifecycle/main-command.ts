@@ -5,20 +5,19 @@ import { isPopulated } from '../cgroup/processes.ts';
 import { HostError, NotFoundError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { containerEnv } from '../process/enter.ts';
-import { restarting } from '../process/restart.ts';
 import { handOnSignals, supervised } from '../process/supervisor.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { beginHealth } from '../state/health-record.ts';
 import type { Lock } from '../state/locks.ts';
-import { containerPaths, eventsPath } from '../state/paths.ts';
+import { containerPaths } from '../state/paths.ts';
 import { beginRun, readExitStatus } from '../state/run-record.ts';
 import type { Context } from './context.ts';
-import { healthOf } from './health.ts';
 import { mainProcess } from './main-process.ts';
 import { mainProgram, placeOf } from './place.ts';
 import { seemsNotToRun } from './program-file.ts';
 import { cgroupOf } from './status.ts';
+import { supervisionOf } from './supervision.ts';
 
 /** Whether nobody looks after a main command any more: it has ended and is not started again, or never ran. */
 export function hasEnded({ roots }: Context, instance: string, name: string): boolean {
@@ -74,16 +73,9 @@ export async function startMain(
   let pid: number | undefined;
   if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid && mainProcess(pid, cgroups.payload));
   const enter = record?.enter ?? [cgroups.enterPayload];
-  const supervision = {
-    container: spec.name,
-    cgroups: { ...cgroups, enter },
-    record: paths.exit,
-    events: eventsPath(context.roots),
-  };
-  const restart = spec.restart && restarting(spec.restart, paths.stopping);
-  const health = spec.health && healthOf(spec, spec.health, paths, { payload: cgroups.payload, enter, mounted });
-  if (health !== undefined) beginHealth(paths.health, Date.now());
-  const { argv, env } = supervised({ ...supervision, log: log?.pipe, restart, health }, program);
+  if (spec.health !== undefined) beginHealth(paths.health, Date.now());
+  const supervision = supervisionOf(context, spec, { cgroup: cgroups, enter, mounted, log: log?.pipe });
+  const { argv, env } = supervised(supervision, program);
   if (context.verbose) sayCommand(argv);
   const child = Bun.spawn([...argv], {
     stdio: [attachment?.stdin ? 'inherit' : 'ignore', log?.fd ?? 'inherit', log?.fd ?? 'inherit', lock.fd],

@@ -5,13 +5,14 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   realpathSync,
   renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { ConflictError, firstLine, HostError, InvalidInputError } from '../errors.ts';
 import { runTool } from '../runner/spawn.ts';
 import { rootsFrom } from '../state/paths.ts';
@@ -109,7 +110,7 @@ export async function installUnits(
 ): Promise<string[]> {
   for (const name of wanted) await getContainer(context.roots, name);
   const names = wanted.length > 0 ? wanted : await lastingContainers(context);
-  const template = join(dir, unitName(context, instance, ''));
+  const template = resolve(dir, unitName(context, instance, ''));
   refuseOthers(template);
   const wants = join(dir, `${TARGET}.wants`);
   mkdirSync(wants, { recursive: true, mode: 0o755 });
@@ -119,8 +120,7 @@ export async function installUnits(
   for (const unit of units) {
     const link = join(wants, unit);
     // As systemctl(1) enables it.
-    if (lstatSync(link, { throwIfNoEntry: false }) === undefined)
-      symlinkSync(join(dir, unitName(context, instance, '')), link);
+    if (lstatSync(link, { throwIfNoEntry: false }) === undefined) symlinkSync(template, link);
   }
   await reload(context, dir);
   return units;
@@ -133,7 +133,7 @@ export async function removeUnits(
   names: readonly string[],
   dir: string,
 ): Promise<string[]> {
-  const template = join(dir, unitName(context, instance, ''));
+  const template = resolve(dir, unitName(context, instance, ''));
   refuseOthers(template);
   const wants = join(dir, `${TARGET}.wants`);
   const [begin = '', end = ''] = unitName(context, instance, '@').split('@@');
@@ -146,7 +146,8 @@ export async function removeUnits(
   const units = names.length === 0 ? all : all.filter((unit) => chosen.includes(unit));
   for (const unit of units) {
     const link = join(wants, unit);
-    if (lstatSync(link).isSymbolicLink()) rmSync(link);
+    // What leads elsewhere is somebody else's.
+    if (lstatSync(link).isSymbolicLink() && readlinkSync(link) === template) rmSync(link);
   }
   if (names.length === 0) rmSync(template, { force: true });
   await reload(context, dir);

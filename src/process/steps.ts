@@ -2,6 +2,7 @@
  * What minict does with a container's processes, as steps for a script: programs into it, and their end. minict itself
  * does the same by system calls.
  */
+import { dirname } from 'node:path';
 import { toolPath } from '../host/tool.ts';
 import type { Step } from '../step.ts';
 import { inCgroup, type Run } from './enter.ts';
@@ -36,6 +37,25 @@ export function planSupervised(why: string, enterSupervisor: string, log: string
   ];
   const argv = cleanEnvArgv(inCgroup([enterSupervisor], { argv: detach, env: supervisor.env }, 'exec </dev/null'));
   return { id: why, why, run: { kind: 'run', argv } };
+}
+
+const BEGIN_RUN = 'umask 077; echo "started $(date +%s%3N)" >"$0"';
+
+/** The record of its run, as minict begins it (state/run-record.ts). */
+export function planBeginRun(record: string): Step {
+  const argv = ['sh', '-c', BEGIN_RUN, record];
+  return { id: 'begin run', why: 'it has not ended', run: { kind: 'run', argv } };
+}
+
+/** A supervisor starts nothing again while the file `stopping` is there. */
+export function planRestarts(stopping: string): Step {
+  return { id: 'restarts', why: 'it is started again', run: { kind: 'run', argv: ['rm', '-f', '--', stopping] } };
+}
+
+/** Its folder is the run dir's, which a script does not make. */
+export function planNoRestarts(stopping: string): Step {
+  const argv = ['sh', '-c', '[ ! -d "$1" ] || : >"$0"', stopping, dirname(stopping)];
+  return { id: 'no restarts', why: 'it is not started again', run: { kind: 'run', argv } };
 }
 
 const PIDS = 'pids() { find "$0" -name cgroup.procs -exec cat {} + 2>/dev/null; }';

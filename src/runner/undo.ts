@@ -26,7 +26,7 @@ export interface Undoing {
 }
 
 /** Of the step's claims those that are there and not known to be another's. */
-function ours(step: Step, identities: Identities): Claim[] {
+export function ownClaims(step: Step, identities: Identities): Claim[] {
   return (step.claims ?? []).filter((claim) => {
     const now = identityOf(claim);
     const recorded = identities.get(step.id)?.[claim.name];
@@ -70,7 +70,7 @@ async function undoOne(step: Step, undo: Command, identities: Identities, contex
 }
 
 async function tryUndo(step: Step, undo: Command, identities: Identities, context: SpawnContext) {
-  if (step.claims !== undefined && ours(step, identities).length === 0) return undefined;
+  if (step.claims !== undefined && ownClaims(step, identities).length === 0) return undefined;
   if (undo.kind === 'run') {
     const said = await complaint(commandArgv(undo), context);
     return step.leaves || remains(step, identities) ? said : undefined;
@@ -134,7 +134,7 @@ export async function undoAll(
     work.flatMap(({ unmounting, identities }, index) =>
       (kept[index] ? [] : unmounting)
         .filter(wanted)
-        .flatMap((step) => ours(step, identities).map((claim) => claim.name)),
+        .flatMap((step) => ownClaims(step, identities).map((claim) => claim.name)),
     );
   const said = await unmountAll(
     targetsOf(() => true),

@@ -1,7 +1,7 @@
 /**
  * When a container's main command was started and ended, and how: a file of lines, `started TIME` by minict, then
- * `exited STATUS TIME`, or `failed STATUS TIME` and `restarted TIME`, by its supervisor, a sh. Times are milliseconds since 1970. There is no file
- * before the first start.
+ * `exited STATUS TIME`, or `failed STATUS TIME` and `restarted TIME`, by its supervisor, a sh. Times are milliseconds since
+ * 1970. There is no file before the first start.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 

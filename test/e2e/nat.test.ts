@@ -87,8 +87,9 @@ describe('NAT of other drivers', () => {
     ok('create', 'd1', '--network', 'n0');
     const serve = 'busybox httpd -f -p 80 -h /usr/bin >/dev/null 2>&1 & echo $!';
     const server = internet.run(['sh', '-c', serve]).stdout.trim();
+    expect(await eventually(() => internet.run(['ss', '-Hltn', 'sport', '=', ':80']).stdout !== '')).toBe(true);
     const sizes = ['192.0.2.9', '[2001:db8::9]'].map((to) => {
-      const get = `curl -sg --max-time 20 --retry 5 --retry-connrefused http://${to}/curl | wc -c`;
+      const get = `curl -sg --max-time 20 http://${to}/curl | wc -c`;
       return Number(inside('d1')(['sh', '-c', get]).stdout);
     });
     expect(host.run(['kill', server]).status).toBe(0);

@@ -202,12 +202,13 @@ test('an interface of somebody else that has the name of its host end by now sta
   ip('link', 'add', 'b1-eth0', 'type', 'veth', 'peer', 'name', 'x0', 'netns', 'theirs');
   ip('link', 'set', 'b1-eth0', 'up');
   const isUp = () => / state (UP|LOWERLAYERDOWN)|<[^>]*\bUP\b/.test(ip('-o', 'link', 'show', 'dev', 'b1-eth0').stdout);
+  expect(isUp()).toBe(true);
   for (const words of [
     ['link', 'down', 'b1:eth0'],
     ['stop', 'b1'],
     ['rm', '-f', 'b1'],
   ]) {
-    host.minict(...words);
+    expect(host.minict(...words), words.join(' ')).toMatchObject({ status: 0, stderr: '' });
     expect(isUp(), words.join(' ')).toBe(true);
   }
   ip('link', 'del', 'b1-eth0');

@@ -120,3 +120,24 @@ test.each([
 ])('%j is refused', (words, message) => {
   expectRefused(host.minict(...words), message);
 });
+
+test('printed scripts: a stop ends it for good, a start begins it again, with its time', async () => {
+  const script = (verb: string) => {
+    const { stdout } = host.minict(verb, '--dry-run', 'p1');
+    // What a start finds gone it says, and goes on.
+    expect(host.run(['sh'], {}, stdout), verb).toMatchObject({ status: 0, stdout: '' });
+  };
+  expect(run('always', 'echo up; exec sleep 300')).toEqual(done);
+  expect(await eventually(() => logs() === 'up\n')).toBe(true);
+  const pids = [...programsOf(host, 'p1'), ...supervisorsOf(host, 'p1')];
+  script('stop');
+  expect(pids.some(isAlive)).toBe(false);
+  // Its cgroups are gone: nothing was started again in them.
+  expect(host.snapshot().cgroups.join('\n')).not.toContain('/p1');
+  expect(logs()).toBe('up\n');
+  script('start');
+  expect(await eventually(() => logs() === 'up\nup\n')).toBe(true);
+  expect(typeof (inspect(host, 'p1').status as { startedAt?: string }).startedAt).toBe('string');
+  expect(host.minict('kill', 'p1')).toEqual(done);
+  expect(await eventually(() => logs() === 'up\nup\nup\n')).toBe(true);
+});
