@@ -28,3 +28,11 @@ export function readIp(host: Host, ...words: string[]): Link[] {
 export function eth0Of(host: Host, name: string): Link {
   return readIp(host, '-n', name, 'addr', 'show', 'dev', 'eth0')[0] as Link;
 }
+
+/** With their lengths, of an interface in a container. */
+export function globalAddresses(host: Host, name: string, dev: string): string[] {
+  const [link] = readIp(host, '-n', name, 'addr', 'show', 'dev', dev);
+  return (link?.addr_info ?? [])
+    .filter(({ scope }) => scope === 'global')
+    .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
+}
