@@ -130,6 +130,8 @@ export interface ContainerPaths {
   readonly oci: string;
   /** There once it is to end: its main command is not started again. */
   readonly stopping: string;
+  /** There while its limits are changed. */
+  readonly updating: string;
   readonly lock: string;
   readonly netns: string;
   readonly utsns: string;
@@ -173,6 +175,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     enter: join(runDir, 'enter.json'),
     oci: join(runDir, 'oci'),
     stopping: join(runDir, 'stopping'),
+    updating: join(runDir, 'updating'),
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: join(NETNS_DIR, name),
     utsns: join(UTSNS_DIR, name),
