@@ -1,11 +1,10 @@
 /** Options of create and run that say what is a container's own, and what its programs may not do. */
 import { readFileSync } from 'node:fs';
-import { type Command, Option } from 'commander';
 import { InvalidInputError } from '../errors.ts';
 import { requireTool } from '../host/tool.ts';
 import type { ContainerSpec, Isolated } from '../spec/container.ts';
 import { parseCapability, parseSeccomp } from '../spec/security.ts';
-import { repeatable } from './repeatable.ts';
+import type { VerbCommand } from './verb-command.ts';
 
 export interface IsolationOptions {
   readonly runtime?: string;
@@ -20,22 +19,20 @@ export interface IsolationOptions {
   readonly securityOpt: readonly string[];
 }
 
-function isolating(option: string, what: string): Option {
-  return new Option(`${option} <whose>`, what).choices(['host', 'private']);
-}
+const WHOSE = ['host', 'private'];
 
-export function addIsolationOptions(command: Command): Command {
+export function addIsolationOptions(command: VerbCommand): VerbCommand {
   return command
-    .addOption(new Option('--runtime <name>', 'what runs programs (default: chroot)').choices(['chroot', 'crun']))
-    .addOption(new Option('--profile <name>', 'lab, or hardened, by crun (default: lab)').choices(['lab', 'hardened']))
-    .addOption(isolating('--pid', 'processes: a PID namespace of its own, with a small reaper as PID 1'))
+    .choice('--runtime <name>', 'what runs programs (default: chroot)', ['chroot', 'crun'])
+    .choice('--profile <name>', 'lab, or hardened, by crun (default: lab)', ['lab', 'hardened'])
+    .choice('--pid <whose>', 'processes: a PID namespace of its own, with a small reaper as PID 1', WHOSE)
     .option('--init', 'as --pid private')
-    .addOption(isolating('--ipc', 'shared memory and message queues'))
-    .addOption(isolating('--cgroupns', 'what it sees of cgroups'))
-    .addOption(isolating('--dev', 'a /dev with the devices that every program may have'))
-    .addOption(repeatable('--cap-add <capability>', "beside the profile's, or ALL"))
-    .addOption(repeatable('--cap-drop <capability>', "of the profile's, or ALL"))
-    .addOption(repeatable('--security-opt <opt>', 'seccomp=FILE, seccomp=unconfined, no-new-privileges[=false]'));
+    .choice('--ipc <whose>', 'shared memory and message queues', WHOSE)
+    .choice('--cgroupns <whose>', 'what it sees of cgroups', WHOSE)
+    .choice('--dev <whose>', 'a /dev with the devices that every program may have', WHOSE)
+    .repeatable('--cap-add <capability>', "beside the profile's, or ALL")
+    .repeatable('--cap-drop <capability>', "of the profile's, or ALL")
+    .repeatable('--security-opt <opt>', 'seccomp=FILE, seccomp=unconfined, no-new-privileges[=false]');
 }
 
 type Isolation = Pick<
