@@ -26,6 +26,11 @@ export function eventsPath(roots: Roots): string {
   return join(roots.root, 'events');
 }
 
+/** Held by whoever gives the file of events its older name. */
+export function eventsLockPath(roots: Roots): string {
+  return join(roots.runDir, '.events');
+}
+
 export function imagesLockPath(roots: Roots): string {
   return join(roots.runDir, '.images');
 }
@@ -114,6 +119,8 @@ export interface ContainerPaths {
   readonly exit: string;
   /** What its last health check said. */
   readonly health: string;
+  /** There while a health check is under way. */
+  readonly asking: string;
   /** How many of its processes the kernel killed for memory, until it was stopped. */
   readonly oomKills: string;
   readonly runDir: string;
@@ -123,6 +130,8 @@ export interface ContainerPaths {
   readonly oci: string;
   /** There once it is to end: its main command is not started again. */
   readonly stopping: string;
+  /** There while its limits are changed. */
+  readonly updating: string;
   readonly lock: string;
   readonly netns: string;
   readonly utsns: string;
@@ -159,12 +168,14 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     logPipe: join(dir, 'log.pipe'),
     exit: join(dir, 'exit'),
     health: join(dir, 'health'),
+    asking: join(dir, 'asking'),
     oomKills: join(dir, 'oom-kills'),
     runDir,
     journal: join(runDir, 'journal'),
     enter: join(runDir, 'enter.json'),
     oci: join(runDir, 'oci'),
     stopping: join(runDir, 'stopping'),
+    updating: join(runDir, 'updating'),
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: join(NETNS_DIR, name),
     utsns: join(UTSNS_DIR, name),
