@@ -3,12 +3,12 @@
 interface OciRuntimeFacts {
   /** Words that come first: cgroups are minict's, and are left alone. */
   readonly options: readonly string[];
-  /**
-   * What is mounted in the container's mount namespace, so that it does so. `where` is there on the hosts that need it.
-   */
+  /** What is mounted in the container's mount namespace, so that it does so. `where` is there on the hosts that need it. */
   readonly mount: OciMount;
   /** It raises its soft limit of open files, as programs of Go 1.19 do, and hands that on. */
   readonly raisesFiles: boolean;
+  /** A program's stdin, stdout and stderr are pipes that it copies to and from, and not the caller's. */
+  readonly copiesStdio: boolean;
 }
 
 interface OciMount {
@@ -31,6 +31,7 @@ export const OCI_RUNTIMES = {
       options: 'bind',
     },
     raisesFiles: false,
+    copiesStdio: false,
   },
   runc: {
     // As if it had no right to make a group: then it goes without (libcontainer/cgroups/fs2, Apply).
@@ -43,6 +44,7 @@ export const OCI_RUNTIMES = {
       options: 'ro,nosuid,nodev,noexec',
     },
     raisesFiles: true,
+    copiesStdio: true,
   },
 } as const satisfies Record<string, OciRuntimeFacts>;
 
