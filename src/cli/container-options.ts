@@ -132,7 +132,7 @@ export async function specFrom(
     ...storageFrom(opts),
     ...limits,
     ...routingFrom(opts),
-    ...isolationFrom(opts),
+    ...isolationFrom(opts, limits.ulimits),
     ...supervisionFrom(opts, combined.command),
   };
 }
