@@ -18,9 +18,9 @@ function messageOf(error: unknown): string {
   return `cannot ${syscall}${path === undefined ? '' : ` ${path}`}: ${message?.replace(/, \w+( '.*')?$/s, '')}`;
 }
 
-/** Of execve(2), and of how minict hands a program over to crun (process/oci.ts). */
+/** Of execve(2), and of how minict hands a program over to crun and runc (process/oci.ts). */
 const TOO_LONG =
-  'at most 128 KiB are a word or a variable, a quarter of `ulimit -s` all of them; with the runtime crun 128 KiB are all of them';
+  'at most 128 KiB are a word or a variable, a quarter of `ulimit -s` all of them; with the runtimes crun and runc 128 KiB are all of them';
 
 /** A disk's state is the user's to mend, at whichever step it shows. */
 function hintOf(error: unknown, message: string): string | undefined {

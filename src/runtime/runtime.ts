@@ -26,5 +26,5 @@ export interface Runtime {
 
 /** Undefined for chroot. Throws HostError where something of it is missing on the host. */
 export async function loadRuntime(spec: ContainerSpec): Promise<Runtime | undefined> {
-  return spec.runtime === undefined ? undefined : (await import('./crun.ts')).loadCrun(spec);
+  return spec.runtime === undefined ? undefined : (await import('./oci.ts')).loadOci(spec, spec.runtime);
 }

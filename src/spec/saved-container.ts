@@ -102,7 +102,7 @@ const settings = {
   hostname: parsed(parseHostname),
   createdAt: time,
   mounts: z.enum(['private', 'host']),
-  runtime: z.optional(z.enum(['crun'])),
+  runtime: z.optional(z.enum(['crun', 'runc'])),
   profile: z.optional(z.literal('hardened')),
   capAdd: z.optional(z.array(parsed(parseCapability))),
   capDrop: z.optional(z.array(parsed(parseCapability))),

@@ -133,7 +133,7 @@ export const container = z.object({
   ),
   mounts: z.enum(['private', 'host']),
   /** What starts PID 1 and programs; absent for `chroot`. */
-  runtime: z.optional(z.enum(['crun'])),
+  runtime: z.optional(z.enum(['crun', 'runc'])),
   /** `hardened`; absent for `lab`. */
   profile: z.optional(z.literal('hardened')),
   capAdd: z.optional(z.array(z.string())),
