@@ -9,6 +9,7 @@ import { repeatable } from './repeatable.ts';
 
 export interface IsolationOptions {
   readonly runtime?: string;
+  readonly boot?: boolean;
   readonly profile?: string;
   readonly pid?: string;
   readonly init?: boolean;
@@ -26,7 +27,10 @@ function isolating(option: string, what: string): Option {
 
 export function addIsolationOptions(command: Command): Command {
   return command
-    .addOption(new Option('--runtime <name>', 'what runs programs (default: chroot)').choices(['chroot', 'crun']))
+    .addOption(
+      new Option('--runtime <name>', 'what runs programs (default: chroot)').choices(['chroot', 'crun', 'nspawn']),
+    )
+    .option('--boot', 'start runs the init of its image, by --runtime nspawn')
     .addOption(new Option('--profile <name>', 'lab, or hardened, by crun (default: lab)').choices(['lab', 'hardened']))
     .addOption(isolating('--pid', 'processes: a PID namespace of its own, with a small reaper as PID 1'))
     .option('--init', 'as --pid private')
@@ -40,10 +44,11 @@ export function addIsolationOptions(command: Command): Command {
 
 type Isolation = Pick<
   ContainerSpec,
-  'runtime' | 'profile' | 'isolated' | 'capAdd' | 'capDrop' | 'seccomp' | 'noNewPrivileges'
+  'runtime' | 'boot' | 'profile' | 'isolated' | 'capAdd' | 'capDrop' | 'seccomp' | 'noNewPrivileges'
 >;
 
-const OF_CRUN: readonly Isolated[] = ['pid', 'ipc', 'cgroupns', 'dev'];
+/** Of a runtime that has its own. */
+const ALL: readonly Isolated[] = ['pid', 'ipc', 'cgroupns', 'dev'];
 
 /** Throws InvalidInputError, HostError. */
 export function isolationFrom(
@@ -56,31 +61,41 @@ export function isolationFrom(
   }
   const chosen = { pid, ipc: options.ipc, cgroupns: options.cgroupns, dev: options.dev };
   const isCrun = runtime === 'crun';
+  if (options.boot && runtime !== 'nspawn') {
+    throw new InvalidInputError(`cannot use --boot with the runtime ${runtime}`, { hint: '--runtime nspawn' });
+  }
   if (isCrun && options.healthCmd !== undefined) {
     throw new InvalidInputError('cannot use --health-cmd with the runtime crun', {
       hint: 'minict exec NAME CMD says by its exit status whether it works',
     });
   }
   const names = Object.keys(chosen) as Isolated[];
-  const isolated = isCrun ? OF_CRUN : names.filter((what) => chosen[what] === 'private');
+  const isOwn = isCrun || runtime === 'nspawn';
+  const isolated = isOwn ? ALL : names.filter((what) => chosen[what] === 'private');
   const hosts = names.find((what) => chosen[what] === 'host');
-  if (isCrun && hosts !== undefined) {
-    throw new InvalidInputError(`cannot use --${hosts} host with the runtime crun: there it is always private`, {
+  if (isOwn && hosts !== undefined) {
+    throw new InvalidInputError(`cannot use --${hosts} host with the runtime ${runtime}: there it is always private`, {
       hint: `leave out --${hosts}`,
     });
   }
   if (isolated.length > 0 && mounts === 'host') {
-    const what = isCrun ? '--runtime crun' : `--${isolated[0]} private`;
+    const what = isOwn ? `--runtime ${runtime}` : `--${isolated[0]} private`;
     throw new InvalidInputError(`cannot use ${what} and --mounts host together`, { hint: 'leave out --mounts' });
   }
-  if (isolated.includes('pid')) requireTool('catatonit');
+  if (isolated.includes('pid') && !options.boot) requireTool('catatonit');
   return {
     ...(isolated.length === 0 ? {} : { isolated: [...isolated] }),
-    ...(isCrun ? crunFrom(options) : refuseSecurity(options)),
+    ...(isCrun ? crunFrom(options) : refuseSecurity(options, runtime)),
+    ...(runtime === 'nspawn' ? nspawnFrom(options) : {}),
   };
 }
 
-function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOptions): Isolation {
+function nspawnFrom({ boot }: IsolationOptions): Isolation {
+  requireTool('systemd-nspawn');
+  return { runtime: 'nspawn', ...(boot ? { boot: true } : {}) };
+}
+
+function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOptions, runtime: string): Isolation {
   const option = [
     profile === 'hardened' ? '--profile hardened' : undefined,
     capAdd.length > 0 ? '--cap-add' : undefined,
@@ -88,7 +103,7 @@ function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOpti
     securityOpt.length > 0 ? '--security-opt' : undefined,
   ].find((word) => word !== undefined);
   if (option === undefined) return {};
-  throw new InvalidInputError(`cannot use ${option} with the runtime chroot: it has no such walls`, {
+  throw new InvalidInputError(`cannot use ${option} with the runtime ${runtime}: it has no such walls`, {
     hint: '--runtime crun has',
   });
 }

@@ -36,6 +36,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   setpriv: 'util-linux',
   catatonit: 'catatonit',
   crun: 'crun',
+  'systemd-nspawn': 'systemd-container',
   arping: 'iputils-arping',
 };
 

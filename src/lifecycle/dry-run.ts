@@ -22,6 +22,7 @@ import {
 } from '../process/steps.ts';
 import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
+import { bootProgram } from '../runtime/boot.ts';
 import { loadRuntime } from '../runtime/runtime.ts';
 import { type ContainerSpec, isIsolated, networkOf, networksOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
@@ -184,7 +185,7 @@ export function programLines(
   if (spec.command.length === 0) return runLines(services);
   const paths = containerPaths(context.roots, spec.name);
   const cgroup = cgroupOf(instanceForScripts(context), spec.name);
-  const program = mainProgram(spec, paths, undefined, mounted);
+  const program = spec.boot ? bootProgram(spec, paths, cgroup.container) : mainProgram(spec, paths, undefined, mounted);
   const enter = enterOf(context, spec);
   if (main === 'attached') return runLines([...services, planProgram('main command', enter, program)]);
   const log = logPipe(paths, spec.log);

@@ -121,12 +121,16 @@ export interface ContainerPaths {
   readonly enter: string;
   /** Folder of the bundle and state of an OCI runtime. */
   readonly oci: string;
+  /** Folder of what is known of a systemd-nspawn. */
+  readonly nspawn: string;
   /** There once it is to end: its main command is not started again. */
   readonly stopping: string;
   readonly lock: string;
   readonly netns: string;
   readonly utsns: string;
   readonly mntns: string;
+  /** Of the mounts that its PID 1 has made on top of those. */
+  readonly guestMntns: string;
   readonly pidns: string;
   readonly ipcns: string;
   readonly cgroupns: string;
@@ -134,7 +138,8 @@ export interface ContainerPaths {
 
 /** Where a container's namespaces are persisted, whichever of them it has. */
 export function namespaceFiles(paths: ContainerPaths): string[] {
-  return [paths.netns, paths.utsns, paths.mntns, paths.pidns, paths.ipcns, paths.cgroupns];
+  const { netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns } = paths;
+  return [netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns];
 }
 
 export function containerPaths(roots: Roots, name: string): ContainerPaths {
@@ -164,11 +169,14 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     journal: join(runDir, 'journal'),
     enter: join(runDir, 'enter.json'),
     oci: join(runDir, 'oci'),
+    nspawn: join(runDir, 'nspawn'),
     stopping: join(runDir, 'stopping'),
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: join(NETNS_DIR, name),
     utsns: join(UTSNS_DIR, name),
     mntns: join(MNTNS_DIR, name),
+    // No container's name has an @.
+    guestMntns: join(MNTNS_DIR, `${name}@guest`),
     pidns: join(PIDNS_DIR, name),
     ipcns: join(IPCNS_DIR, name),
     cgroupns: join(CGROUPNS_DIR, name),

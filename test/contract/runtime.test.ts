@@ -12,6 +12,7 @@ const RUNTIMES: { title: string; options: string[] }[] = [
   { title: 'chroot', options: ['--runtime', 'chroot'] },
   { title: 'chroot, PID namespace', options: ['--pid', 'private'] },
   { title: 'crun', options: ['--runtime', 'crun'] },
+  { title: 'nspawn', options: ['--runtime', 'nspawn'] },
   { title: 'crun, hardened', options: ['--profile', 'hardened'] },
 ];
 
