@@ -1,5 +1,6 @@
 /** The verbs of running processes, as one chunk. */
 export * as attach from './attach.ts';
+export * as check from './check.ts';
 export * as events from './events.ts';
 export * as kill from './kill.ts';
 export { pause, unpause } from './pause.ts';

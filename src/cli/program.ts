@@ -56,6 +56,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'what services, and a main command without a caller, wrote',
     load: async () => (await others()).logs,
   },
+  check: { summary: 'try the ways out of a container', load: async () => (await processes()).check },
   attach: { summary: 'follow the main command to its end', load: async () => (await processes()).attach },
   events: { summary: 'what happens to containers and networks', load: async () => (await processes()).events },
   kill: { summary: 'send a signal to the main command', load: async () => (await processes()).kill },

@@ -1,6 +1,6 @@
 /**
  * What is done to a container's persisted namespaces, and in them, by one system call, where a process of its own would cost
- * a millisecond. With syscalls.ts and packet-socket.ts the only use of bun:ffi.
+ * a millisecond. With lent.ts, syscalls.ts and packet-socket.ts the only use of bun:ffi.
  */
 import { dlopen, read } from 'bun:ffi';
 import { closeSync, constants, openSync, writeSync } from 'node:fs';

@@ -1,5 +1,5 @@
 /**
- * With namespaces.ts and packet-socket.ts the only use of bun:ffi: system calls that Node's standard modules lack. Never to
+ * With lent.ts, namespaces.ts and packet-socket.ts the only use of bun:ffi: system calls that Node's standard modules lack. Never to
  * re-implement a host tool.
  */
 import { dlopen, ptr, read } from 'bun:ffi';

@@ -11,12 +11,14 @@ import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, runIn } from '../process/enter.ts';
 import { logPipe, stampingConfig } from '../process/log-writer.ts';
 import {
+  planBeginHealth,
   planBeginRun,
   planKill,
   planLogPipe,
   planNoRestarts,
   planProgram,
   planRestarts,
+  planShutDown,
   planSupervised,
   planTerminate,
 } from '../process/steps.ts';
@@ -184,12 +186,13 @@ export function programLines(
   const services = spec.services.map((line) => planShellLine(context, spec, 'service', line));
   if (spec.command.length === 0) return runLines(services);
   const paths = containerPaths(context.roots, spec.name);
-  const cgroup = cgroupOf(instanceForScripts(context), spec.name);
+  const instance = instanceForScripts(context);
+  const cgroup = cgroupOf(instance, spec.name);
   const program = spec.boot ? bootProgram(spec, paths, cgroup.container) : mainProgram(spec, paths, undefined, mounted);
   const enter = enterOf(context, spec);
   if (main === 'attached') return runLines([...services, planProgram('main command', enter, program)]);
   const log = logPipe(paths, spec.log);
-  const supervisor = supervised(supervisionOf(context, spec, { cgroup, enter, mounted, log }), program);
+  const supervisor = supervised(supervisionOf(context, spec, { instance, cgroup, enter, mounted, log }), program);
   const why = 'main command, and what waits for it';
   const stamping = stampingConfig(paths, spec.log ?? {});
   const stamped: Step[] = [
@@ -199,6 +202,7 @@ export function programLines(
   return runLines([
     ...services,
     planBeginRun(paths.exit),
+    ...(spec.health === undefined ? [] : [planBeginHealth(paths.health)]),
     ...(spec.restart === undefined ? [] : [planRestarts(paths.stopping)]),
     ...(log.timestamps ? stamped : []),
     planLogPipe(paths.logPipe),
@@ -250,6 +254,13 @@ function noRestarts({ roots }: Context, { name, restart }: ContainerSpec): Step[
   return restart === undefined ? [] : [planNoRestarts(containerPaths(roots, name).stopping)];
 }
 
+/** Of any other init than systemd, which has a signal for it, a script takes no more than what the container says. */
+function planAsking({ boot, stopSignal = boot ? 'RTMIN+3' : 'TERM' }: ContainerSpec, payload: string, graceMs: number) {
+  return boot
+    ? planShutDown(payload, graceMs, parseSignal(stopSignal))
+    : planTerminate(payload, graceMs, parseSignal(stopSignal));
+}
+
 export async function stopLines(context: Context, name: string, graceMs: number): Promise<string> {
   const spec = await getContainer(context.roots, name);
   const paths = containerPaths(context.roots, name);
@@ -260,11 +271,7 @@ export async function stopLines(context: Context, name: string, graceMs: number)
   const commands = isRunning(instance, name) ? spec.stopCommands : [];
   const stopCommands = commands.map((line) => planShellLine(context, spec, 'stop command', line));
   return (
-    runLines([
-      ...stopCommands,
-      ...noRestarts(context, spec),
-      planTerminate(payload, graceMs, parseSignal(spec.stopSignal ?? 'TERM')),
-    ]) +
+    runLines([...stopCommands, ...noRestarts(context, spec), planAsking(spec, payload, graceMs)]) +
     endLines(context, spec) +
     undoLines(stepsThatStopUndoes(state.steps))
   );

@@ -1,5 +1,5 @@
 /** The profile `hardened`, capabilities and seccomp filters: what the kernel says that programs have, and what is refused. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated, expectRefused } from '../helpers/expect.ts';
@@ -56,6 +56,29 @@ const ESCAPES: Record<string, string> = {
   'what PID 1 has as its root': 'test -e /proc/1/root$MARK',
 };
 
+interface Tried {
+  readonly way: string;
+  readonly result: string;
+  readonly why: string;
+}
+
+function checked(name: string): { status: number; open: string[] } {
+  const { status, stdout } = host.minict('check', name, '--escape', '--format', 'json');
+  const tried: Tried[] = JSON.parse(stdout);
+  return { status, open: tried.filter(({ result }) => result === 'open').map(({ way }) => way) };
+}
+
+/** All of them, but for what this kernel has not: it has no sysrq key, and takes no modules. */
+const OPEN_IN_A_CHROOT = [
+  ...['chroot and ..', "another process's root", 'setns', 'raw disk', 'mount'],
+  ...(existsSync('/sys/fs/cgroup/pids/release_agent') ? ['release agent'] : []),
+  'kernel settings',
+  ...(existsSync('/proc/sysrq-trigger') ? ['sysrq'] : []),
+  ...['ptrace', 'kill'],
+  ...(existsSync('/proc/modules') ? ['kernel modules'] : []),
+  ...['keyrings', 'file handles', 'terminal input'],
+];
+
 test('the known ways out are shut', () => {
   const tree = join(host.dir, 'tree');
   host.run([
@@ -75,12 +98,73 @@ test('the known ways out are shut', () => {
     sh('walls', `perl -e 'exit !-e "/disk"' && test ! -e "$MARK" && type mknod unshare nsenter >/dev/null`),
   ).toMatchObject({ status: 0 });
   expect(open('walls')).toEqual([]);
+  // minict's own attempts say the same, and leave nothing behind.
+  const before = host.snapshot();
+  const { status, stdout } = host.minict('check', 'walls', '--escape');
+  expect(stdout).toMatch(/^WAY +RESULT +WHY\nhost files +stopped +openat: ENOENT .*\nchroot and \.\. +stopped /);
+  expect([status, stdout]).toEqual([0, expect.not.stringMatching(/ open /)]);
+  expect(host.snapshot()).toEqual(before);
   expect(host.minict('rm', '-f', 'walls').status).toBe(0);
   // The same words show that each of them looks for a way that there may be.
   expectCreated(host, 'none', '--runtime', 'chroot', ...words);
   expect(open('none')).toEqual(expect.arrayContaining(['chroot and ..', 'a mount', 'ptrace', 'kill', 'a keyring']));
+  // A directory in place, where others of the host get at it.
+  chmodSync(host.dir, 0o755);
+  expect(checked('none')).toEqual({ status: 1, open: [...OPEN_IN_A_CHROOT, 'setuid programs'] });
+  chmodSync(host.dir, 0o700);
+  expect(checked('none')).toEqual({ status: 1, open: OPEN_IN_A_CHROOT });
+  expect([...readdirSync(tree), ...readdirSync(join(tree, 'tmp'))].filter((name) => name.includes('check'))).toEqual(
+    [],
+  );
   expect(host.minict('rm', '-f', 'none').status).toBe(0);
   other.kill();
+});
+
+test('check: an image without anything, what one capability opens, a filter that kills, a folder of the host', () => {
+  const empty = join(host.dir, 'empty');
+  // An image of one file, which is no program.
+  mkdirSync(empty);
+  writeFileSync(join(empty, 'file'), '');
+  expect(host.minict('image', 'import', empty, 'nothing').status).toBe(0);
+  const create = (name: string, ...words: string[]) =>
+    expectCreated(host, name, '--profile', 'hardened', '--image', 'nothing', ...words);
+  create('c1');
+  expect(checked('c1')).toEqual({ status: 0, open: [] });
+  expect(host.minict('rm', '-f', 'c1').status).toBe(0);
+  create('c1', '--cap-add', 'DAC_READ_SEARCH');
+  expect(checked('c1').open).toEqual(['file handles']);
+  expect(host.minict('rm', '-f', 'c1').status).toBe(0);
+  const filter = join(host.dir, 'kills.json');
+  const syscalls = [{ names: ['keyctl'], action: 'SCMP_ACT_KILL_PROCESS' }];
+  writeFileSync(filter, JSON.stringify({ defaultAction: 'SCMP_ACT_ALLOW', syscalls }));
+  create('c1', '--security-opt', `seccomp=${filter}`, '-v', '/run:/run:ro');
+  const { stdout } = host.minict('check', 'c1', '--escape', '--format', 'json');
+  const tried: Tried[] = JSON.parse(stdout);
+  expect(tried.find(({ way }) => way === 'keyrings')?.why).toMatch(/^keyctl: ended by /);
+  expect(tried.find(({ way }) => way === 'host files')?.result).toBe('open');
+  expect(host.minict('rm', '-f', 'c1').status).toBe(0);
+});
+
+test('check is refused', () => {
+  expectRefused(host.minict('check', 'h'), /cannot check h: for what\?\nhint: --escape/);
+  expectRefused(host.minict('check', 'nobody', '--escape'), /cannot find container nobody/);
+  expectRefused(host.minict('check', 'h', '--escape', '--format', 'xml'), /cannot use --format xml/);
+  expectCreated(host, 'c1');
+  expect(host.minict('exec', '-d', 'c1', 'sleep', '300').status).toBe(0);
+  expect(host.minict('pause', 'c1').status).toBe(0);
+  expectRefused(host.minict('check', 'c1', '--escape'), /cannot check c1: it is paused/);
+  expect(host.minict('unpause', 'c1').status).toBe(0);
+  // /proc, by which the program gets in, is gone.
+  expect(
+    host.run(['nsenter', '--mount=/run/mntns/c1', 'umount', '-l', join(host.root, 'containers/c1/rootfs/proc')]).status,
+  ).toBe(0);
+  expectRefused(
+    host.minict('check', 'c1', '--escape'),
+    /cannot check c1: a program of minict's does not run in there: /,
+  );
+  expect(host.minict('stop', 'c1').status).toBe(0);
+  expectRefused(host.minict('check', 'c1', '--escape'), /cannot check c1: it is stopped\nhint: minict start c1/);
+  expect(host.minict('rm', '-f', 'c1').status).toBe(0);
 });
 
 test('capabilities are added and dropped, under any spelling', () => {

@@ -1,0 +1,60 @@
+/** What is lent to a program that must find nothing of its own where it runs: itself, in memory, and a terminal. */
+import { dlopen, ptr } from 'bun:ffi';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { HostError } from '../errors.ts';
+
+const MFD_CLOEXEC = 1;
+/** ioctl_tty(2). */
+const TIOCSPTLCK = 0x40045431n;
+const TIOCGPTPEER = 0x5441n;
+const O_RDWR_NOCTTY = constants.O_RDWR | constants.O_NOCTTY;
+
+function open() {
+  return dlopen('libc.so.6', {
+    memfd_create: { args: ['cstring', 'u32'], returns: 'i32' },
+    ioctl: { args: ['i32', 'u64', 'u64'], returns: 'i32' },
+  }).symbols;
+}
+
+let libc: ReturnType<typeof open> | undefined;
+
+/** Descriptor of a file without a name, to be read and executed: one that could be written could not be (execve(2), ETXTBSY). */
+export function memoryFile(name: string, content: Buffer): number {
+  libc ??= open();
+  const written = libc.memfd_create(Buffer.from(`${name}\0`) as never, MFD_CLOEXEC);
+  if (written < 0) throw new HostError('cannot make a file in memory: memfd_create failed');
+  try {
+    writeSync(written, content);
+    return openSync(`/proc/self/fd/${written}`, 'r');
+  } finally {
+    closeSync(written);
+  }
+}
+
+/** A terminal (pty) that nobody sits at. */
+export interface LentTerminal {
+  /** Descriptor of what programs have as their terminal. */
+  readonly terminal: number;
+  close(): void;
+}
+
+/** Throws HostError. */
+export function openTerminal(): LentTerminal {
+  libc ??= open();
+  const master = openSync('/dev/ptmx', O_RDWR_NOCTTY);
+  const unlocked = new Int32Array(1);
+  const { ioctl } = libc;
+  const isUnlocked = ioctl(master, TIOCSPTLCK, BigInt(ptr(unlocked))) === 0;
+  const terminal = isUnlocked ? ioctl(master, TIOCGPTPEER, BigInt(O_RDWR_NOCTTY)) : -1;
+  if (terminal < 0) {
+    closeSync(master);
+    throw new HostError('cannot open a terminal: /dev/ptmx gives none');
+  }
+  return {
+    terminal,
+    close: () => {
+      closeSync(terminal);
+      closeSync(master);
+    },
+  };
+}
