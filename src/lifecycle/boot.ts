@@ -7,6 +7,7 @@ import { HostError } from '../errors.ts';
 import { signalProcesses } from '../host/syscalls.ts';
 import { isEntered } from '../process/become.ts';
 import { containerEnv, inCgroup, runIn } from '../process/enter.ts';
+import { bound } from '../process/waiter.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { type EnterRecord, readEnterRecord } from '../state/enter-record.ts';
@@ -20,7 +21,7 @@ const BOOTS_WITHIN_MS = 100_000;
 const POLL_MS = 20;
 /** What it says is a word. */
 const ANSWER_BYTES = 4096;
-const ANSWERS_WITHIN_MS = 10_000;
+const ANSWERS_WITHIN_MS = 3000;
 
 /** The process that is PID 1 of the guest's namespace, and of no other: NSpid of proc_pid_status(5). */
 function leaderIn(payload: string): number | undefined {
@@ -43,7 +44,9 @@ function isSystemd(pid: number): boolean {
 
 /** Output of a program of the guest's; undefined where it failed. Not waited for after ANSWERS_WITHIN_MS. */
 async function ask(spec: ContainerSpec, record: EnterRecord, argv: readonly string[]): Promise<string | undefined> {
-  const run = inCgroup(record.enter, runIn(record.place, { argv, env: containerEnv(spec) }));
+  const inside = runIn(record.place, { argv, env: containerEnv(spec) });
+  // What is given up ends.
+  const run = inCgroup(record.enter, { ...inside, argv: bound(inside.argv) });
   const child = Bun.spawn([...run.argv], {
     stdio: ['ignore', 'pipe', 'ignore'],
     env: { ...run.env },

@@ -52,6 +52,8 @@ export function bootProgram(spec: ContainerSpec, paths: ContainerPaths, containe
     ...rlimitWords(spec),
     ...Object.entries(spec.env).map(([key, value]) => `--setenv=${key}=${value}`),
     '--boot',
+    // Nobody may be there whom it could ask (systemd-firstboot(1)); in a container systemd has this from its own arguments.
+    'systemd.firstboot=no',
   ]);
   const words = [enter.join(' '), program, namespaceFilesWord(paths), ...argv];
   return {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
 import { enterInitGroups, planInitGroups } from '../cgroup/init-groups.ts';
 import { InvalidInputError } from '../errors.ts';
-import { toolPath } from '../host/tool.ts';
+import { requireTool, toolPath } from '../host/tool.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
 import { isWithin } from '../spec/root-paths.ts';
 import type { ContainerPaths } from '../state/paths.ts';
@@ -18,6 +18,7 @@ import type { Runtime, RuntimeFacts } from './runtime.ts';
 export function loadNspawn(spec: ContainerSpec): Runtime {
   refuseHidden(spec);
   const program = toolPath('systemd-nspawn');
+  for (const tool of ['env', 'find', 'setpriv', 'setsid', 'sleep']) requireTool(tool);
   const tracking = readCgroupHost();
   return {
     makesNamespaces: true,
