@@ -132,7 +132,7 @@ run_tests() {
   need_busybox
   need openvswitch-switch frr ethtool iputils-ping
   need buildah iproute2 iputils-arping util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables btrfs-progs e2fsprogs
-  need iperf3 tcpdump tshark runit systemd catatonit crun systemd-container golang-github-containers-common
+  need iperf3 tcpdump tshark runit systemd catatonit crun runc systemd-container golang-github-containers-common
   need_peers
   need_guest
   need_debian

@@ -15,6 +15,7 @@ import { isEntered, missingNamespace } from '../process/become.ts';
 import { inCgroup, runIn } from '../process/enter.ts';
 import { type Attempt, type Bait, CAPABILITIES, type Trial, WAYS, type Way } from '../process/escapes.ts';
 import { assemble, type Call, readResults } from '../process/probe.ts';
+import { OCI_RUNTIMES } from '../spec/oci-runtime.ts';
 import { type EnterRecord, readEnterRecord } from '../state/enter-record.ts';
 import { lockContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -73,6 +74,12 @@ export async function checkEscapes(context: Context, name: string): Promise<Trie
 
 function requireUp(name: string, record: EnterRecord | undefined): EnterRecord {
   if (record?.paused) throw pausedError('check', name);
+  const runtime = record?.place.oci?.runtime;
+  if (runtime !== undefined && OCI_RUNTIMES[runtime].copiesStdio) {
+    throw new ConflictError(`cannot check ${name}: ${runtime} gives a program no file as its stdin`, {
+      hint: 'recreate it with --runtime crun, which has the same walls',
+    });
+  }
   const gone = record && missingNamespace(record.place);
   if (record !== undefined && gone === undefined && isEntered(record.place)) return record;
   const isStopped = record === undefined ? 'it is stopped' : 'it is not booted';

@@ -4,6 +4,7 @@ import { heldCapabilities } from '../process/oci.ts';
 import { resolveUser, type User } from '../process/user.ts';
 import { OCI_LOG_FILE, OCI_PROCESS_FILE } from '../process/waiter.ts';
 import { type ContainerSpec, isIsolated, rootfsOf, treeOf } from '../spec/container.ts';
+import { OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
 import type { GuestPlace, OciPlace, Place } from '../spec/place.ts';
 import { capabilitiesOf, droppedByNspawn } from '../spec/security.ts';
 import type { ContainerPaths } from '../state/paths.ts';
@@ -17,7 +18,7 @@ export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
     netns: paths.netns,
     utsns: paths.utsns,
     mntns: spec.mounts === 'private' ? paths.mntns : undefined,
-    ...(spec.runtime === 'crun' ? { oci: ociPlace(spec, paths) } : {}),
+    ...(spec.runtime === undefined || spec.runtime === 'nspawn' ? {} : { oci: ociPlace(spec, spec.runtime, paths) }),
     ...(spec.runtime === 'nspawn' ? { guest: guestPlace(spec, paths) } : {}),
     ...(isIsolated(spec, 'pid') ? { pidns: paths.pidns } : {}),
     ...(isIsolated(spec, 'ipc') ? { ipcns: paths.ipcns } : {}),
@@ -26,9 +27,10 @@ export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
   };
 }
 
-function ociPlace(spec: ContainerSpec, { oci }: ContainerPaths): OciPlace {
-  const words = ['--root', `${oci}/state`, '--log', OCI_LOG_FILE, '--cgroup-manager', 'disabled', 'exec'];
+function ociPlace(spec: ContainerSpec, runtime: OciRuntime, { oci }: ContainerPaths): OciPlace {
+  const words = [...OCI_RUNTIMES[runtime].options, '--root', `${oci}/state`, '--log', OCI_LOG_FILE, 'exec'];
   return {
+    runtime,
     words: [...words, '--process', OCI_PROCESS_FILE, 'main'],
     log: `${oci}/log`,
     capabilities: capabilitiesOf(spec, heldCapabilities()),

@@ -47,6 +47,9 @@ export async function startContainer(
     const journal = new Journal(paths.journal);
     const before = journal.read();
     if (!fresh && readEnterRecord(containerPaths(context.roots, name))?.paused) throw pausedError('start', name);
+    if (!fresh && existsSync(paths.updating)) {
+      await (await import('./update.ts')).finishUpdate(context, instance, spec, lock);
+    }
     if (!fresh || before?.phase !== 'up') {
       if (before?.phase !== 'up' && before?.phase !== 'started') rmSync(paths.oomKills, { force: true });
       await repairNetworks(context, instance, spec);

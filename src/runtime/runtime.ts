@@ -29,7 +29,7 @@ export interface Runtime {
 /** Undefined for chroot. Throws HostError where something of it is missing on the host. */
 export async function loadRuntime(spec: ContainerSpec): Promise<Runtime | undefined> {
   if (spec.runtime === undefined) return undefined;
-  return spec.runtime === 'crun'
-    ? (await import('./crun.ts')).loadCrun(spec)
-    : (await import('./nspawn.ts')).loadNspawn(spec);
+  return spec.runtime === 'nspawn'
+    ? (await import('./nspawn.ts')).loadNspawn(spec)
+    : (await import('./oci.ts')).loadOci(spec, spec.runtime);
 }

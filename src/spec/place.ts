@@ -1,4 +1,6 @@
 /** Where a program has to go to be in a container. */
+import type { OciRuntime } from './oci-runtime.ts';
+
 export interface Place {
   readonly rootfs: string;
   /** Folders that make up the root, the upper first: its files, as seen without entering it. */
@@ -23,7 +25,8 @@ export interface Place {
 
 /** Of a container that an OCI runtime has made. */
 export interface OciPlace {
-  /** Words after `crun`, without the process. */
+  readonly runtime: OciRuntime;
+  /** Its words, without the process. */
   readonly words: readonly string[];
   /** What the runtime's logs begin with: one for each program, gone at once. */
   readonly log: string;

@@ -102,7 +102,7 @@ const settings = {
   hostname: parsed(parseHostname),
   createdAt: time,
   mounts: z.enum(['private', 'host']),
-  runtime: z.optional(z.enum(['crun', 'nspawn'])),
+  runtime: z.optional(z.enum(['crun', 'runc', 'nspawn'])),
   boot: z.optional(z.literal(true)),
   profile: z.optional(z.literal('hardened')),
   capAdd: z.optional(z.array(parsed(parseCapability))),

@@ -133,7 +133,7 @@ export const container = z.object({
   ),
   mounts: z.enum(['private', 'host']),
   /** What starts PID 1 and programs; absent for `chroot`. */
-  runtime: z.optional(z.enum(['crun', 'nspawn'])),
+  runtime: z.optional(z.enum(['crun', 'runc', 'nspawn'])),
   /** Its main command is the init of its image. */
   boot: z.optional(z.literal(true)),
   /** `hardened`; absent for `lab`. */
