@@ -11,7 +11,7 @@ import { readEnterRecord } from '../state/enter-record.ts';
 import { beginHealth } from '../state/health-record.ts';
 import type { Lock } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
-import { beginRun, readExitStatus } from '../state/run-record.ts';
+import { beginRun, endRun, readExitStatus } from '../state/run-record.ts';
 import type { Context } from './context.ts';
 import { mainProcess } from './main-process.ts';
 import { mainProgram, placeOf } from './place.ts';
@@ -44,6 +44,16 @@ async function refuseNotRun({ name, command }: ContainerSpec, child: Bun.Subproc
   const options = { exitCode: child.exitCode ?? 0, hint: `minict logs ${name}; minict rm ${name}` };
   if (child.exitCode === 127) throw new NotFoundError(`${what}: no such program`, options);
   if (child.exitCode === 126) throw new HostError(`${what}: not executable`, options);
+}
+
+/** A supervisor whose words and environment the kernel does not take (E2BIG) has ended before it began. */
+function spawnOrEnd(record: string, spawn: () => Bun.Subprocess): Bun.Subprocess {
+  try {
+    return spawn();
+  } catch (error) {
+    endRun(record, 126, Date.now());
+    throw error;
+  }
 }
 
 /**
@@ -80,11 +90,13 @@ export async function startMain(
   const supervision = supervisionOf(context, spec, { instance, cgroup: cgroups, enter, mounted, log: log?.pipe });
   const { argv, env } = supervised(supervision, program);
   if (context.verbose) sayCommand(argv);
-  const child = Bun.spawn([...argv], {
-    stdio: [attachment?.stdin ? 'inherit' : 'ignore', log?.fd ?? 'inherit', log?.fd ?? 'inherit', lock.fd],
-    env: { ...env },
-    detached: !attachment?.terminal,
-  });
+  const child = spawnOrEnd(paths.exit, () =>
+    Bun.spawn([...argv], {
+      stdio: [attachment?.stdin ? 'inherit' : 'ignore', log?.fd ?? 'inherit', log?.fd ?? 'inherit', lock.fd],
+      env: { ...env },
+      detached: !attachment?.terminal,
+    }),
+  );
   pid = child.pid;
   if (log !== undefined) closeSync(log.fd);
   const host = readCgroupHost();

@@ -47,5 +47,11 @@ export function becomeProgram(
   process.umask(0o022);
   prepare(SOFT_FILE_LIMIT);
   const execve = (process as unknown as { execve(path: string, argv: readonly string[], env: object): never }).execve;
-  return execve.call(process, tool, argv, env);
+  try {
+    return execve.call(process, tool, argv, env);
+  } catch (error) {
+    // That it is an experiment of Bun's is nothing that a user could mend.
+    process.removeAllListeners('warning');
+    throw error;
+  }
 }
