@@ -18,7 +18,7 @@ import { cgroupOf } from './status.ts';
 
 /** As long as systemd waits for a unit (DefaultTimeoutStartSec=), and a little more. */
 const BOOTS_WITHIN_MS = 100_000;
-const POLL_MS = 20;
+const POLL_MS = 50;
 /** What it says is a word. */
 const ANSWER_BYTES = 4096;
 const ANSWERS_WITHIN_MS = 3000;
@@ -42,8 +42,11 @@ function isSystemd(pid: number): boolean {
   }
 }
 
-/** Output of a program of the guest's; undefined where it failed. Not waited for after ANSWERS_WITHIN_MS. */
-async function ask(spec: ContainerSpec, record: EnterRecord, argv: readonly string[]): Promise<string | undefined> {
+/**
+ * The first line that a program of the guest's writes; '' where it writes none, or not within ANSWERS_WITHIN_MS. Who wrote it may
+ * have left the pipe to others.
+ */
+async function ask(spec: ContainerSpec, record: EnterRecord, argv: readonly string[]): Promise<string> {
   const inside = runIn(record.place, { argv, env: containerEnv(spec) });
   // What is given up ends.
   const run = inCgroup(record.enter, { ...inside, argv: bound(inside.argv) });
@@ -52,11 +55,19 @@ async function ask(spec: ContainerSpec, record: EnterRecord, argv: readonly stri
     env: { ...run.env },
     timeout: ANSWERS_WITHIN_MS,
     killSignal: 'SIGKILL',
-    maxBuffer: ANSWER_BYTES,
   });
-  const said = await new Response(child.stdout).text();
-  await child.exited;
-  return said.trim();
+  const reader = child.stdout.getReader();
+  const { promise: end, resolve } = Promise.withResolvers<{ done: true; value: undefined }>();
+  const timer = setTimeout(resolve, ANSWERS_WITHIN_MS, { done: true, value: undefined });
+  let said = '';
+  while (!said.includes('\n') && said.length < ANSWER_BYTES) {
+    const { done, value } = await Promise.race([reader.read(), end]);
+    if (done) break;
+    said += Buffer.from(value).toString('latin1');
+  }
+  clearTimeout(timer);
+  await reader.cancel();
+  return said.split('\n')[0] as string;
 }
 
 /**

@@ -214,6 +214,17 @@ test.each([
   await expectRefusedThere(host, ['create', 'bad', ...words], message);
 });
 
+test('without a hierarchy of cgroups that systemd-nspawn needs one error says so', () => {
+  const at = '/sys/fs/cgroup/systemd';
+  expect(host.run(['umount', at]).status).toBe(0);
+  const { status, stderr } = host.minict('create', 'bad', '--runtime', 'nspawn');
+  const [, hint = ''] = /^hint: (.*)$/m.exec(stderr) ?? [];
+  expect([status, stderr]).toEqual([125, expect.stringContaining(`is not mounted at ${at}\n`)]);
+  expect(host.run(['sh', '-c', hint]).status).toBe(0);
+  ok('create', 'good', '--runtime', 'nspawn');
+  ok('rm', 'good');
+});
+
 test('without systemd-nspawn one error names its package; without PID 1 nothing is left', async () => {
   const bin = join(host.dir, 'bin');
   mkdirSync(bin);
