@@ -1,5 +1,6 @@
 /** What a container uses, from the files of its cgroups. Reads only. */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type CgroupHost, cgroupPaths, readCgroupHost } from './cgroup.ts';
 import { findController } from './controllers.ts';
 import { CONTROLLERS, type Controller } from './limits.ts';
@@ -37,10 +38,18 @@ function memoryGroup(instance: string, name: string): Group | undefined {
   return host && groupIn(host, instance, name);
 }
 
+const oomFileOf = ({ version }: Pick<Group, 'version'>) => (version === 1 ? 'memory.oom_control' : 'memory.events');
+
 /** Since the group was made; 0 where nobody counts. */
 export function readOomKills(instance: string, name: string): number {
   const memory = memoryGroup(instance, name);
-  return numberOf(memory?.read(memory.version === 1 ? 'memory.oom_control' : 'memory.events'), 'oom_kill') ?? 0;
+  return numberOf(memory?.read(oomFileOf(memory)), 'oom_kill') ?? 0;
+}
+
+/** That has a line `oom_kill NUMBER`, of a container whose memory is limited; undefined where nobody counts. */
+export function oomCountFile(instance: string, name: string): string | undefined {
+  const host = findController('memory');
+  return host && join(cgroupPaths(host, instance, name).container, oomFileOf(host));
 }
 
 /** Of its memory, under v2, what the kernel cannot take back: all but files that are on a disk. */

@@ -17,13 +17,11 @@ function message(type: number, flags: number, body: Uint8Array): Buffer {
   return request;
 }
 
-/** Kind and body of each message that answers; undefined for an error. */
-function* answers(socket: NetlinkSocket): Generator<[number, Buffer] | undefined> {
+/** Kind and body of each message that answers. */
+function* answers(socket: NetlinkSocket): Generator<[number, Buffer]> {
   for (let packet = socket.receive(); packet !== undefined; packet = socket.receive()) {
     for (let at = 0; at < packet.length; at += (packet.readUInt32LE(at) + 3) & ~3) {
-      const kind = packet.readUInt16LE(at + 4);
-      if (kind === NLMSG_ERROR) yield undefined;
-      else yield [kind, packet.subarray(at + HEADER_BYTES, at + packet.readUInt32LE(at))];
+      yield [packet.readUInt16LE(at + 4), packet.subarray(at + HEADER_BYTES, at + packet.readUInt32LE(at))];
     }
   }
 }
@@ -35,10 +33,10 @@ export function netlinkDump(protocol: number, type: number, body: Uint8Array): B
   try {
     if (!socket.send(message(type, NLM_F_REQUEST_DUMP, body))) return undefined;
     const bodies: Buffer[] = [];
-    for (const answer of answers(socket)) {
-      if (answer === undefined) return undefined;
-      if (answer[0] === NLMSG_DONE) return bodies;
-      bodies.push(answer[1]);
+    for (const [kind, answer] of answers(socket)) {
+      if (kind === NLMSG_ERROR) return undefined;
+      if (kind === NLMSG_DONE) return bodies;
+      bodies.push(answer);
     }
     return undefined;
   } finally {
@@ -52,21 +50,48 @@ export function netlinkRequest(protocol: number, type: number, body: Uint8Array)
   if (socket === undefined) return undefined;
   try {
     if (!socket.send(message(type, NLM_F_REQUEST, body))) return undefined;
-    for (const answer of answers(socket)) return answer?.[1];
+    for (const [kind, answer] of answers(socket)) return kind === NLMSG_ERROR ? undefined : answer;
     return undefined;
   } finally {
     socket.close();
   }
 }
 
-/** Has the kernel change something, and waits until it did or refused. */
-export function netlinkSet(protocol: number, type: number, body: Uint8Array): void {
+/** A change that is asked of the kernel; `flags` beside NLM_F_REQUEST and NLM_F_ACK. */
+export interface NetlinkChange {
+  readonly type: number;
+  readonly flags: number;
+  readonly body: Uint8Array;
+}
+
+/** Has the kernel make the changes, one after the other. Returns how many it made before it refused one, or they ended. */
+export function netlinkSet(protocol: number, changes: Iterable<NetlinkChange>): number {
   const socket = openNetlink(protocol);
+  if (socket === undefined) return 0;
   try {
-    if (socket?.send(message(type, NLM_F_REQUEST | NLM_F_ACK, body))) answers(socket).next();
+    let made = 0;
+    for (const { type, flags, body } of changes) {
+      if (!socket.send(message(type, NLM_F_REQUEST | NLM_F_ACK | flags, body)) || !isAcknowledged(socket)) break;
+      made += 1;
+    }
+    return made;
   } finally {
-    socket?.close();
+    socket.close();
   }
+}
+
+/** An acknowledgement is an error of number 0. */
+function isAcknowledged(socket: NetlinkSocket): boolean {
+  for (const [kind, answer] of answers(socket)) return kind === NLMSG_ERROR && answer.readInt32LE() === 0;
+  return false;
+}
+
+export function netlinkAttribute(type: number, value: Uint8Array): Buffer {
+  const bytes = Buffer.alloc((4 + value.length + 3) & ~3);
+  bytes.writeUInt16LE(4 + value.length, 0);
+  bytes.writeUInt16LE(type, 2);
+  bytes.set(value, 4);
+  return bytes;
 }
 
 /** Type and value of each attribute in `data`. */

@@ -4,7 +4,7 @@
  */
 import { formatIp, parseIp } from '../spec/address.ts';
 import { isEvery, isIpv6 } from '../spec/port.ts';
-import { netlinkAttributes, netlinkDump, netlinkRequest } from './netlink.ts';
+import { netlinkAttribute as attribute, netlinkAttributes, netlinkDump, netlinkRequest } from './netlink.ts';
 
 // linux/netfilter.h, linux/netfilter/nfnetlink.h and nf_tables.h
 const NETLINK_NETFILTER = 12;
@@ -19,14 +19,6 @@ const LIST_ELEM = 1;
 const [ELEM_KEY, ELEM_DATA] = [1, 2];
 const DATA_VALUE = 1;
 const PROTOCOLS = { tcp: 6, udp: 17 } as const;
-
-function attribute(type: number, value: Uint8Array): Buffer {
-  const whole = Buffer.alloc((4 + value.length + 3) & ~3);
-  whole.writeUInt16LE(4 + value.length, 0);
-  whole.writeUInt16LE(type, 2);
-  whole.set(value, 4);
-  return whole;
-}
 
 const text = (type: number, value: string) => attribute(type, Buffer.from(`${value}\0`));
 

@@ -24,6 +24,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   umount: 'mount',
   chroot: 'coreutils',
   rm: 'coreutils',
+  mv: 'coreutils',
   sh: 'dash',
   split: 'coreutils',
   sleep: 'coreutils',

@@ -11,6 +11,7 @@ import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv, runIn } from '../process/enter.ts';
 import { logPipe, stampingConfig } from '../process/log-writer.ts';
 import {
+  planBeginHealth,
   planBeginRun,
   planKill,
   planLogPipe,
@@ -183,12 +184,13 @@ export function programLines(
   const services = spec.services.map((line) => planShellLine(context, spec, 'service', line));
   if (spec.command.length === 0) return runLines(services);
   const paths = containerPaths(context.roots, spec.name);
-  const cgroup = cgroupOf(instanceForScripts(context), spec.name);
+  const instance = instanceForScripts(context);
+  const cgroup = cgroupOf(instance, spec.name);
   const program = mainProgram(spec, paths, undefined, mounted);
   const enter = enterOf(context, spec);
   if (main === 'attached') return runLines([...services, planProgram('main command', enter, program)]);
   const log = logPipe(paths, spec.log);
-  const supervisor = supervised(supervisionOf(context, spec, { cgroup, enter, mounted, log }), program);
+  const supervisor = supervised(supervisionOf(context, spec, { instance, cgroup, enter, mounted, log }), program);
   const why = 'main command, and what waits for it';
   const stamping = stampingConfig(paths, spec.log ?? {});
   const stamped: Step[] = [
@@ -198,6 +200,7 @@ export function programLines(
   return runLines([
     ...services,
     planBeginRun(paths.exit),
+    ...(spec.health === undefined ? [] : [planBeginHealth(paths.health)]),
     ...(spec.restart === undefined ? [] : [planRestarts(paths.stopping)]),
     ...(log.timestamps ? stamped : []),
     planLogPipe(paths.logPipe),

@@ -24,5 +24,10 @@ export function healthOf(
   { payload, enter, mounted }: Where,
 ): HealthCheck {
   const program = inCgroup(enter, checkProgram(spec, health.command, paths, mounted));
-  return healthCheck(health, paths.health, freezerOf(readCgroupHost(), payload), program.argv);
+  return healthCheck(
+    health,
+    { result: paths.health, asking: paths.asking },
+    freezerOf(readCgroupHost(), payload),
+    program.argv,
+  );
 }

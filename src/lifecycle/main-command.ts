@@ -74,7 +74,7 @@ export async function startMain(
   if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid && mainProcess(pid, cgroups.payload));
   const enter = record?.enter ?? [cgroups.enterPayload];
   if (spec.health !== undefined) beginHealth(paths.health, Date.now());
-  const supervision = supervisionOf(context, spec, { cgroup: cgroups, enter, mounted, log: log?.pipe });
+  const supervision = supervisionOf(context, spec, { instance, cgroup: cgroups, enter, mounted, log: log?.pipe });
   const { argv, env } = supervised(supervision, program);
   if (context.verbose) sayCommand(argv);
   const child = Bun.spawn([...argv], {

@@ -2,7 +2,10 @@
 import { readFileSync } from 'node:fs';
 import type { CgroupPaths } from '../cgroup/cgroup.ts';
 import { processesIn } from '../cgroup/processes.ts';
+import { signalProcesses } from '../host/syscalls.ts';
 import { childrenOf } from '../process/supervisor.ts';
+
+const SIGTERM = 15;
 
 type Groups = Pick<CgroupPaths, 'payload' | 'supervisor'>;
 
@@ -23,6 +26,24 @@ function supervisorsIn({ supervisor }: Groups): number[] {
 
 export function hasSupervisor(groups: Groups): boolean {
   return supervisorsIn(groups).length > 0;
+}
+
+/** Ends the sleep of a supervisor that waits between an end and the next start: it looks then whether it is to go on. */
+export function endWait(groups: Groups): void {
+  const find = () =>
+    supervisorsIn(groups)
+      .flatMap(childrenIfThere)
+      .filter((pid) => readStat(pid)?.comm === 'sleep');
+  signalProcesses(find(), [SIGTERM], () => new Set(find()));
+}
+
+function childrenIfThere(pid: number): number[] {
+  try {
+    return childrenOf(pid);
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return [];
+    throw error;
+  }
 }
 
 /** The same of whichever supervisor the container has; of who ends meanwhile there is none. */

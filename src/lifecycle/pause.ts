@@ -1,4 +1,5 @@
 /** pause and unpause: a container's processes held still by the freezer, by who is alone at work on the container. */
+import { rmSync } from 'node:fs';
 import { holdStill, letGo } from '../cgroup/freeze.ts';
 import { ConflictError } from '../errors.ts';
 import { type EnterRecord, readEnterRecord, writeEnterRecord } from '../state/enter-record.ts';
@@ -42,6 +43,8 @@ export async function unpauseContainer(context: Context, instance: string, name:
     const paths = containerPaths(context.roots, name);
     const { paused, ...record }: Partial<EnterRecord> = readEnterRecord(paths) ?? {};
     if (!paused) throw new ConflictError(`cannot unpause ${name}: it is not paused`);
+    // A check that ends from now on was held.
+    rmSync(paths.asking, { force: true });
     letGo(cgroupOf(instance, name).payload);
     writeEnterRecord(paths, record as EnterRecord);
     recordEvent(context.roots, { type: 'container', action: 'unpause', name });

@@ -5,7 +5,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
 import { letGo } from '../cgroup/freeze.ts';
-import { isPopulated, killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
+import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
 import { readOomKills } from '../cgroup/usage.ts';
 import { HostError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
@@ -17,9 +17,11 @@ import { recordEvent } from '../state/events.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { writeOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
+import { settleRun } from '../state/run-record.ts';
 import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
+import { endWait } from './main-process.ts';
 import { isOwnProgram } from './own-programs.ts';
 import { cgroupOf } from './status.ts';
 import { settleCables } from './unfinished-cables.ts';
@@ -49,8 +51,10 @@ export async function stopContainer(context: Context, instance: string, name: st
   const spec = await getContainer(context.roots, name);
   const { stopSignal = 'TERM' } = spec;
   if (existsSync(payload)) {
-    if (spec.restart !== undefined)
-      forbidRestart(host, containerPaths(context.roots, name).stopping, payload, supervisor);
+    if (spec.restart !== undefined) {
+      writeFileSync(containerPaths(context.roots, name).stopping, '');
+      endWait({ payload, supervisor });
+    }
     signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isOwnProgram(spec));
     letGo(payload);
     await waitUntilEmpty(host, payload, graceMs);
@@ -61,10 +65,11 @@ export async function stopContainer(context: Context, instance: string, name: st
   try {
     // `run --rm` removes it as soon as its program has ended.
     if ((await findContainer(context.roots, name)) === undefined) return;
-    await endMain(host, payload, supervisor);
+    await endMain(host, payload, supervisor, spec.restart !== undefined);
     await killAll(host, init);
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
+    if (spec.restart !== undefined) settleRun(paths.exit);
     const state = journal.read();
     if (state === undefined || isDown(state)) return;
     removeEnterRecord(paths);
@@ -79,17 +84,14 @@ export async function stopContainer(context: Context, instance: string, name: st
   }
 }
 
-/** Who waits between an end and a start has nothing else to do: its sleep ends, and it looks. */
-function forbidRestart(host: CgroupHost, stopping: string, payload: string, supervisor: string): void {
-  writeFileSync(stopping, '');
-  if (!isPopulated(host, payload)) signalAll(supervisor, [parseSignal('TERM')]);
-}
-
 /** Ends the processes; a supervisor has time to write down the exit status, and may just be starting its program. */
-async function endMain(host: CgroupHost, payload: string, supervisor: string): Promise<void> {
+async function endMain(host: CgroupHost, payload: string, supervisor: string, isRestarted: boolean): Promise<void> {
   const end = performance.now() + SUPERVISOR_MS;
-  do await killAll(host, payload);
-  while (!(await waitUntilEmpty(host, supervisor, POLL_MS)) && performance.now() < end);
+  do {
+    await killAll(host, payload);
+    // Which it may have begun since.
+    if (isRestarted) endWait({ payload, supervisor });
+  } while (!(await waitUntilEmpty(host, supervisor, POLL_MS)) && performance.now() < end);
   await killAll(host, supervisor);
   await killAll(host, payload);
 }

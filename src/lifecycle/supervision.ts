@@ -1,15 +1,18 @@
 /** What the supervisor of a container's main command is given, by a verb and by a printed script alike. */
 import type { CgroupPaths } from '../cgroup/cgroup.ts';
+import { oomCountFile } from '../cgroup/usage.ts';
 import type { LogPipe } from '../process/log-writer.ts';
 import { restarting } from '../process/restart.ts';
 import type { Supervision } from '../process/supervisor.ts';
+import { eventBounds } from '../process/supervisor-events.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
-import { containerPaths, eventsPath } from '../state/paths.ts';
+import { containerPaths, eventsLockPath, eventsPath } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { healthOf } from './health.ts';
 
 interface Where {
+  readonly instance: string;
   readonly cgroup: CgroupPaths;
   /** Files of the cgroups that a program enters. */
   readonly enter: readonly string[];
@@ -21,14 +24,17 @@ interface Where {
 export function supervisionOf(
   { roots }: Context,
   spec: ContainerSpec,
-  { cgroup, enter, mounted, log }: Where,
+  { instance, cgroup, enter, mounted, log }: Where,
 ): Supervision {
   const paths = containerPaths(roots, spec.name);
+  const isLasting = spec.restart !== undefined || spec.health !== undefined;
   return {
     container: spec.name,
     cgroups: { ...cgroup, enter },
     record: paths.exit,
     events: eventsPath(roots),
+    bounds: isLasting ? eventBounds(eventsLockPath(roots)) : undefined,
+    oomFile: spec.limits?.memoryBytes === undefined ? undefined : oomCountFile(instance, spec.name),
     log,
     restart: spec.restart && restarting(spec.restart, paths.stopping),
     health: spec.health && healthOf(spec, spec.health, paths, { payload: cgroup.payload, enter, mounted }),

@@ -9,16 +9,23 @@ export interface HealthCheck {
 
 const seconds = (ms: number) => String(ms / 1000);
 
-/** `file` is where the result is written; `freezer` says whether the container is paused; `argv` leads inside, and checks. */
+interface HealthFiles {
+  /** Where the result is written. */
+  readonly result: string;
+  /** There while a check is under way; who lets a paused container go removes it before. */
+  readonly asking: string;
+}
+
+/** `freezer` says whether the container is paused; `argv` leads inside, and checks. */
 export function healthCheck(
   { intervalMs, timeoutMs, retries }: HealthSpec,
-  file: string,
+  { result, asking }: HealthFiles,
   freezer: { readonly file: string; readonly release: string },
   argv: readonly string[],
 ): HealthCheck {
   const tools = [toolPath('sleep'), toolPath('timeout')];
   const numbers = [seconds(intervalMs), seconds(timeoutMs), String(retries)];
-  return { words: [file, freezer.file, freezer.release, ...tools, ...numbers, String(argv.length), ...argv] };
+  return { words: [result, asking, freezer.file, freezer.release, ...tools, ...numbers, String(argv.length), ...argv] };
 }
 
 /** The words of the check are the first of what is left; the program's come behind, and are given up here. */
@@ -28,14 +35,25 @@ while [ "$minict_count" -gt 0 ]; do set -- "$@" "$1"; shift; minict_count=$((min
 shift "$minict_rest"
 `;
 
-/** Sets $minict_checker. A killed supervisor's one ends by itself. What a check says is nobody's. */
+/** As proc_pid_comm(5) has it: 15 bytes at most. */
+const CHECKER = 'minict-health';
+
+/**
+ * Sets $minict_checker. It has a name of its own, as no supervisor is it; a killed supervisor's one ends by itself. What a check
+ * says is nobody's. One that fails does not count where the container was paused meanwhile.
+ */
 export const HEALTH_LINES = `
-minict_health=$1 minict_freezer=$2 minict_released=$3 minict_nap=$4 minict_timeout=$5; shift 5
+minict_health=$1 minict_asking=$2 minict_freezer=$3 minict_released=$4 minict_nap=$5 minict_timeout=$6; shift 6
 minict_interval=$1 minict_within=$2 minict_retries=$3 minict_count=$4; shift 4
 (
 minict_main=$$
 exec </dev/null >/dev/null 2>&1 4>&- 5>&-
+printf ${CHECKER} >/proc/self/comm
 minict_waiting=
+minict_is_held() {
+  read -r minict_held <"$minict_freezer"
+  [ "$minict_held" != "$minict_released" ]
+}
 trap '[ -z "$minict_waiting" ] || kill "$minict_waiting" 2>/dev/null; exit' TERM
 ${TAKE_WORDS}
 minict_failures=0 minict_was=starting
@@ -43,11 +61,17 @@ while :; do
   "$minict_nap" "$minict_interval" & minict_waiting=$!
   wait "$minict_waiting"
   minict_waiting=
-  kill -0 "$minict_main" || exit
-  read -r minict_held <"$minict_freezer"
-  [ "$minict_held" = "$minict_released" ] || continue
+  read -r minict_pid minict_name_of minict_state minict_parent minict_more </proc/self/stat
+  [ "$minict_parent" = "$minict_main" ] || exit
+  printf '' >"$minict_asking"
+  ! minict_is_held || continue
   "$minict_timeout" -k 1 "$minict_within" "$@" & minict_waiting=$!
-  if wait "$minict_waiting"; then minict_failures=0; else minict_failures=$((minict_failures + 1)); fi
+  if wait "$minict_waiting"; then
+    minict_failures=0
+  else
+    ! minict_is_held && [ -e "$minict_asking" ] || { minict_waiting=; continue; }
+    minict_failures=$((minict_failures + 1))
+  fi
   minict_waiting=
   minict_is=$minict_was
   [ "$minict_failures" -gt 0 ] || minict_is=healthy

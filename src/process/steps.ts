@@ -47,6 +47,14 @@ export function planBeginRun(record: string): Step {
   return { id: 'begin run', why: 'it has not ended', run: { kind: 'run', argv } };
 }
 
+const BEGIN_HEALTH = `umask 077; printf '%-48s\\n' "starting 0 $(date +%s%3N)" >"$0"`;
+
+/** The record of its health, as minict begins it (state/health-record.ts). */
+export function planBeginHealth(record: string): Step {
+  const argv = ['sh', '-c', BEGIN_HEALTH, record];
+  return { id: 'begin health', why: 'it was not checked yet', run: { kind: 'run', argv } };
+}
+
 /** A supervisor starts nothing again while the file `stopping` is there. */
 export function planRestarts(stopping: string): Step {
   return { id: 'restarts', why: 'it is started again', run: { kind: 'run', argv: ['rm', '-f', '--', stopping] } };

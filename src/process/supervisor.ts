@@ -4,11 +4,13 @@
  * goes through a pipe to a log's writer beside it, which keeps it within bounds.
  */
 import { readFileSync } from 'node:fs';
+import { signalProcesses } from '../host/syscalls.ts';
 import { toolPath } from '../host/tool.ts';
 import { becomeLines, ENTER_CGROUP, enterLine, type Run } from './enter.ts';
 import { HEALTH_LINES, type HealthCheck } from './health.ts';
 import { type LogPipe, logEndLines, logWriterLines } from './log-writer.ts';
 import { RESTART_WORDS, type Restarting, restartLines } from './restart.ts';
+import { type EventBounds, eventLines, OOM_LINES, OOM_WORDS } from './supervisor-events.ts';
 
 /**
  * Time without a process: minict says which one it was when it was so long since boot. Its variables are no program's.
@@ -21,28 +23,22 @@ minict_now() {
 }
 `;
 
-const EVENT = `
-minict_event() {
-  printf '{"time":%s,"type":"container","action":"%s","name":"%s"%s}\\n' \
-    "$minict_now" "$1" "$minict_name" "$2" >>"$minict_events"
-}
-`;
-
 /**
  * $0: its cgroup, $1: the record of its run, $2 and $3: a time and how long that is since boot, $4: the events, $5: the
- * container's name; what a restart policy, the log and a health check take; the program's cgroup, then its PATH and words. A trap that does
- * nothing is not handed on, as '' would be. What sh says of a program that a signal ended is none of the program's output. A
+ * container's name; what bounds of the events, a count of OOM kills, a restart policy, the log and a health check take; the
+ * program's cgroup, then its PATH and words. A trap that does nothing is not handed on, as '' would be. What sh says of a program that a signal ended is none of the program's output. A
  * daemon may keep the log open: then its writer is not waited for.
  */
-function script({ log, restart, health }: Pick<Supervision, 'log' | 'restart' | 'health'>): string {
+function script({ bounds, oomFile, log, restart, health }: Supervision): string {
   const program = becomeLines(`${enterLine('$1')}; shift`);
   const [quiet, loud] =
     log === undefined ? ['exec 4>&2 2>/dev/null', 'exec 2>&4 4>&-'] : ['exec >/dev/null 2>&1', 'exec >&5 2>&1 5>&-'];
-  const once = `(${loud}; ${program}); minict_status=$?; minict_now; minict_event die ",\\"exitCode\\":$minict_status"`;
+  const end = ['minict_status=$?', 'minict_now', ...(oomFile === undefined ? [] : [OOM_LINES])].join('\n');
+  const once = `(${loud}; ${program})\n${end}\nminict_event die ",\\"exitCode\\":$minict_status"`;
   return `
 ${ENTER_CGROUP}
 minict_record=$1 minict_ms=$2 minict_cs=$3 minict_events=$4 minict_name=$5; shift 5
-${NOW}${EVENT}
+${NOW}${eventLines(bounds)}${oomFile === undefined ? '' : OOM_WORDS}
 trap : HUP INT QUIT TERM
 ${restart === undefined ? '' : RESTART_WORDS}
 ${log === undefined ? '' : logWriterLines(log)}
@@ -63,6 +59,10 @@ export interface Supervision {
   /** File of its run (state/run-record.ts), and of all events. */
   readonly record: string;
   readonly events: string;
+  /** Where it may append to them for long. */
+  readonly bounds?: EventBounds | undefined;
+  /** Of its group, where its memory is limited. */
+  readonly oomFile?: string | undefined;
   readonly log?: LogPipe | undefined;
   readonly restart?: Restarting | undefined;
   readonly health?: HealthCheck | undefined;
@@ -74,11 +74,12 @@ function bootTimeCs(): number {
 }
 
 export function supervised(supervision: Supervision, { argv, env }: Run): Run {
-  const { container, cgroups, record, events, log, restart, health } = supervision;
+  const { container, cgroups, record, events, bounds, oomFile, log, restart, health } = supervision;
   const { PATH = '', ...rest } = env;
   const time = [String(Date.now()), String(bootTimeCs())];
   const own = [cgroups.enterSupervisor, record, ...time, events, container];
-  const asked = [...(restart?.words ?? []), ...(log?.words ?? []), ...(health?.words ?? [])];
+  const told = [...(bounds?.words ?? []), ...(oomFile === undefined ? [] : [oomFile])];
+  const asked = [...told, ...(restart?.words ?? []), ...(log?.words ?? []), ...(health?.words ?? [])];
   const words = [...own, ...asked, cgroups.enter.join(' '), PATH, ...argv];
   return { argv: [toolPath('sh'), '-c', script(supervision), ...words], env: rest };
 }
@@ -113,7 +114,7 @@ export function childrenOf(pid: number): number[] {
 function signalMain(mainPid: () => number | undefined, signal: keyof typeof HANDED_ON, end: number): void {
   try {
     const pid = mainPid();
-    if (pid !== undefined) process.kill(pid, signal);
+    if (pid !== undefined) signalProcesses([pid], [HANDED_ON[signal]], () => new Set([mainPid() ?? 0]));
     else if (performance.now() > end) process.exit(128 + HANDED_ON[signal]);
     else setTimeout(signalMain, RETRY_MS, mainPid, signal, end).unref();
   } catch (error) {

@@ -7,6 +7,7 @@ import { identitiesOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Journal } from './journal.ts';
 import { runTool, type SpawnContext } from './spawn.ts';
+import { nextVisit, type Visit } from './visit.ts';
 
 export class StepFailure {
   readonly step: Step;
@@ -42,15 +43,39 @@ export async function runChain(
   journal: Journal,
   context: SpawnContext,
 ): Promise<void> {
+  const done = (some: readonly Step[]) => {
+    for (const { id, claims } of some) if (claims !== undefined) journal.done(id, identitiesOf(claims));
+  };
   for (let pending = steps; pending.length > 0; ) {
+    const visit = nextVisit(pending);
+    if (visit !== undefined) {
+      const made = makeVisit(visit, started, context);
+      done(made);
+      pending = pending.slice(made.length);
+      if (made.length === visit.steps.length) continue;
+    }
     const { batch, rest } = nextBatch(pending);
     pending = rest;
     for (const step of batch.steps) started.add(step);
     await doBatch(batch, started, context);
-    for (const step of batch.steps) {
-      if (step.claims !== undefined) journal.done(step.id, identitiesOf(step.claims));
-    }
+    done(batch.steps);
   }
+}
+
+/** Returns the steps that were done. */
+function makeVisit({ steps, make }: Visit, started: Set<Step>, { verbose }: SpawnContext): readonly Step[] {
+  for (const step of steps) started.add(step);
+  const count = make();
+  for (const step of steps.slice(count)) started.delete(step);
+  const made = steps.slice(0, count);
+  if (verbose) for (let said: readonly Step[] = made; said.length > 0; ) said = sayBatch(said);
+  return made;
+}
+
+function sayBatch(steps: readonly Step[]): readonly Step[] {
+  const { batch, rest } = nextBatch(steps);
+  sayCommand(batch.argv, batch.stdin);
+  return rest;
 }
 
 async function doBatch(batch: Batch, started: Set<Step>, context: SpawnContext): Promise<void> {

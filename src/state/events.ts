@@ -3,7 +3,8 @@
  * append to it as well (process/supervisor.ts). It tells of the past, and nothing is decided by it.
  */
 import { closeSync, fstatSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
-import { eventsPath, type Roots } from './paths.ts';
+import { takeLock } from '../host/syscalls.ts';
+import { eventsLockPath, eventsPath, type Roots } from './paths.ts';
 
 export interface Event {
   /** Milliseconds since 1970. */
@@ -13,6 +14,8 @@ export interface Event {
   readonly name: string;
   /** Of `die`. */
   readonly exitCode?: number;
+  /** Of `oom`: of its processes, since it was brought up. */
+  readonly oomKills?: number;
   /** Of `kill`. */
   readonly signal?: number;
   /** Of `connect` and `disconnect`. */
@@ -35,15 +38,22 @@ export function recordEvent(roots: Roots, event: Omit<Event, 'time'>): void {
     const fd = openSync(path, 'a', 0o600);
     try {
       writeSync(fd, `${JSON.stringify({ time: Date.now(), ...event })}\n`);
-      const { size, ino } = fstatSync(fd);
-      // Of two at once the second finds another file there.
-      if (size > MAX_BYTES && statSync(path).ino === ino) renameSync(path, olderEventsPath(roots));
+      if (fstatSync(fd).size > MAX_BYTES) beginNewFile(roots);
     } finally {
       closeSync(fd);
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === undefined) throw error;
   }
+}
+
+/** By one at a time: a second one, who finds a new file there, would lose what is in the older one. Supervisors do the same. */
+function beginNewFile(roots: Roots): void {
+  const path = eventsPath(roots);
+  const lock = takeLock(eventsLockPath(roots), 'exclusive', false);
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (lock !== undefined && size > MAX_BYTES) renameSync(path, olderEventsPath(roots));
+  lock?.release();
 }
 
 /** Undefined for a line that is damaged. */

@@ -26,6 +26,11 @@ export function eventsPath(roots: Roots): string {
   return join(roots.root, 'events');
 }
 
+/** Held by whoever gives the file of events its older name. */
+export function eventsLockPath(roots: Roots): string {
+  return join(roots.runDir, '.events');
+}
+
 export function imagesLockPath(roots: Roots): string {
   return join(roots.runDir, '.images');
 }
@@ -114,6 +119,8 @@ export interface ContainerPaths {
   readonly exit: string;
   /** What its last health check said. */
   readonly health: string;
+  /** There while a health check is under way. */
+  readonly asking: string;
   /** How many of its processes the kernel killed for memory, until it was stopped. */
   readonly oomKills: string;
   readonly runDir: string;
@@ -159,6 +166,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     logPipe: join(dir, 'log.pipe'),
     exit: join(dir, 'exit'),
     health: join(dir, 'health'),
+    asking: join(dir, 'asking'),
     oomKills: join(dir, 'oom-kills'),
     runDir,
     journal: join(runDir, 'journal'),

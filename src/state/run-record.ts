@@ -1,9 +1,10 @@
 /**
- * When a container's main command was started and ended, and how: a file of lines, `started TIME` by minict, then
- * `exited STATUS TIME`, or `failed STATUS TIME` and `restarted TIME`, by its supervisor, a sh. Times are milliseconds since
- * 1970. There is no file before the first start.
+ * When a container's main command was started and ended, and how: a file of lines, `started TIME` by minict, then by its
+ * supervisor, a sh, `exited STATUS TIME`. With a restart policy there is a line between them, one written over the other:
+ * `failed STATUS TIME RESTARTS` or `restarted TIME RESTARTS`. Times are milliseconds since 1970. There is no file before the
+ * first start.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 
 export interface RunRecord {
   /** Of its last start, the supervisor's own ones included. */
@@ -21,24 +22,42 @@ export function beginRun(path: string, nowMs: number): void {
   writeFileSync(path, `started ${nowMs}\n`, { mode: 0o600 });
 }
 
-/** Undefined where it never ran. What a killed supervisor wrote half is not there. */
-export function readRun(path: string): RunRecord | undefined {
-  let text: string;
+/** Of one that was ended while it waited for its next start: its last end is for good. */
+export function settleRun(path: string): void {
+  const run = readRun(path);
+  if (run?.isRestarting) appendFileSync(path, `exited ${run.exitCode} ${run.finishedAtMs}\n`);
+}
+
+/** As it is from one moment to the next: what is just being written over might be read half. */
+function readWhole(path: string): string | undefined {
   try {
-    text = readFileSync(path, 'utf8');
+    let text = readFileSync(path, 'utf8');
+    while (/\n[fr]/.test(text)) {
+      const again = readFileSync(path, 'utf8');
+      if (again === text) break;
+      text = again;
+    }
+    return text;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** Undefined where it never ran. What a killed supervisor wrote half is not there. */
+export function readRun(path: string): RunRecord | undefined {
+  const text = readWhole(path);
+  if (text === undefined) return undefined;
   let run: RunRecord = { restarts: 0 };
   for (const line of text.split('\n').slice(0, -1)) {
     const [what, ...numbers] = line.split(' ');
-    const [first = 0, second = 0] = numbers.map(Number);
+    const [first = 0, second = 0, third = 0] = numbers.map(Number);
     if (what === 'started') run = { startedAtMs: first, restarts: run.restarts };
-    else if (what === 'restarted') run = { startedAtMs: first, restarts: run.restarts + 1 };
+    else if (what === 'restarted') run = { startedAtMs: first, restarts: second };
     else if (what === 'exited' || what === 'failed') {
       const { isRestarting: _, ...before } = run;
-      run = { ...before, exitCode: first, finishedAtMs: second, ...(what === 'failed' ? { isRestarting: true } : {}) };
+      run = { ...before, exitCode: first, finishedAtMs: second };
+      if (what === 'failed') run = { ...run, restarts: third, isRestarting: true };
     }
   }
   return run;

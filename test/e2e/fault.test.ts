@@ -27,11 +27,16 @@ describe('system calls that the kernel refuses', () => {
     ['mount', 1],
     ['mount', 4],
     ['mount', 6],
+    ['sendto', 1],
+    ['sendto', 3],
+    ['sendto', 5],
   ])('%s, the %i. of minict alone: a tool does it', async (call, k) => {
     const result = runRefused(faulty.host, ['create', 'f1'], call, { k, alone: true });
     expect(result).toEqual({ status: 0, stdout: 'f1\n', stderr: '' });
     expect(faulty.host.minict('exec', 'f1', 'hostname').stdout).toBe('f1\n');
-    expect(faulty.host.minict('exec', 'f1', 'sh', '-c', 'ls /sys/class/net /dev/null').status).toBe(0);
+    expect(
+      faulty.host.minict('exec', 'f1', 'sh', '-c', 'ls /sys/class/net /dev/null && ping -c 1 192.168.0.1').status,
+    ).toBe(0);
     expect(faulty.host.minict('rm', 'f1').status).toBe(0);
     expect(await faulty.host.settled(faulty.clean)).toEqual(faulty.clean);
   });

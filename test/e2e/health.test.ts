@@ -1,9 +1,9 @@
 /** --health-cmd: asked again and again beside the main command, and nothing is left of that. */
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
-import { eventually, Host } from '../helpers/host.ts';
+import { eventually, Host, MINICT } from '../helpers/host.ts';
 import { inspect, isAlive, programsOf, supervisorsOf } from '../helpers/processes.ts';
 
 let host: Host;
@@ -35,6 +35,7 @@ const run = (check: string, ...options: string[]) =>
 const health = () =>
   (inspect(host, 'h1').status as unknown as { health?: { status: string; failures: number } }).health;
 const becomes = (status: string) => eventually(() => health()?.status === status);
+const commOf = (pid: number) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
 const told = () =>
   host
     .minict('events', '--no-stream', '--filter', 'event=health_status', '--format', 'json')
@@ -93,6 +94,61 @@ test('nobody checks a paused one; all are small, and end with the program', asyn
   expect(pids.some(isAlive)).toBe(false);
 });
 
+test('a check that was held by a pause does not count', async () => {
+  expect(run('touch /asked; sleep 0.5', '--health-timeout', '1s', '--health-retries', '1')).toEqual(done);
+  const asked = () => host.minict('exec', 'h1', 'test', '-e', '/asked').status === 0;
+  expect(await eventually(asked)).toBe(true);
+  expect(host.minict('pause', 'h1')).toEqual(done);
+  const timeouts = () => supervisorsOf(host, 'h1').filter((pid) => commOf(pid) === 'timeout');
+  const [held = 0] = timeouts();
+  expect(held).toBeGreaterThan(0);
+  // Past its time it was told to end, which it does once it is let go.
+  await Bun.sleep(1200);
+  expect(timeouts()).toEqual([held]);
+  expect(host.minict('unpause', 'h1')).toEqual(done);
+  expect(await becomes('healthy')).toBe(true);
+  expect(told().slice(-1)).toEqual(['healthy']);
+  expect(health()).toMatchObject({ failures: 0 });
+});
+
+test('a killed supervisor is noticed at once; a printed start has a health record', async () => {
+  expect(run('true', '--health-interval', '1d')).toEqual(done);
+  const supervisor = Math.min(...supervisorsOf(host, 'h1'));
+  expect(await eventually(() => supervisorsOf(host, 'h1').some((pid) => commOf(pid) === 'minict-health'))).toBe(true);
+  process.kill(supervisor, 'SIGKILL');
+  expect(await eventually(() => !isAlive(supervisor))).toBe(true);
+  expect(inspect(host, 'h1').status.state).toBe('broken');
+  host.minict('rm', '-f', 'h1');
+  host.minict('create', 'h1', '--no-network', '--health-cmd', 'true', '--', 'sleep', '300');
+  const script = host.minict('start', 'h1', '--dry-run').stdout;
+  expect(host.run(['sh'], {}, script)).toMatchObject({ status: 0 });
+  expect(health()).toMatchObject({ status: 'starting', failures: 0 });
+});
+
+test('a check that comes and goes does not fill the disk with events, nor is one of them lost to a reader', async () => {
+  const path = join(host.root, 'events');
+  const filler = JSON.stringify({ time: 1, type: 'container', action: 'create', name: 'x'.repeat(60) });
+  const words = ['--since', String(Date.now() / 1000), '--format', 'json'];
+  const filters = ['event=health_status', 'event=rm'].flatMap((filter) => ['--filter', filter]);
+  const stream = host.spawn([MINICT, 'events', ...words, ...filters]);
+  writeFileSync(path, `${filler}\n`.repeat(11000));
+  expect(run('[ ! -e /well ] || ! rm /well && touch /well', '--health-retries', '1')).toEqual(done);
+  // What the verb wrote has begun a new file; that one is full again.
+  appendFileSync(path, `${filler}\n`.repeat(11000));
+  expect(await eventually(() => (statSync(path, { throwIfNoEntry: false })?.size ?? 0) < 1024 ** 2)).toBe(true);
+  expect(host.minict('rm', '-f', 'h1')).toEqual(done);
+  let seen = '';
+  for await (const bytes of stream.stdout) {
+    seen += new TextDecoder().decode(bytes);
+    if (seen.includes('"rm"')) break;
+  }
+  stream.kill();
+  const lines = seen.trimEnd().split('\n').slice(0, -1);
+  const statuses = lines.map((line) => JSON.parse(line).health);
+  expect(statuses.length).toBeGreaterThanOrEqual(32);
+  expect(statuses).toEqual(statuses.map((_, index) => (index % 2 === 0 ? 'healthy' : 'unhealthy')));
+});
+
 test('the memory of all that looks after a program with a health check', async () => {
   expect(run('true', '--health-interval', '1d')).toEqual(done);
   expect(await eventually(() => host.minict('logs', 'h1').stdout === 'up\n')).toBe(true);
@@ -110,11 +166,10 @@ test('with a restart policy, a PID namespace, and a killed supervisor', async ()
   expect(host.minict('kill', 'h1')).toEqual(done);
   expect(await eventually(() => host.minict('logs', 'h1').stdout === 'up\nup\n')).toBe(true);
   expect(await becomes('healthy')).toBe(true);
-  // The first of them; a check that is through may be among them no more.
+  // A check that is through may be among them no more.
   const supervisor = Math.min(...supervisorsOf(host, 'h1'));
-  expect(readFileSync(`/proc/${supervisor}/comm`, 'utf8')).toBe('sh\n');
+  expect(commOf(supervisor)).toBe('sh');
   process.kill(supervisor, 'SIGKILL');
-  // The checks end by themselves, and then it is seen.
   expect(await eventually(() => inspect(host, 'h1').status.state === 'broken')).toBe(true);
   expect(host.minict('restart', '-t', '1', 'h1')).toEqual(done);
   expect(await becomes('healthy')).toBe(true);

@@ -47,6 +47,8 @@ test('a program that takes too much memory is killed; ps and inspect count it un
   expect(recorded('hog').status).toMatchObject({ state: 'ready', exitCode: 137, oomKills: 1 });
   expect(host.minict('ps').stdout).toMatch(/^hog +ready, exited \(137\) \d+ \w+ ago \(OOM kills: 1\) /m);
   expect(JSON.parse(host.minict('ps', '--format', 'json', '-f', 'name=hog').stdout)[0].oomKills).toBe(1);
+  const told = host.minict('events', '--no-stream', '--filter', 'container=hog').stdout;
+  expect(told).toMatch(/ container oom hog \(oomKills=1\)\n\S+ container die hog \(exitCode=137\)\n$/);
   expect(recorded('calm').status).not.toHaveProperty('oomKills');
   host.minict('stop', '-t', '0', 'hog');
   expect(recorded('hog').status).toMatchObject({ state: 'stopped', oomKills: 1 });

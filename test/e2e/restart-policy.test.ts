@@ -79,6 +79,19 @@ test.each([
   if (words[0] === 'stop') expect(status()).toMatchObject({ state: 'stopped', exitCode: 1 });
 });
 
+test('a stop that its supervisor cannot answer: the last end is for good; the record does not grow', async () => {
+  const [supervisor = 0] = await waiting();
+  const lines = () =>
+    readFileSync(join(inspect(host, 'p1').folder, 'exit'), 'utf8')
+      .split('\n')
+      .map((line) => line.trim());
+  expect(lines()).toEqual([expect.stringMatching(/^started \d+$/), expect.stringMatching(/^failed 1 \d+ [4-9]$/), '']);
+  process.kill(supervisor, 'SIGSTOP');
+  expect(host.minict('stop', 'p1')).toEqual(done);
+  expect(host.minict('wait', 'p1')).toEqual({ status: 0, stdout: '1\n', stderr: '' });
+  expect(lines()).toHaveLength(4);
+});
+
 test('what cannot be run is told, and not started again', () => {
   const refused = host.minict('run', '-d', '--no-network', '--restart', 'always', 'p1', '--', 'nope');
   expect(refused).toMatchObject({ status: 127, stdout: '' });

@@ -67,7 +67,7 @@ export function runWithFault(host: Host, words: readonly string[], fault: Fault,
 /** The calls by which minict itself changes something, but fsync(2) and the like, which make no state that could be left. */
 export const CHANGING_CALLS = [
   ...(['mkdir', 'write', 'pwrite64', 'rename', 'link', 'unlink', 'unlinkat', 'rmdir'] as const),
-  ...(['unshare', 'sethostname', 'mount', 'umount2'] as const),
+  ...(['unshare', 'sethostname', 'mount', 'umount2', 'sendto'] as const),
 ];
 
 const KILLED = 128 + 9;

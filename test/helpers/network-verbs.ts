@@ -15,13 +15,13 @@ export function networkVerbs(options: readonly string[], commands: number): read
   return [
     verb(make, [], commands, 5),
     { ...verb(['network', 'rm', 'n1'], [make], commands === 0 ? 0 : 1, 2), atomic: false },
-    { ...verb(['network', 'connect', 'n1', 'f1'], [make, ['create', 'f1']], 2, 15), next: ['start', 'f1'] },
+    { ...verb(['network', 'connect', 'n1', 'f1'], [make, ['create', 'f1']], 1, 15), next: ['start', 'f1'] },
     {
       ...verb(['network', 'disconnect', 'n1', 'f1'], [make, ['create', 'f1', ...TWO]], 1, 10),
       atomic: false,
       next: ['start', 'f1'],
     },
-    { ...verb(['create', 'f1', ...TWO], [make], 2, 30), options: TWO },
+    { ...verb(['create', 'f1', ...TWO], [make], 1, 30), options: TWO },
   ];
 }
 
