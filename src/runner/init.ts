@@ -2,8 +2,7 @@
  * A container's PID 1, started by a list of system calls in place of nsenter, unshare, sh, mount, setsid and chroot, each of
  * which takes a millisecond to be loaded.
  */
-import { closeSync, openSync } from 'node:fs';
-import { HostError } from '../errors.ts';
+import { closeSync, openSync, readlinkSync } from 'node:fs';
 import { assemble, type Call, errorName, readReport, report } from '../host/call-list.ts';
 import { memoryFile } from '../host/lent.ts';
 import type { Command } from '../step.ts';
@@ -32,7 +31,7 @@ const PROGRAM_FD = 31;
 function callsOf({ mntns = '', mounts = '' }: Run, { enter, program, rootfs }: StartInit, locks: number): Call[] {
   const group = 2 + locks;
   const inside = group + 2;
-  const forked = inside + 6;
+  const forked = inside + 3;
   const calls: Call[] = [
     { name: 'dup3', args: [1, REPORT_FD, O_CLOEXEC] },
     { name: 'dup3', args: [2, 1, 0] },
@@ -42,14 +41,15 @@ function callsOf({ mntns = '', mounts = '' }: Run, { enter, program, rootfs }: S
     { name: 'openat', args: [AT_FDCWD, mntns, O_RDONLY_CLOEXEC, 0] },
     { name: 'setns', args: [{ of: inside }, CLONE_NEWNS] },
     { name: 'unshare', args: [CLONE_NEWPID] },
+    { name: 'clone', args: [SIGCHLD, 0, 0, 0, 0] },
+    // The namespace's /proc can be mounted from its inside alone.
     { name: 'mount', args: ['proc', mounts, 'proc', 0, 0] },
     { name: 'chroot', args: [rootfs] },
     { name: 'chdir', args: ['/'] },
-    { name: 'clone', args: [SIGCHLD, 0, 0, 0, 0] },
     { name: 'fcntl', args: [0, F_DUPFD_CLOEXEC, PROGRAM_FD] },
     { name: 'dup3', args: [2, 0, 0] },
     { name: 'setsid', args: [] },
-    { name: 'execveat', args: [{ of: forked + 1 }, '', [program, '-P'], ENV, AT_EMPTY_PATH] },
+    { name: 'execveat', args: [{ of: forked + 4 }, '', [program, '-P'], ENV, AT_EMPTY_PATH] },
   ];
   const end = calls.length;
   return [
@@ -58,7 +58,10 @@ function callsOf({ mntns = '', mounts = '' }: Run, { enter, program, rootfs }: S
   ];
 }
 
-/** False where this machine or kernel does not take such a program. Throws HostError where PID 1 cannot be started. */
+/**
+ * False where nothing has come of it: this machine or kernel does not take such a program, or refuses a call of it. Throws Error
+ * where PID 1 was there, and did not become what it is to be.
+ */
 export async function startInit(command: Run, init: StartInit, { lockFds }: SpawnContext): Promise<boolean> {
   const calls = callsOf(command, init, lockFds.length);
   const opened: number[] = [];
@@ -77,8 +80,20 @@ export async function startInit(command: Run, init: StartInit, { lockFds }: Spaw
   }
   // Its end comes when the program has begun, which leaves nothing of this open.
   const written = readReport(Buffer.from(await new Response(child.stdout).arrayBuffer()));
-  if (written.length === calls.length - 1 && written.every((result) => result >= 0)) return true;
+  const count = calls.length - 1;
   const failed = written.findIndex((result) => result < 0);
-  const { name = 'nothing' } = calls[failed % (calls.length - 1)] ?? {};
-  throw new HostError(`${init.program} does not run in its root: ${name}: ${errorName(written[failed] ?? 0)}`);
+  const forked = calls.findIndex(({ name }) => name === 'clone');
+  if (written.length === count && failed === -1 && isProcess(written[forked] as number)) return true;
+  if (written.length === count && failed <= forked) return false;
+  const cause = failed === -1 ? 'killed' : `${calls[failed % count]?.name}: ${errorName(written[failed] ?? 0)}`;
+  throw new Error(`${init.program} does not run in its root: ${cause}`);
+}
+
+/** Not one that has ended, and that nobody has waited for. */
+function isProcess(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`) !== '';
+  } catch {
+    return false;
+  }
 }
