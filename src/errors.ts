@@ -39,6 +39,9 @@ export class AddressTakenError extends ConflictError {
 /** A state file that is damaged, or written by a newer minict; it is never overwritten. */
 export class StateError extends MinictError {}
 
+/** One that is no JSON, or not what it has to be. */
+export class DamagedError extends StateError {}
+
 /** A host command that failed, or a host that lacks something. */
 export class HostError extends MinictError {}
 

@@ -28,6 +28,13 @@ export function findUnified(): CgroupHost | undefined {
 }
 
 export function readCgroupHost(): CgroupHost {
+  cgroupHost ??= findCgroupHost();
+  return cgroupHost;
+}
+
+let cgroupHost: CgroupHost | undefined;
+
+function findCgroupHost(): CgroupHost {
   if (isCgroup2(ROOT)) return { version: 2, mountPoint: ROOT };
   const freezer = join(ROOT, 'freezer');
   if (existsSync(join(freezer, 'tasks'))) return { version: 1, mountPoint: freezer };

@@ -17,7 +17,6 @@ import { createFrom } from './container-options.ts';
 import { type AddressOptions, addAddressOptions } from './nic-options.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
-import { repeatable } from './repeatable.ts';
 import { reportNote } from './report.ts';
 
 interface CloneOptions extends AddressOptions {
@@ -104,9 +103,7 @@ export const define: Define = (command, globals) => {
     .argument('<source>')
     .argument('<name>')
     .option('--snapshot <snapshot>', 'the files as they were then')
-    .addOption(
-      repeatable('-p, --publish <[ip:]port:port[/udp]>', 'in place of the same ports at free ones of the host'),
-    )
+    .repeatable('-p, --publish <[ip:]port:port[/udp]>', 'in place of the same ports at free ones of the host')
     .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .action(async (source: string, name: string, options: CloneOptions) => {
       requireRoot('clone');

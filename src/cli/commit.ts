@@ -7,7 +7,6 @@ import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
-import { repeatable } from './repeatable.ts';
 
 interface CommitFlags {
   readonly change: readonly string[];
@@ -50,7 +49,7 @@ export const define: Define = (command, globals) => {
   command
     .argument('<name>')
     .argument('<image>')
-    .addOption(repeatable('-c, --change <line>', 'setting of the image, as a line of a Dockerfile'))
+    .repeatable('-c, --change <line>', 'setting of the image, as a line of a Dockerfile')
     .option('-m, --message <text>', "for the image's history")
     .option('--no-pause', 'let its processes go on meanwhile')
     .action(async (rawName: string, image: string, { change, message, pause }: CommitFlags) => {

@@ -1,5 +1,5 @@
 /** Options that create and run share, and how they become a spec. */
-import { type Command, Option } from 'commander';
+
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { requireTool, requireTools } from '../host/tool.ts';
 import { combineSettings } from '../image/settings.ts';
@@ -25,9 +25,9 @@ import { parseEnv, parseLabels, readEnvFile } from './env.ts';
 import { addIsolationOptions, type IsolationOptions, isolationFrom } from './isolation-options.ts';
 import { addLimitOptions, limitsFrom } from './limit-options.ts';
 import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
-import { repeatable } from './repeatable.ts';
 import { reportDrops, reportNote } from './report.ts';
 import { addSupervisionOptions, type SupervisionOptions, supervisionFrom } from './supervision-options.ts';
+import type { VerbCommand } from './verb-command.ts';
 
 /** As commander hands them over. */
 export interface ContainerOptions extends NicOptions, IsolationOptions, LimitOptions, SupervisionOptions {
@@ -55,37 +55,33 @@ export interface ContainerOptions extends NicOptions, IsolationOptions, LimitOpt
   readonly publish: readonly string[];
 }
 
-export function addContainerOptions(command: Command): Command {
+export function addContainerOptions(command: VerbCommand): VerbCommand {
   const settings = addNicOptions(command)
     .option('--image <image>', 'image name, directory or tarball (default: base)')
     .option('--rootfs <dir>', 'a directory to be written in place')
     .option('--storage <driver>', 'overlay, btrfs or copy (default: MINICT_STORAGE, or overlay)')
     .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
-    .addOption(
-      repeatable('-v, --volume <src:dst[:ro]>', 'a volume, or with a / in SRC a file or directory of the host'),
-    )
-    .addOption(repeatable('--tmpfs <dst[:options]>', 'files in memory: size, mode, uid, gid, exec, …'))
+    .repeatable('-v, --volume <src:dst[:ro]>', 'a volume, or with a / in SRC a file or directory of the host')
+    .repeatable('--tmpfs <dst[:options]>', 'files in memory: size, mode, uid, gid, exec, …')
     .option('--read-only', 'nothing is written but into volumes, binds and tmpfs')
-    .addOption(new Option('--mounts <where>', 'where the mounts are').choices(['private', 'host']).default('private'))
-    .addOption(repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c'))
-    .addOption(repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c'))
-    .addOption(repeatable('-e, --env <K=V>', 'environment'))
-    .addOption(repeatable('--env-file <file>', 'environment, a K=V a line'))
+    .choice('--mounts <where>', 'where the mounts are', ['private', 'host'], 'private')
+    .repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c')
+    .repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c')
+    .repeatable('-e, --env <K=V>', 'environment')
+    .repeatable('--env-file <file>', 'environment, a K=V a line')
     .option('--entrypoint <program>', "in place of the image's")
     .option('-u, --user <user[:group]>', 'of the main command and of exec, resolved inside')
     .option('-w, --workdir <dir>', 'of the main command and of exec, inside')
     .option('--stop-signal <signal>', 'what stop sends (default: TERM)')
-    .addOption(
-      repeatable(
-        '-p, --publish <[ip:]port:port[/udp]>',
-        "a port of the host's that leads to one of the container's (default: 127.0.0.1, a free port)",
-      ),
+    .repeatable(
+      '-p, --publish <[ip:]port:port[/udp]>',
+      "a port of the host's that leads to one of the container's (default: 127.0.0.1, a free port)",
     )
-    .addOption(repeatable('-l, --label <K=V>', 'label'))
+    .repeatable('-l, --label <K=V>', 'label')
     .option('--router', 'it forwards, IPv4 and IPv6')
     .option('--mptcp', 'Multipath TCP over all its interfaces')
-    .addOption(repeatable('--route <subnet,via=address[,dev=interface]>', 'static route'))
-    .addOption(repeatable('--sysctl <K=V>', 'net.… setting of its network namespace'));
+    .repeatable('--route <subnet,via=address[,dev=interface]>', 'static route')
+    .repeatable('--sysctl <K=V>', 'net.… setting of its network namespace');
   return addSupervisionOptions(addIsolationOptions(addLimitOptions(settings)));
 }
 
@@ -120,6 +116,7 @@ export async function specFrom(
   };
   const volumes = resolveVolumes(opts.volume, opts.tmpfs, Object.keys(settings.Volumes ?? {}));
   const combined = combineSettings(settings, given);
+  const boot = opts.boot ? bootFrom(opts, command.words) : {};
   return {
     version: 1,
     name,
@@ -130,15 +127,30 @@ export async function specFrom(
     services: [...opts.service],
     stopCommands: [...opts.stopCmd],
     ...combined,
+    ...boot,
     ...(opts.readOnly ? { readOnly: true } : {}),
     ...(volumes.length === 0 ? {} : { volumes }),
     ...source,
     ...storageFrom(opts),
     ...limits,
     ...routingFrom(opts),
-    ...isolationFrom(opts),
-    ...supervisionFrom(opts, combined.command),
+    ...isolationFrom(opts, limits.ulimits),
+    ...supervisionFrom(opts, boot.command ?? combined.command),
   };
+}
+
+/** systemd-nspawn looks for its init itself. Throws InvalidInputError. */
+function bootFrom(
+  { entrypoint, service }: ContainerOptions,
+  words: readonly string[],
+): Partial<Pick<ContainerSpec, 'command'>> {
+  const other = words.length > 0 || entrypoint !== undefined ? 'a main command' : '--service';
+  if (words.length > 0 || entrypoint !== undefined || service.length > 0) {
+    throw new InvalidInputError(`cannot use --boot and ${other} together: its init starts what runs in it`, {
+      hint: 'a unit of its systemd, enabled',
+    });
+  }
+  return { command: ['/sbin/init'] };
 }
 
 function routingFrom(options: ContainerOptions): Pick<ContainerSpec, 'router' | 'mptcp' | 'routes' | 'sysctls'> {

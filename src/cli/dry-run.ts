@@ -1,17 +1,18 @@
 /** `--dry-run` and `--dry-run-undo`: a verb's plan, or its way back, as a shell script on stdout. */
-import type { Command } from 'commander';
+
 import type { Context } from '../lifecycle/context.ts';
 import { script } from '../plan/shell.ts';
 import { parseContainerName } from '../spec/name.ts';
 import type { ContainerOptions, Words } from './container-options.ts';
 import { print } from './output.ts';
+import type { VerbCommand } from './verb-command.ts';
 
 export interface DryRunOptions {
   readonly dryRun?: boolean;
   readonly dryRunUndo?: boolean;
 }
 
-export function addDryRun(command: Command): Command {
+export function addDryRun(command: VerbCommand): VerbCommand {
   return command
     .option('--dry-run', 'print what it would do as a shell script, and change nothing')
     .option('--dry-run-undo', 'print the way back');

@@ -7,7 +7,6 @@ import { eventsPath } from '../state/paths.ts';
 import { type Filters, parseFilters } from './filter.ts';
 import { print, requireFormat } from './output.ts';
 import type { Define } from './program.ts';
-import { repeatable } from './repeatable.ts';
 import { oneLine } from './report.ts';
 
 interface EventsOptions {
@@ -43,7 +42,7 @@ export const define: Define = (command, globals) => {
     .option('--until <time>', 'up to then, and no longer')
     .option('--no-stream', 'what there is, from the beginning without --since, and no more')
     .option('--format <format>', 'table, or json: an object a line', 'table')
-    .addOption(repeatable('-f, --filter <K=V>', 'those of that container, network, event or type'))
+    .repeatable('-f, --filter <K=V>', 'those of that container, network, event or type')
     .action(async (options: EventsOptions) => {
       requireRoot('events');
       requireFormat(options.format);

@@ -3,7 +3,6 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { type ExecOptions, execProgram } from '../lifecycle/exec.ts';
 import { parseEnv, readEnvFile } from './env.ts';
 import type { Define } from './program.ts';
-import { repeatable } from './repeatable.ts';
 
 interface Options extends Omit<ExecOptions, 'env' | 'leave'> {
   readonly detach?: boolean;
@@ -18,8 +17,8 @@ export const define: Define = (command, globals) => {
     .option('-i, --interactive', 'pass stdin on')
     .option('-t, --tty', 'needs a terminal')
     .option('-d, --detach', 'do not wait, once it has begun')
-    .addOption(repeatable('-e, --env <K=V>', 'environment'))
-    .addOption(repeatable('--env-file <file>', 'environment, a K=V a line'))
+    .repeatable('-e, --env <K=V>', 'environment')
+    .repeatable('--env-file <file>', 'environment, a K=V a line')
     .option('-u, --user <user[:group]>', 'user, resolved inside')
     .option('-w, --workdir <dir>', 'working directory, inside')
     .passThroughOptions()

@@ -1,11 +1,12 @@
 /** minict image: the store's verbs. What only one of them needs is loaded with it. */
-import { type Command, Option } from 'commander';
+import { Option } from 'commander';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import type { Roots } from '../state/paths.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
 import { eachName, printProgress } from './report.ts';
+import type { VerbCommand } from './verb-command.ts';
 
 export const define: Define = (command, globals) => {
   /** Of a verb that may be the first in a new state folder. */
@@ -147,7 +148,7 @@ interface TransferFlags {
   readonly quiet?: boolean;
 }
 
-function addTransferOptions(command: Command): Command {
+function addTransferOptions(command: VerbCommand): VerbCommand {
   return command
     .option('--authfile <file>', "skopeo's, in place of containers-auth.json(5)'s")
     .addOption(

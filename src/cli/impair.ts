@@ -1,5 +1,5 @@
 /** minict net impair: a link made worse, as containerlab's `tools netem` and `ethtool -K` do it. */
-import type { Command } from 'commander';
+
 import { InvalidInputError } from '../errors.ts';
 import { type Context, contextFrom, type GlobalOptions, requireRoot } from '../lifecycle/context.ts';
 import { impair, impairSteps, type NicImpairment, readImpairments } from '../lifecycle/impair.ts';
@@ -18,6 +18,7 @@ import {
 import { parseNicOrAll, parseNicPlace } from '../spec/nic-place.ts';
 import { print, requireFormat, table } from './output.ts';
 import { reportNote } from './report.ts';
+import type { VerbCommand } from './verb-command.ts';
 
 interface Options {
   readonly delay?: string;
@@ -90,7 +91,7 @@ async function change(context: Context, place: string, options: Options): Promis
   print(`${place}\n`);
 }
 
-export function defineImpair(group: Command, globals: () => GlobalOptions): void {
+export function defineImpair(group: VerbCommand, globals: () => GlobalOptions): void {
   group
     .command('impair <nic>')
     .alias('netem')

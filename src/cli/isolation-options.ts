@@ -1,14 +1,15 @@
 /** Options of create and run that say what is a container's own, and what its programs may not do. */
 import { readFileSync } from 'node:fs';
-import { type Command, Option } from 'commander';
 import { InvalidInputError } from '../errors.ts';
 import { requireTool } from '../host/tool.ts';
 import type { ContainerSpec, Isolated } from '../spec/container.ts';
+import { isOciRuntime, OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
 import { parseCapability, parseSeccomp } from '../spec/security.ts';
-import { repeatable } from './repeatable.ts';
+import type { VerbCommand } from './verb-command.ts';
 
 export interface IsolationOptions {
   readonly runtime?: string;
+  readonly boot?: boolean;
   readonly profile?: string;
   readonly pid?: string;
   readonly init?: boolean;
@@ -20,34 +21,39 @@ export interface IsolationOptions {
   readonly securityOpt: readonly string[];
 }
 
-function isolating(option: string, what: string): Option {
-  return new Option(`${option} <whose>`, what).choices(['host', 'private']);
-}
+const WHOSE = ['host', 'private'];
 
-export function addIsolationOptions(command: Command): Command {
+export function addIsolationOptions(command: VerbCommand): VerbCommand {
   return command
-    .addOption(new Option('--runtime <name>', 'what runs programs (default: chroot)').choices(['chroot', 'crun']))
-    .addOption(new Option('--profile <name>', 'lab, or hardened, by crun (default: lab)').choices(['lab', 'hardened']))
-    .addOption(isolating('--pid', 'processes: a PID namespace of its own, with a small reaper as PID 1'))
+    .choice('--runtime <name>', 'what runs programs (default: chroot)', [
+      'chroot',
+      ...Object.keys(OCI_RUNTIMES),
+      'nspawn',
+    ])
+    .option('--boot', 'start runs the init of its image, by --runtime nspawn')
+    .choice('--profile <name>', 'lab, or hardened, by crun or runc (default: lab)', ['lab', 'hardened'])
+    .choice('--pid <whose>', 'processes: a PID namespace of its own, with a small reaper as PID 1', WHOSE)
     .option('--init', 'as --pid private')
-    .addOption(isolating('--ipc', 'shared memory and message queues'))
-    .addOption(isolating('--cgroupns', 'what it sees of cgroups'))
-    .addOption(isolating('--dev', 'a /dev with the devices that every program may have'))
-    .addOption(repeatable('--cap-add <capability>', "beside the profile's, or ALL"))
-    .addOption(repeatable('--cap-drop <capability>', "of the profile's, or ALL"))
-    .addOption(repeatable('--security-opt <opt>', 'seccomp=FILE, seccomp=unconfined, no-new-privileges[=false]'));
+    .choice('--ipc <whose>', 'shared memory and message queues', WHOSE)
+    .choice('--cgroupns <whose>', 'what it sees of cgroups', WHOSE)
+    .choice('--dev <whose>', 'a /dev with the devices that every program may have', WHOSE)
+    .repeatable('--cap-add <capability>', "beside the profile's, or ALL")
+    .repeatable('--cap-drop <capability>', "of the profile's, or ALL")
+    .repeatable('--security-opt <opt>', 'seccomp=FILE, seccomp=unconfined, no-new-privileges[=false]');
 }
 
 type Isolation = Pick<
   ContainerSpec,
-  'runtime' | 'profile' | 'isolated' | 'capAdd' | 'capDrop' | 'seccomp' | 'noNewPrivileges'
+  'runtime' | 'boot' | 'profile' | 'isolated' | 'capAdd' | 'capDrop' | 'seccomp' | 'noNewPrivileges'
 >;
 
-const OF_CRUN: readonly Isolated[] = ['pid', 'ipc', 'cgroupns', 'dev'];
+/** With a runtime that makes its namespaces. */
+const ALWAYS_OWN: readonly Isolated[] = ['pid', 'ipc', 'cgroupns', 'dev'];
 
 /** Throws InvalidInputError, HostError. */
 export function isolationFrom(
   options: IsolationOptions & Pick<ContainerSpec, 'mounts'> & { readonly healthCmd?: string },
+  ulimits: ContainerSpec['ulimits'],
 ): Isolation {
   const { runtime = options.profile === 'hardened' ? 'crun' : 'chroot', init, mounts } = options;
   const pid = init ? 'private' : options.pid;
@@ -55,32 +61,53 @@ export function isolationFrom(
     throw new InvalidInputError('cannot use --init and --pid host together', { hint: 'take one of them' });
   }
   const chosen = { pid, ipc: options.ipc, cgroupns: options.cgroupns, dev: options.dev };
-  const isCrun = runtime === 'crun';
-  if (isCrun && options.healthCmd !== undefined) {
-    throw new InvalidInputError('cannot use --health-cmd with the runtime crun', {
+  if (options.boot && runtime !== 'nspawn') {
+    throw new InvalidInputError(`cannot use --boot with the runtime ${runtime}`, { hint: '--runtime nspawn' });
+  }
+  const oci = isOciRuntime(runtime) ? runtime : undefined;
+  if (oci !== undefined && options.healthCmd !== undefined) {
+    throw new InvalidInputError(`cannot use --health-cmd with the runtime ${oci}`, {
       hint: 'minict exec NAME CMD says by its exit status whether it works',
     });
   }
+  if (oci !== undefined) requireKept(oci, ulimits?.nofile);
   const names = Object.keys(chosen) as Isolated[];
-  const isolated = isCrun ? OF_CRUN : names.filter((what) => chosen[what] === 'private');
+  const other = oci ?? (runtime === 'nspawn' ? runtime : undefined);
+  const isolated = other !== undefined ? ALWAYS_OWN : names.filter((what) => chosen[what] === 'private');
   const hosts = names.find((what) => chosen[what] === 'host');
-  if (isCrun && hosts !== undefined) {
-    throw new InvalidInputError(`cannot use --${hosts} host with the runtime crun: there it is always private`, {
+  if (other !== undefined && hosts !== undefined) {
+    throw new InvalidInputError(`cannot use --${hosts} host with the runtime ${other}: there it is always private`, {
       hint: `leave out --${hosts}`,
     });
   }
   if (isolated.length > 0 && mounts === 'host') {
-    const what = isCrun ? '--runtime crun' : `--${isolated[0]} private`;
+    const what = other !== undefined ? `--runtime ${other}` : `--${isolated[0]} private`;
     throw new InvalidInputError(`cannot use ${what} and --mounts host together`, { hint: 'leave out --mounts' });
   }
-  if (isolated.includes('pid')) requireTool('catatonit');
+  if (isolated.includes('pid') && !options.boot) requireTool('catatonit');
   return {
     ...(isolated.length === 0 ? {} : { isolated: [...isolated] }),
-    ...(isCrun ? crunFrom(options) : refuseSecurity(options)),
+    ...(oci !== undefined ? ociFrom(oci, options) : refuseSecurity(options, runtime)),
+    ...(runtime === 'nspawn' ? nspawnFrom(options) : {}),
   };
 }
 
-function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOptions): Isolation {
+function requireKept(runtime: OciRuntime, files: { readonly soft: number; readonly hard: number } | undefined): void {
+  if (!OCI_RUNTIMES[runtime].raisesFiles || files === undefined || files.soft === files.hard) return;
+  throw new InvalidInputError(
+    `cannot use --ulimit nofile with the runtime ${runtime}: it makes the soft limit the hard one`,
+    {
+      hint: `--ulimit nofile=${files.soft}; the runtime crun has both`,
+    },
+  );
+}
+
+function nspawnFrom({ boot }: IsolationOptions): Isolation {
+  requireTool('systemd-nspawn');
+  return { runtime: 'nspawn', ...(boot ? { boot: true } : {}) };
+}
+
+function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOptions, runtime: string): Isolation {
   const option = [
     profile === 'hardened' ? '--profile hardened' : undefined,
     capAdd.length > 0 ? '--cap-add' : undefined,
@@ -88,16 +115,16 @@ function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOpti
     securityOpt.length > 0 ? '--security-opt' : undefined,
   ].find((word) => word !== undefined);
   if (option === undefined) return {};
-  throw new InvalidInputError(`cannot use ${option} with the runtime chroot: it has no such walls`, {
-    hint: '--runtime crun has',
+  throw new InvalidInputError(`cannot use ${option} with the runtime ${runtime}: it has no such walls`, {
+    hint: '--runtime crun has, and runc',
   });
 }
 
-function crunFrom({ profile, capAdd, capDrop, securityOpt }: IsolationOptions): Isolation {
-  requireTool('crun');
+function ociFrom(runtime: OciRuntime, { profile, capAdd, capDrop, securityOpt }: IsolationOptions): Isolation {
+  requireTool(runtime);
   const isHardened = profile === 'hardened';
   return {
-    runtime: 'crun',
+    runtime,
     ...(isHardened ? { profile: 'hardened' as const, noNewPrivileges: true } : {}),
     ...(capAdd.length === 0 ? {} : { capAdd: capAdd.map(parseCapability) }),
     ...(capDrop.length === 0 ? {} : { capDrop: capDrop.map(parseCapability) }),

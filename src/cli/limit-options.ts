@@ -1,10 +1,10 @@
 /** Options of create, run and update that limit a container. */
-import type { Command } from 'commander';
+
 import type { ContainerSpec } from '../spec/container.ts';
 import type { LimitOptions } from '../spec/limits.ts';
-import { repeatable } from './repeatable.ts';
+import type { VerbCommand } from './verb-command.ts';
 
-export function addLimitOptions(command: Command): Command {
+export function addLimitOptions(command: VerbCommand): VerbCommand {
   return command
     .option('-m, --memory <size>', 'memory of all its processes together: 256m, 1g, …')
     .option('--memory-swap <size>', 'memory and swap together (default: twice the memory; -1: no limit)')
@@ -12,11 +12,11 @@ export function addLimitOptions(command: Command): Command {
     .option('--cpu-shares <number>', 'its share where the CPUs are busy (default: 1024)')
     .option('--cpuset-cpus <list>', 'CPUs that it runs on: 0-2,5')
     .option('--pids-limit <number>', 'processes and threads')
-    .addOption(repeatable('--io-read-bps <device:size>', 'bytes a second read from a disk: /dev/sda:10mb'))
-    .addOption(repeatable('--io-write-bps <device:size>', 'bytes a second written to it'))
-    .addOption(repeatable('--io-read-iops <device:number>', 'reads a second'))
-    .addOption(repeatable('--io-write-iops <device:number>', 'writes a second'))
-    .addOption(repeatable('--ulimit <name=soft[:hard]>', 'of each of its processes: nofile=1024:4096'));
+    .repeatable('--io-read-bps <device:size>', 'bytes a second read from a disk: /dev/sda:10mb')
+    .repeatable('--io-write-bps <device:size>', 'bytes a second written to it')
+    .repeatable('--io-read-iops <device:number>', 'reads a second')
+    .repeatable('--io-write-iops <device:number>', 'writes a second')
+    .repeatable('--ulimit <name=soft[:hard]>', 'of each of its processes: nofile=1024:4096');
 }
 
 export function hasLimits(options: LimitOptions): boolean {

@@ -1,5 +1,5 @@
 /** minict net snapshot create|ls|diff|rollback|rm, with the words of `minict snapshot`; diff and rollback under `net`, too. */
-import type { Command } from 'commander';
+
 import { isTerminal } from '../host/syscalls.ts';
 import { contextFrom, type GlobalOptions, requireRoot } from '../lifecycle/context.ts';
 import { rollBackNet, rollBackNetSteps } from '../lifecycle/net-rollback.ts';
@@ -11,8 +11,9 @@ import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import { print, requireFormat, table } from './output.ts';
 import { eachName } from './report.ts';
+import type { VerbCommand } from './verb-command.ts';
 
-function defineDiff(group: Command, globals: () => GlobalOptions): void {
+function defineDiff(group: VerbCommand, globals: () => GlobalOptions): void {
   group
     .command('diff <name> <snapshot> [to]')
     .description('what became of the network of then, until another snapshot or until now; status 1 where it differs')
@@ -27,7 +28,7 @@ function defineDiff(group: Command, globals: () => GlobalOptions): void {
     });
 }
 
-function defineRollback(group: Command, globals: () => GlobalOptions): void {
+function defineRollback(group: VerbCommand, globals: () => GlobalOptions): void {
   group
     .command('rollback <name> <snapshot>')
     .alias('restore')
@@ -47,7 +48,7 @@ function defineRollback(group: Command, globals: () => GlobalOptions): void {
     });
 }
 
-function defineGroup(group: Command, globals: () => GlobalOptions): void {
+function defineGroup(group: VerbCommand, globals: () => GlobalOptions): void {
   group
     .command('create <name> <snapshot>', { isDefault: true })
     .description('keep the network as it is: links, addresses, routes, rules, nft, tc, sysctls, … as text files')
@@ -92,7 +93,7 @@ function defineGroup(group: Command, globals: () => GlobalOptions): void {
   defineRollback(group, globals);
 }
 
-export function defineNetSnapshot(net: Command, globals: () => GlobalOptions): void {
+export function defineNetSnapshot(net: VerbCommand, globals: () => GlobalOptions): void {
   defineDiff(net, globals);
   defineRollback(net, globals);
   const group = net

@@ -8,7 +8,6 @@ import type { NetworkRecord } from '../state/network.ts';
 import { addDryRun, type DryRunOptions } from './dry-run.ts';
 import { type DefineNetworkVerb, scripts } from './network-scripts.ts';
 import { print } from './output.ts';
-import { repeatable } from './repeatable.ts';
 import { reportDrops } from './report.ts';
 
 interface CreateOptions {
@@ -47,12 +46,10 @@ function requestFrom(name: string, options: CreateOptions): NetworkRequest {
 
 export const define: DefineNetworkVerb = (command, { begin }) => {
   addDryRun(command)
-    .addOption(repeatable('--subnet <subnet>', 'IPv4 or IPv6, one of each (default: the next free 192.168.N.0/24)'))
-    .addOption(
-      repeatable(
-        '--gateway <address>',
-        "the bridge's address (default: the subnet's first); none: a container can be the router",
-      ),
+    .repeatable('--subnet <subnet>', 'IPv4 or IPv6, one of each (default: the next free 192.168.N.0/24)')
+    .repeatable(
+      '--gateway <address>',
+      "the bridge's address (default: the subnet's first); none: a container can be the router",
     )
     .option('--internal', 'no address for the host, no default route for containers')
     .option('--nat', 'what leaves it for elsewhere gets the address of the host, which forwards it')
@@ -65,8 +62,8 @@ export const define: DefineNetworkVerb = (command, { begin }) => {
     .option('-d, --driver <driver>', 'bridge, macvlan, vxlan or ovs', parseDriver, 'bridge')
     .option('--vni <number>', 'VXLAN network identifier, on all hosts the same', parseVni)
     .option('--local <address>', "this host's address in the underlay")
-    .addOption(repeatable('--remote <address[,address…]>', 'other hosts of a VXLAN; none: a control plane knows them'))
-    .addOption(repeatable('-o, --option <K=V>', "the driver's own: mode, dstport, datapath_type"))
+    .repeatable('--remote <address[,address…]>', 'other hosts of a VXLAN; none: a control plane knows them')
+    .repeatable('-o, --option <K=V>', "the driver's own: mode, dstport, datapath_type")
     .action(async (name: string, options: CreateOptions & DryRunOptions) => {
       const request = requestFrom(name, options);
       const printed = scripts(

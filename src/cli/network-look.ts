@@ -6,7 +6,6 @@ import { readInstance } from '../state/store.ts';
 import { type Filters, parseFilters } from './filter.ts';
 import type { DefineNetworkVerb } from './network-scripts.ts';
 import { print, requireFormat, table } from './output.ts';
-import { repeatable } from './repeatable.ts';
 import { reportError } from './report.ts';
 
 interface LsOptions {
@@ -65,9 +64,7 @@ export const ls: DefineNetworkVerb = (command, { look }) => {
   command
     .option('-q, --quiet', 'names only')
     .option('--format <format>', 'table or json', 'table')
-    .addOption(
-      repeatable('-f, --filter <K=V>', 'those of that name or driver, or dangling=true|false: that nobody is in'),
-    )
+    .repeatable('-f, --filter <K=V>', 'those of that name or driver, or dangling=true|false: that nobody is in')
     .action(async (options: LsOptions) => {
       await list(look('ls'), options);
     });

@@ -1,7 +1,8 @@
 /** What the verbs of networks have in common: how they begin, and their `--dry-run`. */
-import type { Command } from 'commander';
+
 import type { Context } from '../lifecycle/context.ts';
 import type { DryRunOptions, Scripts } from './dry-run.ts';
+import type { VerbCommand } from './verb-command.ts';
 
 export interface Begin {
   /** Of a verb that changes something; undefined where a script was asked for, and printed. */
@@ -16,7 +17,7 @@ export interface Begin {
 }
 
 /** Gives a verb, which has its arguments, its options and what it does. */
-export type DefineNetworkVerb = (command: Command, begin: Begin) => void;
+export type DefineNetworkVerb = (command: VerbCommand, begin: Begin) => void;
 
 type Lines = typeof import('../lifecycle/dry-run-network.ts');
 

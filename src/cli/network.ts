@@ -4,6 +4,7 @@ import { ensureState } from '../state/store.ts';
 import { dryRun } from './dry-run.ts';
 import type { Begin, DefineNetworkVerb } from './network-scripts.ts';
 import type { Define } from './program.ts';
+import type { VerbCommand } from './verb-command.ts';
 
 interface Verb {
   readonly usage: string;
@@ -81,6 +82,6 @@ export const define: Define = (command, globals, words) => {
     if (alias !== undefined) verb.alias(alias);
   }
   command.hook('preSubcommand', async (_, verb) => {
-    (await VERBS[verb.name()]?.load())?.(verb, { begin, look });
+    (await VERBS[verb.name()]?.load())?.(verb as VerbCommand, { begin, look });
   });
 };

@@ -1,11 +1,11 @@
 /** Options of a container's interfaces, as create, run and clone share them, and what they ask for. */
-import type { Command } from 'commander';
+
 import { InvalidInputError } from '../errors.ts';
 import { DEFAULT_NETWORK } from '../lifecycle/network.ts';
 import { parseMtuBytes } from '../spec/address.ts';
 import { parseMac, parseNetworkName } from '../spec/name.ts';
 import { checkNic, type NicRequest, parseNic } from '../spec/nic.ts';
-import { repeatable } from './repeatable.ts';
+import type { VerbCommand } from './verb-command.ts';
 
 /** As commander hands them over. */
 export interface AddressOptions {
@@ -22,23 +22,21 @@ export interface NicOptions extends AddressOptions {
 }
 
 /** Of one interface: the first one, where there are several. */
-export function addAddressOptions(command: Command): Command {
+export function addAddressOptions(command: VerbCommand): VerbCommand {
   return command
-    .addOption(repeatable('--ip <address>', 'IPv4 or IPv6 address, with or without /len (default: next free)'))
-    .addOption(repeatable('--gateway <address>', "next hop of the default route (default: the network's)"))
+    .repeatable('--ip <address>', 'IPv4 or IPv6 address, with or without /len (default: next free)')
+    .repeatable('--gateway <address>', "next hop of the default route (default: the network's)")
     .option('--mac-address <mac>', 'MAC address', parseMac)
     .option('--mtu <bytes>', 'MTU', parseMtuBytes);
 }
 
-export function addNicOptions(command: Command): Command {
+export function addNicOptions(command: VerbCommand): VerbCommand {
   return addAddressOptions(command)
-    .addOption(repeatable('--network <name>', `network (default: ${DEFAULT_NETWORK})`))
+    .repeatable('--network <name>', `network (default: ${DEFAULT_NETWORK})`)
     .option('--no-network', 'only a loopback')
-    .addOption(
-      repeatable(
-        '--nic <network[,key=value…]>',
-        'an interface in a network, p2p:CONTAINER or phys:INTERFACE, with ip=, gateway=, name=, mac=, mtu= of its own',
-      ),
+    .repeatable(
+      '--nic <network[,key=value…]>',
+      'an interface in a network, p2p:CONTAINER or phys:INTERFACE, with ip=, gateway=, name=, mac=, mtu= of its own',
     );
 }
 

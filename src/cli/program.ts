@@ -2,15 +2,16 @@
  * The verbs, as a commander program. They load in a few chunks behind literal import()s, since each chunk of the executable
  * costs its loader 0.1 ms and more (one chunk a verb, and those they shared: 1.4 ms).
  */
-import { Command, CommanderError, type Option } from 'commander';
+import { CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { GlobalOptions } from '../lifecycle/context.ts';
 import { endOptionsAtCommand } from './command-words.ts';
 import { print } from './output.ts';
 import { reportError } from './report.ts';
+import { VerbCommand } from './verb-command.ts';
 
 /** `words` are the command line's, from the verb on; empty where help wants all that there is. */
-export type Define = (command: Command, globals: () => GlobalOptions, words: readonly string[]) => void;
+export type Define = (command: VerbCommand, globals: () => GlobalOptions, words: readonly string[]) => void;
 
 interface Verb {
   readonly summary: string;
@@ -126,39 +127,18 @@ function withoutHelpVerb(argv: readonly string[]): string[] {
   return [...argv.slice(0, at), ...asked, ...help];
 }
 
-/** Whether a word may be the option, alone, with its value, or among other letters. */
-function isNamed({ long, short }: Option, words: readonly string[]): boolean {
-  const isLong = (word: string) => long !== undefined && (word === long || word.startsWith(`${long}=`));
-  const letter = short?.slice(1);
-  const hasLetter = (word: string) => letter !== undefined && word.startsWith('-') && word.includes(letter);
-  return words.some((word) => isLong(word) || hasLetter(word));
-}
-
-/**
- * Has a command know its options that are named in `words`, and the defaults of the others: create has eighty, and commander
- * looks through all of them for each. Help and complaints want to have them all.
- */
-function knowNamed(command: Command, words: readonly string[]): void {
-  const add = command.addOption.bind(command);
-  command.addOption = (option) => {
-    // Commander looks for what is mandatory, and gives a `--no-…` its default, among those it knows.
-    if (option.mandatory || option.negate || isNamed(option, words)) return add(option);
-    if (option.defaultValue !== undefined) {
-      command.setOptionValueWithSource(option.attributeName(), option.defaultValue, 'default');
-    }
-    return command;
-  };
-}
-
 /** The program, with the verb that is asked for, and the words with `--` before what is CMD's. */
-async function programFor(words: readonly string[], hasAll: boolean): Promise<{ program: Command; argv: string[] }> {
+async function programFor(
+  words: readonly string[],
+  hasAll: boolean,
+): Promise<{ program: VerbCommand; argv: string[] }> {
   const argv = [...words];
   const at = verbIndex(argv);
   const wanted = argv[at] ?? '';
   const known = Object.hasOwn(VERBS, wanted) ? VERBS[wanted] : undefined;
   // The help that stands in for a verb that is missing comes once.
   const output = { writeOut: print, outputError: () => {}, ...(hasAll ? {} : { writeErr: () => {} }) };
-  const program = new Command('minict')
+  const program = new VerbCommand('minict', hasAll ? undefined : words)
     .description('Containers for Linux labs, made from what Linux already has')
     .version(packageJson.version, '-v, --version')
     .option('--root <dir>', 'state folder (MINICT_ROOT, /var/lib/minict)')
@@ -173,7 +153,6 @@ async function programFor(words: readonly string[], hasAll: boolean): Promise<{ 
   for (const [name, verb] of listed) {
     const command = program.command(name).description(verb.summary).exitOverride().configureOutput(output);
     if (verb !== known) continue;
-    if (!hasAll) knowNamed(command, argv);
     (await verb.load()).define(command, () => program.opts(), hasAll ? [] : argv.slice(at + 1));
     if (verb.takesCommand) argv.splice(at + 1, argv.length, ...endOptionsAtCommand(command, argv.slice(at + 1)));
   }

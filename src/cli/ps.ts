@@ -10,7 +10,6 @@ import { findContainer, listContainers, readInstance } from '../state/store.ts';
 import { type Filters, parseFilters } from './filter.ts';
 import { print, requireFormat, table } from './output.ts';
 import type { Define } from './program.ts';
-import { repeatable } from './repeatable.ts';
 import { reportError } from './report.ts';
 
 interface Row extends Status {
@@ -66,7 +65,7 @@ export const define: Define = (command, globals) => {
     .option('-a, --all', 'stopped ones too')
     .option('-q, --quiet', 'names only')
     .option('--format <format>', 'table or json', 'table')
-    .addOption(repeatable('-f, --filter <K=V>', 'those of that name, status, image or health'))
+    .repeatable('-f, --filter <K=V>', 'those of that name, status, image or health')
     .action(async (options: PsOptions) => {
       requireRoot('ps');
       requireFormat(options.format);

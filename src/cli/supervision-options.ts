@@ -1,11 +1,12 @@
 /** Options of create and run: what becomes of the main command's output, and when it is started again. */
-import type { Command } from 'commander';
+
 import { InvalidInputError } from '../errors.ts';
 import { requireTool } from '../host/tool.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseHealthRetries, parseHealthSpan } from '../spec/health.ts';
 import { parseLogBytes, parseLogFiles } from '../spec/log.ts';
 import { parseRestart } from '../spec/restart.ts';
+import type { VerbCommand } from './verb-command.ts';
 
 export interface SupervisionOptions {
   readonly restart: string;
@@ -19,7 +20,7 @@ export interface SupervisionOptions {
   readonly service: readonly string[];
 }
 
-export function addSupervisionOptions(command: Command): Command {
+export function addSupervisionOptions(command: VerbCommand): VerbCommand {
   return command
     .option('--restart <policy>', 'of the main command: no, on-failure[:times], always, unless-stopped', 'no')
     .option('--health-cmd <cmd>', 'says by its exit status whether it works, through /bin/sh -c')

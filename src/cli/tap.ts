@@ -5,7 +5,6 @@ import { parseUser } from '../spec/nic.ts';
 import { addDryRun, type DryRunOptions } from './dry-run.ts';
 import { type DefineNetworkVerb, scripts } from './network-scripts.ts';
 import { print } from './output.ts';
-import { repeatable } from './repeatable.ts';
 
 interface TapOptions extends DryRunOptions {
   readonly user?: string;
@@ -15,7 +14,7 @@ interface TapOptions extends DryRunOptions {
 export const define: DefineNetworkVerb = (tap, { begin }) => {
   addDryRun(tap)
     .option('--user <user>', 'who may open it beside root', parseUser)
-    .addOption(repeatable('--ip <address>', 'address of the machine (default: next free)'))
+    .repeatable('--ip <address>', 'address of the machine (default: next free)')
     .action(async (network: string, name: string, { user, ip, ...options }: TapOptions) => {
       const request = { name: parseNicName(name), user, ips: ip };
       const printed = scripts(

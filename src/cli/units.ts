@@ -1,13 +1,14 @@
 /** minict system units|install-units|remove-units */
-import type { Command } from 'commander';
+
 import { contextFrom, type GlobalOptions, requireRoot } from '../lifecycle/context.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
+import type { VerbCommand } from './verb-command.ts';
 
 type Change = 'installUnits' | 'removeUnits';
 
-export function defineUnits(command: Command, globals: () => GlobalOptions): void {
+export function defineUnits(command: VerbCommand, globals: () => GlobalOptions): void {
   const load = () => import('../lifecycle/units.ts');
   command
     .command('units')

@@ -7,7 +7,6 @@ import { findVolume, getVolume, type Volume, volumeNames } from '../storage/volu
 import { type Filters, parseFilters } from './filter.ts';
 import { print, requireFormat, table } from './output.ts';
 import type { Define } from './program.ts';
-import { repeatable } from './repeatable.ts';
 import { eachName, reportError } from './report.ts';
 
 interface Row {
@@ -71,7 +70,7 @@ export const define: Define = (command, globals) => {
     .description('list named volumes')
     .option('-q, --quiet', 'names only')
     .option('--format <format>', 'table or json', 'table')
-    .addOption(repeatable('-f, --filter <K=V>', 'those of that name, or dangling=true|false: that no container uses'))
+    .repeatable('-f, --filter <K=V>', 'those of that name, or dangling=true|false: that no container uses')
     .action(async (options: LsOptions) => {
       requireRoot('volume ls');
       await list(contextFrom(globals()), options);

@@ -27,6 +27,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   mv: 'coreutils',
   sh: 'dash',
   split: 'coreutils',
+  env: 'coreutils',
   sleep: 'coreutils',
   timeout: 'coreutils',
   svlogd: 'runit',
@@ -37,6 +38,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   setpriv: 'util-linux',
   catatonit: 'catatonit',
   crun: 'crun',
+  runc: 'runc',
+  'systemd-nspawn': 'systemd-container',
   arping: 'iputils-arping',
 };
 
@@ -47,20 +50,28 @@ export function missingTool(tool: string): HostError {
   return new HostError(`cannot run ${tool}: not found in PATH`, name ? { hint: `apt-get install ${name}` } : {});
 }
 
+const found = new Map<string, string>();
+
+function find(tool: string): string | null {
+  const path = found.get(tool) ?? Bun.which(tool);
+  if (path !== null) found.set(tool, path);
+  return path;
+}
+
 /** Throws HostError where one that plans, or the way back, may need is missing: better none than half. */
 export function requireTools(): void {
-  const tool = PLAN_TOOLS.find((name) => Bun.which(name) === null);
+  const tool = PLAN_TOOLS.find((name) => find(name) === null);
   if (tool !== undefined) throw missingTool(tool);
 }
 
 /** Throws HostError. */
 export function requireTool(tool: string): void {
-  if (Bun.which(tool) === null) throw missingTool(tool);
+  if (find(tool) === null) throw missingTool(tool);
 }
 
 /** Absolute, for where the PATH is a container's. Throws HostError. */
 export function toolPath(tool: string): string {
-  const path = Bun.which(tool);
+  const path = find(tool);
   if (path === null) throw missingTool(tool);
   return path;
 }

@@ -11,9 +11,10 @@ import { readMountPoints } from '../host/facts.ts';
 import { memoryFile, openTerminal } from '../host/lent.ts';
 import { toolPath } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
-import { missingNamespace } from '../process/become.ts';
+import { isEntered, missingNamespace } from '../process/become.ts';
 import { inCgroup, runIn } from '../process/enter.ts';
 import { type Attempt, type Bait, CAPABILITIES, type Trial, WAYS, type Way } from '../process/escapes.ts';
+import { OCI_RUNTIMES } from '../spec/oci-runtime.ts';
 import { type EnterRecord, readEnterRecord } from '../state/enter-record.ts';
 import { lockContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -72,9 +73,17 @@ export async function checkEscapes(context: Context, name: string): Promise<Trie
 
 function requireUp(name: string, record: EnterRecord | undefined): EnterRecord {
   if (record?.paused) throw pausedError('check', name);
+  const runtime = record?.place.oci?.runtime;
+  if (runtime !== undefined && OCI_RUNTIMES[runtime].copiesStdio) {
+    throw new ConflictError(`cannot check ${name}: ${runtime} gives a program no file as its stdin`, {
+      hint: 'recreate it with --runtime crun, which has the same walls',
+    });
+  }
   const gone = record && missingNamespace(record.place);
-  if (record !== undefined && gone === undefined) return record;
-  throw new ConflictError(`cannot check ${name}: ${gone === undefined ? 'it is stopped' : `its ${gone} is gone`}`, {
+  if (record !== undefined && gone === undefined && isEntered(record.place)) return record;
+  const isStopped = record === undefined ? 'it is stopped' : 'it is not booted';
+  const why = gone === undefined ? isStopped : `its ${gone} is gone`;
+  throw new ConflictError(`cannot check ${name}: ${why}`, {
     hint: `minict start ${name}`,
   });
 }

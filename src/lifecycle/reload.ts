@@ -52,9 +52,7 @@ async function* reloadNetwork(
     yield `network ${name}: ${link}`;
     return;
   }
-  const isGone = uplink !== undefined && !interfaces.has(uplink.link);
-  const missing = missingSteps(record, instance, interfaces);
-  const steps = isGone ? missing.filter(({ id }) => !id.startsWith('uplink')) : missing;
+  const steps = missingSteps(record, instance, interfaces).filter(isPossible(record, interfaces));
   if (steps.length > 0) {
     const journal = new Journal(networkPaths(context.roots, name).journal);
     await applySteps(`reload network ${name}`, steps, journal, spawnContext(context, lockFd));
@@ -63,7 +61,13 @@ async function* reloadNetwork(
   const taps = lostTaps(record, interfaces);
   if (taps.length > 0) await ensureTaps(context, instance, record, lockFd, taps);
   yield* taps.map((tap) => `network ${name}: tap ${tap}`);
-  if (isGone) throw gone(name, uplink.link);
+  if (uplink !== undefined && !interfaces.has(uplink.link)) throw gone(name, uplink.link);
+}
+
+/** Of a network whose uplink is gone all but that can be mended. */
+function isPossible({ uplink }: NetworkRecord, interfaces: Interfaces): (step: Step) => boolean {
+  const isGone = uplink !== undefined && !interfaces.has(uplink.link);
+  return ({ id }) => !(isGone && id.startsWith('uplink'));
 }
 
 /** What is the host's own cannot be made for it. */
@@ -119,7 +123,7 @@ async function* reloadContainer(context: Context, instance: string, name: string
     const steps = planContainerMending(spec, state, ownerOf(context, instance, name), links, bridges);
     if (steps.length === 0) return;
     await applySteps(`reload ${name}`, steps, journal, spawnContext(context, lock.fd));
-    journal.phase(state.phase);
+    journal.settled(steps.map(({ id }) => id));
     yield* steps.map(({ why }) => `${name}: ${why}`);
   } finally {
     releaseContainer(context.roots, name, lock);
@@ -135,7 +139,8 @@ export async function planReload(context: Context, instance: string): Promise<St
     if (record.foreign) continue;
     bridges.add(record.link);
     const isUp = (await linkState(context, instance, record)) === 'up';
-    steps.push(...(isUp ? missingSteps(record, instance, interfaces) : planNetwork(record, instance)));
+    const wanted = isUp ? missingSteps(record, instance, interfaces) : planNetwork(record, instance);
+    steps.push(...(isUp ? wanted.filter(isPossible(record, interfaces)) : wanted));
     steps.push(...lostTaps(record, interfaces).flatMap((name) => planTap(record, instance, name)));
   }
   steps.push(...(await planMissing(context, instance)));

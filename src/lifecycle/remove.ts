@@ -2,7 +2,7 @@
 import { existsSync, rmSync, unlinkSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated, killAll } from '../cgroup/processes.ts';
-import { ConflictError, HostError, MinictError } from '../errors.ts';
+import { ConflictError, DamagedError, HostError, MinictError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { nicDriver } from '../network/driver.ts';
 import { planBringUp, planFolder } from '../plan/container.ts';
@@ -156,6 +156,11 @@ export async function removeContainers(
         if (await recover(context, instance, name, lockFds[index] as number)) removed.push(name);
         else {
           const spec = await cease(context, instance, name, force);
+          if (spec === undefined) {
+            await recover(context, instance, name, lockFds[index] as number);
+            removed.push(name);
+            continue;
+          }
           for (const network of networksOf(spec.nics)) networks.add(network);
           hadOwnLayers ||= ownLayersOf(context.roots, spec).length > 0;
           ceased.set(name, endingOf(instance, name));
@@ -195,9 +200,25 @@ function foreignNamespaces(paths: ContainerPaths): ConflictError[] {
     );
 }
 
-/** From here on there is no container of that name. */
-async function cease(context: Context, instance: string, name: string, force: boolean): Promise<ContainerSpec> {
-  const spec = await getContainer(context.roots, name);
+/**
+ * From here on there is no container of that name. Undefined where, with `force`, its record was damaged: then its journal is what
+ * is known of it.
+ */
+async function cease(
+  context: Context,
+  instance: string,
+  name: string,
+  force: boolean,
+): Promise<ContainerSpec | undefined> {
+  const { json } = containerPaths(context.roots, name);
+  let spec: ContainerSpec;
+  try {
+    spec = await getContainer(context.roots, name);
+  } catch (error) {
+    if (!(force && error instanceof DamagedError)) throw error;
+    unlinkSync(json);
+    return undefined;
+  }
   if (force) {
     await mendJournal(context, instance, spec);
     await keepNetns(context, instance, spec);
@@ -208,7 +229,7 @@ async function cease(context: Context, instance: string, name: string, force: bo
   // Its addresses have to be given up: a damaged record is a reason to refuse, not one to stop halfway.
   await readNetworks(context.roots, networksOf(spec.nics));
   planLasting(context, instance, spec);
-  unlinkSync(containerPaths(context.roots, name).json);
+  unlinkSync(json);
   return spec;
 }
 

@@ -47,6 +47,9 @@ export async function startContainer(
     const journal = new Journal(paths.journal);
     const before = journal.read();
     if (!fresh && readEnterRecord(containerPaths(context.roots, name))?.paused) throw pausedError('start', name);
+    if (!fresh && existsSync(paths.updating)) {
+      await (await import('./update.ts')).finishUpdate(context, instance, spec, lock);
+    }
     if (!fresh || before?.phase !== 'up') {
       if (before?.phase !== 'up' && before?.phase !== 'started') rmSync(paths.oomKills, { force: true });
       await repairNetworks(context, instance, spec);
@@ -72,6 +75,10 @@ export async function startContainer(
     recordEvent(context.roots, { type: 'container', action: 'start', name });
     const attend = hasMain ? await startMain(context, instance, spec, lock, attachment) : undefined;
     journal.phase('started');
+    if (spec.boot && attachment === undefined) {
+      lock.share();
+      await (await import('./boot.ts')).awaitBoot(context, instance, spec);
+    }
     return attend;
   } finally {
     releaseContainer(context.roots, name, lock);

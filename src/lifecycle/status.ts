@@ -139,6 +139,7 @@ async function readStatusOnce(
   // Nothing is missing of what somebody is just bringing up or taking down.
   const isUnderWay = () => isLocked(context.roots, spec.name) || !existsSync(paths.json);
   if (state?.damaged) return broken(`journal ${paths.journal} (damaged)`);
+  if (existsSync(paths.updating) && !isUnderWay()) return broken('the end of an update that was interrupted');
   const isHalf = state !== undefined && state.interrupted.size > 0;
   if (isHalf && !isUnderWay()) return broken('the end of a start that was interrupted');
   if (state === undefined || state.phase === undefined || state.phase === 'stopped') return stopped;

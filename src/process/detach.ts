@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { HostError, NotFoundError } from '../errors.ts';
+import { childrenOf } from './supervisor.ts';
 
 export interface Detached {
   readonly container: string;
@@ -46,11 +47,6 @@ function failure({ container, program, workdir }: Detached, tool: string, status
   return new HostError(`${what}: ${cause}`, { exitCode: 126 });
 }
 
-/** The program itself; undefined where there is none yet, or no more. */
-function childOf(pid: number): number | undefined {
-  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim()) || undefined;
-}
-
 function cmdlineOf(pid: number): string {
   return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
 }
@@ -63,11 +59,13 @@ async function isToCome(child: Bun.Subprocess, detached: Detached): Promise<bool
     return false;
   }
   try {
-    const tool = childOf(child.pid);
+    const [tool] = childrenOf(child.pid);
     if (tool === undefined || detached.waits === 'chroot') return tool === undefined || isOnItsWay(tool, detached);
-    const program = childOf(tool);
-    // A fork that is yet to become the program is as its parent.
-    return program === undefined || ['', cmdlineOf(tool)].includes(cmdlineOf(program));
+    const [program] = childrenOf(tool);
+    if (program === undefined) return true;
+    const [runtime, its] = [cmdlineOf(tool), cmdlineOf(program)];
+    // A fork that is yet to become the program is as its parent; runc's is run anew.
+    return ['', runtime, `${runtime.split('\0')[0]}\0init\0`].includes(its);
   } catch (error) {
     // It has ended in between: its parent is about to.
     if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return true;

@@ -1,4 +1,4 @@
-/** How a program gets into a container that an OCI runtime made: by `crun exec`, which has filter and capabilities set. */
+/** How a program gets into a container that an OCI runtime made: by its `exec`, which has filter and capabilities set. */
 import { readFileSync } from 'node:fs';
 import { toolPath } from '../host/tool.ts';
 import type { OciPlace, Place } from '../spec/place.ts';
@@ -19,7 +19,7 @@ interface Entering {
   readonly terminal: boolean;
 }
 
-/** The process of `crun exec`, as the OCI runtime specification has it. */
+/** The process of that `exec`, as the OCI runtime specification has it. */
 function processOf(
   { capabilities, noNewPrivileges }: OciPlace,
   { argv, env, user, workdir, terminal }: Entering,
@@ -35,16 +35,26 @@ function processOf(
   };
 }
 
-/** argv, and the environment that crun itself has: the program's is in there. */
+/** Words of nsenter(1): all but those that the runtime made. */
+export function enterOciNamespaces(files: Pick<Place, 'mntns' | 'netns' | 'utsns' | 'ipcns' | 'cgroupns'>): string[] {
+  const { mntns, netns, utsns, ipcns, cgroupns } = files;
+  return [`--mount=${mntns}`, `--net=${netns}`, `--uts=${utsns}`, `--ipc=${ipcns}`, `--cgroup=${cgroupns}`];
+}
+
+/** argv, and the environment that the runtime itself has: the program's is in there. */
 export function enterOci(
   place: Place,
   oci: OciPlace,
   program: Entering,
 ): { argv: string[]; env: Record<string, string> } {
   const limits = place.ulimits === undefined ? [] : [toolPath('prlimit'), ...place.ulimits, '--'];
-  const enter = [toolPath('nsenter'), `--mount=${place.mntns}`, ...limits];
+  // Not all runtimes join what they were started in.
+  const enter = [toolPath('nsenter'), ...enterOciNamespaces(place), ...limits];
   return {
-    argv: waitingForOci(oci.log, [...enter, toolPath('crun'), ...oci.words]),
-    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', [OCI_PROCESS]: JSON.stringify(processOf(oci, program)) },
+    argv: waitingForOci(oci.log, [...enter, toolPath(oci.runtime), ...oci.words]),
+    env: {
+      PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
+      [OCI_PROCESS]: JSON.stringify(processOf(oci, program)),
+    },
   };
 }

@@ -3,7 +3,7 @@
  * It outlives minict, so that nothing of minict's stays with a container. Where nobody is attached, what the program writes
  * goes through a pipe to a log's writer beside it, which keeps it within bounds.
  */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { signalProcesses } from '../host/syscalls.ts';
 import { toolPath } from '../host/tool.ts';
 import { becomeLines, ENTER_CGROUP, enterLine, type Run } from './enter.ts';
@@ -106,9 +106,10 @@ const RETRY_MS = 5;
 /** A program is there by then; where none is, the signal is for who waits for it. */
 const IS_THERE_WITHIN_MS = 2000;
 
-/** Processes whose parent it is, and for which it has not waited while they are listed. */
+/** Processes whose parent it is, and for which it has not waited while they are listed. Any of its threads may have forked them. */
 export function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+  const lists = readdirSync(`/proc/${pid}/task`).map((tid) => `/proc/${pid}/task/${tid}/children`);
+  return lists.flatMap((list) => readFileSync(list, 'utf8').split(' ').filter(Boolean).map(Number));
 }
 
 function signalMain(mainPid: () => number | undefined, signal: keyof typeof HANDED_ON, end: number): void {

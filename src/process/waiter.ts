@@ -60,7 +60,7 @@ exit "$minict_status"
 
 const WAIT = script({ begin: ':', kill: 'kill -s KILL "$!"', end: ':' });
 
-/** crun forks the program, and hands signals on. It has 255 where it could not run it; why is in its log alone. */
+/** Such a runtime forks the program, and hands signals on. It has 255 where it could not run it; why is in its log alone. */
 const WAIT_FOR_OCI = script({
   begin: `
 minict_log=$1.$$
@@ -71,13 +71,19 @@ $${OCI_PROCESS}
 MINICT_END
 unset ${OCI_PROCESS}`,
   kill: `
-  read -r minict_child <"/proc/$!/task/$!/children"
-  kill -s KILL $minict_child "$!"`,
+  # Any of its threads may have forked it.
+  for minict_thread in /proc/$!/task/*/children; do
+    read -r minict_child <"$minict_thread"
+    kill -s KILL $minict_child
+  done
+  kill -s KILL "$!"`,
   end: `
-[ "$minict_status" -ne 255 ] || ! read -r minict_line <&6 || case $minict_line in
-  *"not found"* | *"No such file"*) exit 127 ;;
+[ "$minict_status" -ne 255 ] || while read -r minict_line; do case $minict_line in
+  *level=warning*) ;;
+  *"chdir "*) exit 126 ;;
+  *"not found"* | *"o such file"*) exit 127 ;;
   *) exit 126 ;;
-esac`,
+esac; done <&6`,
 });
 
 /** Forks what `argv` says, and waits. */
@@ -85,7 +91,7 @@ export function waiting(argv: readonly string[]): string[] {
   return [toolPath('sh'), '-c', WAIT, toolPath('env'), ...argv];
 }
 
-/** What `argv` says is crun's; `log` is what the name of its log begins with. */
+/** What `argv` says is the runtime's; `log` is what the name of its log begins with. */
 export function waitingForOci(log: string, argv: readonly string[]): string[] {
   return [toolPath('sh'), '-c', WAIT_FOR_OCI, toolPath('env'), log, ...argv];
 }

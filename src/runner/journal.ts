@@ -15,12 +15,16 @@ type Line =
   | { readonly version: 1; readonly plan: readonly Step[] }
   | { readonly done: string; readonly identities: Readonly<Record<string, string>> }
   | { readonly undone: readonly string[] }
+  | { readonly settled: readonly string[] }
   | { readonly phase: Phase };
 
 function parseLine(text: string): Line | undefined {
   try {
     const value = JSON.parse(text) as Partial<Record<string, unknown>>;
-    const known = 'plan' in value ? value.version === 1 : 'done' in value || 'undone' in value || 'phase' in value;
+    const known =
+      'plan' in value
+        ? value.version === 1
+        : 'done' in value || 'undone' in value || 'settled' in value || 'phase' in value;
     return known ? (value as unknown as Line) : undefined;
   } catch {
     return undefined;
@@ -67,6 +71,11 @@ export class Journal {
 
   undone(ids: readonly string[]): void {
     this.append({ undone: ids });
+  }
+
+  /** These were carried out, all of them; of what others left half done nothing is said. */
+  settled(ids: readonly string[]): void {
+    this.append({ settled: ids });
   }
 
   phase(phase: Phase): void {
@@ -153,7 +162,8 @@ function fold(lines: readonly string[]): JournalState {
         identities.delete(id);
         interrupted.delete(id);
       }
-    } else {
+    } else if ('settled' in entry) for (const id of entry.settled) interrupted.delete(id);
+    else {
       phase = entry.phase;
       interrupted.clear();
     }

@@ -24,7 +24,7 @@ const PREFIXES = { 4: { least: 8, most: 30 }, 6: { least: 16, most: 126 } } as c
 function ipv4Value(text: string): bigint | undefined {
   const parts = text.split('.');
   if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256)) return;
-  return parts.reduce((sum, part) => sum * 256n + BigInt(part), 0n);
+  return BigInt(parts.reduce((sum, part) => sum * 256 + Number(part), 0));
 }
 
 /** RFC 4291, section 2.2. */
@@ -83,7 +83,7 @@ export function parseInterfaceAddress(text: string): { address: Address; prefix:
 
 /** As RFC 5952 has it. */
 export function formatIp({ family, value }: Address): string {
-  if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join('.');
+  if (family === 4) return [24, 16, 8, 0].map((shift) => (Number(value) >>> shift) & 255).join('.');
   const groups = Array.from({ length: 8 }, (_, index) => ((value >> BigInt(112 - index * 16)) & 0xffffn).toString(16));
   const runs = [...groups.join(':').matchAll(/(?<![0-9a-f])0(:0)+(?![0-9a-f])/g)].map(([run]) => run);
   const longest = runs.reduce((best, run) => (run.length > best.length ? run : best), '');

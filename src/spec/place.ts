@@ -1,4 +1,6 @@
 /** Where a program has to go to be in a container. */
+import type { OciRuntime } from './oci-runtime.ts';
+
 export interface Place {
   readonly rootfs: string;
   /** Folders that make up the root, the upper first: its files, as seen without entering it. */
@@ -15,18 +17,30 @@ export interface Place {
   readonly cgroupns?: string;
   /** Absent where programs get in by chroot. */
   readonly oci?: OciPlace;
+  /** Absent where programs see the mounts of `mntns`. */
+  readonly guest?: GuestPlace;
   /** Words of prlimit(1). */
   readonly ulimits?: readonly string[];
 }
 
 /** Of a container that an OCI runtime has made. */
 export interface OciPlace {
-  /** Words after `crun`, without the process. */
+  readonly runtime: OciRuntime;
+  /** Its words, without the process. */
   readonly words: readonly string[];
   /** What the runtime's logs begin with: one for each program, gone at once. */
   readonly log: string;
   readonly capabilities: readonly string[];
   readonly noNewPrivileges: boolean;
+}
+
+/** Of a container whose mounts, and the root with them, are in a mount namespace of its PID 1's. */
+export interface GuestPlace {
+  readonly mntns: string;
+  /** Capabilities that its programs do not have, as setpriv(1) takes them. */
+  readonly drop: string;
+  /** Its PID 1 comes and goes, and with it all its namespaces but that of its network. */
+  readonly boots?: true;
 }
 
 /** A mount in a root, by what can be seen of it from outside. */

@@ -4,7 +4,7 @@
  */
 import { closeSync, fsync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { z } from 'zod/mini';
-import { HostError, StateError } from '../errors.ts';
+import { DamagedError, HostError, StateError } from '../errors.ts';
 import type * as schemas from '../spec/schema.ts';
 
 const VERSION = 1;
@@ -96,9 +96,10 @@ function isSealed(text: string): boolean {
   return rest !== undefined && checksum === Bun.hash(rest).toString(16);
 }
 
-/** Undefined where the file is not there. Throws StateError for a damaged file or one of a newer minict. */
+/** Undefined where the file is not there. Throws DamagedError, or StateError for one of a newer minict. */
 export async function readJson<K extends Kind>(path: string, kind: K, name: string): Promise<FileOf<K> | undefined> {
   const what = `${kind} ${name}`;
+  const wayOut = kind === 'container' ? `; minict rm -f ${name} removes the container all the same` : '';
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -111,7 +112,7 @@ export async function readJson<K extends Kind>(path: string, kind: K, name: stri
   try {
     value = JSON.parse(text);
   } catch {
-    throw new StateError(`cannot read ${what}: ${path} is damaged (not JSON)`, { hint: `look at ${path}` });
+    throw new DamagedError(`cannot read ${what}: ${path} is damaged (not JSON)`, { hint: `look at ${path}${wayOut}` });
   }
   const version = value?.version;
   if (typeof version === 'number' && version > VERSION) {
@@ -123,7 +124,8 @@ export async function readJson<K extends Kind>(path: string, kind: K, name: stri
   const parsed = (await import('../spec/schema.ts'))[kind].safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
-    throw new StateError(`cannot read ${what}: ${path} is damaged (${issue?.path.join('.')}: ${issue?.message})`);
+    const where = `${issue?.path.join('.')}: ${issue?.message}`;
+    throw new DamagedError(`cannot read ${what}: ${path} is damaged (${where})`, { hint: `look at ${path}${wayOut}` });
   }
   return parsed.data as FileOf<K>;
 }

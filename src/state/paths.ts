@@ -128,12 +128,18 @@ export interface ContainerPaths {
   readonly enter: string;
   /** Folder of the bundle and state of an OCI runtime. */
   readonly oci: string;
+  /** Folder of what is known of a systemd-nspawn. */
+  readonly nspawn: string;
   /** There once it is to end: its main command is not started again. */
   readonly stopping: string;
+  /** There while its limits are changed. */
+  readonly updating: string;
   readonly lock: string;
   readonly netns: string;
   readonly utsns: string;
   readonly mntns: string;
+  /** Of the mounts that its PID 1 has made on top of those. */
+  readonly guestMntns: string;
   readonly pidns: string;
   readonly ipcns: string;
   readonly cgroupns: string;
@@ -141,45 +147,51 @@ export interface ContainerPaths {
 
 /** Where a container's namespaces are persisted, whichever of them it has. */
 export function namespaceFiles(paths: ContainerPaths): string[] {
-  return [paths.netns, paths.utsns, paths.mntns, paths.pidns, paths.ipcns, paths.cgroupns];
+  const { netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns } = paths;
+  return [netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns];
 }
 
+/** A verb asks for them dozens of times: only the folders are normalized. */
 export function containerPaths(roots: Roots, name: string): ContainerPaths {
   const dir = join(roots.root, 'containers', name);
   const runDir = join(roots.runDir, name);
   return {
     dir,
-    json: join(dir, 'container.json'),
-    upper: join(dir, 'upper'),
-    work: join(dir, 'work'),
-    rootfs: join(dir, 'rootfs'),
-    files: join(dir, 'files'),
-    mountPoints: join(dir, 'mountpoints'),
-    hiddenMountPoints: join(dir, 'mountpoints-front'),
-    volumes: join(dir, 'volumes'),
-    netSnapshots: join(dir, 'net-snapshots'),
-    hosts: join(dir, 'hosts'),
-    hostname: join(dir, 'hostname'),
-    resolvConf: join(dir, 'resolv.conf'),
-    log: join(dir, 'log'),
-    stampedLog: join(dir, 'log.d'),
-    logPipe: join(dir, 'log.pipe'),
-    exit: join(dir, 'exit'),
-    health: join(dir, 'health'),
-    asking: join(dir, 'asking'),
-    oomKills: join(dir, 'oom-kills'),
+    json: `${dir}/container.json`,
+    upper: `${dir}/upper`,
+    work: `${dir}/work`,
+    rootfs: `${dir}/rootfs`,
+    files: `${dir}/files`,
+    mountPoints: `${dir}/mountpoints`,
+    hiddenMountPoints: `${dir}/mountpoints-front`,
+    volumes: `${dir}/volumes`,
+    netSnapshots: `${dir}/net-snapshots`,
+    hosts: `${dir}/hosts`,
+    hostname: `${dir}/hostname`,
+    resolvConf: `${dir}/resolv.conf`,
+    log: `${dir}/log`,
+    stampedLog: `${dir}/log.d`,
+    logPipe: `${dir}/log.pipe`,
+    exit: `${dir}/exit`,
+    health: `${dir}/health`,
+    asking: `${dir}/asking`,
+    oomKills: `${dir}/oom-kills`,
     runDir,
-    journal: join(runDir, 'journal'),
-    enter: join(runDir, 'enter.json'),
-    oci: join(runDir, 'oci'),
-    stopping: join(runDir, 'stopping'),
+    journal: `${runDir}/journal`,
+    enter: `${runDir}/enter.json`,
+    oci: `${runDir}/oci`,
+    nspawn: `${runDir}/nspawn`,
+    stopping: `${runDir}/stopping`,
+    updating: `${runDir}/updating`,
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
-    netns: join(NETNS_DIR, name),
-    utsns: join(UTSNS_DIR, name),
-    mntns: join(MNTNS_DIR, name),
-    pidns: join(PIDNS_DIR, name),
-    ipcns: join(IPCNS_DIR, name),
-    cgroupns: join(CGROUPNS_DIR, name),
+    netns: `${NETNS_DIR}/${name}`,
+    utsns: `${UTSNS_DIR}/${name}`,
+    mntns: `${MNTNS_DIR}/${name}`,
+    // No container's name has an @.
+    guestMntns: `${MNTNS_DIR}/${name}@guest`,
+    pidns: `${PIDNS_DIR}/${name}`,
+    ipcns: `${IPCNS_DIR}/${name}`,
+    cgroupns: `${CGROUPNS_DIR}/${name}`,
   };
 }
 

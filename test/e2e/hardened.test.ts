@@ -36,6 +36,15 @@ test("docker's capabilities, a filter, no new privileges, masked and read-only p
   expect(sh('h', 'echo text >/file && cat /file').stdout).toBe('text\n');
 });
 
+test('all of an environment is one string here: of more than 128 KiB it is told so', () => {
+  const file = join(host.dir, 'env');
+  writeFileSync(file, Array.from({ length: 20 }, (_, i) => `V${i}=${'x'.repeat(8000)}\n`).join(''));
+  expectRefused(
+    host.minict('exec', '--env-file', file, 'h', 'true'),
+    /environment are too long\nhint: .*with the runtimes crun and runc 128 KiB are all of them\n$/,
+  );
+});
+
 /** Known ways out, as perl and sh: 0 where one is open; nothing is written to what is the host's. $MARK is a file of the host alone, $HOST a process of the host's. */
 const ESCAPES: Record<string, string> = {
   'chroot and ..': `perl -e 'mkdir "/tmp/x"; chroot "/tmp/x"; chdir ".." for 1..64; chroot "."; exit !-e $ENV{MARK}'`,
@@ -79,6 +88,15 @@ const OPEN_IN_A_CHROOT = [
   ...['keyrings', 'file handles', 'terminal input'],
 ];
 
+/** minict's own attempts say so, and leave nothing behind. */
+function expectAllStopped(name: string): void {
+  const before = host.snapshot();
+  const { status, stdout } = host.minict('check', name, '--escape');
+  expect(stdout).toMatch(/^WAY +RESULT +WHY\nhost files +stopped +openat: ENOENT .*\nchroot and \.\. +stopped /);
+  expect([status, stdout]).toEqual([0, expect.not.stringMatching(/ open /)]);
+  expect(host.snapshot()).toEqual(before);
+}
+
 test('the known ways out are shut', () => {
   const tree = join(host.dir, 'tree');
   host.run([
@@ -93,18 +111,16 @@ test('the known ways out are shut', () => {
   const words = ['--rootfs', tree, '-v', '/usr:/usr:ro', '-e', `MARK=${mark}`, '-e', `HOST=${other.pid}`];
   const open = (name: string) =>
     Object.entries(ESCAPES).flatMap(([way, line]) => (sh(name, line).status === 0 ? [way] : []));
-  expectCreated(host, 'walls', '--profile', 'hardened', ...words);
-  expect(
-    sh('walls', `perl -e 'exit !-e "/disk"' && test ! -e "$MARK" && type mknod unshare nsenter >/dev/null`),
-  ).toMatchObject({ status: 0 });
-  expect(open('walls')).toEqual([]);
-  // minict's own attempts say the same, and leave nothing behind.
-  const before = host.snapshot();
-  const { status, stdout } = host.minict('check', 'walls', '--escape');
-  expect(stdout).toMatch(/^WAY +RESULT +WHY\nhost files +stopped +openat: ENOENT .*\nchroot and \.\. +stopped /);
-  expect([status, stdout]).toEqual([0, expect.not.stringMatching(/ open /)]);
-  expect(host.snapshot()).toEqual(before);
-  expect(host.minict('rm', '-f', 'walls').status).toBe(0);
+  for (const runtime of ['crun', 'runc']) {
+    expectCreated(host, 'walls', '--profile', 'hardened', '--runtime', runtime, ...words);
+    expect(
+      sh('walls', `perl -e 'exit !-e "/disk"' && test ! -e "$MARK" && type mknod unshare nsenter >/dev/null`),
+    ).toMatchObject({ status: 0 });
+    expect(open('walls')).toEqual([]);
+    if (runtime === 'crun') expectAllStopped('walls');
+    else expectRefused(host.minict('check', 'walls', '--escape'), /cannot check walls: runc gives .*\nhint: .*crun/);
+    expect(host.minict('rm', '-f', 'walls').status).toBe(0);
+  }
   // The same words show that each of them looks for a way that there may be.
   expectCreated(host, 'none', '--runtime', 'chroot', ...words);
   expect(open('none')).toEqual(expect.arrayContaining(['chroot and ..', 'a mount', 'ptrace', 'kill', 'a keyring']));
@@ -209,7 +225,7 @@ test('a read-only root, for all but its volumes', () => {
 
 test('the same words under the other runtime make the same container', () => {
   const words = ['-e', 'A=b', '--hostname', 'its', '-u', '1000', '-w', '/tmp'];
-  for (const runtime of ['chroot', 'crun']) {
+  for (const runtime of ['chroot', 'crun', 'runc']) {
     expectCreated(host, 'c1', '--runtime', runtime, ...words);
     expect(sh('c1', 'hostname; id -u; pwd; echo $A').stdout, runtime).toBe('its\n1000\n/tmp\nb\n');
     expect(host.minict('rm', '-f', 'c1').status).toBe(0);
@@ -240,6 +256,10 @@ test.each([
   [['--runtime', 'crun', '--security-opt', 'label=x'], /cannot use --security-opt 'label=x'/],
   [['--runtime', 'crun', '--security-opt', 'seccomp='], /cannot use --security-opt 'seccomp='/],
   [['--runtime', 'crun', '--security-opt', 'seccomp=/nowhere'], /cannot use --security-opt seccomp=\/nowhere: ENOENT/],
+  [
+    ['--runtime', 'runc', '--ulimit', 'nofile=9:10'],
+    /cannot use --ulimit nofile with the runtime runc: .*\nhint: --ulimit nofile=9;/,
+  ],
   [['--runtime', 'crun', '--mounts', 'host'], /cannot use --runtime crun and --mounts host together/],
   [['--profile', 'hardened', '--pid', 'host'], /cannot use --pid host with the runtime crun/],
 ])('%j is refused', (options, message) => {
@@ -255,13 +275,13 @@ test.each(BAD_FILTERS)('a seccomp file of %j is refused', (text) => {
   );
 });
 
-test('a filter that crun refuses: one line, and nothing is left', async () => {
+test.each(['crun', 'runc'])('a filter that %s refuses: one line, and nothing is left', async (runtime) => {
   const file = join(host.dir, 'bad.json');
   writeFileSync(file, '{"defaultAction":"SCMP_ACT_DANCE"}');
   const before = host.snapshot();
   expectRefused(
-    host.minict('create', 'bad', '--runtime', 'crun', '--security-opt', `seccomp=${file}`),
-    /cannot create bad: PID 1.*by crun: .*/,
+    host.minict('create', 'bad', '--runtime', runtime, '--security-opt', `seccomp=${file}`),
+    new RegExp(`cannot create bad: PID 1.*by ${runtime}: .*`),
   );
   expect(await host.settled(before)).toEqual(before);
 });

@@ -187,7 +187,7 @@ test.each<[string, string[][]]>([
     [
       ['start', 'c1'],
       ['stop', 'c1'],
-      ['rm', '-f', 'c1'],
+      ['rm', 'c1'],
       ['create', 'c1'],
       ['image', 'rm', 'base'],
     ],

@@ -15,6 +15,7 @@ import {
   WRITE_IOPS,
 } from '../helpers/cgroups.ts';
 import { expectCreated, expectRefused, linksSettle } from '../helpers/expect.ts';
+import { killBefore } from '../helpers/faults.ts';
 import { eventually, Host } from '../helpers/host.ts';
 
 let host: Host;
@@ -286,6 +287,38 @@ describe('update', () => {
     expect(host.minict('unpause', 'c1').status).toBe(0);
     expect(inside('c1', 'cat', '/proc/self/cgroup')).toMatch(/minict-\w+\/c1$/m);
     expect(recorded('c1').status).toMatchObject({ state: 'running', missing: [] });
+  });
+
+  test('killed half-way, the next start gives it what is recorded; its script does the same, and the way back', () => {
+    expect(
+      host.minict('run', 'c1', '-d', '--no-network', '-m', '64m', '--pids-limit', '20', '--', 'sleep', '1000').status,
+    ).toBe(0);
+    const kernel = () => [MEMORY, PIDS].map((file) => readLimit(host, 'c1', file));
+    const [before, after] = [
+      [`${64 << 20}`, '20'],
+      [`${128 << 20}`, 'max'],
+    ];
+    const words = ['update', 'c1', '-m', '128m', '--pids-limit', 'max', '--cpuset-cpus', '0'];
+    const script = (option: string) => host.run(['sh'], {}, host.minict(...words, option).stdout);
+    expect(script('--dry-run')).toEqual(done(''));
+    expect(kernel()).toEqual(after);
+    expect(readLimit(host, 'c1', CPUSET)).toBe('0');
+    expect(script('--dry-run-undo')).toEqual(done(''));
+    expect(kernel()).toEqual(before);
+    let broken = 0;
+    const settled = (k: string) => {
+      if (recorded('c1').status.state === 'broken') broken += 1;
+      expect(host.minict('start', 'c1'), k).toEqual(done('c1\n'));
+      const { limits, status } = recorded('c1');
+      expect(status, k).toMatchObject({ state: 'running', missing: [] });
+      expect(kernel(), k).toEqual(limits.pids === undefined ? after : before);
+      expect(host.minict('update', 'c1', '-m', '64m', '--pids-limit', '20', '--cpuset-cpus', 'max'), k).toEqual(
+        done('c1\n'),
+      );
+    };
+    for (let k = 3; killBefore(host, words, 'write', k); k += 3) settled(`write ${k}`);
+    for (let k = 2; killBefore(host, words, 'rename', k); k += 1) settled(`rename ${k}`);
+    expect(broken).toBeGreaterThanOrEqual(4);
   });
 
   test('of one that is stopped, from its next start on; of several, those that there are', () => {

@@ -100,6 +100,10 @@ test("the host's own interfaces cannot be made for it: it says which are gone, a
   const { stdout } = host.minict('network', 'ls');
   expect(stdout).toMatch(/^theirs .* missing$/m);
   expect(stdout).toMatch(/^wan .* broken \(missing: address 10\.8\.0\.1, uplink up0\)$/m);
+  // A script says no more than can be done.
+  const script = host.minict('network', 'reload', '--dry-run').stdout;
+  expect(script).toContain('10.8.0.1/24');
+  expect(script).not.toContain('up0');
   expect(reload()).toEqual({
     status: 125,
     stdout: "network wan: the containers' gateway (address 10.8.0.1)\n",

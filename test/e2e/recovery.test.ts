@@ -1,8 +1,9 @@
 /** What somebody removed by hand: ps says what is missing, start puts it back, rm removes the rest. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
-import { Host, MINICT } from '../helpers/host.ts';
+import { eventually, Host, MINICT } from '../helpers/host.ts';
 import type { Snapshot } from '../helpers/snapshot.ts';
 
 let host: Host;
@@ -10,6 +11,8 @@ let clean: Snapshot;
 beforeAll(async () => {
   host = await Host.create();
   host.minict('run', '-d', 'keep', '--', 'sleep', '300');
+  // Who writes its log is begun by env(1).
+  await eventually(() => host.snapshot().programs.some((name) => name.startsWith('split')));
 });
 beforeEach(() => {
   clean = host.snapshot();
@@ -170,6 +173,32 @@ test.each(['private', 'host'])('a damaged journal with --mounts %s: said by all,
     expect(host.minict('rm', '-f', 'b1')).toEqual({ status: 0, stdout: 'b1\n', stderr: '' });
     expect(await host.settled(clean)).toEqual(clean);
   }
+});
+
+test.each([
+  ['up, with a process', []],
+  ['after a reboot', ['rm', '-rf', '/run/minict/b1']],
+])('a damaged container.json, %s: said by all, rm -f removes', async (_, forget) => {
+  expect(host.minict('run', '-d', 'b1', '-p', '8081:80', '--', 'sleep', '300').status).toBe(0);
+  if (forget.length > 0) {
+    host.minict('stop', '-t', '0', 'b1');
+    host.run([
+      'sh',
+      '-c',
+      'umount /run/netns/b1 /run/utsns/b1 /run/mntns/b1; rm /run/netns/b1 /run/utsns/b1 /run/mntns/b1',
+    ]);
+    host.run(forget);
+  }
+  writeFileSync(join(host.root, 'containers/b1/container.json'), '{"version":1,"name":');
+  for (const verb of ['start', 'stop', 'rm']) {
+    expect(host.minict(verb, 'b1').stderr).toMatch(
+      /^minict: cannot read container b1: .*damaged.*\nhint: .*minict rm -f b1 /,
+    );
+  }
+  expect(host.minict('rm', '-f', 'b1')).toEqual({ status: 0, stdout: 'b1\n', stderr: '' });
+  expect(await host.settled(clean)).toEqual(clean);
+  expect(host.minict('create', 'b1')).toMatchObject({ status: 0, stderr: '' });
+  expect(host.minict('rm', 'b1').status).toBe(0);
 });
 
 test('create, start, stop, exec, rm of one name at once: whole or not there in the end', async () => {

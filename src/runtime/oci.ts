@@ -1,0 +1,115 @@
+/** The OCI runtimes: a bundle made of a container's spec, in minict's namespaces and cgroups. */
+import { existsSync } from 'node:fs';
+import { requireTool, toolPath } from '../host/tool.ts';
+import { enterOciNamespaces } from '../process/oci.ts';
+import type { ContainerSpec } from '../spec/container.ts';
+import { OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
+import type { Seccomp } from '../spec/security.ts';
+import type { ContainerPaths } from '../state/paths.ts';
+import type { Step } from '../step.ts';
+import { killInit, persistPidns } from './namespaces.ts';
+import { configOf, seccompOf } from './oci-config.ts';
+import type { Runtime, RuntimeFacts } from './runtime.ts';
+
+/** What a filter or a capability needs is read once, before the plan is made. */
+export function loadOci(spec: ContainerSpec, runtime: OciRuntime): Runtime {
+  requireTool(runtime);
+  const made = {
+    runtime,
+    program: toolPath(runtime),
+    seccomp: seccompOf(spec),
+    toMount: existsSync(OCI_RUNTIMES[runtime].mount.where),
+  };
+  return {
+    planInit: (container, paths, facts, chain) => planInit(container, paths, facts, { chain, ...made }),
+  };
+}
+
+/**
+ * $0: the init group's file, $1: the bundle, in which an earlier one's state may be left, then what leads to the runtime, this
+ * and its options. What it says is in its log: as it is, or as logfmt.
+ */
+const START = `
+echo 0 >"$0" || exit 1
+bundle=$1
+shift
+alone() {
+  other=
+  while read -r pid; do [ "$pid" = $$ ] || other=$pid; done <"\${0%/*}/cgroup.procs"
+  [ -z "$other" ]
+}
+rm -rf -- "$bundle/state"
+"$@" --root "$bundle/state" --log "$bundle/log" run --detach --bundle "$bundle" main </dev/null >/dev/null 2>&1 || {
+  while read -r line; do
+    case $line in *' msg="'*) line=\${line#* msg=\\"} line=\${line%\\"} ;; esac
+    printf '%s\\n' "$line" >&2
+  done <"$bundle/log"
+  # What it forked may be there for a moment, and would keep the group.
+  tries=1000
+  until alone || [ "$tries" -eq 0 ]; do kill -s KILL "$other"; sleep 0.01; tries=$((tries - 1)); done 2>/dev/null
+  exit 1
+}
+`;
+
+interface Made {
+  readonly chain: string;
+  readonly runtime: OciRuntime;
+  readonly program: string;
+  readonly seccomp: Seccomp | undefined;
+  /** What the runtime needs in the mount namespace, on a host like this. */
+  readonly toMount: boolean;
+}
+
+/** With the flags that the mount has; a directory in place is none yet, and what is mounted in it comes along. */
+function noDevices(
+  { inPlace, readOnly }: ContainerSpec,
+  { mntns }: ContainerPaths,
+  { rootfs }: RuntimeFacts,
+): Step['run'] {
+  const first = inPlace !== undefined && !readOnly ? 'mount --rbind "$0" "$0" && ' : '';
+  const options = `remount,bind,nodev${readOnly ? ',ro' : ''}`;
+  return { kind: 'run', argv: ['sh', '-c', `${first}exec mount -o ${options} "$0"`, rootfs], mntns };
+}
+
+function planInit(
+  spec: ContainerSpec,
+  paths: ContainerPaths,
+  facts: RuntimeFacts,
+  { chain, runtime, program, seccomp, toMount }: Made,
+): Step[] {
+  const { cgroup } = facts;
+  const bundle = paths.oci;
+  const enter = ['nsenter', ...enterOciNamespaces(paths)];
+  const step = (id: string, why: string, run: Step['run']): Step => ({ id, why, chain, run });
+  const { options, mount } = OCI_RUNTIMES[runtime];
+  const { why, where: target, ...what } = mount;
+  return [
+    ...(spec.profile === 'hardened'
+      ? [step('nodev', 'no device of the image can be opened', noDevices(spec, paths, facts))]
+      : []),
+    step('bundle folder', `what ${runtime} has to know`, { kind: 'mkdir', path: bundle, mode: 0o700, parents: true }),
+    step('bundle', 'the container as an OCI bundle', {
+      kind: 'write',
+      path: `${bundle}/config.json`,
+      content: `${JSON.stringify(configOf(spec, facts, seccomp), null, 1)}\n`,
+    }),
+    ...(toMount
+      ? [
+          {
+            ...step('mount cgroups', why, { kind: 'mount', target, ...what, mntns: paths.mntns }),
+            endsWith: 'mntns',
+          },
+        ]
+      : []),
+    {
+      ...step('init', `PID 1, in all namespaces, by ${runtime}`, {
+        kind: 'run',
+        argv: ['sh', '-c', START, cgroup.enterInit, bundle, ...enter, program, ...options],
+      }),
+      undo: killInit(cgroup),
+      claims: [{ kind: 'init', name: cgroup.init }],
+      leaves: true,
+    },
+    ...persistPidns(paths, cgroup, chain),
+  ];
+}
