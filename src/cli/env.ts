@@ -2,6 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 
+/** With its end, MAX_ARG_STRLEN of linux/binfmts.h. */
+const MAX_STRING_BYTES = 128 * 1024;
+
+/** Throws InvalidInputError. */
 export function parseEnv(words: readonly string[], source = '-e'): Record<string, string> {
   const entries = words.flatMap((word) => {
     const at = word.indexOf('=');
@@ -10,6 +14,11 @@ export function parseEnv(words: readonly string[], source = '-e'): Record<string
       throw new InvalidInputError(`cannot use ${source} '${word}': not K=V`);
     }
     const value = at < 0 ? process.env[key] : word.slice(at + 1);
+    if (value !== undefined && Buffer.byteLength(`${key}=${value}`) >= MAX_STRING_BYTES) {
+      throw new InvalidInputError(
+        `cannot use ${source}: ${key.slice(0, 64)} is longer than 128 KiB, which no program takes`,
+      );
+    }
     return value === undefined ? [] : [[key, value] as const];
   });
   return Object.fromEntries(entries);

@@ -5,6 +5,7 @@ import { parseContainerName, parseNewContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
+import { reportWarning } from './report.ts';
 
 export const define: Define = (command, globals) => {
   command
@@ -14,7 +15,14 @@ export const define: Define = (command, globals) => {
       requireRoot('rename');
       const [name, to] = [parseContainerName(rawName), parseNewContainerName(rawNew)];
       const context = contextFrom(globals());
-      await renameContainer(context, ensureState(context.roots), name, to);
+      const instance = ensureState(context.roots);
+      await renameContainer(context, instance, name, to);
       print(`${to}\n`);
+      const unit = (await import('../lifecycle/units.ts')).enabledUnit(context, instance, name);
+      if (unit === undefined) return;
+      reportWarning(
+        `${unit}, which is to bring it up at boot, has its old name`,
+        `minict system install-units ${to}; minict system remove-units ${name}`,
+      );
     });
 };

@@ -11,15 +11,21 @@ export function oneLine(text: string): string {
 /** A system call that failed says what on, and why; anything else that is not minict's own is a fault of its code. */
 function messageOf(error: unknown): string {
   if (error instanceof MinictError) return error.message;
-  const { message, syscall, path } = error as Partial<NodeJS.ErrnoException>;
+  const { code, message, syscall, path } = error as Partial<NodeJS.ErrnoException>;
+  if (code === 'E2BIG') return `cannot run ${path ?? 'a program'}: its words and environment are too long`;
   if (syscall === undefined) return `internal error: ${message ?? String(error)}`;
   // Node's own form: `CODE: reason, syscall 'path'`.
   return `cannot ${syscall}${path === undefined ? '' : ` ${path}`}: ${message?.replace(/, \w+( '.*')?$/s, '')}`;
 }
 
+/** Of execve(2), and of how minict hands a program over to crun and runc (process/oci.ts). */
+const TOO_LONG =
+  'at most 128 KiB are a word or a variable, a quarter of `ulimit -s` all of them; with the runtimes crun and runc 128 KiB are all of them';
+
 /** A disk's state is the user's to mend, at whichever step it shows. */
 function hintOf(error: unknown, message: string): string | undefined {
   if (error instanceof MinictError && error.hint !== undefined) return error.hint;
+  if ((error as NodeJS.ErrnoException).code === 'E2BIG') return TOO_LONG;
   if (/ENOSPC|EDQUOT|no space left on device/i.test(message)) return 'a disk is full: df -h';
   if (/EROFS|read-only file system/i.test(message)) return 'a file system is mounted read-only: findmnt -O ro';
   return undefined;

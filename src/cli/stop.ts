@@ -4,7 +4,7 @@ import { InvalidInputError } from '../errors.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { runStopCommands } from '../lifecycle/services.ts';
 import { cgroupOf, isRunning } from '../lifecycle/status.ts';
-import { stopContainer } from '../lifecycle/stop.ts';
+import { type StopOptions, stopContainer } from '../lifecycle/stop.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
@@ -19,14 +19,20 @@ export function parseGrace(text: string): number {
   return seconds * 1000;
 }
 
-export async function stopByName(context: Context, instance: string, rawName: string, graceMs: number): Promise<void> {
+export async function stopByName(
+  context: Context,
+  instance: string,
+  rawName: string,
+  graceMs: number,
+  options: StopOptions = {},
+): Promise<void> {
   const name = parseContainerName(rawName);
   const spec = await getContainer(context.roots, name);
   if (spec.stopCommands.length > 0 && isRunning(instance, name)) {
     letGo(cgroupOf(instance, name).payload);
     for (const failure of await runStopCommands(context, instance, spec)) reportFailure(failure);
   }
-  await stopContainer(context, instance, name, graceMs);
+  await stopContainer(context, instance, name, graceMs, options);
 }
 
 function stopping(graceMs: number): Scripts {
@@ -43,14 +49,15 @@ export const define: Define = (command, globals) => {
   addDryRun(command)
     .argument('<name...>')
     .option('-t, --time <seconds>', 'grace before KILL', '10')
-    .action(async (names: string[], options: DryRunOptions & { time: string }) => {
+    .option('--shutdown', 'as at the end of the host: with --restart unless-stopped it comes back at boot')
+    .action(async (names: string[], options: DryRunOptions & { time: string; shutdown?: true }) => {
       requireRoot('stop');
       const context = contextFrom(globals());
       const graceMs = parseGrace(options.time);
       if (await dryRun(context, options, names, stopping(graceMs))) return;
       const instance = ensureState(context.roots);
       await eachName(names, async (name) => {
-        await stopByName(context, instance, name, graceMs);
+        await stopByName(context, instance, name, graceMs, { byHand: !options.shutdown });
         return name;
       });
     });

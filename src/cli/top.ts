@@ -10,15 +10,44 @@ import { getContainer, readInstance } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
 
-/** Of all that ps says, by its column of process ids: options may choose any processes and columns. */
-function linesOf(pids: readonly number[], output: string): string[] {
-  const [header = '', ...lines] = output.trimEnd().split('\n');
+/** In front of columns that the user chose: what is in those may have spaces. */
+const OWN_COLUMN = { width: 20, name: 'MINICT' };
+
+type Ps = NonNullable<Awaited<ReturnType<typeof readToolOutput>>>;
+
+/** Throws HostError where there is none. */
+async function ps(options: readonly string[]): Promise<Ps> {
+  const output = await readToolOutput(['ps', ...options]);
+  if (output === undefined) throw missingTool('ps');
+  return output;
+}
+
+/** By a column of its own; undefined where the user has chosen none, so that ps has only this one, or refuses it. */
+async function chosenColumns(pids: ReadonlySet<string>, options: readonly string[]): Promise<string[] | undefined> {
+  const { width, name } = OWN_COLUMN;
+  const { exitCode, stdout } = await ps(['-o', `pid:${width}=${name}`, ...options]);
+  const lines = stdout.split('\n').filter((line) => line !== '');
+  const ownOf = (line: string) => line.slice(0, width).trim();
+  const hasOwn = lines.every((line) => ownOf(line) === name || /^(\d+|-)$/.test(ownOf(line)));
+  if (exitCode !== 0 || !hasOwn || lines.every((line) => line.length <= width)) return undefined;
+  return lines
+    .filter((line) => ownOf(line) === name || pids.has(ownOf(line)))
+    .map((line) => line.slice(width + 1))
+    .filter((line, index) => index > 0 || line.trim() !== '');
+}
+
+/** By the column of process ids, in a format of ps's own. Throws HostError, InvalidInputError. */
+async function ownFormat(pids: ReadonlySet<string>, name: string, options: readonly string[]): Promise<string[]> {
+  const { exitCode, stdout, stderr } = await ps(options);
+  if (exitCode !== 0) throw new HostError(`cannot show processes of ${name}: ${firstLine(stderr)}`);
+  const [header = '', ...lines] = stdout.trimEnd().split('\n');
   const column = header.trim().split(/\s+/).indexOf('PID');
-  if (column === -1) {
-    throw new InvalidInputError('cannot show processes: what ps prints has no column PID', { hint: '-o pid,…' });
-  }
-  const wanted = new Set(pids.map(String));
-  return [header, ...lines.filter((line) => wanted.has(line.trim().split(/\s+/)[column] ?? ''))];
+  const pidOf = (line: string) => line.trim().split(/\s+/)[column] ?? '';
+  const refuse = (why: string) => new InvalidInputError(`cannot show processes: ${why}`, { hint: '-o pid,…' });
+  if (column === -1) throw refuse('what ps prints has no column PID');
+  // Of threads ps has a dash there.
+  if (!lines.every((line) => /^(\d+|-)$/.test(pidOf(line)))) throw refuse('a column before PID has spaces in it');
+  return [header, ...lines.filter((line) => pids.has(pidOf(line)))];
 }
 
 export const define: Define = (command, globals) => {
@@ -31,10 +60,9 @@ export const define: Define = (command, globals) => {
       const context = contextFrom(globals());
       const name = parseContainerName(rawName);
       await getContainer(context.roots, name);
-      const ps = await readToolOutput(['ps', ...(options.length === 0 ? ['-ef'] : options)]);
-      if (ps === undefined) throw missingTool('ps');
-      if (ps.exitCode !== 0) throw new HostError(`cannot show processes of ${name}: ${firstLine(ps.stderr)}`);
-      const pids = processesIn(cgroupOf(readInstance(context.roots) ?? '', name).payload);
-      print(`${linesOf(pids, ps.stdout).join('\n')}\n`);
+      const pids = new Set(processesIn(cgroupOf(readInstance(context.roots) ?? '', name).payload).map(String));
+      const chosen = options.length === 0 ? undefined : await chosenColumns(pids, options);
+      const lines = chosen ?? (await ownFormat(pids, name, options.length === 0 ? ['-ef'] : options));
+      print(lines.map((line) => `${line}\n`).join(''));
     });
 };

@@ -27,6 +27,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   mv: 'coreutils',
   sh: 'dash',
   split: 'coreutils',
+  env: 'coreutils',
   sleep: 'coreutils',
   timeout: 'coreutils',
   svlogd: 'runit',
@@ -38,6 +39,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   catatonit: 'catatonit',
   crun: 'crun',
   runc: 'runc',
+  'systemd-nspawn': 'systemd-container',
   arping: 'iputils-arping',
 };
 

@@ -62,7 +62,7 @@ export function readFacts(
     resolvConf: readResolvConf(),
     runtime,
     namespaceFolders: copiedFolders(spec),
-    ...(isIsolated(spec, 'pid') ? { init: toolPath('catatonit') } : {}),
+    ...(isIsolated(spec, 'pid') && !spec.boot ? { init: toolPath('catatonit') } : {}),
   };
 }
 

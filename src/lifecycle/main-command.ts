@@ -11,7 +11,7 @@ import { readEnterRecord } from '../state/enter-record.ts';
 import { beginHealth } from '../state/health-record.ts';
 import type { Lock } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
-import { beginRun, readExitStatus } from '../state/run-record.ts';
+import { beginRun, endRun, readExitStatus } from '../state/run-record.ts';
 import type { Context } from './context.ts';
 import { mainProcess } from './main-process.ts';
 import { mainProgram, placeOf } from './place.ts';
@@ -46,6 +46,16 @@ async function refuseNotRun({ name, command }: ContainerSpec, child: Bun.Subproc
   if (child.exitCode === 126) throw new HostError(`${what}: not executable`, options);
 }
 
+/** A supervisor whose words and environment the kernel does not take (E2BIG) has ended before it began. */
+function spawnOrEnd(record: string, spawn: () => Bun.Subprocess): Bun.Subprocess {
+  try {
+    return spawn();
+  } catch (error) {
+    endRun(record, 126, Date.now());
+    throw error;
+  }
+}
+
 /**
  * Starts it, under the container's lock; returns once the program is where a stop sees it and asks it to end. What is returned
  * waits for the exit status; signals are handed on until then, for who is attached. Throws NotFoundError, HostError where it
@@ -65,9 +75,12 @@ export async function startMain(
   const term = attachment?.terminal ? process.env.TERM : undefined;
   const record = readEnterRecord(paths);
   const mounted = record?.place.mounted;
-  const program = mainProgram(spec, paths, term, mounted);
+  const program = spec.boot
+    ? (await import('../runtime/boot.ts')).bootProgram(spec, paths, cgroups.container, term)
+    : mainProgram(spec, paths, term, mounted);
   const place = { ...placeOf(spec, paths), mounted };
-  const isDoubtful = attachment === undefined && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
+  const isDoubtful =
+    attachment === undefined && !spec.boot && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
   const log = attachment === undefined ? (await import('./open-log.ts')).openLog(paths, spec.log) : undefined;
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;
@@ -77,11 +90,13 @@ export async function startMain(
   const supervision = supervisionOf(context, spec, { instance, cgroup: cgroups, enter, mounted, log: log?.pipe });
   const { argv, env } = supervised(supervision, program);
   if (context.verbose) sayCommand(argv);
-  const child = Bun.spawn([...argv], {
-    stdio: [attachment?.stdin ? 'inherit' : 'ignore', log?.fd ?? 'inherit', log?.fd ?? 'inherit', lock.fd],
-    env: { ...env },
-    detached: !attachment?.terminal,
-  });
+  const child = spawnOrEnd(paths.exit, () =>
+    Bun.spawn([...argv], {
+      stdio: [attachment?.stdin ? 'inherit' : 'ignore', log?.fd ?? 'inherit', log?.fd ?? 'inherit', lock.fd],
+      env: { ...env },
+      detached: !attachment?.terminal,
+    }),
+  );
   pid = child.pid;
   if (log !== undefined) closeSync(log.fd);
   const host = readCgroupHost();

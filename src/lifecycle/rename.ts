@@ -4,7 +4,7 @@
  * the new one's lease; after it, the new container, and the run dir of the old one. The next minict removes either.
  */
 import { mkdirSync } from 'node:fs';
-import { ConflictError, HostError } from '../errors.ts';
+import { ConflictError, HostError, StateError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
@@ -13,7 +13,7 @@ import { hostLinkName } from '../spec/name.ts';
 import { recordEvent } from '../state/events.ts';
 import { lockContainer, lockNetworks, releaseContainer } from '../state/locks.ts';
 import { readNetworks } from '../state/network.ts';
-import { containerPaths } from '../state/paths.ts';
+import { containerPaths, type Roots } from '../state/paths.ts';
 import { findContainer, getContainer, listContainers, moveContainer } from '../state/store.ts';
 import { type Context, spawnContext } from './context.ts';
 import { refuseForeign } from './create.ts';
@@ -37,10 +37,20 @@ function renamed(spec: ContainerSpec, instance: string, name: string): Container
   };
 }
 
+/** One that is damaged is left to its own verbs; of a cable to it, this container's end tells. */
+async function readable(roots: Roots, name: string): Promise<ContainerSpec | undefined> {
+  try {
+    return await findContainer(roots, name);
+  } catch (error) {
+    if (error instanceof StateError) return undefined;
+    throw error;
+  }
+}
+
 /** Both ends of a cable have the other one's name. */
 async function refuseCables({ roots }: Context, name: string): Promise<void> {
   for (const other of listContainers(roots)) {
-    const nic = (await findContainer(roots, other))?.nics.find(
+    const nic = (await readable(roots, other))?.nics.find(
       (nic) => nic.kind === 'p2p' && (other === name || nic.peer === name),
     );
     if (nic === undefined) continue;

@@ -17,7 +17,7 @@ import { recordEvent } from '../state/events.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { writeOomCount } from '../state/oom-count.ts';
 import { containerPaths } from '../state/paths.ts';
-import { settleRun } from '../state/run-record.ts';
+import { markStopped, settleRun } from '../state/run-record.ts';
 import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
@@ -42,8 +42,19 @@ export function isDown({ phase, interrupted }: JournalState): boolean {
   return phase === 'stopped' && interrupted.size === 0;
 }
 
+export interface StopOptions {
+  /** Not at the host's end, of which `unless-stopped` takes no notice. */
+  readonly byHand?: boolean;
+}
+
 /** TERM, or what the container has instead, and CONT, up to `graceMs` without a lock, then KILL. */
-export async function stopContainer(context: Context, instance: string, name: string, graceMs: number): Promise<void> {
+export async function stopContainer(
+  context: Context,
+  instance: string,
+  name: string,
+  graceMs: number,
+  { byHand = false }: StopOptions = {},
+): Promise<void> {
   requireTools();
   await settleCables(context, instance, name);
   const host = readCgroupHost();
@@ -55,8 +66,9 @@ export async function stopContainer(context: Context, instance: string, name: st
       writeFileSync(containerPaths(context.roots, name).stopping, '');
       endWait({ payload, supervisor });
     }
-    signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isOwnProgram(spec));
+    if (!spec.boot) signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isOwnProgram(spec));
     letGo(payload);
+    if (spec.boot) (await import('./boot.ts')).shutDown(context, instance, spec);
     await waitUntilEmpty(host, payload, graceMs);
     // Before the lock: a start has it until its services end.
     await killAll(host, payload);
@@ -70,6 +82,7 @@ export async function stopContainer(context: Context, instance: string, name: st
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     if (spec.restart !== undefined) settleRun(paths.exit);
+    if (byHand && spec.restart?.policy === 'unless-stopped') markStopped(paths.exit);
     const state = journal.read();
     if (state === undefined || isDown(state)) return;
     removeEnterRecord(paths);

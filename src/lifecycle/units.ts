@@ -61,8 +61,8 @@ After=network.target local-fs.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=${minict} start %i
-ExecStop=${minict} stop %i
+ExecStart=${minict} start --boot %i
+ExecStop=${minict} stop --shutdown %i
 TimeoutStopSec=60
 
 [Install]
@@ -92,6 +92,13 @@ async function lastingContainers({ roots }: Context): Promise<string[]> {
   throw new ConflictError('cannot install units: no container has the restart policy always or unless-stopped', {
     hint: 'minict system install-units NAME…',
   });
+}
+
+/** The container's unit where systemd has it enabled; undefined where it has none. */
+export function enabledUnit(context: Context, instance: string, name: string): string | undefined {
+  const unit = unitName(context, instance, name);
+  const link = join(UNIT_DIR, `${TARGET}.wants`, unit);
+  return lstatSync(link, { throwIfNoEntry: false }) === undefined ? undefined : unit;
 }
 
 /** Where systemd runs it reads its units anew. Throws HostError. */

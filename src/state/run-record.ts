@@ -1,8 +1,8 @@
 /**
  * When a container's main command was started and ended, and how: a file of lines, `started TIME` by minict, then by its
  * supervisor, a sh, `exited STATUS TIME`. With a restart policy there is a line between them, one written over the other:
- * `failed STATUS TIME RESTARTS` or `restarted TIME RESTARTS`. Times are milliseconds since 1970. There is no file before the
- * first start.
+ * `failed STATUS TIME RESTARTS` or `restarted TIME RESTARTS`. `stopped` comes last, by minict. Times are milliseconds since 1970.
+ * There is no file before the first start.
  */
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 
@@ -14,6 +14,8 @@ export interface RunRecord {
   readonly exitCode?: number;
   /** It has ended, and its supervisor waits before it starts it again. */
   readonly isRestarting?: true;
+  /** Somebody stopped it, and started it not again since: written where the restart policy asks for it. */
+  readonly isStopped?: true;
   /** By its supervisor, since minict started it. */
   readonly restarts: number;
 }
@@ -22,10 +24,20 @@ export function beginRun(path: string, nowMs: number): void {
   writeFileSync(path, `started ${nowMs}\n`, { mode: 0o600 });
 }
 
+export function endRun(path: string, exitCode: number, nowMs: number): void {
+  appendFileSync(path, `exited ${exitCode} ${nowMs}\n`);
+}
+
 /** Of one that was ended while it waited for its next start: its last end is for good. */
 export function settleRun(path: string): void {
   const run = readRun(path);
-  if (run?.isRestarting) appendFileSync(path, `exited ${run.exitCode} ${run.finishedAtMs}\n`);
+  if (run?.isRestarting) endRun(path, run.exitCode ?? 0, run.finishedAtMs ?? 0);
+}
+
+/** By hand, of one that has run. */
+export function markStopped(path: string): void {
+  const run = readRun(path);
+  if (run !== undefined && !run.isStopped) appendFileSync(path, 'stopped\n');
 }
 
 /** As it is from one moment to the next: what is just being written over might be read half. */
@@ -54,6 +66,7 @@ export function readRun(path: string): RunRecord | undefined {
     const [first = 0, second = 0, third = 0] = numbers.map(Number);
     if (what === 'started') run = { startedAtMs: first, restarts: run.restarts };
     else if (what === 'restarted') run = { startedAtMs: first, restarts: second };
+    else if (what === 'stopped') run = { ...run, isStopped: true };
     else if (what === 'exited' || what === 'failed') {
       const { isRestarting: _, ...before } = run;
       run = { ...before, exitCode: first, finishedAtMs: second };

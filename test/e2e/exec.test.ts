@@ -1,6 +1,7 @@
 import { existsSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectRefused } from '../helpers/expect.ts';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
 import { imageTree } from '../helpers/images.ts';
 
@@ -78,6 +79,24 @@ test.each([
   const result = host.minict('exec', ...words, 'p1', 'echo', 'ran');
   expect(result).toMatchObject({ status: 125, stdout: '' });
   expect(result.stderr).toContain(cause);
+});
+
+test('an environment that the kernel does not take is told clearly, by all who would start a program', () => {
+  const write = (name: string, count: number, bytes: number) => {
+    const file = join(host.root, name);
+    writeFileSync(file, Array.from({ length: count }, (_, i) => `V${i}=${'x'.repeat(bytes)}\n`).join(''));
+    return ['--env-file', file];
+  };
+  const tooLong =
+    /^minict: cannot run \S+: its words and environment are too long\nhint: at most 128 KiB are a word [^\n]*\n$/;
+  expectRefused(host.minict('exec', ...write('one', 1, 128 * 1024), 'p1', 'true'), /V0 is longer than 128 KiB/);
+  expect(host.minict('exec', ...write('fits', 1, 128 * 1024 - 4), 'p1', 'true').status).toBe(0);
+  const all = write('all', 100, 100_000);
+  expectRefused(host.minict('exec', ...all, 'p1', 'true'), tooLong);
+  expectRefused(host.minict('exec', '-d', ...all, 'p1', 'true'), tooLong);
+  expectRefused(host.minict('run', '-d', '--no-network', ...all, 'long', '--', 'true'), tooLong);
+  expect(host.minict('wait', 'long').stdout).toBe('126\n');
+  host.minict('rm', 'long');
 });
 
 test('umask, descriptors, limits and signals are those of a login, not those of minict or its caller', () => {

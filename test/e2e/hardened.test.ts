@@ -36,6 +36,15 @@ test("docker's capabilities, a filter, no new privileges, masked and read-only p
   expect(sh('h', 'echo text >/file && cat /file').stdout).toBe('text\n');
 });
 
+test('all of an environment is one string here: of more than 128 KiB it is told so', () => {
+  const file = join(host.dir, 'env');
+  writeFileSync(file, Array.from({ length: 20 }, (_, i) => `V${i}=${'x'.repeat(8000)}\n`).join(''));
+  expectRefused(
+    host.minict('exec', '--env-file', file, 'h', 'true'),
+    /environment are too long\nhint: .*with the runtimes crun and runc 128 KiB are all of them\n$/,
+  );
+});
+
 /** Known ways out, as perl and sh: 0 where one is open; nothing is written to what is the host's. $MARK is a file of the host alone, $HOST a process of the host's. */
 const ESCAPES: Record<string, string> = {
   'chroot and ..': `perl -e 'mkdir "/tmp/x"; chroot "/tmp/x"; chdir ".." for 1..64; chroot "."; exit !-e $ENV{MARK}'`,

@@ -59,6 +59,16 @@ test('its commands are those of a start and a stop', () => {
   expect(inspect(host, 'web_2').status.state).toBe('running');
   expect(host.run(commandOf('ExecStop'))).toEqual({ status: 0, stdout: 'web_2\n', stderr: '' });
   expect(inspect(host, 'web_2').status.state).toBe('stopped');
+  // systemd's own stop was none by hand; that of web-1.a is, but its policy is to come back at any boot.
+  expect(host.run(commandOf('ExecStart')).stdout).toBe('web_2\n');
+  expect(host.minict('stop', 'web_2', 'web-1.a').status).toBe(0);
+  const passed = host.run(commandOf('ExecStart'));
+  expect(passed).toEqual({ status: 0, stdout: '', stderr: 'minict: web_2 was stopped by hand, and is left down\n' });
+  expect(inspect(host, 'web_2').status.state).toBe('stopped');
+  expect(host.minict('start', '--boot', 'web-1.a').stdout).toBe('web-1.a\n');
+  expect(host.minict('start', 'web_2').stdout).toBe('web_2\n');
+  expect(host.run(commandOf('ExecStop')).status).toBe(0);
+  expect(host.run(commandOf('ExecStart')).stdout).toBe('web_2\n');
 });
 
 test('remove-units: one, then all; what others made stays', () => {

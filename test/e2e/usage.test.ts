@@ -89,12 +89,18 @@ test('top shows the processes of the container alone, by their numbers on the ho
   expect(host.minict('top', 'plain', '-e', '-o', 'pid=PID,comm').stdout).toMatch(
     new RegExp(`^ *PID COMMAND\n *${pid} sh\n$`),
   );
+  // Of columns that are chosen there may be any, in any order.
+  expect(host.minict('top', 'plain', '-eo', 'args,pid').stdout).toMatch(
+    new RegExp(`^COMMAND +PID\nsh -c .* ${pid}\n$`),
+  );
+  expect(host.minict('top', 'plain', '-e', '-o', 'comm').stdout).toBe('COMMAND\nsh\n');
+  expect(host.minict('top', 'plain', 'axo', 'args=').stdout).toMatch(/^sh -c [^\n]*\n$/);
   expect(host.minict('top', 'plain', 'aux').stdout).toMatch(new RegExp(`^USER +PID .*\nroot +${pid} [^\n]*\n$`));
   expect(host.minict('top', 'idle').stdout.split('\n')).toHaveLength(2);
 });
 
 test('bad input', () => {
-  expectRefused(host.minict('top', 'plain', '-e', '-o', 'comm'), /what ps prints has no column PID\nhint: -o pid/);
+  expectRefused(host.minict('top', 'plain', 'L'), /what ps prints has no column PID\nhint: -o pid/);
   expectRefused(host.minict('top', 'plain', '--nonsense'), /cannot show processes of plain: error: /);
   expectRefused(host.minict('top', 'none'), /cannot find container none/);
   expectRefused(host.minict('stats', '--no-stream', 'plain', 'none'), /cannot find container none/);
