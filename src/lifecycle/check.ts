@@ -13,6 +13,8 @@ import { toolPath } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { isEntered, missingNamespace } from '../process/become.ts';
 import { type Attempt, type Bait, CAPABILITIES, type Trial, WAYS, type Way } from '../process/escapes.ts';
+import { inCgroup } from '../process/in-cgroup.ts';
+import { runIn } from '../process/run-in.ts';
 import { OCI_RUNTIMES } from '../spec/oci-runtime.ts';
 import { type EnterRecord, readEnterRecord } from '../state/enter-record.ts';
 import { lockContainer } from '../state/locks.ts';
