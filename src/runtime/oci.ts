@@ -38,7 +38,7 @@ alone() {
   while read -r pid; do [ "$pid" = $$ ] || other=$pid; done <"\${0%/*}/cgroup.procs"
   [ -z "$other" ]
 }
-rm -rf -- "$bundle/state"
+[ ! -e "$bundle/state" ] || rm -rf -- "$bundle/state"
 "$@" --root "$bundle/state" --log "$bundle/log" run --detach --bundle "$bundle" main </dev/null >/dev/null 2>&1 || {
   while read -r line; do
     case $line in *' msg="'*) line=\${line#* msg=\\"} line=\${line%\\"} ;; esac
