@@ -37,6 +37,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   setpriv: 'util-linux',
   catatonit: 'catatonit',
   crun: 'crun',
+  perl: 'perl-base',
   runc: 'runc',
   arping: 'iputils-arping',
 };

@@ -10,8 +10,8 @@ const NSFS = 0x6e736673;
 export const SOFT_FILE_LIMIT = 1024;
 
 /** A namespace's file that somebody unmounted or removed; nsenter(1) would end with 1, as programs do. */
-export function missingNamespace({ netns, utsns, mntns, pidns, ipcns, cgroupns }: Place): string | undefined {
-  return [netns, utsns, mntns, pidns, ipcns, cgroupns].find((path) => {
+export function missingNamespace({ netns, utsns, mntns, pidns, ipcns, cgroupns, userns }: Place): string | undefined {
+  return [netns, utsns, mntns, pidns, ipcns, cgroupns, userns].find((path) => {
     try {
       return path !== undefined && statfsSync(path).type !== NSFS;
     } catch {

@@ -14,6 +14,7 @@ const RUNTIMES: { title: string; options: string[]; hardFiles?: true }[] = [
   { title: 'chroot, PID namespace', options: ['--pid', 'private'] },
   { title: 'crun', options: ['--runtime', 'crun'] },
   { title: 'crun, hardened', options: ['--profile', 'hardened'] },
+  { title: 'crun, user namespace', options: ['--runtime', 'crun', '--userns', 'auto'] },
   { title: 'runc, hardened', options: ['--runtime', 'runc', '--profile', 'hardened'], hardFiles: true },
 ];
 
