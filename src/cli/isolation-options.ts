@@ -9,6 +9,7 @@ import type { VerbCommand } from './verb-command.ts';
 
 export interface IsolationOptions {
   readonly runtime?: string;
+  readonly boot?: boolean;
   readonly profile?: string;
   readonly pid?: string;
   readonly init?: boolean;
@@ -26,7 +27,12 @@ const WHOSE = ['host', 'private'];
 
 export function addIsolationOptions(command: VerbCommand): VerbCommand {
   return command
-    .choice('--runtime <name>', 'what runs programs (default: chroot)', ['chroot', ...Object.keys(OCI_RUNTIMES)])
+    .choice('--runtime <name>', 'what runs programs (default: chroot)', [
+      'chroot',
+      ...Object.keys(OCI_RUNTIMES),
+      'nspawn',
+    ])
+    .option('--boot', 'start runs the init of its image, by --runtime nspawn')
     .choice('--profile <name>', 'lab, or hardened, by crun or runc (default: lab)', ['lab', 'hardened'])
     .choice('--pid <whose>', 'processes: a PID namespace of its own, with a small reaper as PID 1', WHOSE)
     .option('--init', 'as --pid private')
@@ -41,10 +47,10 @@ export function addIsolationOptions(command: VerbCommand): VerbCommand {
 
 type Isolation = Pick<
   ContainerSpec,
-  'runtime' | 'profile' | 'isolated' | 'userns' | 'capAdd' | 'capDrop' | 'seccomp' | 'noNewPrivileges'
+  'runtime' | 'boot' | 'profile' | 'isolated' | 'userns' | 'capAdd' | 'capDrop' | 'seccomp' | 'noNewPrivileges'
 >;
 
-/** With an OCI runtime. */
+/** With a runtime that makes its namespaces. */
 const ALWAYS_OWN: readonly Isolated[] = ['pid', 'ipc', 'cgroupns', 'dev'];
 
 /** Throws InvalidInputError, HostError. */
@@ -58,6 +64,9 @@ export function isolationFrom(
     throw new InvalidInputError('cannot use --init and --pid host together', { hint: 'take one of them' });
   }
   const chosen = { pid, ipc: options.ipc, cgroupns: options.cgroupns, dev: options.dev };
+  if (options.boot && runtime !== 'nspawn') {
+    throw new InvalidInputError(`cannot use --boot with the runtime ${runtime}`, { hint: '--runtime nspawn' });
+  }
   const oci = isOciRuntime(runtime) ? runtime : undefined;
   if (oci !== undefined && options.healthCmd !== undefined) {
     throw new InvalidInputError(`cannot use --health-cmd with the runtime ${oci}`, {
@@ -66,22 +75,24 @@ export function isolationFrom(
   }
   if (oci !== undefined) requireKept(oci, ulimits?.nofile);
   const names = Object.keys(chosen) as Isolated[];
-  const isolated = oci !== undefined ? ALWAYS_OWN : names.filter((what) => chosen[what] === 'private');
+  const other = oci ?? (runtime === 'nspawn' ? runtime : undefined);
+  const isolated = other !== undefined ? ALWAYS_OWN : names.filter((what) => chosen[what] === 'private');
   const hosts = names.find((what) => chosen[what] === 'host');
-  if (oci !== undefined && hosts !== undefined) {
-    throw new InvalidInputError(`cannot use --${hosts} host with the runtime ${oci}: there it is always private`, {
+  if (other !== undefined && hosts !== undefined) {
+    throw new InvalidInputError(`cannot use --${hosts} host with the runtime ${other}: there it is always private`, {
       hint: `leave out --${hosts}`,
     });
   }
   if (isolated.length > 0 && mounts === 'host') {
-    const what = oci !== undefined ? `--runtime ${oci}` : `--${isolated[0]} private`;
+    const what = other !== undefined ? `--runtime ${other}` : `--${isolated[0]} private`;
     throw new InvalidInputError(`cannot use ${what} and --mounts host together`, { hint: 'leave out --mounts' });
   }
-  if (isolated.includes('pid')) requireTool('catatonit');
+  if (isolated.includes('pid') && !options.boot) requireTool('catatonit');
   return {
     ...(isolated.length === 0 ? {} : { isolated: [...isolated] }),
-    ...usernsFrom(oci, options),
-    ...(oci !== undefined ? ociFrom(oci, options) : refuseSecurity(options)),
+    ...usernsFrom(runtime, oci, options),
+    ...(oci !== undefined ? ociFrom(oci, options) : refuseSecurity(options, runtime)),
+    ...(runtime === 'nspawn' ? nspawnFrom(options) : {}),
   };
 }
 
@@ -96,10 +107,14 @@ function requireKept(runtime: OciRuntime, files: { readonly soft: number; readon
 }
 
 /** Its ids are chosen when it is made. */
-function usernsFrom(oci: OciRuntime | undefined, { userns, rootfs }: IsolationOptions): Pick<Isolation, 'userns'> {
+function usernsFrom(
+  runtime: string,
+  oci: OciRuntime | undefined,
+  { userns, rootfs }: IsolationOptions,
+): Pick<Isolation, 'userns'> {
   if (userns !== 'auto') return {};
   if (oci === undefined) {
-    throw new InvalidInputError('cannot use --userns auto with the runtime chroot', {
+    throw new InvalidInputError(`cannot use --userns auto with the runtime ${runtime}`, {
       hint: '--runtime crun has it, and runc',
     });
   }
@@ -112,7 +127,12 @@ function usernsFrom(oci: OciRuntime | undefined, { userns, rootfs }: IsolationOp
   return { userns: { hostId: 0 } };
 }
 
-function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOptions): Isolation {
+function nspawnFrom({ boot }: IsolationOptions): Isolation {
+  requireTool('systemd-nspawn');
+  return { runtime: 'nspawn', ...(boot ? { boot: true } : {}) };
+}
+
+function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOptions, runtime: string): Isolation {
   const option = [
     profile === 'hardened' ? '--profile hardened' : undefined,
     capAdd.length > 0 ? '--cap-add' : undefined,
@@ -120,7 +140,7 @@ function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOpti
     securityOpt.length > 0 ? '--security-opt' : undefined,
   ].find((word) => word !== undefined);
   if (option === undefined) return {};
-  throw new InvalidInputError(`cannot use ${option} with the runtime chroot: it has no such walls`, {
+  throw new InvalidInputError(`cannot use ${option} with the runtime ${runtime}: it has no such walls`, {
     hint: '--runtime crun has, and runc',
   });
 }

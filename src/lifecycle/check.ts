@@ -11,7 +11,7 @@ import { readMountPoints } from '../host/facts.ts';
 import { memoryFile, openTerminal } from '../host/lent.ts';
 import { toolPath } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
-import { missingNamespace } from '../process/become.ts';
+import { isEntered, missingNamespace } from '../process/become.ts';
 import { inCgroup, runIn } from '../process/enter.ts';
 import { type Attempt, type Bait, CAPABILITIES, type Trial, WAYS, type Way } from '../process/escapes.ts';
 import { assemble, type Call, readResults } from '../process/probe.ts';
@@ -81,8 +81,10 @@ function requireUp(name: string, record: EnterRecord | undefined): EnterRecord {
     });
   }
   const gone = record && missingNamespace(record.place);
-  if (record !== undefined && gone === undefined) return record;
-  throw new ConflictError(`cannot check ${name}: ${gone === undefined ? 'it is stopped' : `its ${gone} is gone`}`, {
+  if (record !== undefined && gone === undefined && isEntered(record.place)) return record;
+  const isStopped = record === undefined ? 'it is stopped' : 'it is not booted';
+  const why = gone === undefined ? isStopped : `its ${gone} is gone`;
+  throw new ConflictError(`cannot check ${name}: ${why}`, {
     hint: `minict start ${name}`,
   });
 }

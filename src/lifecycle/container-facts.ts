@@ -70,7 +70,7 @@ export function readFacts(
     resolvConf: readResolvConf(),
     runtime,
     namespaceFolders: copiedFolders(spec),
-    ...(isIsolated(spec, 'pid') ? { init: toolPath('catatonit') } : {}),
+    ...(isIsolated(spec, 'pid') && !spec.boot ? { init: toolPath('catatonit') } : {}),
   };
 }
 

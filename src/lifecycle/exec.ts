@@ -3,7 +3,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { ConflictError, HostError, InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
 import { isTerminal, restoreForExec } from '../host/syscalls.ts';
 import { sayCommand } from '../host/verbose.ts';
-import { becomeProgram, missingNamespace, SOFT_FILE_LIMIT } from '../process/become.ts';
+import { becomeProgram, isEntered, missingNamespace, SOFT_FILE_LIMIT } from '../process/become.ts';
 import type { Detached } from '../process/detach.ts';
 import { runIn } from '../process/enter.ts';
 import { bound } from '../process/waiter.ts';
@@ -49,6 +49,9 @@ export function execProgram(
   const gone = missingNamespace(record.place);
   if (gone !== undefined) {
     throw new ConflictError(`cannot exec in ${name}: its namespace ${gone} is gone`, { hint: `minict start ${name}` });
+  }
+  if (!isEntered(record.place)) {
+    throw new ConflictError(`cannot exec in ${name}: it is not booted`, { hint: `minict start ${name}` });
   }
   const wanted = options.user ?? record.user;
   const user = wanted === undefined ? undefined : userInside(wanted, record.place);

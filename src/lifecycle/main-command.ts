@@ -75,9 +75,12 @@ export async function startMain(
   const term = attachment?.terminal ? process.env.TERM : undefined;
   const record = readEnterRecord(paths);
   const mounted = record?.place.mounted;
-  const program = mainProgram(spec, paths, term, mounted);
+  const program = spec.boot
+    ? (await import('../runtime/boot.ts')).bootProgram(spec, paths, cgroups.container, term)
+    : mainProgram(spec, paths, term, mounted);
   const place = { ...placeOf(spec, paths), mounted };
-  const isDoubtful = attachment === undefined && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
+  const isDoubtful =
+    attachment === undefined && !spec.boot && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
   const log = attachment === undefined ? (await import('./open-log.ts')).openLog(paths, spec.log) : undefined;
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;

@@ -5,8 +5,8 @@ import { resolveUser, type User } from '../process/user.ts';
 import { OCI_LOG_FILE, OCI_PROCESS_FILE } from '../process/waiter.ts';
 import { type ContainerSpec, isIsolated, rootfsOf, treeOf } from '../spec/container.ts';
 import { OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
-import type { OciPlace, Place } from '../spec/place.ts';
-import { capabilitiesOf } from '../spec/security.ts';
+import type { GuestPlace, OciPlace, Place } from '../spec/place.ts';
+import { capabilitiesOf, droppedByNspawn } from '../spec/security.ts';
 import type { ContainerPaths } from '../state/paths.ts';
 import { readInRoot } from '../storage/resolve.ts';
 
@@ -18,7 +18,8 @@ export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
     netns: paths.netns,
     utsns: paths.utsns,
     mntns: spec.mounts === 'private' ? paths.mntns : undefined,
-    ...(spec.runtime === undefined ? {} : { oci: ociPlace(spec, spec.runtime, paths) }),
+    ...(spec.runtime === undefined || spec.runtime === 'nspawn' ? {} : { oci: ociPlace(spec, spec.runtime, paths) }),
+    ...(spec.runtime === 'nspawn' ? { guest: guestPlace(spec, paths) } : {}),
     ...(isIsolated(spec, 'pid') ? { pidns: paths.pidns } : {}),
     ...(isIsolated(spec, 'ipc') ? { ipcns: paths.ipcns } : {}),
     ...(isIsolated(spec, 'cgroupns') ? { cgroupns: paths.cgroupns } : {}),
@@ -36,6 +37,10 @@ function ociPlace(spec: ContainerSpec, runtime: OciRuntime, { oci }: ContainerPa
     capabilities: capabilitiesOf(spec, heldCapabilities()),
     noNewPrivileges: spec.noNewPrivileges ?? false,
   };
+}
+
+function guestPlace({ boot }: ContainerSpec, { guestMntns }: ContainerPaths): GuestPlace {
+  return { mntns: guestMntns, drop: droppedByNspawn(), ...(boot ? { boots: true } : {}) };
 }
 
 function ulimitWords(ulimits: NonNullable<ContainerSpec['ulimits']>): string[] {

@@ -198,7 +198,9 @@ export function planInside(spec: ContainerSpec, paths: ContainerPaths, facts: Co
     ]);
   return [
     ...inPart('mounts', planFiles(spec, paths, facts, chain)),
-    ...inPart('namespaces', [nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
+    ...(facts.runtime?.makesNamespaces
+      ? []
+      : inPart('namespaces', [nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'), utsns])),
     ...(spec.isolated === undefined
       ? [...inPart('mounts', planMounts(spec, paths, facts)), ...cgroup(`cgroup ${spec.name}`)]
       : [...cgroup(chain), ...inPart('mounts', planIsolated(spec, paths, facts, chain))]),
@@ -284,7 +286,7 @@ function planIsolated(spec: ContainerSpec, paths: ContainerPaths, facts: Contain
   const proc = facts.rootfs.targets['/proc'] ?? '/proc';
   const root = { cgroup, init, rootfs: rootfsOf(spec, paths.rootfs), proc };
   return [
-    ...planIsolation(spec, paths, cgroup, chain),
+    ...(runtime.makesNamespaces ? [] : planIsolation(spec, paths, cgroup, chain)),
     ...planMounts(spec, paths, facts),
     ...(isIsolated(spec, 'pid') ? runtime.planInit(spec, paths, root, chain) : []),
   ];

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { toolPath } from '../host/tool.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
+import { guestWords } from './guest.ts';
 import { enterOci } from './oci.ts';
 import type { User } from './user.ts';
 import { waiting } from './waiter.ts';
@@ -123,11 +124,16 @@ function namespaceWords({ mntns, netns, utsns, ipcns, cgroupns }: Place): string
 function enterArgv(place: Place, { argv, env = {}, user, workdir }: Program): string[] {
   const { rootfs, pidns } = place;
   const namespaces = [toolPath('nsenter'), ...namespaceWords(place)];
+  const ulimits = place.ulimits === undefined ? [] : [toolPath('prlimit'), ...place.ulimits, '--'];
+  const program = [...setInside(env), ...argv];
+  if (place.guest !== undefined) {
+    const way = [...ulimits, ...guestWords(place, place.guest, { user, workdir }), ...program];
+    return [toolPath('nsenter'), `--pid=${pidns}`, '--no-fork', ...waiting(way)];
+  }
   const inside = [
-    ...(place.ulimits === undefined ? [] : [toolPath('prlimit'), ...place.ulimits, '--']),
+    ...ulimits,
     ...(workdir === undefined ? chrootWords(rootfs, user) : workdirWords(rootfs, join('/', workdir), user)),
-    ...setInside(env),
-    ...argv,
+    ...program,
   ];
   return pidns === undefined
     ? [...namespaces, ...inside]

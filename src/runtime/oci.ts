@@ -27,8 +27,7 @@ export function loadOci(spec: ContainerSpec, runtime: OciRuntime): Runtime {
 
 /**
  * $0: the init group's file, $1: the bundle, in which an earlier one's state may be left, then what leads to the runtime, this
- * and its options. What the runtime
- * says is in its log: as it is, or as logfmt.
+ * and its options. What it says is in its log, as it is or as logfmt; what those that lead to it say is elsewhere.
  */
 const START = `
 echo 0 >"$0" || exit 1

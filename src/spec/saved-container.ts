@@ -102,7 +102,8 @@ const settings = {
   hostname: parsed(parseHostname),
   createdAt: time,
   mounts: z.enum(['private', 'host']),
-  runtime: z.optional(z.enum(['crun', 'runc'])),
+  runtime: z.optional(z.enum(['crun', 'runc', 'nspawn'])),
+  boot: z.optional(z.literal(true)),
   profile: z.optional(z.literal('hardened')),
   capAdd: z.optional(z.array(parsed(parseCapability))),
   capDrop: z.optional(z.array(parsed(parseCapability))),
@@ -230,6 +231,7 @@ function oddity(saved: SavedContainer): string | undefined {
   } catch (error) {
     return (error as Error).message;
   }
+  if (saved.boot && saved.runtime !== 'nspawn') return 'boot: by nspawn alone';
   const all = [{ layers, imageId }, ...snapshots];
   if (all.some((files) => files.layers.length === 0 && files.imageId === undefined)) return 'files of no layer';
   const names = snapshots.map(({ name }) => name);

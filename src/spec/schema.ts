@@ -133,7 +133,9 @@ export const container = z.object({
   ),
   mounts: z.enum(['private', 'host']),
   /** What starts PID 1 and programs; absent for `chroot`. */
-  runtime: z.optional(z.enum(['crun', 'runc'])),
+  runtime: z.optional(z.enum(['crun', 'runc', 'nspawn'])),
+  /** Its main command is the init of its image. */
+  boot: z.optional(z.literal(true)),
   /** `hardened`; absent for `lab`. */
   profile: z.optional(z.literal('hardened')),
   capAdd: z.optional(z.array(z.string())),

@@ -135,6 +135,8 @@ export interface ContainerPaths {
   readonly enter: string;
   /** Folder of the bundle and state of an OCI runtime. */
   readonly oci: string;
+  /** Folder of what is known of a systemd-nspawn. */
+  readonly nspawn: string;
   /** There once it is to end: its main command is not started again. */
   readonly stopping: string;
   /** There while its limits are changed. */
@@ -143,6 +145,8 @@ export interface ContainerPaths {
   readonly netns: string;
   readonly utsns: string;
   readonly mntns: string;
+  /** Of the mounts that its PID 1 has made on top of those. */
+  readonly guestMntns: string;
   readonly pidns: string;
   readonly ipcns: string;
   readonly cgroupns: string;
@@ -153,7 +157,8 @@ export interface ContainerPaths {
 
 /** Where a container's namespaces are persisted, whichever of them it has. */
 export function namespaceFiles(paths: ContainerPaths): string[] {
-  return [paths.netns, paths.utsns, paths.mntns, paths.pidns, paths.ipcns, paths.cgroupns, paths.userns];
+  const { netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns, userns } = paths;
+  return [netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns, userns];
 }
 
 /** A verb asks for them dozens of times: only the folders are normalized. */
@@ -186,12 +191,15 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     journal: `${runDir}/journal`,
     enter: `${runDir}/enter.json`,
     oci: `${runDir}/oci`,
+    nspawn: `${runDir}/nspawn`,
     stopping: `${runDir}/stopping`,
     updating: `${runDir}/updating`,
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: `${NETNS_DIR}/${name}`,
     utsns: `${UTSNS_DIR}/${name}`,
     mntns: `${MNTNS_DIR}/${name}`,
+    // No container's name has an @.
+    guestMntns: `${MNTNS_DIR}/${name}@guest`,
     pidns: `${PIDNS_DIR}/${name}`,
     ipcns: `${IPCNS_DIR}/${name}`,
     cgroupns: `${CGROUPNS_DIR}/${name}`,
