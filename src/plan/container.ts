@@ -6,9 +6,9 @@ import { planHairpins, planPorts } from '../network/nat.ts';
 import { planLoopback, planNicInside, portPart } from '../network/parts.ts';
 import { planRouting, planSysctls } from '../network/routing.ts';
 import { chroot } from '../runtime/chroot.ts';
-import { nsFile, ownedNamespace, planIsolation } from '../runtime/namespaces.ts';
+import { nsFile, planIsolation } from '../runtime/namespaces.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import { planUserns } from '../runtime/userns.ts';
+import { ownedNetns, planUserns } from '../runtime/userns.ts';
 import { type ContainerSpec, isIsolated, rootfsOf } from '../spec/container.ts';
 import { type ContainerPaths, MNTNS_DIR } from '../state/paths.ts';
 import type { Command, Part, Step } from '../step.ts';
@@ -177,7 +177,7 @@ export function planNetns(spec: ContainerSpec, paths: ContainerPaths, instance: 
 }
 
 function netnsArgv({ name, userns }: ContainerSpec, paths: ContainerPaths): string[] {
-  return userns === undefined ? ['ip', 'netns', 'add', name] : ownedNamespace(paths.userns, 'net', paths.netns);
+  return userns === undefined ? ['ip', 'netns', 'add', name] : ownedNetns(paths);
 }
 
 /** The rest. Neighbours that one process can carry out stand together. */

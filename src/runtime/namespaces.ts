@@ -1,5 +1,6 @@
 /** Namespaces beside those that every container has: PID, IPC and cgroup, persisted as files like the others. Pure. */
 import type { CgroupPaths } from '../cgroup/cgroup.ts';
+import { makeOwnedNamespace } from '../host/user-namespace.ts';
 import { type ContainerSpec, isIsolated } from '../spec/container.ts';
 import type { ContainerPaths } from '../state/paths.ts';
 import type { Command, Step } from '../step.ts';
@@ -30,30 +31,6 @@ function persisted(id: string, chain: string, path: string, why: string, argv: r
   ];
 }
 
-/** A process in new namespaces says its number, and waits to be ended. */
-export const WAIT = 'echo $$; exec sleep 10';
-
-/** That it was ended is not told. */
-export const QUIET = 'exec 3>&2 2>/dev/null';
-
-/** $0: the user namespace, $1: which kind, by proc(5), $2: the file, which is to be there already but for that of a network. */
-const MAKE_OWNED = `
-[ "$1" != net ] || (set -C; : >"$2") || exit 1
-${QUIET}
-nsenter --user="$0" unshare "--$1" sh -c '${WAIT}' 2>&3 3>&- | {
-  read -r pid && mount --bind "/proc/$pid/ns/$1" "$2"
-  status=$?
-  [ -z "$pid" ] || kill "$pid"
-  [ "$status" = 0 ] || [ "$1" != net ] || rm -f -- "$2"
-  exit "$status"
-} 2>&3
-`;
-
-/** In a user namespace: who has none of its capabilities in there may do nothing with it. */
-export function ownedNamespace(userns: string, kind: 'net' | 'ipc', file: string): string[] {
-  return ['sh', '-c', MAKE_OWNED, userns, kind, file];
-}
-
 /** Those that a process leaves behind, once the cgroups are there: the root that a cgroup namespace shows is its maker's group. */
 export function planIsolation(spec: ContainerSpec, paths: ContainerPaths, cgroup: CgroupPaths, chain: string): Step[] {
   const inGroup = 'echo 0 >"$0" && exec unshare "--cgroup=$1" true';
@@ -68,7 +45,7 @@ export function planIsolation(spec: ContainerSpec, paths: ContainerPaths, cgroup
 }
 
 function ipcOf({ userns }: ContainerSpec, paths: ContainerPaths): string[] {
-  if (userns !== undefined) return ownedNamespace(paths.userns, 'ipc', paths.ipcns);
+  if (userns !== undefined) return makeOwnedNamespace(paths.userns, 'ipc', paths.ipcns);
   return ['unshare', `--ipc=${paths.ipcns}`, 'true'];
 }
 

@@ -1,10 +1,10 @@
 /** Steps that put a container's root file system together: overlay (or a directory in place), proc, sys, dev, /etc files, volumes. */
 import { statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { mountFolderIdmapped } from '../host/user-namespace.ts';
 import { HOST_FILES, HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import type { UserNamespace } from '../spec/userns.ts';
 import type { Command, Step } from '../step.ts';
-import { idmappedFolder } from './idmap.ts';
 import type { RootfsFacts } from './mount-points.ts';
 import { besideMounts, type Mount, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
 import { planOwnDev } from './own-dev.ts';
@@ -126,7 +126,7 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
   const { userns } = plan;
   if (userns !== undefined) {
     const why = 'files on the disk have the ids that they have inside';
-    steps.push(besideMounts('idmap', why, idmappedFolder(userns.folder, userns), place));
+    steps.push(besideMounts('idmap', why, mountFolderIdmapped(userns.folder, userns.hostId), place));
   }
   if (root !== undefined) {
     const { why, ...what } = root;

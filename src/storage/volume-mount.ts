@@ -1,8 +1,8 @@
 /** Steps that mount what `-v` and `--tmpfs` name: volumes, the host's files, and a tmpfs. */
 import { dirname, join } from 'node:path';
+import { mountIdmapped } from '../host/user-namespace.ts';
 import type { UserNamespace } from '../spec/userns.ts';
 import type { Step } from '../step.ts';
-import { idmappedMount } from './idmap.ts';
 import type { MissingMountPoint, PlacedVolume, RootfsFacts } from './mount-points.ts';
 import { besideMounts, type MountPlace, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
 
@@ -71,13 +71,13 @@ function planIdmapped(
   const { volume, isFolder, source = '', target } = placed;
   const at = join(rootfs, target);
   const point = missingInTmpfs(facts, target);
-  const flags = `${isFolder ? 'r' : ''}${volume.type !== 'tmpfs' && volume.readOnly ? 'o' : ''}`;
+  const how = { recursive: isFolder, readOnly: volume.type !== 'tmpfs' && volume.readOnly === true };
   const made = point?.isFolder
     ? [besideMounts(`folder ${target}`, 'a mount point in the tmpfs', ['mkdir', '-p', '--', at], place)]
     : [];
   return [
     ...made,
-    besideMounts(`mount ${volume.target}`, WHY.bind, idmappedMount(userns.file, source, at, flags), place),
+    besideMounts(`mount ${volume.target}`, WHY.bind, mountIdmapped(userns.file, source, at, how), place),
   ];
 }
 
