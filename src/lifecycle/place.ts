@@ -1,14 +1,14 @@
 /** Where a container's program has to go, its namespaces and its root, and as whom. */
-import { containerEnv, type Run, runIn } from '../process/enter.ts';
+import { containerEnv, type Run } from '../process/enter.ts';
 import { heldCapabilities } from '../process/oci.ts';
-import { resolveUser, type User } from '../process/user.ts';
+import { runIn } from '../process/run-in.ts';
 import { OCI_LOG_FILE, OCI_PROCESS_FILE } from '../process/waiter.ts';
 import { type ContainerSpec, isIsolated, rootfsOf, treeOf } from '../spec/container.ts';
 import { OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
 import type { GuestPlace, OciPlace, Place } from '../spec/place.ts';
 import { capabilitiesOf, droppedByNspawn } from '../spec/security.ts';
 import type { ContainerPaths } from '../state/paths.ts';
-import { readInRoot } from '../storage/resolve.ts';
+import { userInside } from './user-inside.ts';
 
 export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
   const tree = treeOf(spec, paths.files);
@@ -46,12 +46,6 @@ function guestPlace({ boot }: ContainerSpec, { guestMntns }: ContainerPaths): Gu
 function ulimitWords(ulimits: NonNullable<ContainerSpec['ulimits']>): string[] {
   const shown = (value: number) => (value === -1 ? 'unlimited' : String(value));
   return Object.entries(ulimits).map(([name, { soft, hard }]) => `--${name}=${shown(soft)}:${shown(hard)}`);
-}
-
-/** `user[:group]` by the container's own files. Throws InvalidInputError, NotFoundError. */
-export function userInside(wanted: string, { layers, mounted }: Pick<Place, 'layers' | 'mounted'>): User {
-  const [passwd = '', group = ''] = ['/etc/passwd', '/etc/group'].map((path) => readInRoot(layers, path, mounted));
-  return resolveUser(wanted, passwd, group);
 }
 
 /** Its health check: a line for a shell, as the main command's user. */

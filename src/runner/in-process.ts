@@ -2,9 +2,10 @@
 import { closeSync, constants, mkdirSync, openSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { HostError } from '../errors.ts';
-import { mountCalls } from '../host/mounts.ts';
+import { bindCall, mountCalls } from '../host/mounts.ts';
 import { detachMounts, inMountNamespace, makeMountNamespace, makeUtsNamespace, mountAll } from '../host/namespaces.ts';
 import type { Command } from '../step.ts';
+import { initOf } from './identity.ts';
 
 /**
  * Returns false where the command needs a process, or the kernel refused what a tool can do too, and tell why it cannot.
@@ -38,6 +39,7 @@ export function doInProcess(command: Command): boolean {
       rmdirSync(command.path);
       return true;
     case 'run': {
+      if (command.does?.what === 'persist pidns') return persistPidns(command.does);
       const made = namespaceOf(command.argv);
       return made !== undefined && isDone(() => makeNamespace(made));
     }
@@ -67,6 +69,11 @@ function isDone(action: () => void): boolean {
 function inPlace(mntns: string | undefined, action: () => void): void {
   if (mntns === undefined) action();
   else inMountNamespace(mntns, action);
+}
+
+function persistPidns({ init, path }: { readonly init: string; readonly path: string }): boolean {
+  const pid = initOf(init);
+  return pid !== undefined && isDone(() => mountAll([bindCall(`/proc/${pid}/ns/pid`, path)]));
 }
 
 type Namespace = { readonly utsns: string; readonly hostname: string } | { readonly mntns: string };

@@ -17,14 +17,16 @@ export function nsFile(id: string, chain: string | undefined, path: string, why:
   };
 }
 
-function persisted(id: string, chain: string, path: string, why: string, argv: readonly string[]): Step[] {
+type Run = Command & { readonly kind: 'run' };
+
+function persisted(id: string, chain: string, path: string, why: string, run: Omit<Run, 'kind'>): Step[] {
   return [
     nsFile(id, chain, path, `file that will hold the ${why}`),
     {
       id,
       why: `a ${why}, persisted as a file`,
       chain,
-      run: { kind: 'run', argv },
+      run: { kind: 'run', ...run },
       undo: { kind: 'umount', targets: [path], lazy: true },
       claims: [{ kind: 'nsfile', name: path }],
     },
@@ -35,11 +37,13 @@ function persisted(id: string, chain: string, path: string, why: string, argv: r
 export function planIsolation(spec: ContainerSpec, paths: ContainerPaths, cgroup: CgroupPaths, chain: string): Step[] {
   const inGroup = 'echo 0 >"$0" && exec unshare "--cgroup=$1" true';
   return [
-    ...(isIsolated(spec, 'ipc') ? persisted('ipcns', chain, paths.ipcns, 'IPC namespace', ipcOf(spec, paths)) : []),
+    ...(isIsolated(spec, 'ipc')
+      ? persisted('ipcns', chain, paths.ipcns, 'IPC namespace', { argv: ipcOf(spec, paths) })
+      : []),
     ...(isIsolated(spec, 'cgroupns')
-      ? persisted('cgroupns', chain, paths.cgroupns, 'cgroup namespace', [
-          ...['sh', '-c', inGroup, cgroup.enterPayload, paths.cgroupns],
-        ])
+      ? persisted('cgroupns', chain, paths.cgroupns, 'cgroup namespace', {
+          argv: ['sh', '-c', inGroup, cgroup.enterPayload, paths.cgroupns],
+        })
       : []),
   ];
 }
@@ -74,7 +78,8 @@ export function killInit(cgroup: CgroupPaths): Command {
 }
 
 export function persistPidns(paths: ContainerPaths, cgroup: CgroupPaths, chain: string): Step[] {
-  return persisted('pidns', chain, paths.pidns, 'PID namespace', [
-    ...['sh', '-c', PERSIST_PIDNS, `${cgroup.init}/cgroup.procs`, paths.pidns],
-  ]);
+  return persisted('pidns', chain, paths.pidns, 'PID namespace', {
+    argv: ['sh', '-c', PERSIST_PIDNS, `${cgroup.init}/cgroup.procs`, paths.pidns],
+    does: { what: 'persist pidns', init: cgroup.init, path: paths.pidns },
+  });
 }
