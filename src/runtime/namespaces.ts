@@ -1,15 +1,16 @@
 /** Namespaces beside those that every container has: PID, IPC and cgroup, persisted as files like the others. Pure. */
 import type { CgroupPaths } from '../cgroup/cgroup.ts';
+import { makeOwnedNamespace } from '../host/user-namespace.ts';
 import { type ContainerSpec, isIsolated } from '../spec/container.ts';
 import type { ContainerPaths } from '../state/paths.ts';
 import type { Command, Step } from '../step.ts';
 
 /** A namespace is bound onto a file; made exclusively, so that another's of that name is never taken. */
-export function nsFile(id: string, chain: string, path: string, why: string): Step {
+export function nsFile(id: string, chain: string | undefined, path: string, why: string): Step {
   return {
     id: `${id} file`,
     why,
-    chain,
+    ...(chain === undefined ? {} : { chain }),
     run: { kind: 'write', path, content: '', exclusive: true },
     undo: { kind: 'unlink', path },
     claims: [{ kind: 'file', name: path }],
@@ -37,9 +38,7 @@ export function planIsolation(spec: ContainerSpec, paths: ContainerPaths, cgroup
   const inGroup = 'echo 0 >"$0" && exec unshare "--cgroup=$1" true';
   return [
     ...(isIsolated(spec, 'ipc')
-      ? persisted('ipcns', chain, paths.ipcns, 'IPC namespace', {
-          argv: ['unshare', `--ipc=${paths.ipcns}`, 'true'],
-        })
+      ? persisted('ipcns', chain, paths.ipcns, 'IPC namespace', { argv: ipcOf(spec, paths) })
       : []),
     ...(isIsolated(spec, 'cgroupns')
       ? persisted('cgroupns', chain, paths.cgroupns, 'cgroup namespace', {
@@ -48,6 +47,11 @@ export function planIsolation(spec: ContainerSpec, paths: ContainerPaths, cgroup
         })
       : []),
   ];
+}
+
+function ipcOf({ userns }: ContainerSpec, paths: ContainerPaths): string[] {
+  if (userns !== undefined) return makeOwnedNamespace(paths.userns, 'ipc', paths.ipcns);
+  return ['unshare', `--ipc=${paths.ipcns}`, 'true'];
 }
 
 /** $0: processes of the init group. NSpid of proc_pid_status(5) tells PID 1 from who started it, and may be there for a while yet. */
