@@ -240,7 +240,20 @@ export async function createFrom(
   spec: ContainerSpec,
   requests: readonly NicRequest[],
   lockFd: number,
-  { origin, ...besides }: Besides & { readonly origin?: TreeOrigin | undefined } = {},
+  options: Besides & { readonly origin?: TreeOrigin | undefined } = {},
+): Promise<ContainerSpec> {
+  const make = (chosen: ContainerSpec) => createChosen(context, instance, chosen, requests, lockFd, options);
+  if (spec.userns === undefined) return make(spec);
+  return (await import('../lifecycle/id-range.ts')).withIdRange(context, spec, make);
+}
+
+async function createChosen(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  requests: readonly NicRequest[],
+  lockFd: number,
+  { origin, ...besides }: Besides & { readonly origin?: TreeOrigin | undefined },
 ): Promise<ContainerSpec> {
   await prepareFiles(context, spec, origin);
   if (requests.length === 0) {

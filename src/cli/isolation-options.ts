@@ -16,6 +16,8 @@ export interface IsolationOptions {
   readonly ipc?: string;
   readonly cgroupns?: string;
   readonly dev?: string;
+  readonly userns?: string;
+  readonly rootfs?: string;
   readonly capAdd: readonly string[];
   readonly capDrop: readonly string[];
   readonly securityOpt: readonly string[];
@@ -37,6 +39,7 @@ export function addIsolationOptions(command: VerbCommand): VerbCommand {
     .choice('--ipc <whose>', 'shared memory and message queues', WHOSE)
     .choice('--cgroupns <whose>', 'what it sees of cgroups', WHOSE)
     .choice('--dev <whose>', 'a /dev with the devices that every program may have', WHOSE)
+    .choice('--userns <whose>', 'ids: auto, a range of its own (with crun or runc)', ['host', 'auto'])
     .repeatable('--cap-add <capability>', "beside the profile's, or ALL")
     .repeatable('--cap-drop <capability>', "of the profile's, or ALL")
     .repeatable('--security-opt <opt>', 'seccomp=FILE, seccomp=unconfined, no-new-privileges[=false]');
@@ -44,7 +47,7 @@ export function addIsolationOptions(command: VerbCommand): VerbCommand {
 
 type Isolation = Pick<
   ContainerSpec,
-  'runtime' | 'boot' | 'profile' | 'isolated' | 'capAdd' | 'capDrop' | 'seccomp' | 'noNewPrivileges'
+  'runtime' | 'boot' | 'profile' | 'isolated' | 'userns' | 'capAdd' | 'capDrop' | 'seccomp' | 'noNewPrivileges'
 >;
 
 /** With a runtime that makes its namespaces. */
@@ -87,6 +90,7 @@ export function isolationFrom(
   if (isolated.includes('pid') && !options.boot) requireTool('catatonit');
   return {
     ...(isolated.length === 0 ? {} : { isolated: [...isolated] }),
+    ...usernsFrom(runtime, oci, options),
     ...(oci !== undefined ? ociFrom(oci, options) : refuseSecurity(options, runtime)),
     ...(runtime === 'nspawn' ? nspawnFrom(options) : {}),
   };
@@ -100,6 +104,27 @@ function requireKept(runtime: OciRuntime, files: { readonly soft: number; readon
       hint: `--ulimit nofile=${files.soft}; the runtime crun has both`,
     },
   );
+}
+
+/** Its ids are chosen when it is made. */
+function usernsFrom(
+  runtime: string,
+  oci: OciRuntime | undefined,
+  { userns, rootfs }: IsolationOptions,
+): Pick<Isolation, 'userns'> {
+  if (userns !== 'auto') return {};
+  if (oci === undefined) {
+    throw new InvalidInputError(`cannot use --userns auto with the runtime ${runtime}`, {
+      hint: '--runtime crun has it, and runc',
+    });
+  }
+  if (rootfs !== undefined) {
+    throw new InvalidInputError("cannot use --userns auto and --rootfs together: its files are the host's", {
+      hint: 'minict image import DIR NAME; minict create NAME --image NAME',
+    });
+  }
+  requireTool('perl');
+  return { userns: { hostId: 0 } };
 }
 
 function nspawnFrom({ boot }: IsolationOptions): Isolation {

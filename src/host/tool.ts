@@ -38,6 +38,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   setpriv: 'util-linux',
   catatonit: 'catatonit',
   crun: 'crun',
+  perl: 'perl-base',
   runc: 'runc',
   'systemd-nspawn': 'systemd-container',
   arping: 'iputils-arping',

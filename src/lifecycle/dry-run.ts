@@ -8,8 +8,9 @@ import { ConflictError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
 import { type ContainerFacts, enterFiles, planBringUp, planHost } from '../plan/container.ts';
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
-import { containerEnv, runIn } from '../process/enter.ts';
+import { containerEnv } from '../process/enter.ts';
 import { logPipe, stampingConfig } from '../process/log-writer.ts';
+import { runIn } from '../process/run-in.ts';
 import {
   planBeginHealth,
   planBeginRun,

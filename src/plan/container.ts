@@ -8,6 +8,7 @@ import { planRouting, planSysctls } from '../network/routing.ts';
 import { chroot } from '../runtime/chroot.ts';
 import { nsFile, planIsolation } from '../runtime/namespaces.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import { ownedNetns, planUserns } from '../runtime/userns.ts';
 import { type ContainerSpec, isIsolated, rootfsOf } from '../spec/container.ts';
 import { type ContainerPaths, MNTNS_DIR } from '../state/paths.ts';
 import type { Command, Part, Step } from '../step.ts';
@@ -161,18 +162,22 @@ export function planNetns(spec: ContainerSpec, paths: ContainerPaths, instance: 
     why: 'a network namespace, persisted as a file',
     // Who starts PID 1 in it needs it before all others.
     ...(spec.runtime === undefined ? { chain: `net ${spec.name}` } : {}),
-    run: { kind: 'run', argv: ['ip', 'netns', 'add', spec.name], exclusive: true },
+    run: { kind: 'run', argv: netnsArgv(spec, paths), exclusive: true },
     // Lazily, as `ip netns del` does: somebody may have the file open.
     undo: { kind: 'umount', targets: [paths.netns], lazy: true, unlink: true },
     claims: [{ kind: 'nsfile', name: paths.netns }],
   };
   return [
-    ...inPart('namespaces', [netns]),
+    ...inPart('namespaces', [...(spec.userns === undefined ? [] : planUserns(paths, spec.userns.hostId)), netns]),
     ...planSysctls(spec),
     ...planNics(spec, { container: spec.name, instance, runDir: paths.runDir }),
     ...inPart('namespaces', [planLoopback(spec.name)]),
     ...planPorts(instance, spec),
   ];
+}
+
+function netnsArgv({ name, userns }: ContainerSpec, paths: ContainerPaths): string[] {
+  return userns === undefined ? ['ip', 'netns', 'add', name] : ownedNetns(paths);
 }
 
 /** The rest. Neighbours that one process can carry out stand together. */
@@ -263,6 +268,12 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
       trim: facts.namespaceFolders,
       ownProc: isIsolated(spec, 'pid'),
       bare: spec.runtime !== undefined,
+      ...(spec.userns === undefined
+        ? {}
+        : {
+            userns: { file: paths.userns, hostId: spec.userns.hostId, folder: paths.stateFolder },
+            ownSys: { netns: paths.netns, readOnly: spec.profile === 'hardened' },
+          }),
       ownDev: isIsolated(spec, 'dev') ? { ipcns: isIsolated(spec, 'ipc') ? paths.ipcns : undefined } : undefined,
     },
     facts.rootfs,

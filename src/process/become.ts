@@ -10,8 +10,17 @@ const NSFS = 0x6e736673;
 export const SOFT_FILE_LIMIT = 1024;
 
 /** A namespace's file that somebody unmounted or removed; nsenter(1) would end with 1, as programs do. */
-export function missingNamespace({ netns, utsns, mntns, pidns, ipcns, cgroupns, guest }: Place): string | undefined {
-  const own = guest?.boots ? [] : [utsns, pidns, ipcns, cgroupns, guest?.mntns];
+export function missingNamespace({
+  netns,
+  utsns,
+  mntns,
+  pidns,
+  ipcns,
+  cgroupns,
+  userns,
+  guest,
+}: Place): string | undefined {
+  const own = guest?.boots ? [] : [utsns, pidns, ipcns, cgroupns, userns, guest?.mntns];
   return [netns, mntns, ...own].find((path) => path !== undefined && !isNamespace(path));
 }
 

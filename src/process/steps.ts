@@ -5,7 +5,8 @@
 import { dirname } from 'node:path';
 import { toolPath } from '../host/tool.ts';
 import type { Step } from '../step.ts';
-import { inCgroup, type Run } from './enter.ts';
+import type { Run } from './enter.ts';
+import { inCgroup } from './in-cgroup.ts';
 
 /** `argv` with just this environment. */
 function cleanEnvArgv({ argv, env }: Run): string[] {

@@ -6,8 +6,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { signalProcesses } from '../host/syscalls.ts';
 import { toolPath } from '../host/tool.ts';
-import { becomeLines, ENTER_CGROUP, enterLine, type Run } from './enter.ts';
+import type { Run } from './enter.ts';
 import { HEALTH_LINES, type HealthCheck } from './health.ts';
+import { becomeLines, ENTER_CGROUP, enterLine } from './in-cgroup.ts';
 import { type LogPipe, logEndLines, logWriterLines } from './log-writer.ts';
 import { RESTART_WORDS, type Restarting, restartLines } from './restart.ts';
 import { type EventBounds, eventLines, OOM_LINES, OOM_WORDS } from './supervisor-events.ts';

@@ -5,7 +5,7 @@ import { enterOciNamespaces } from '../process/oci.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
 import type { Seccomp } from '../spec/security.ts';
-import type { ContainerPaths } from '../state/paths.ts';
+import { type ContainerPaths, USERNS_DIR } from '../state/paths.ts';
 import type { Step } from '../step.ts';
 import { killInit, persistPidns } from './namespaces.ts';
 import { configOf, seccompOf } from './oci-config.ts';
@@ -27,7 +27,7 @@ export function loadOci(spec: ContainerSpec, runtime: OciRuntime): Runtime {
 
 /**
  * $0: the init group's file, $1: the bundle, in which an earlier one's state may be left, then what leads to the runtime, this
- * and its options. What it says is in its log: as it is, or as logfmt.
+ * and its options. What it says is in its log, as it is or as logfmt; what those that lead to it say is elsewhere.
  */
 const START = `
 echo 0 >"$0" || exit 1
@@ -38,8 +38,10 @@ alone() {
   while read -r pid; do [ "$pid" = $$ ] || other=$pid; done <"\${0%/*}/cgroup.procs"
   [ -z "$other" ]
 }
-rm -rf -- "$bundle/state"
-"$@" --root "$bundle/state" --log "$bundle/log" run --detach --bundle "$bundle" main </dev/null >/dev/null 2>&1 || {
+[ ! -e "$bundle/state" ] || rm -rf -- "$bundle/state" || exit 1
+: >"$bundle/log" || exit 1
+"$@" --root "$bundle/state" --log "$bundle/log" run --detach --bundle "$bundle" main </dev/null >/dev/null 2>"$bundle/said" || {
+  [ -s "$bundle/log" ] || cat "$bundle/said" >&2
   while read -r line; do
     case $line in *' msg="'*) line=\${line#* msg=\\"} line=\${line%\\"} ;; esac
     printf '%s\\n' "$line" >&2
@@ -71,6 +73,22 @@ function noDevices(
   return { kind: 'run', argv: ['sh', '-c', `${first}exec mount -o ${options} "$0"`, rootfs], mntns };
 }
 
+/** The folders above a root are root's on the host, whom nobody is inside. */
+function planOpenRoot(
+  { openRoot, mntns }: ContainerPaths,
+  { rootfs }: RuntimeFacts,
+  step: (id: string, why: string, run: Step['run']) => Step,
+): Step[] {
+  const bind = ['mount', '--rbind', rootfs, openRoot];
+  return [
+    {
+      ...step('open folder', 'for its root', { kind: 'mkdir', path: openRoot, mode: 0o755, parents: true }),
+      undo: { kind: 'rmdir', path: openRoot },
+    },
+    { ...step('open root', 'its root where any user may go', { kind: 'run', argv: bind, mntns }), endsWith: 'mntns' },
+  ];
+}
+
 function planInit(
   spec: ContainerSpec,
   paths: ContainerPaths,
@@ -91,8 +109,9 @@ function planInit(
     step('bundle', 'the container as an OCI bundle', {
       kind: 'write',
       path: `${bundle}/config.json`,
-      content: `${JSON.stringify(configOf(spec, facts, seccomp), null, 1)}\n`,
+      content: `${JSON.stringify(configOf(spec, paths, facts, seccomp), null, 1)}\n`,
     }),
+    ...(spec.userns === undefined ? [] : planOpenRoot(paths, facts, step)),
     ...(toMount
       ? [
           {
@@ -111,5 +130,18 @@ function planInit(
       leaves: true,
     },
     ...persistPidns(paths, cgroup, chain),
+    ...(spec.userns === undefined
+      ? []
+      : [
+          {
+            ...step('userns trim', 'no namespace pins another', {
+              kind: 'umount',
+              targets: [USERNS_DIR],
+              lazy: true,
+              mntns: paths.mntns,
+            }),
+            endsWith: 'mntns',
+          },
+        ]),
   ];
 }

@@ -15,6 +15,7 @@ export interface Place {
   readonly pidns?: string;
   readonly ipcns?: string;
   readonly cgroupns?: string;
+  readonly userns?: string;
   /** Absent where programs get in by chroot. */
   readonly oci?: OciPlace;
   /** Absent where programs see the mounts of `mntns`. */

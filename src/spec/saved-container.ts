@@ -110,6 +110,7 @@ const settings = {
   seccomp: z.optional(parsed((text) => text === 'unconfined' || parseSeccomp(text, 'its seccomp filter'))),
   noNewPrivileges: z.optional(z.boolean()),
   isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev']))),
+  userns: z.optional(z.strictObject({ hostId: z.literal(0) })),
   readOnly: z.optional(z.boolean()),
   log: z.optional(
     z.strictObject({

@@ -45,6 +45,10 @@ export function imageFilesLockPath(roots: Roots): string {
 }
 
 /** Held by whoever makes an image a tree. */
+export function idRangesLockPath(roots: Roots): string {
+  return join(roots.runDir, '.id-ranges');
+}
+
 export function imageTreesLockPath(roots: Roots): string {
   return join(roots.runDir, '.image-trees');
 }
@@ -63,7 +67,8 @@ export const NAMESPACE_FOLDERS = [NETNS_DIR, UTSNS_DIR, MNTNS_DIR];
 export const PIDNS_DIR = '/run/pidns';
 export const IPCNS_DIR = '/run/ipcns';
 export const CGROUPNS_DIR = '/run/cgroupns';
-export const ISOLATION_FOLDERS = [PIDNS_DIR, IPCNS_DIR, CGROUPNS_DIR];
+export const USERNS_DIR = '/run/userns';
+export const ISOLATION_FOLDERS = [PIDNS_DIR, IPCNS_DIR, CGROUPNS_DIR, USERNS_DIR];
 
 export function rootsFrom(options: { root?: string; runDir?: string }, env: NodeJS.ProcessEnv): Roots {
   return {
@@ -91,6 +96,8 @@ export function stateFolders(roots: Roots): string[] {
 export const LOCK_PREFIX = '.lock-';
 
 export interface ContainerPaths {
+  /** Of all containers. */
+  readonly stateFolder: string;
   readonly dir: string;
   readonly json: string;
   readonly upper: string;
@@ -143,12 +150,15 @@ export interface ContainerPaths {
   readonly pidns: string;
   readonly ipcns: string;
   readonly cgroupns: string;
+  readonly userns: string;
+  /** Where an OCI runtime finds its root, in the container's mount namespace, with a user namespace: all may go there. */
+  readonly openRoot: string;
 }
 
 /** Where a container's namespaces are persisted, whichever of them it has. */
 export function namespaceFiles(paths: ContainerPaths): string[] {
-  const { netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns } = paths;
-  return [netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns];
+  const { netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns, userns } = paths;
+  return [netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns, userns];
 }
 
 /** A verb asks for them dozens of times: only the folders are normalized. */
@@ -156,6 +166,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
   const dir = join(roots.root, 'containers', name);
   const runDir = join(roots.runDir, name);
   return {
+    stateFolder: roots.root,
     dir,
     json: `${dir}/container.json`,
     upper: `${dir}/upper`,
@@ -192,6 +203,8 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     pidns: `${PIDNS_DIR}/${name}`,
     ipcns: `${IPCNS_DIR}/${name}`,
     cgroupns: `${CGROUPNS_DIR}/${name}`,
+    userns: `${USERNS_DIR}/${name}`,
+    openRoot: `${USERNS_DIR}/.${name}`,
   };
 }
 

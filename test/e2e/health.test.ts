@@ -135,7 +135,10 @@ test('a check that comes and goes does not fill the disk with events, nor is one
   expect(run('[ ! -e /well ] || ! rm /well && touch /well', '--health-retries', '1')).toEqual(done);
   // What the verb wrote has begun a new file; that one is full again.
   appendFileSync(path, `${filler}\n`.repeat(11000));
-  expect(await eventually(() => (statSync(path, { throwIfNoEntry: false })?.size ?? 0) < 1024 ** 2)).toBe(true);
+  expect(
+    await eventually(() => (statSync(path, { throwIfNoEntry: false })?.size ?? Number.POSITIVE_INFINITY) < 1024 ** 2),
+  ).toBe(true);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(host.minict('rm', '-f', 'h1')).toEqual(done);
   let seen = '';
   for await (const bytes of stream.stdout) {

@@ -1,9 +1,10 @@
 /** Namespaces of a container's own: PID with a reaper, IPC, cgroup, and a /dev; and how programs in a PID namespace end. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { childrenOf } from '../../src/process/supervisor.ts';
 import { expectCreated, expectRefusedThere } from '../helpers/expect.ts';
-import { KILLS } from '../helpers/faults.ts';
+import { KILLS, runRefused } from '../helpers/faults.ts';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
 import { inspect, isAlive, programsOf } from '../helpers/processes.ts';
 import { failAtCommands, killAtCommands, MANY_POINTS } from '../helpers/recovery.ts';
@@ -284,10 +285,9 @@ describe('a fault at each host command of a create', () => {
     options,
     before: [],
     atomic: true,
-    commands: 6,
+    commands: 1,
     changes: 0,
   };
-  // The first child of the shell that starts PID 1 is that: a tool with a shell around it would be it.
   test('fails before it does anything', MANY_POINTS, async () => {
     expect(await failAtCommands(host, verb, clean, 'fails before it does anything')).toBeGreaterThanOrEqual(
       verb.commands,
@@ -295,6 +295,56 @@ describe('a fault at each host command of a create', () => {
   });
   test.each(KILLS)('%s', MANY_POINTS, async (fault) => {
     expect(await killAtCommands(host, verb, clean, fault)).toBeGreaterThanOrEqual(verb.commands);
+  });
+
+  const traced = (inject: string) => [
+    ...['strace', '-f', '-o', '/dev/null', '-e', `inject=${inject}`, MINICT],
+    ...verb.words,
+  ];
+
+  // setsid(2) is PID 1's, and clone(2) of who starts it; in its place a shell forks, and cannot either.
+  test.each([
+    [
+      'setsid:error=EPERM',
+      /PID 1 of a PID namespace, and \/proc of that: \S+catatonit does not run in its root: setsid: EPERM/,
+    ],
+    ['setsid:signal=SIGKILL', /PID 1 of a PID namespace, and \/proc of that: /],
+    ['clone:error=EAGAIN', /PID 1 of a PID namespace, and \/proc of that: .*Cannot fork/],
+  ])('PID 1 meets %s: one clear error, and nothing is left', async (inject, message) => {
+    const { status, stderr } = host.run(traced(inject));
+    expect(stderr).toMatch(message);
+    expect([status, stderr.split('\n').length]).toEqual([125, 2]);
+    expect(await host.settled(clean)).toEqual(clean);
+  });
+
+  test('where the kernel refuses what starts PID 1, a tool does it', async () => {
+    expect(runRefused(host, verb.words, 'memfd_create', { alone: true })).toEqual({
+      status: 0,
+      stdout: 'f1\n',
+      stderr: '',
+    });
+    expect(commandsIn('f1')).toHaveLength(2);
+    await removed('f1');
+  });
+
+  test('minict killed while PID 1 starts', async () => {
+    const strace = host.spawn(traced('setsid:delay_enter=400000'));
+    const starting = () =>
+      readdirSync('/proc').find((pid) => {
+        try {
+          return /^\d+$/.test(pid) && readlinkSync(`/proc/${pid}/exe`).includes('memfd:minict-init');
+        } catch {
+          return false;
+        }
+      });
+    expect(await eventually(() => starting() !== undefined)).toBe(true);
+    const [minict = 0] = childrenOf(strace.pid);
+    process.kill(minict, 'SIGKILL');
+    expect(host.minict('ps', '-a')).toMatchObject({ status: 0, stderr: '' });
+    expectCreated(host, 'f1', ...options);
+    expect(commandsIn('f1')).toHaveLength(2);
+    await strace.exited;
+    await removed('f1');
   });
 });
 
