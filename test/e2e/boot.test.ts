@@ -146,6 +146,12 @@ test('its end by itself, by kill, without grace, by rm -f', async () => {
   ok('wait', 's');
   expectRefused(host.minict('exec', 's', 'true'), /cannot exec in s: it is not booted/);
   ok('start', 's');
+  const programs = programsOf(host, 's');
+  const isNspawn = (pid: number) => host.run(['cat', `/proc/${pid}/comm`]).stdout === 'systemd-nspawn\n';
+  process.kill(programs.find(isNspawn) as number, 'SIGKILL');
+  expect(ok('wait', 's')).toBe('137\n');
+  expect(programs.some(isAlive)).toBe(false);
+  ok('start', 's');
   ok('stop', '-t', '0', 's');
   expect(state('s')).toBe('stopped');
   ok('start', 's');
@@ -214,17 +220,6 @@ test.each([
   await expectRefusedThere(host, ['create', 'bad', ...words], message);
 });
 
-test('without a hierarchy of cgroups that systemd-nspawn needs one error says so', () => {
-  const at = '/sys/fs/cgroup/systemd';
-  expect(host.run(['umount', at]).status).toBe(0);
-  const { status, stderr } = host.minict('create', 'bad', '--runtime', 'nspawn');
-  const [, hint = ''] = /^hint: (.*)$/m.exec(stderr) ?? [];
-  expect([status, stderr]).toEqual([125, expect.stringContaining(`is not mounted at ${at}\n`)]);
-  expect(host.run(['sh', '-c', hint]).status).toBe(0);
-  ok('create', 'good', '--runtime', 'nspawn');
-  ok('rm', 'good');
-});
-
 test('without systemd-nspawn one error names its package; without PID 1 nothing is left', async () => {
   const bin = join(host.dir, 'bin');
   mkdirSync(bin);
@@ -239,6 +234,17 @@ test('without systemd-nspawn one error names its package; without PID 1 nothing 
   symlinkSync('/bin/false', join(bin, 'systemd-nspawn'));
   expectRefused(create(`${bin}:${process.env.PATH}`), /^minict: cannot create bad/);
   expect(await host.settled(clean)).toEqual(clean);
+});
+
+test('without a hierarchy of cgroups that systemd-nspawn needs one error says so', () => {
+  const at = '/sys/fs/cgroup/systemd';
+  expect(host.run(['umount', at]).status).toBe(0);
+  const { status, stderr } = host.minict('create', 'bad', '--runtime', 'nspawn');
+  const [, hint = ''] = /^hint: (.*)$/m.exec(stderr) ?? [];
+  expect([status, stderr]).toEqual([125, expect.stringContaining(`is not mounted at ${at}\n`)]);
+  expect(host.run(['sh', '-c', hint]).status).toBe(0);
+  ok('create', 'good', '--runtime', 'nspawn');
+  ok('rm', 'good');
 });
 
 test('after a reboot of the host it boots again', async () => {
