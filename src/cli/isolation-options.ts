@@ -55,7 +55,7 @@ const ALWAYS_OWN: readonly Isolated[] = ['pid', 'ipc', 'cgroupns', 'dev'];
 
 /** Throws InvalidInputError, HostError. */
 export function isolationFrom(
-  options: IsolationOptions & Pick<ContainerSpec, 'mounts'> & { readonly healthCmd?: string },
+  options: IsolationOptions & Pick<ContainerSpec, 'mounts'>,
   ulimits: ContainerSpec['ulimits'],
 ): Isolation {
   const { runtime = options.profile === 'hardened' ? 'crun' : 'chroot', init, mounts } = options;
@@ -68,11 +68,6 @@ export function isolationFrom(
     throw new InvalidInputError(`cannot use --boot with the runtime ${runtime}`, { hint: '--runtime nspawn' });
   }
   const oci = isOciRuntime(runtime) ? runtime : undefined;
-  if (oci !== undefined && options.healthCmd !== undefined) {
-    throw new InvalidInputError(`cannot use --health-cmd with the runtime ${oci}`, {
-      hint: 'minict exec NAME CMD says by its exit status whether it works',
-    });
-  }
   if (oci !== undefined) requireKept(oci, ulimits?.nofile);
   const names = Object.keys(chosen) as Isolated[];
   const other = oci ?? (runtime === 'nspawn' ? runtime : undefined);
