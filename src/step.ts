@@ -17,6 +17,7 @@ export type Command =
       /** What it does, for who has no need of the tools. */
       readonly does?:
         | { readonly what: 'start init'; readonly enter: string; readonly program: string; readonly rootfs: string }
+        | { readonly what: 'persist cgroupns'; readonly enter: string; readonly path: string }
         | { readonly what: 'persist pidns'; readonly init: string; readonly path: string };
     }
   | {

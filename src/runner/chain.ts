@@ -30,10 +30,13 @@ function sayDone({ run }: Step): void {
   if (run.kind === 'run' || run.kind === 'mount' || run.kind === 'umount') sayCommand(commandArgv(run));
 }
 
-/** Its code is for who has a PID namespace alone. */
-async function startsInit(command: Command, context: SpawnContext): Promise<boolean> {
-  if (command.kind !== 'run' || command.does?.what !== 'start init') return false;
-  return (await import('./init.ts')).startInit(command, command.does, context);
+/** The code of it is for who has more namespaces than all have. */
+async function doByCalls(command: Command, context: SpawnContext): Promise<boolean> {
+  if (command.kind !== 'run') return false;
+  if (command.does?.what === 'start init') return (await import('./init.ts')).startInit(command, command.does, context);
+  if (command.does?.what === 'persist cgroupns')
+    return (await import('./init.ts')).persistCgroupns(command.does, context);
+  return false;
 }
 
 /** Adds to `started` what may have been done, a failing step among it. Throws StepFailure, or HostError for a missing tool. */
@@ -81,7 +84,7 @@ function sayBatch(steps: readonly Step[]): readonly Step[] {
 async function doBatch(batch: Batch, started: Set<Step>, context: SpawnContext): Promise<void> {
   const first = batch.steps[0] as Step;
   try {
-    if (doInProcess(first.run) || (await startsInit(first.run, context))) {
+    if (doInProcess(first.run) || (await doByCalls(first.run, context))) {
       if (context.verbose) sayDone(first);
       return;
     }

@@ -3,7 +3,14 @@ import { closeSync, constants, mkdirSync, openSync, rmdirSync, unlinkSync, write
 import { basename, dirname } from 'node:path';
 import { HostError } from '../errors.ts';
 import { bindCall, mountCalls } from '../host/mounts.ts';
-import { detachMounts, inMountNamespace, makeMountNamespace, makeUtsNamespace, mountAll } from '../host/namespaces.ts';
+import {
+  detachMounts,
+  inMountNamespace,
+  makeIpcNamespace,
+  makeMountNamespace,
+  makeUtsNamespace,
+  mountAll,
+} from '../host/namespaces.ts';
 import type { Command } from '../step.ts';
 import { initOf } from './identity.ts';
 
@@ -76,7 +83,10 @@ function persistPidns({ init, path }: { readonly init: string; readonly path: st
   return pid !== undefined && isDone(() => mountAll([bindCall(`/proc/${pid}/ns/pid`, path)]));
 }
 
-type Namespace = { readonly utsns: string; readonly hostname: string } | { readonly mntns: string };
+type Namespace =
+  | { readonly utsns: string; readonly hostname: string }
+  | { readonly mntns: string }
+  | { readonly ipcns: string };
 
 /** The forms of unshare(1) that plans have. */
 function namespaceOf([tool, option = '', ...words]: readonly string[]): Namespace | undefined {
@@ -84,11 +94,13 @@ function namespaceOf([tool, option = '', ...words]: readonly string[]): Namespac
   const [name, file = ''] = option.split(/=(.*)/s);
   const [program, hostname] = words;
   if (name === '--uts' && program === 'hostname' && hostname !== undefined) return { utsns: file, hostname };
+  if (name === '--ipc' && words.join(' ') === 'true') return { ipcns: file };
   return name === '--mount' && words.join(' ') === '--propagation slave true' ? { mntns: file } : undefined;
 }
 
 function makeNamespace(made: Namespace): void {
   if ('mntns' in made) makeMountNamespace(made.mntns);
+  else if ('ipcns' in made) makeIpcNamespace(made.ipcns);
   else makeUtsNamespace(made.utsns, made.hostname);
 }
 

@@ -1,6 +1,6 @@
 /**
- * A container's PID 1, started by a list of system calls in place of nsenter, unshare, sh, mount, setsid and chroot, each of
- * which takes a millisecond to be loaded.
+ * A container's PID 1, and its cgroup namespace, made by lists of system calls in place of nsenter, unshare, sh, mount, setsid
+ * and chroot, each of which takes a millisecond to be loaded.
  */
 import { closeSync, openSync, readlinkSync } from 'node:fs';
 import { assemble, type Call, errorName, readReport, report } from '../host/call-list.ts';
@@ -9,7 +9,8 @@ import type { Command } from '../step.ts';
 import type { SpawnContext } from './spawn.ts';
 
 type Run = Command & { readonly kind: 'run' };
-type StartInit = Extract<NonNullable<Run['does']>, { readonly what: 'start init' }>;
+type Does<What> = Extract<NonNullable<Run['does']>, { readonly what: What }>;
+type StartInit = Does<'start init'>;
 
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
@@ -21,11 +22,48 @@ const FD_CLOEXEC = 1;
 const F_DUPFD_CLOEXEC = 1030;
 const CLONE_NEWNS = 0x20000;
 const CLONE_NEWPID = 0x20000000;
+const CLONE_NEWCGROUP = 0x2000000;
+const MS_BIND = 0x1000;
 const SIGCHLD = 17;
 const ENV = ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'];
 /** Above those that it is given: 0 the program, 1 what is read here, 2 /dev/null, 3 and on the locks. */
 const REPORT_FD = 30;
 const PROGRAM_FD = 31;
+
+/** False where nothing has come of it. */
+export async function persistCgroupns(
+  { enter, path }: Does<'persist cgroupns'>,
+  { lockFds }: SpawnContext,
+): Promise<boolean> {
+  const calls: Call[] = [
+    { name: 'openat', args: [AT_FDCWD, enter, O_WRONLY_CLOEXEC, 0] },
+    { name: 'write', args: [{ of: 0 }, '0', 1] },
+    { name: 'unshare', args: [CLONE_NEWCGROUP] },
+    { name: 'mount', args: ['/proc/self/ns/cgroup', path, '', MS_BIND, 0] },
+  ];
+  const count = calls.length;
+  const list = [...calls.map((call) => ({ ...call, onError: count })), report(1, 0, count)];
+  const child = spawnCalls(list, ['ignore', 'pipe', 'ignore', ...lockFds]);
+  if (child === undefined) return false;
+  const results = readReport(Buffer.from(await new Response(child.stdout).arrayBuffer()));
+  await child.exited;
+  return results.length === count && results.every((result) => result >= 0);
+}
+
+type Child = Bun.Subprocess<'ignore', 'pipe', 'ignore'>;
+
+/** Undefined where this machine or kernel does not take such a program. */
+function spawnCalls(calls: readonly Call[], stdio: readonly unknown[]): Child | undefined {
+  let list: number | undefined;
+  try {
+    list = memoryFile('minict-init', assemble(calls));
+    return Bun.spawn([`/proc/${process.pid}/fd/${list}`], { stdio: stdio as never, env: {} }) as unknown as Child;
+  } catch {
+    return undefined;
+  } finally {
+    if (list !== undefined) closeSync(list);
+  }
+}
 
 /** One fails, all are over. A locked file is let go of once the program runs. */
 function callsOf({ mntns = '', mounts = '' }: Run, { enter, program, rootfs }: StartInit, locks: number): Call[] {
@@ -64,20 +102,10 @@ function callsOf({ mntns = '', mounts = '' }: Run, { enter, program, rootfs }: S
  */
 export async function startInit(command: Run, init: StartInit, { lockFds }: SpawnContext): Promise<boolean> {
   const calls = callsOf(command, init, lockFds.length);
-  const opened: number[] = [];
-  let child: Bun.Subprocess<number, 'pipe', 'ignore'>;
-  try {
-    const list = memoryFile('minict-init', assemble(calls));
-    opened.push(list);
-    const program = openSync(init.program, 'r');
-    opened.push(program);
-    const stdio = [program, 'pipe', 'ignore', ...lockFds] as never;
-    child = Bun.spawn([`/proc/${process.pid}/fd/${list}`], { stdio, env: {} }) as never;
-  } catch {
-    return false;
-  } finally {
-    for (const fd of opened) closeSync(fd);
-  }
+  const program = openSync(init.program, 'r');
+  const child = spawnCalls(calls, [program, 'pipe', 'ignore', ...lockFds]);
+  closeSync(program);
+  if (child === undefined) return false;
   // Its end comes when the program has begun, which leaves nothing of this open.
   const written = readReport(Buffer.from(await new Response(child.stdout).arrayBuffer()));
   const count = calls.length - 1;

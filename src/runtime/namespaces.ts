@@ -43,6 +43,7 @@ export function planIsolation(spec: ContainerSpec, paths: ContainerPaths, cgroup
     ...(isIsolated(spec, 'cgroupns')
       ? persisted('cgroupns', chain, paths.cgroupns, 'cgroup namespace', {
           argv: ['sh', '-c', inGroup, cgroup.enterPayload, paths.cgroupns],
+          does: { what: 'persist cgroupns', enter: cgroup.enterPayload, path: paths.cgroupns },
         })
       : []),
   ];

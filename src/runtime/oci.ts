@@ -38,7 +38,8 @@ alone() {
   while read -r pid; do [ "$pid" = $$ ] || other=$pid; done <"\${0%/*}/cgroup.procs"
   [ -z "$other" ]
 }
-rm -rf -- "$bundle/state" && : >"$bundle/log" || exit 1
+[ ! -e "$bundle/state" ] || rm -rf -- "$bundle/state" || exit 1
+: >"$bundle/log" || exit 1
 "$@" --root "$bundle/state" --log "$bundle/log" run --detach --bundle "$bundle" main </dev/null >/dev/null 2>"$bundle/said" || {
   [ -s "$bundle/log" ] || cat "$bundle/said" >&2
   while read -r line; do
