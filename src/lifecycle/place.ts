@@ -59,13 +59,14 @@ export function mainProgram(
   paths: ContainerPaths,
   term: string | undefined,
   mounted: Place['mounted'],
+  init?: string,
 ): Run {
   const place = placeOf(spec, paths);
   const env = containerEnv(spec);
   const user = spec.user === undefined ? undefined : userInside(spec.user, { layers: place.layers, mounted });
   return runIn(
     place,
-    { argv: spec.command, env, user, workdir: spec.workdir },
+    { argv: spec.command, env, user, workdir: spec.workdir, init },
     term === undefined ? undefined : { term },
   );
 }

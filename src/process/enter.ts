@@ -11,6 +11,11 @@ export interface Program {
   readonly env?: Readonly<Record<string, string>>;
   readonly user?: User | undefined;
   readonly workdir?: string | undefined;
+  /**
+   * A reaper on the host that waits for it, in a PID namespace: started in a third of the time that a shell takes. It gives the
+   * program a process group of its own, so not on a terminal.
+   */
+  readonly init?: string | undefined;
 }
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';

@@ -32,5 +32,6 @@ export function runIn(place: Place, program: Program, terminal?: Terminal): Run 
     guest === undefined
       ? insideWords(place, program)
       : [...limitWords(ulimits), ...guestWords(place, guest, { user, workdir }), ...setInside(env), ...argv];
-  return { argv: [...enter, `--pid=${pidns}`, '--no-fork', ...waiting(inside)], env: programEnv(env, options) };
+  const waits = program.init === undefined ? waiting(inside) : [program.init, '--', ...inside];
+  return { argv: [...enter, `--pid=${pidns}`, '--no-fork', ...waits], env: programEnv(env, options) };
 }
