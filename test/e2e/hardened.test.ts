@@ -264,6 +264,7 @@ test.each([
     /cannot use --ulimit nofile with the runtime runc: .*\nhint: --ulimit nofile=9;/,
   ],
   [['--runtime', 'crun', '--mounts', 'host'], /cannot use --runtime crun and --mounts host together/],
+  [['--runtime', 'runc', '--sys', 'host'], /cannot use --sys host with the runtime runc/],
   [['--profile', 'hardened', '--pid', 'host'], /cannot use --pid host with the runtime crun/],
 ])('%j is refused', (options, message) => {
   expectRefused(host.minict('create', 'bad', ...options), message);
