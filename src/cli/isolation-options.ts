@@ -16,6 +16,7 @@ export interface IsolationOptions {
   readonly ipc?: string;
   readonly cgroupns?: string;
   readonly dev?: string;
+  readonly sys?: string;
   readonly userns?: string;
   readonly rootfs?: string;
   readonly capAdd: readonly string[];
@@ -39,6 +40,7 @@ export function addIsolationOptions(command: VerbCommand): VerbCommand {
     .choice('--ipc <whose>', 'shared memory and message queues', WHOSE)
     .choice('--cgroupns <whose>', 'what it sees of cgroups', WHOSE)
     .choice('--dev <whose>', 'a /dev with the devices that every program may have', WHOSE)
+    .choice('--sys <whose>', 'a /sys with the interfaces of its own network', WHOSE)
     .choice('--userns <whose>', 'ids: auto, a range of its own (with crun or runc)', ['host', 'auto'])
     .repeatable('--cap-add <capability>', "beside the profile's, or ALL")
     .repeatable('--cap-drop <capability>', "of the profile's, or ALL")
@@ -50,12 +52,12 @@ type Isolation = Pick<
   'runtime' | 'boot' | 'profile' | 'isolated' | 'userns' | 'capAdd' | 'capDrop' | 'seccomp' | 'noNewPrivileges'
 >;
 
-/** With a runtime that makes its namespaces. */
+/** With a runtime that makes its namespaces, and mounts a /sys itself. */
 const ALWAYS_OWN: readonly Isolated[] = ['pid', 'ipc', 'cgroupns', 'dev'];
 
 /** Throws InvalidInputError, HostError. */
 export function isolationFrom(
-  options: IsolationOptions & Pick<ContainerSpec, 'mounts'> & { readonly healthCmd?: string },
+  options: IsolationOptions & Pick<ContainerSpec, 'mounts'>,
   ulimits: ContainerSpec['ulimits'],
 ): Isolation {
   const { runtime = options.profile === 'hardened' ? 'crun' : 'chroot', init, mounts } = options;
@@ -63,16 +65,11 @@ export function isolationFrom(
   if (init && options.pid === 'host') {
     throw new InvalidInputError('cannot use --init and --pid host together', { hint: 'take one of them' });
   }
-  const chosen = { pid, ipc: options.ipc, cgroupns: options.cgroupns, dev: options.dev };
+  const chosen = { pid, ipc: options.ipc, cgroupns: options.cgroupns, dev: options.dev, sys: options.sys };
   if (options.boot && runtime !== 'nspawn') {
     throw new InvalidInputError(`cannot use --boot with the runtime ${runtime}`, { hint: '--runtime nspawn' });
   }
   const oci = isOciRuntime(runtime) ? runtime : undefined;
-  if (oci !== undefined && options.healthCmd !== undefined) {
-    throw new InvalidInputError(`cannot use --health-cmd with the runtime ${oci}`, {
-      hint: 'minict exec NAME CMD says by its exit status whether it works',
-    });
-  }
   if (oci !== undefined) requireKept(oci, ulimits?.nofile);
   const names = Object.keys(chosen) as Isolated[];
   const other = oci ?? (runtime === 'nspawn' ? runtime : undefined);

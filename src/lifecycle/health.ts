@@ -28,6 +28,6 @@ export function healthOf(
     health,
     { result: paths.health, asking: paths.asking },
     freezerOf(readCgroupHost(), payload),
-    program.argv,
+    program,
   );
 }

@@ -254,6 +254,13 @@ export function fillFrom({ lower, inPlace }: ContainerSpec, skeleton: string): F
   return lower === undefined ? { inPlace: inPlace as string } : { lower: [...lower, skeleton] };
 }
 
+/** In a user namespace nobody but its maker can mount one, so no runtime can. */
+function ownSysOf({ runtime, userns, isolated, profile }: ContainerSpec, { netns }: ContainerPaths) {
+  if (userns !== undefined) return { ownSys: { netns, readOnly: profile === 'hardened', cgroups: false } };
+  if (runtime !== undefined || !isIsolated({ isolated }, 'sys')) return {};
+  return { ownSys: { netns, readOnly: false, cgroups: true } };
+}
+
 function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
   return planRootfs(
     {
@@ -270,10 +277,8 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
       bare: spec.runtime !== undefined,
       ...(spec.userns === undefined
         ? {}
-        : {
-            userns: { file: paths.userns, hostId: spec.userns.hostId, folder: paths.stateFolder },
-            ownSys: { netns: paths.netns, readOnly: spec.profile === 'hardened' },
-          }),
+        : { userns: { file: paths.userns, hostId: spec.userns.hostId, folder: paths.stateFolder } }),
+      ...ownSysOf(spec, paths),
       ownDev: isIsolated(spec, 'dev') ? { ipcns: isIsolated(spec, 'ipc') ? paths.ipcns : undefined } : undefined,
     },
     facts.rootfs,

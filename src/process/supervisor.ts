@@ -82,7 +82,7 @@ export function supervised(supervision: Supervision, { argv, env }: Run): Run {
   const told = [...(bounds?.words ?? []), ...(oomFile === undefined ? [] : [oomFile])];
   const asked = [...told, ...(restart?.words ?? []), ...(log?.words ?? []), ...(health?.words ?? [])];
   const words = [...own, ...asked, cgroups.enter.join(' '), PATH, ...argv];
-  return { argv: [toolPath('sh'), '-c', script(supervision), ...words], env: rest };
+  return { argv: [toolPath('sh'), '-c', script(supervision), ...words], env: { ...rest, ...health?.env } };
 }
 
 const HANDED_ON = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;

@@ -70,12 +70,23 @@ shift
 exec 5<<MINICT_END
 $${OCI_PROCESS}
 MINICT_END
-unset ${OCI_PROCESS}`,
+unset ${OCI_PROCESS}
+minict_group_of() {
+  while read -r minict_key minict_value minict_inside; do
+    [ "$minict_key" != NSpgid: ] || echo "$minict_value"
+  done <"/proc/$1/status"
+}`,
   kill: `
+  minict_own=$(minict_group_of $$)
   # Any of its threads may have forked it.
   for minict_thread in /proc/$!/task/*/children; do
-    read -r minict_child <"$minict_thread"
-    kill -s KILL $minict_child
+    read -r minict_children <"$minict_thread"
+    for minict_child in $minict_children; do
+      # With what it started, where it is in a group of its own.
+      minict_group=$(minict_group_of "$minict_child")
+      [ "\${minict_group:-$minict_own}" = "$minict_own" ] || kill -s KILL -- "-$minict_group"
+      kill -s KILL "$minict_child"
+    done
   done
   kill -s KILL "$!"`,
   end: `

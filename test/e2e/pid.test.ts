@@ -1,4 +1,4 @@
-/** Namespaces of a container's own: PID with a reaper, IPC, cgroup, and a /dev; and how programs in a PID namespace end. */
+/** Namespaces of a container's own: PID with a reaper, IPC, cgroup, a /dev and a /sys; and how programs in a PID namespace end. */
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -12,7 +12,7 @@ import { printScript } from '../helpers/script.ts';
 import type { Snapshot } from '../helpers/snapshot.ts';
 import { Terminal } from '../helpers/terminal.ts';
 
-const ALL = ['--init', '--ipc', 'private', '--cgroupns', 'private', '--dev', 'private'];
+const ALL = ['--init', '--ipc', 'private', '--cgroupns', 'private', '--dev', 'private', '--sys', 'private'];
 
 let host: Host;
 let clean: Snapshot;
@@ -60,6 +60,16 @@ describe('a container with all of them', () => {
     expect(host.minict('ps').stdout).toMatch(/^p1 +ready/m);
     expect(host.minict('exec', 'p1', 'ls', '-l', '/proc/1/root/').stdout).toContain(' var');
     expect(sh('p1', 'tr "\\0" "\\n" </proc/1/environ').stdout).toBe('PATH=/usr/sbin:/usr/bin:/sbin:/bin\n');
+  });
+
+  test('/sys has the interfaces of its network, and the cgroups of the host', () => {
+    expect(sh('p1', 'ls /sys/class/net').stdout).toBe('eth0\nlo\n');
+    expect(sh('keep', 'ls /sys/class/net').stdout).toBe(host.run(['ls', '/sys/class/net']).stdout);
+    expect(sh('p1', 'cat /sys/class/net/eth0/address').stdout).toBe(
+      sh('p1', "ip link show eth0 | sed -n 's/.*ether \\([^ ]*\\).*/\\1/p'").stdout,
+    );
+    expect(sh('p1', 'ls /sys/fs/cgroup').stdout).toBe(sh('keep', 'ls /sys/fs/cgroup').stdout);
+    expect(sh('p1', 'ls /sys/fs/cgroup').stdout).not.toBe('');
   });
 
   test.each([
