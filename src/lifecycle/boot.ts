@@ -4,16 +4,19 @@ import { basename } from 'node:path';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated, processesIn } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
+import { isMountPoint } from '../host/facts.ts';
+import { detachMounts } from '../host/namespaces.ts';
 import { signalProcesses } from '../host/syscalls.ts';
 import { isEntered } from '../process/become.ts';
 import { containerEnv } from '../process/enter.ts';
 import { inCgroup } from '../process/in-cgroup.ts';
 import { runIn } from '../process/run-in.ts';
 import { bound } from '../process/waiter.ts';
+import { guestFiles } from '../runtime/nspawn.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { type EnterRecord, readEnterRecord } from '../state/enter-record.ts';
-import { containerPaths } from '../state/paths.ts';
+import { type ContainerPaths, containerPaths } from '../state/paths.ts';
 import { readExitStatus } from '../state/run-record.ts';
 import type { Context } from './context.ts';
 import { cgroupOf } from './status.ts';
@@ -105,17 +108,70 @@ export async function awaitBoot(context: Context, instance: string, spec: Contai
 
 /**
  * Asks the guest to shut down: systemd by its signal for that (systemd(1), SIGRTMIN+3), any other init by its own poweroff;
- * or, where the container has a signal of its own, by that. Does not wait.
+ * or, where the container has a signal of its own, by that. Does not wait for its end.
  */
-export function shutDown(context: Context, instance: string, spec: ContainerSpec): void {
+export async function shutDown(context: Context, instance: string, spec: ContainerSpec): Promise<void> {
   const { payload } = cgroupOf(instance, spec.name);
+  const paths = containerPaths(context.roots, spec.name);
   const leader = leaderIn(payload);
   if (leader === undefined) return;
   const { stopSignal = isSystemd(leader) ? 'RTMIN+3' : undefined } = spec;
-  const record = readEnterRecord(containerPaths(context.roots, spec.name));
   if (stopSignal !== undefined) {
+    await endEntered(paths, payload, leader);
     signalProcesses([leader], [parseSignal(stopSignal)], () => new Set(processesIn(payload)));
-  } else if (record !== undefined && isEntered(record.place)) {
-    void ask(spec, record, ['poweroff']);
+    return;
   }
+  const record = readEnterRecord(paths);
+  if (record !== undefined && isEntered(record.place)) await ask(spec, record, ['poweroff']);
+}
+
+const TERM = 15;
+const CONT = 18;
+const KILL = 9;
+const ENDS_WITHIN_MS = 500;
+
+/**
+ * Programs that came in by `exec`: their parents are outside, and systemd-shutdown, which waits for the end of all processes,
+ * would hear of theirs by no SIGCHLD and wait to the end of its time. No others come in meanwhile.
+ */
+async function endEntered(paths: ContainerPaths, payload: string, leader: number): Promise<void> {
+  forget(paths);
+  const members = () => new Set(processesIn(payload));
+  for (const signals of [[TERM, CONT], [KILL]]) {
+    const end = performance.now() + ENDS_WITHIN_MS;
+    let entered = enteredIn(payload, leader);
+    signalProcesses(entered, signals, members);
+    while (entered.length > 0 && performance.now() < end) {
+      await Bun.sleep(5);
+      entered = enteredIn(payload, leader);
+    }
+  }
+}
+
+function forget(paths: ContainerPaths): void {
+  for (const path of guestFiles(paths).filter(isMountPoint)) {
+    try {
+      detachMounts([path]);
+    } catch (error) {
+      // The guest has just ended by itself.
+      if (isMountPoint(path)) throw error;
+    }
+  }
+}
+
+/** PPid and NSpid of proc_pid_status(5), where it is in a PID namespace below this one. */
+function readInner(pid: number): { parent: number } | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    return /^NSpid:\t\d+\t/m.test(status) ? { parent: Number(/^PPid:\t(\d+)$/m.exec(status)?.[1]) } : undefined;
+  } catch {
+    return undefined; // It has ended meanwhile.
+  }
+}
+
+function enteredIn(payload: string, leader: number): number[] {
+  const inner = new Map(processesIn(payload).map((pid) => [pid, readInner(pid)]));
+  return [...inner].flatMap(([pid, found]) =>
+    found === undefined || pid === leader || inner.get(found.parent) !== undefined ? [] : [pid],
+  );
 }

@@ -47,11 +47,13 @@ function namespaces(paths: ContainerPaths): readonly (readonly [name: string, pa
   ];
 }
 
-/** Their files, as one word: none has white space in it. */
+export function guestFiles(paths: ContainerPaths): string[] {
+  return namespaces(paths).map(([, path]) => path);
+}
+
+/** As one word: none has white space in it. */
 export function namespaceFilesWord(paths: ContainerPaths): string {
-  return namespaces(paths)
-    .map(([, path]) => path)
-    .join(' ');
+  return guestFiles(paths).join(' ');
 }
 
 /**
