@@ -77,8 +77,6 @@ describe('a container with all of them', () => {
   test('the clocks that count from boot began with it', () => {
     const seconds = (text: string) => Number(text.split(' ')[0]);
     expect(seconds(sh('p1', 'cat /proc/uptime').stdout)).toBeLessThan(seconds(readFileSync('/proc/uptime', 'utf8')));
-      seconds(readFileSync('/proc/uptime', 'utf8')) - 60,
-    );
     expect(sh('p1', 'readlink /proc/self/ns/time').stdout.trim()).not.toBe(readlinkSync('/proc/self/ns/time'));
     expect(sh('keep', 'readlink /proc/self/ns/time').stdout.trim()).toBe(readlinkSync('/proc/self/ns/time'));
   });
