@@ -7,6 +7,7 @@ import { OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
 import type { Seccomp } from '../spec/security.ts';
 import { type ContainerPaths, USERNS_DIR } from '../state/paths.ts';
 import type { Step } from '../step.ts';
+import { keptFilter } from './filter-cache.ts';
 import { killInit, persistPidns } from './namespaces.ts';
 import { configOf, seccompOf } from './oci-config.ts';
 import type { Runtime, RuntimeFacts } from './runtime.ts';
@@ -26,13 +27,13 @@ export function loadOci(spec: ContainerSpec, runtime: OciRuntime): Runtime {
 }
 
 /**
- * $0: the init group's file, $1: the bundle, in which an earlier one's state may be left, then what leads to the runtime, this
- * and its options. What it says is in its log, as it is or as logfmt; what those that lead to it say is elsewhere.
+ * $0: the init group's file, $1: the bundle, in which an earlier one's state may be left, $2: where its filter is to be kept,
+ * then what leads to the runtime, this and its options. What it says is in its log, as it is or as logfmt; what those that lead to it say is elsewhere.
  */
 const START = `
 echo 0 >"$0" || exit 1
-bundle=$1
-shift
+bundle=$1 kept=$2
+shift 2
 alone() {
   other=
   while read -r pid; do [ "$pid" = $$ ] || other=$pid; done <"\${0%/*}/cgroup.procs"
@@ -51,6 +52,7 @@ alone() {
   until alone || [ "$tries" -eq 0 ]; do kill -s KILL "$other"; sleep 0.01; tries=$((tries - 1)); done 2>/dev/null
   exit 1
 }
+[ -z "$kept" ] || [ -e "$kept" ] || { cp "$bundle/state/main/seccomp.bpf" "$bundle/filter" && mv "$bundle/filter" "$kept"; } 2>/dev/null || :
 `;
 
 interface Made {
@@ -100,8 +102,9 @@ function planInit(
   const { timens, ...files } = paths;
   const enter = ['nsenter', ...enterOciNamespaces(isIsolated(spec, 'timens') ? { ...files, timens } : files)];
   const step = (id: string, why: string, run: Step['run']): Step => ({ id, why, chain, run });
-  const { options, mount } = OCI_RUNTIMES[runtime];
+  const { options, mount, keepsFilter } = OCI_RUNTIMES[runtime];
   const { why, where: target, ...what } = mount;
+  const kept = keepsFilter && seccomp !== undefined ? keptFilter(seccomp, program, paths) : undefined;
   return [
     ...(spec.profile === 'hardened'
       ? [step('nodev', 'no device of the image can be opened', noDevices(spec, paths, facts))]
@@ -110,7 +113,7 @@ function planInit(
     step('bundle', 'the container as an OCI bundle', {
       kind: 'write',
       path: `${bundle}/config.json`,
-      content: `${JSON.stringify(configOf(spec, paths, facts, seccomp), null, 1)}\n`,
+      content: `${JSON.stringify(configOf(spec, paths, facts, { seccomp, compiled: kept?.data }), null, 1)}\n`,
     }),
     ...(spec.userns === undefined ? [] : planOpenRoot(paths, facts, step)),
     ...(toMount
@@ -124,7 +127,7 @@ function planInit(
     {
       ...step('init', `PID 1, in all namespaces, by ${runtime}`, {
         kind: 'run',
-        argv: ['sh', '-c', START, cgroup.enterInit, bundle, ...enter, program, ...options],
+        argv: ['sh', '-c', START, cgroup.enterInit, bundle, kept?.path ?? '', ...enter, program, ...options],
       }),
       undo: killInit(cgroup),
       claims: [{ kind: 'init', name: cgroup.init }],
