@@ -1,6 +1,6 @@
 /** Options of create and run that say what is a container's own, and what its programs may not do. */
-import { readFileSync } from 'node:fs';
-import { InvalidInputError } from '../errors.ts';
+import { existsSync, readFileSync } from 'node:fs';
+import { HostError, InvalidInputError } from '../errors.ts';
 import { requireTool } from '../host/tool.ts';
 import type { ContainerSpec, Isolated } from '../spec/container.ts';
 import { isOciRuntime, OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
@@ -17,6 +17,7 @@ export interface IsolationOptions {
   readonly cgroupns?: string;
   readonly dev?: string;
   readonly sys?: string;
+  readonly timens?: string;
   readonly userns?: string;
   readonly rootfs?: string;
   readonly capAdd: readonly string[];
@@ -41,6 +42,7 @@ export function addIsolationOptions(command: VerbCommand): VerbCommand {
     .choice('--cgroupns <whose>', 'what it sees of cgroups', WHOSE)
     .choice('--dev <whose>', 'a /dev with the devices that every program may have', WHOSE)
     .choice('--sys <whose>', 'a /sys with the interfaces of its own network', WHOSE)
+    .choice('--timens <whose>', 'clocks that count from boot: from its start', WHOSE)
     .choice('--userns <whose>', 'ids: auto, a range of its own (with crun or runc)', ['host', 'auto'])
     .repeatable('--cap-add <capability>', "beside the profile's, or ALL")
     .repeatable('--cap-drop <capability>', "of the profile's, or ALL")
@@ -71,9 +73,10 @@ export function isolationFrom(
   }
   const oci = isOciRuntime(runtime) ? runtime : undefined;
   if (oci !== undefined) requireKept(oci, ulimits?.nofile);
-  const names = Object.keys(chosen) as Isolated[];
+  const names = Object.keys(chosen) as (keyof typeof chosen)[];
   const other = oci ?? (runtime === 'nspawn' ? runtime : undefined);
-  const isolated = other !== undefined ? ALWAYS_OWN : names.filter((what) => chosen[what] === 'private');
+  const own = other !== undefined ? ALWAYS_OWN : names.filter((what) => chosen[what] === 'private');
+  const isolated = timensFrom(options, runtime) ? [...own, 'timens' as const] : own;
   const hosts = names.find((what) => chosen[what] === 'host');
   if (other !== undefined && hosts !== undefined) {
     throw new InvalidInputError(`cannot use --${hosts} host with the runtime ${other}: there it is always private`, {
@@ -91,6 +94,16 @@ export function isolationFrom(
     ...(oci !== undefined ? ociFrom(oci, options) : refuseSecurity(options, runtime)),
     ...(runtime === 'nspawn' ? nspawnFrom(options) : {}),
   };
+}
+
+/** Other than those of a runtime's, it is made for who asks. */
+function timensFrom({ timens }: IsolationOptions, runtime: string): boolean {
+  if (timens !== 'private') return false;
+  if (runtime === 'nspawn') {
+    throw new InvalidInputError('cannot use --timens private with the runtime nspawn', { hint: 'leave out --timens' });
+  }
+  if (existsSync('/proc/self/ns/time')) return true;
+  throw new HostError('cannot use --timens private: this kernel has no time namespaces', { hint: 'Linux 5.6 has' });
 }
 
 function requireKept(runtime: OciRuntime, files: { readonly soft: number; readonly hard: number } | undefined): void {

@@ -23,6 +23,7 @@ export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
     ...(isIsolated(spec, 'pid') ? { pidns: paths.pidns } : {}),
     ...(isIsolated(spec, 'ipc') ? { ipcns: paths.ipcns } : {}),
     ...(isIsolated(spec, 'cgroupns') ? { cgroupns: paths.cgroupns } : {}),
+    ...(isIsolated(spec, 'timens') ? { timens: paths.timens } : {}),
     ...(spec.userns === undefined ? {} : { userns: paths.userns }),
     ...(spec.ulimits === undefined ? {} : { ulimits: ulimitWords(spec.ulimits) }),
   };

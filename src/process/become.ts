@@ -17,10 +17,11 @@ export function missingNamespace({
   pidns,
   ipcns,
   cgroupns,
+  timens,
   userns,
   guest,
 }: Place): string | undefined {
-  const own = guest?.boots ? [] : [utsns, pidns, ipcns, cgroupns, userns, guest?.mntns];
+  const own = guest?.boots ? [] : [utsns, pidns, ipcns, cgroupns, timens, userns, guest?.mntns];
   return [netns, mntns, ...own].find((path) => path !== undefined && !isNamespace(path));
 }
 

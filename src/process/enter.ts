@@ -115,13 +115,14 @@ function workdirWords(rootfs: string, workdir: string, user: User | undefined): 
   ];
 }
 
-export function namespaceWords({ mntns, netns, utsns, ipcns, cgroupns }: Place): string[] {
+export function namespaceWords({ mntns, netns, utsns, ipcns, cgroupns, timens }: Place): string[] {
   return [
     ...(mntns === undefined ? [] : [`--mount=${mntns}`]),
     `--net=${netns}`,
     `--uts=${utsns}`,
     ...(ipcns === undefined ? [] : [`--ipc=${ipcns}`]),
     ...(cgroupns === undefined ? [] : [`--cgroup=${cgroupns}`]),
+    ...(timens === undefined ? [] : [`--time=${timens}`]),
   ];
 }
 

@@ -33,12 +33,21 @@ function persisted(id: string, chain: string, path: string, why: string, run: Om
   ];
 }
 
+/** $0: the file. Its clocks begin with it: those that count from boot. */
+const TIMENS = `
+read -r up idle </proc/uptime
+exec unshare --time="$0" --monotonic "-\${up%.*}" --boottime "-\${up%.*}" true
+`;
+
 /** Those that a process leaves behind, once the cgroups are there: the root that a cgroup namespace shows is its maker's group. */
 export function planIsolation(spec: ContainerSpec, paths: ContainerPaths, cgroup: CgroupPaths, chain: string): Step[] {
   const inGroup = 'echo 0 >"$0" && exec unshare "--cgroup=$1" true';
   return [
     ...(isIsolated(spec, 'ipc')
       ? persisted('ipcns', chain, paths.ipcns, 'IPC namespace', { argv: ipcOf(spec, paths) })
+      : []),
+    ...(isIsolated(spec, 'timens')
+      ? persisted('timens', chain, paths.timens, 'time namespace', { argv: ['sh', '-c', TIMENS, paths.timens] })
       : []),
     ...(isIsolated(spec, 'cgroupns')
       ? persisted('cgroupns', chain, paths.cgroupns, 'cgroup namespace', {

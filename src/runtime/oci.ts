@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { requireTool, toolPath } from '../host/tool.ts';
 import { enterOciNamespaces } from '../process/oci.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import { type ContainerSpec, isIsolated } from '../spec/container.ts';
 import { OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
 import type { Seccomp } from '../spec/security.ts';
 import { type ContainerPaths, USERNS_DIR } from '../state/paths.ts';
@@ -99,7 +99,8 @@ function planInit(
 ): Step[] {
   const { cgroup } = facts;
   const bundle = paths.oci;
-  const enter = ['nsenter', ...enterOciNamespaces(paths)];
+  const { timens, ...files } = paths;
+  const enter = ['nsenter', ...enterOciNamespaces(isIsolated(spec, 'timens') ? { ...files, timens } : files)];
   const step = (id: string, why: string, run: Step['run']): Step => ({ id, why, chain, run });
   const { options, mount, keepsFilter } = OCI_RUNTIMES[runtime];
   const { why, where: target, ...what } = mount;

@@ -16,6 +16,7 @@ export interface Place {
   readonly ipcns?: string;
   readonly cgroupns?: string;
   readonly userns?: string;
+  readonly timens?: string;
   /** Absent where programs get in by chroot. */
   readonly oci?: OciPlace;
   /** Absent where programs see the mounts of `mntns`. */

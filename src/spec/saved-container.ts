@@ -109,7 +109,7 @@ const settings = {
   capDrop: z.optional(z.array(parsed(parseCapability))),
   seccomp: z.optional(parsed((text) => text === 'unconfined' || parseSeccomp(text, 'its seccomp filter'))),
   noNewPrivileges: z.optional(z.boolean()),
-  isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev', 'sys']))),
+  isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev', 'sys', 'timens']))),
   userns: z.optional(z.strictObject({ hostId: z.literal(0) })),
   readOnly: z.optional(z.boolean()),
   log: z.optional(

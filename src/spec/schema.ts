@@ -144,7 +144,7 @@ export const container = z.object({
   seccomp: z.optional(z.string()),
   noNewPrivileges: z.optional(z.boolean()),
   /** What is its own, where the host's is what all have that say nothing. */
-  isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev', 'sys']))),
+  isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev', 'sys', 'timens']))),
   /** A user namespace: its 0 to 65535 are those from `hostId` on the host, no other container's here; 0 where they are yet to be chosen. */
   userns: z.optional(z.object({ hostId: z.number() })),
   nics: z.array(nic),

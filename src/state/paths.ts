@@ -68,7 +68,8 @@ export const PIDNS_DIR = '/run/pidns';
 export const IPCNS_DIR = '/run/ipcns';
 export const CGROUPNS_DIR = '/run/cgroupns';
 export const USERNS_DIR = '/run/userns';
-export const ISOLATION_FOLDERS = [PIDNS_DIR, IPCNS_DIR, CGROUPNS_DIR, USERNS_DIR];
+export const TIMENS_DIR = '/run/timens';
+export const ISOLATION_FOLDERS = [PIDNS_DIR, IPCNS_DIR, CGROUPNS_DIR, USERNS_DIR, TIMENS_DIR];
 
 export function rootsFrom(options: { root?: string; runDir?: string }, env: NodeJS.ProcessEnv): Roots {
   return {
@@ -151,14 +152,15 @@ export interface ContainerPaths {
   readonly ipcns: string;
   readonly cgroupns: string;
   readonly userns: string;
+  readonly timens: string;
   /** Where an OCI runtime finds its root, in the container's mount namespace, with a user namespace: all may go there. */
   readonly openRoot: string;
 }
 
 /** Where a container's namespaces are persisted, whichever of them it has. */
 export function namespaceFiles(paths: ContainerPaths): string[] {
-  const { netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns, userns } = paths;
-  return [netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns, userns];
+  const { netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns, userns, timens } = paths;
+  return [netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns, userns, timens];
 }
 
 /** A verb asks for them dozens of times: only the folders are normalized. */
@@ -204,6 +206,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     ipcns: `${IPCNS_DIR}/${name}`,
     cgroupns: `${CGROUPNS_DIR}/${name}`,
     userns: `${USERNS_DIR}/${name}`,
+    timens: `${TIMENS_DIR}/${name}`,
     openRoot: `${USERNS_DIR}/.${name}`,
   };
 }

@@ -15,7 +15,7 @@ const RUNTIMES: { title: string; options: string[]; hardFiles?: true }[] = [
   { title: 'crun', options: ['--runtime', 'crun'] },
   { title: 'nspawn', options: ['--runtime', 'nspawn'] },
   { title: 'crun, hardened', options: ['--profile', 'hardened'] },
-  { title: 'crun, user namespace', options: ['--runtime', 'crun', '--userns', 'auto'] },
+  { title: 'crun, user namespace', options: ['--runtime', 'crun', '--userns', 'auto', '--timens', 'private'] },
   { title: 'runc, hardened', options: ['--runtime', 'runc', '--profile', 'hardened'], hardFiles: true },
 ];
 

@@ -266,6 +266,7 @@ test.each([
     /cannot use --ulimit nofile with the runtime runc: .*\nhint: --ulimit nofile=9;/,
   ],
   [['--runtime', 'crun', '--mounts', 'host'], /cannot use --runtime crun and --mounts host together/],
+  [['--runtime', 'nspawn', '--timens', 'private'], /cannot use --timens private with the runtime nspawn/],
   [['--runtime', 'runc', '--sys', 'host'], /cannot use --sys host with the runtime runc/],
   [['--profile', 'hardened', '--pid', 'host'], /cannot use --pid host with the runtime crun/],
 ])('%j is refused', (options, message) => {

@@ -12,7 +12,19 @@ import { printScript } from '../helpers/script.ts';
 import type { Snapshot } from '../helpers/snapshot.ts';
 import { Terminal } from '../helpers/terminal.ts';
 
-const ALL = ['--init', '--ipc', 'private', '--cgroupns', 'private', '--dev', 'private', '--sys', 'private'];
+const ALL = [
+  '--init',
+  '--ipc',
+  'private',
+  '--cgroupns',
+  'private',
+  '--dev',
+  'private',
+  '--sys',
+  'private',
+  '--timens',
+  'private',
+];
 
 let host: Host;
 let clean: Snapshot;
@@ -60,6 +72,13 @@ describe('a container with all of them', () => {
     expect(host.minict('ps').stdout).toMatch(/^p1 +ready/m);
     expect(host.minict('exec', 'p1', 'ls', '-l', '/proc/1/root/').stdout).toContain(' var');
     expect(sh('p1', 'tr "\\0" "\\n" </proc/1/environ').stdout).toBe('PATH=/usr/sbin:/usr/bin:/sbin:/bin\n');
+  });
+
+  test('the clocks that count from boot began with it', () => {
+    const seconds = (text: string) => Number(text.split(' ')[0]);
+    expect(seconds(sh('p1', 'cat /proc/uptime').stdout)).toBeLessThan(seconds(readFileSync('/proc/uptime', 'utf8')));
+    expect(sh('p1', 'readlink /proc/self/ns/time').stdout.trim()).not.toBe(readlinkSync('/proc/self/ns/time'));
+    expect(sh('keep', 'readlink /proc/self/ns/time').stdout.trim()).toBe(readlinkSync('/proc/self/ns/time'));
   });
 
   test('/sys has the interfaces of its network, and the cgroups of the host', () => {
