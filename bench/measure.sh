@@ -225,6 +225,7 @@ for peer in podman docker; do
       timed "beside-$peer:exec" "$MINICT" exec up /bin/true
       timed "$peer:run" "${peer}_run" "d$round"
       timed "beside-$peer:run" minict_run "m$round"
+      timed "beside-$peer:run-crun" "$MINICT" run --rm --runtime crun "c$round" -- true
     done
     quiet "$MINICT" rm -f up
   else
@@ -235,6 +236,8 @@ for peer in podman docker; do
 done
 fact left-out "${LEFT_OUT%,}"
 
+# shellcheck source=bench/processes.sh
+[ "$BENCH_PROCESSES" = 0 ] || . bench/processes.sh
 # shellcheck source=bench/networks.sh
 [ "$BENCH_NETWORKS" = 0 ] || . bench/networks.sh
 # shellcheck source=bench/images.sh

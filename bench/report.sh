@@ -90,6 +90,34 @@ if measured hundred:all; then
 else
   printf '\nThe rows with hundreds of containers were left out (BENCH_SCALE=0).\n'
 fi
+if measured processes:run; then
+  cat <<X
+
+Processes: \`crun run\` is of the very bundle that minict made, in its namespaces. Of a hundred containers, each has one program
+that sleeps; memory and wake-ups (within 5 s) are those of the $(fact supervisors) processes beside them: who waits, and who writes the log.
+
+| what | minict | beside | its figure | ratio | limit | |
+|---|---:|---|---:|---:|---:|---|
+X
+  extra=$(median processes:init-extra)
+  printf '| `run --rm --init X -- true` | %s | without `--init` | %s | | ≤ + 4 ms (%+.2f) | %s |\n' \
+    "$(median processes:run-init)" "$(median processes:run)" "$extra" "$(verdict "$extra" 4)"
+  bare=$(median processes:bare-crun)
+  most=$(awk -v ms="$bare" 'BEGIN { printf "%.2f", ms * 1.5 + 10 }')
+  ours=$(median processes:run-crun)
+  printf '| `run --rm --runtime crun X -- true` | %s | `crun run` | %s | | ≤ 1.5 × + 10 ms (%s) | %s |\n' \
+    "$ours" "$bare" "$most" "$(verdict "$ours" "$most")"
+  printf '| the same with `--profile hardened` | %s | `crun run` | %s | | | |\n' "$(median processes:run-hardened)" "$bare"
+  row '`run --rm --runtime crun X -- true`' beside-podman:run-crun podman podman:run 0.25
+  stats=$(median processes:stats)
+  printf '| `stats --no-stream`, 100 containers | %s | | | | ≤ 50 ms | %s |\n' "$stats" "$(verdict "$stats" 50)"
+  stop=$(median processes:stop)
+  printf '| `stop` of 100 that obey TERM | %s | | | | ≤ 1000 ms | %s |\n' "$stop" "$(verdict "$stop" 1000)"
+  megabytes=$(fact pss-megabytes)
+  printf '| memory (PSS) beside 100 idle programs | %s MB | | | | ≤ 150 MB | %s |\n' "$megabytes" "$(verdict "$megabytes" 150)"
+  wakes=$(fact wakes)
+  printf '| wake-ups beside them | %s | | | | 0 | %s |\n' "$wakes" "$(verdict "$wakes" 0)"
+fi
 if measured networks:connect; then
   cat <<X
 

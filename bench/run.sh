@@ -2,13 +2,14 @@
 # Measures dist/minict beside the bare tools, a shell script, crun and (where installed) podman and docker, in a
 # throwaway host, and writes docs/benchmarks.md. What it installs: crun, hyperfine, bridge-utils, busybox-static, jq.
 # Usage: run.sh            environment: BENCH_ROUNDS=15   BENCH_SCALE=1 (0: leave out the hundreds of containers)
-#   BENCH_IMAGES=1 (0: leave out images and files)   BENCH_NETWORKS=1 (0: leave out networks)
+#   BENCH_PROCESSES=1 (0: leave out processes)   BENCH_IMAGES=1 (0: leave out images and files)   BENCH_NETWORKS=1 (0: leave out networks)
 #   BENCH_DIR=/var/tmp (where its files go meanwhile; no overlayfs)   BENCH_REPORT=docs/benchmarks.md
 set -eu
 
 cd "$(dirname "$0")/.."
 BENCH_ROUNDS=${BENCH_ROUNDS:-15}
 BENCH_SCALE=${BENCH_SCALE:-1}
+BENCH_PROCESSES=${BENCH_PROCESSES:-1}
 BENCH_IMAGES=${BENCH_IMAGES:-1}
 BENCH_NETWORKS=${BENCH_NETWORKS:-1}
 BENCH_DIR=${BENCH_DIR:-/var/tmp}
@@ -23,7 +24,7 @@ die() {
 # Built by the user who calls, so that nothing in the tree becomes root's.
 if [ "${BENCH_BUILT-}" != 1 ]; then sh bin/prepare.sh build; fi
 if [ "$(id -u)" -ne 0 ]; then
-  exec sudo env BENCH_BUILT=1 BENCH_ROUNDS="$BENCH_ROUNDS" BENCH_SCALE="$BENCH_SCALE" BENCH_IMAGES="$BENCH_IMAGES" BENCH_NETWORKS="$BENCH_NETWORKS" BENCH_DIR="$BENCH_DIR" \
+  exec sudo env BENCH_BUILT=1 BENCH_ROUNDS="$BENCH_ROUNDS" BENCH_SCALE="$BENCH_SCALE" BENCH_PROCESSES="$BENCH_PROCESSES" BENCH_IMAGES="$BENCH_IMAGES" BENCH_NETWORKS="$BENCH_NETWORKS" BENCH_DIR="$BENCH_DIR" \
     BENCH_REPORT="$BENCH_REPORT" sh bench/run.sh
 fi
 
@@ -58,7 +59,7 @@ bun=$(sh bin/prepare.sh bun)
 
 # Mount-namespace ids are handed out per CPU, and `unshare --mount=FILE` fails where the new id is below that of the
 # namespace it is called in: so a throwaway host is made on the CPU whose ids are behind, found by trial.
-export BENCH_ROUNDS BENCH_SCALE BENCH_IMAGES BENCH_NETWORKS
+export BENCH_ROUNDS BENCH_SCALE BENCH_PROCESSES BENCH_IMAGES BENCH_NETWORKS
 cpus=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)
 made=
 for cpu in $(seq 0 $(($(getconf _NPROCESSORS_CONF) - 1))); do
@@ -73,7 +74,7 @@ done
 [ -n "$made" ] || die 'no throwaway host could be made in which unshare --mount=FILE works on every CPU'
 
 date=$(date -u +%F)
-command="BENCH_ROUNDS=$BENCH_ROUNDS BENCH_SCALE=$BENCH_SCALE BENCH_IMAGES=$BENCH_IMAGES BENCH_NETWORKS=$BENCH_NETWORKS npm run bench"
+command="BENCH_ROUNDS=$BENCH_ROUNDS BENCH_SCALE=$BENCH_SCALE BENCH_PROCESSES=$BENCH_PROCESSES BENCH_IMAGES=$BENCH_IMAGES BENCH_NETWORKS=$BENCH_NETWORKS npm run bench"
 bash bench/report.sh "$work" "$command" "$date" >"$work/report.md"
 mkdir -p "$(dirname "$BENCH_REPORT")"
 cat "$work/report.md" >"$BENCH_REPORT"

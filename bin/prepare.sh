@@ -90,6 +90,18 @@ need_guest() {
   rm -r "$scratch"
 }
 
+# Debian's systemd with a busybox, unpacked and not configured: the smallest that boots.
+need_debian() {
+  need mmdebstrap
+  [ ! -e "$PROGRAMS/debian.tar" ] || return 0
+  say "making $PROGRAMS/debian.tar"
+  scratch=$(mktemp -d)
+  as_root mmdebstrap --quiet --variant=extract --include=base-files,systemd-sysv,busybox-static \
+    bookworm "$scratch/debian.tar" || die 'cannot make a Debian: mmdebstrap failed, as shown above'
+  as_root install -D -m 644 "$scratch/debian.tar" "$PROGRAMS/debian.tar"
+  as_root rm -r "$scratch"
+}
+
 need_modules() {
   lock=node_modules/.package-lock.json
   if [ ! -e "$lock" ] || [ -n "$(find package-lock.json -newer "$lock")" ]; then
@@ -120,9 +132,10 @@ run_tests() {
   need_busybox
   need openvswitch-switch frr ethtool iputils-ping
   need buildah iproute2 iputils-arping util-linux xz-utils zstd shellcheck python3 curl strace procps nftables iptables btrfs-progs e2fsprogs
-  need iperf3 tcpdump tshark runit systemd catatonit crun runc golang-github-containers-common
+  need iperf3 tcpdump tshark runit systemd catatonit crun runc systemd-container golang-github-containers-common
   need_peers
   need_guest
+  need_debian
   build
   # The native config loader writes no temporary file into node_modules.
   as_root "$bun" --bun node_modules/vitest/vitest.mjs run --configLoader native "$@"

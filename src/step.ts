@@ -14,6 +14,11 @@ export type Command =
       readonly exclusive?: boolean;
       /** The mount point of what it mounts beside its work. */
       readonly mounts?: string;
+      /** What it does, for who has no need of the tools. */
+      readonly does?:
+        | { readonly what: 'start init'; readonly enter: string; readonly program: string; readonly rootfs: string }
+        | { readonly what: 'persist cgroupns'; readonly enter: string; readonly path: string }
+        | { readonly what: 'persist pidns'; readonly init: string; readonly path: string };
     }
   | {
       readonly kind: 'mount';

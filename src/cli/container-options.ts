@@ -116,6 +116,7 @@ export async function specFrom(
   };
   const volumes = resolveVolumes(opts.volume, opts.tmpfs, Object.keys(settings.Volumes ?? {}));
   const combined = combineSettings(settings, given);
+  const boot = opts.boot ? bootFrom(opts, command.words) : {};
   return {
     version: 1,
     name,
@@ -126,6 +127,7 @@ export async function specFrom(
     services: [...opts.service],
     stopCommands: [...opts.stopCmd],
     ...combined,
+    ...boot,
     ...(opts.readOnly ? { readOnly: true } : {}),
     ...(volumes.length === 0 ? {} : { volumes }),
     ...source,
@@ -133,8 +135,22 @@ export async function specFrom(
     ...limits,
     ...routingFrom(opts),
     ...isolationFrom(opts, limits.ulimits),
-    ...supervisionFrom(opts, combined.command),
+    ...supervisionFrom(opts, boot.command ?? combined.command),
   };
+}
+
+/** systemd-nspawn looks for its init itself. Throws InvalidInputError. */
+function bootFrom(
+  { entrypoint, service }: ContainerOptions,
+  words: readonly string[],
+): Partial<Pick<ContainerSpec, 'command'>> {
+  const other = words.length > 0 || entrypoint !== undefined ? 'a main command' : '--service';
+  if (words.length > 0 || entrypoint !== undefined || service.length > 0) {
+    throw new InvalidInputError(`cannot use --boot and ${other} together: its init starts what runs in it`, {
+      hint: 'a unit of its systemd, enabled',
+    });
+  }
+  return { command: ['/sbin/init'] };
 }
 
 function routingFrom(options: ContainerOptions): Pick<ContainerSpec, 'router' | 'mptcp' | 'routes' | 'sysctls'> {
@@ -224,7 +240,20 @@ export async function createFrom(
   spec: ContainerSpec,
   requests: readonly NicRequest[],
   lockFd: number,
-  { origin, ...besides }: Besides & { readonly origin?: TreeOrigin | undefined } = {},
+  options: Besides & { readonly origin?: TreeOrigin | undefined } = {},
+): Promise<ContainerSpec> {
+  const make = (chosen: ContainerSpec) => createChosen(context, instance, chosen, requests, lockFd, options);
+  if (spec.userns === undefined) return make(spec);
+  return (await import('../lifecycle/id-range.ts')).withIdRange(context, spec, make);
+}
+
+async function createChosen(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  requests: readonly NicRequest[],
+  lockFd: number,
+  { origin, ...besides }: Besides & { readonly origin?: TreeOrigin | undefined },
 ): Promise<ContainerSpec> {
   await prepareFiles(context, spec, origin);
   if (requests.length === 0) {

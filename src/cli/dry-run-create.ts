@@ -58,7 +58,9 @@ export async function planScript(
   const { assignPorts } = await import('../lifecycle/ports.ts');
   const ports =
     publish.length === 0 ? {} : { ports: await assignPorts(context, { name, nics: [...nics] }, networks, publish) };
-  const spec = { ...plain, nics: [...nics], ...ports };
+  const chosen =
+    plain.userns === undefined ? plain : await (await import('../lifecycle/id-range.ts')).withChosenIds(context, plain);
+  const spec = { ...chosen, nics: [...nics], ...ports };
   const facts = readFacts(context, instance, spec, networks, {
     runtime: await loadRuntime(spec),
     imageToCome: image.length > 0,

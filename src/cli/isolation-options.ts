@@ -1,6 +1,6 @@
 /** Options of create and run that say what is a container's own, and what its programs may not do. */
-import { readFileSync } from 'node:fs';
-import { InvalidInputError } from '../errors.ts';
+import { existsSync, readFileSync } from 'node:fs';
+import { HostError, InvalidInputError } from '../errors.ts';
 import { requireTool } from '../host/tool.ts';
 import type { ContainerSpec, Isolated } from '../spec/container.ts';
 import { isOciRuntime, OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
@@ -9,12 +9,17 @@ import type { VerbCommand } from './verb-command.ts';
 
 export interface IsolationOptions {
   readonly runtime?: string;
+  readonly boot?: boolean;
   readonly profile?: string;
   readonly pid?: string;
   readonly init?: boolean;
   readonly ipc?: string;
   readonly cgroupns?: string;
   readonly dev?: string;
+  readonly sys?: string;
+  readonly timens?: string;
+  readonly userns?: string;
+  readonly rootfs?: string;
   readonly capAdd: readonly string[];
   readonly capDrop: readonly string[];
   readonly securityOpt: readonly string[];
@@ -24,13 +29,21 @@ const WHOSE = ['host', 'private'];
 
 export function addIsolationOptions(command: VerbCommand): VerbCommand {
   return command
-    .choice('--runtime <name>', 'what runs programs (default: chroot)', ['chroot', ...Object.keys(OCI_RUNTIMES)])
+    .choice('--runtime <name>', 'what runs programs (default: chroot)', [
+      'chroot',
+      ...Object.keys(OCI_RUNTIMES),
+      'nspawn',
+    ])
+    .option('--boot', 'start runs the init of its image, by --runtime nspawn')
     .choice('--profile <name>', 'lab, or hardened, by crun or runc (default: lab)', ['lab', 'hardened'])
     .choice('--pid <whose>', 'processes: a PID namespace of its own, with a small reaper as PID 1', WHOSE)
     .option('--init', 'as --pid private')
     .choice('--ipc <whose>', 'shared memory and message queues', WHOSE)
     .choice('--cgroupns <whose>', 'what it sees of cgroups', WHOSE)
     .choice('--dev <whose>', 'a /dev with the devices that every program may have', WHOSE)
+    .choice('--sys <whose>', 'a /sys with the interfaces of its own network', WHOSE)
+    .choice('--timens <whose>', 'clocks that count from boot: from its start', WHOSE)
+    .choice('--userns <whose>', 'ids: auto, a range of its own (with crun or runc)', ['host', 'auto'])
     .repeatable('--cap-add <capability>', "beside the profile's, or ALL")
     .repeatable('--cap-drop <capability>', "of the profile's, or ALL")
     .repeatable('--security-opt <opt>', 'seccomp=FILE, seccomp=unconfined, no-new-privileges[=false]');
@@ -38,15 +51,15 @@ export function addIsolationOptions(command: VerbCommand): VerbCommand {
 
 type Isolation = Pick<
   ContainerSpec,
-  'runtime' | 'profile' | 'isolated' | 'capAdd' | 'capDrop' | 'seccomp' | 'noNewPrivileges'
+  'runtime' | 'boot' | 'profile' | 'isolated' | 'userns' | 'capAdd' | 'capDrop' | 'seccomp' | 'noNewPrivileges'
 >;
 
-/** With an OCI runtime. */
+/** With a runtime that makes its namespaces, and mounts a /sys itself. */
 const ALWAYS_OWN: readonly Isolated[] = ['pid', 'ipc', 'cgroupns', 'dev'];
 
 /** Throws InvalidInputError, HostError. */
 export function isolationFrom(
-  options: IsolationOptions & Pick<ContainerSpec, 'mounts'> & { readonly healthCmd?: string },
+  options: IsolationOptions & Pick<ContainerSpec, 'mounts'>,
   ulimits: ContainerSpec['ulimits'],
 ): Isolation {
   const { runtime = options.profile === 'hardened' ? 'crun' : 'chroot', init, mounts } = options;
@@ -54,31 +67,43 @@ export function isolationFrom(
   if (init && options.pid === 'host') {
     throw new InvalidInputError('cannot use --init and --pid host together', { hint: 'take one of them' });
   }
-  const chosen = { pid, ipc: options.ipc, cgroupns: options.cgroupns, dev: options.dev };
-  const oci = isOciRuntime(runtime) ? runtime : undefined;
-  if (oci !== undefined && options.healthCmd !== undefined) {
-    throw new InvalidInputError(`cannot use --health-cmd with the runtime ${oci}`, {
-      hint: 'minict exec NAME CMD says by its exit status whether it works',
-    });
+  const chosen = { pid, ipc: options.ipc, cgroupns: options.cgroupns, dev: options.dev, sys: options.sys };
+  if (options.boot && runtime !== 'nspawn') {
+    throw new InvalidInputError(`cannot use --boot with the runtime ${runtime}`, { hint: '--runtime nspawn' });
   }
+  const oci = isOciRuntime(runtime) ? runtime : undefined;
   if (oci !== undefined) requireKept(oci, ulimits?.nofile);
-  const names = Object.keys(chosen) as Isolated[];
-  const isolated = oci !== undefined ? ALWAYS_OWN : names.filter((what) => chosen[what] === 'private');
+  const names = Object.keys(chosen) as (keyof typeof chosen)[];
+  const other = oci ?? (runtime === 'nspawn' ? runtime : undefined);
+  const own = other !== undefined ? ALWAYS_OWN : names.filter((what) => chosen[what] === 'private');
+  const isolated = timensFrom(options, runtime) ? [...own, 'timens' as const] : own;
   const hosts = names.find((what) => chosen[what] === 'host');
-  if (oci !== undefined && hosts !== undefined) {
-    throw new InvalidInputError(`cannot use --${hosts} host with the runtime ${oci}: there it is always private`, {
+  if (other !== undefined && hosts !== undefined) {
+    throw new InvalidInputError(`cannot use --${hosts} host with the runtime ${other}: there it is always private`, {
       hint: `leave out --${hosts}`,
     });
   }
   if (isolated.length > 0 && mounts === 'host') {
-    const what = oci !== undefined ? `--runtime ${oci}` : `--${isolated[0]} private`;
+    const what = other !== undefined ? `--runtime ${other}` : `--${isolated[0]} private`;
     throw new InvalidInputError(`cannot use ${what} and --mounts host together`, { hint: 'leave out --mounts' });
   }
-  if (isolated.includes('pid')) requireTool('catatonit');
+  if (isolated.includes('pid') && !options.boot) requireTool('catatonit');
   return {
     ...(isolated.length === 0 ? {} : { isolated: [...isolated] }),
-    ...(oci !== undefined ? ociFrom(oci, options) : refuseSecurity(options)),
+    ...usernsFrom(runtime, oci, options),
+    ...(oci !== undefined ? ociFrom(oci, options) : refuseSecurity(options, runtime)),
+    ...(runtime === 'nspawn' ? nspawnFrom(options) : {}),
   };
+}
+
+/** Other than those of a runtime's, it is made for who asks. */
+function timensFrom({ timens }: IsolationOptions, runtime: string): boolean {
+  if (timens !== 'private') return false;
+  if (runtime === 'nspawn') {
+    throw new InvalidInputError('cannot use --timens private with the runtime nspawn', { hint: 'leave out --timens' });
+  }
+  if (existsSync('/proc/self/ns/time')) return true;
+  throw new HostError('cannot use --timens private: this kernel has no time namespaces', { hint: 'Linux 5.6 has' });
 }
 
 function requireKept(runtime: OciRuntime, files: { readonly soft: number; readonly hard: number } | undefined): void {
@@ -91,7 +116,33 @@ function requireKept(runtime: OciRuntime, files: { readonly soft: number; readon
   );
 }
 
-function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOptions): Isolation {
+/** Its ids are chosen when it is made. */
+function usernsFrom(
+  runtime: string,
+  oci: OciRuntime | undefined,
+  { userns, rootfs }: IsolationOptions,
+): Pick<Isolation, 'userns'> {
+  if (userns !== 'auto') return {};
+  if (oci === undefined) {
+    throw new InvalidInputError(`cannot use --userns auto with the runtime ${runtime}`, {
+      hint: '--runtime crun has it, and runc',
+    });
+  }
+  if (rootfs !== undefined) {
+    throw new InvalidInputError("cannot use --userns auto and --rootfs together: its files are the host's", {
+      hint: 'minict image import DIR NAME; minict create NAME --image NAME',
+    });
+  }
+  requireTool('perl');
+  return { userns: { hostId: 0 } };
+}
+
+function nspawnFrom({ boot }: IsolationOptions): Isolation {
+  requireTool('systemd-nspawn');
+  return { runtime: 'nspawn', ...(boot ? { boot: true } : {}) };
+}
+
+function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOptions, runtime: string): Isolation {
   const option = [
     profile === 'hardened' ? '--profile hardened' : undefined,
     capAdd.length > 0 ? '--cap-add' : undefined,
@@ -99,7 +150,7 @@ function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOpti
     securityOpt.length > 0 ? '--security-opt' : undefined,
   ].find((word) => word !== undefined);
   if (option === undefined) return {};
-  throw new InvalidInputError(`cannot use ${option} with the runtime chroot: it has no such walls`, {
+  throw new InvalidInputError(`cannot use ${option} with the runtime ${runtime}: it has no such walls`, {
     hint: '--runtime crun has, and runc',
   });
 }

@@ -13,8 +13,8 @@ interface StatsOptions {
   readonly format: string;
 }
 
-/** For the CPU's time there have to be two looks. The kernel counts that of processes in steps of 10 ms. */
-const FIRST_MS = 250;
+/** For the CPU's time there have to be two looks, so far apart at least. */
+const FIRST_MS = 20;
 const NEXT_MS = 1000;
 const CLEAR = '\x1b[H\x1b[J';
 
@@ -46,15 +46,20 @@ async function showStats(context: Context, names: readonly string[], options: St
   const counters = findCounters();
   const programs = () => readPrograms(context, counters, instance, names);
   const clear = options.stream && options.format === 'table' && isTerminal(1) ? CLEAR : '';
-  let samples = sampleCpu(counters, instance, programs());
-  await Bun.sleep(FIRST_MS);
+  let begin = performance.now();
+  let spanMs = FIRST_MS;
+  let running = programs();
+  let samples = sampleCpu(counters, instance, running);
   for (;;) {
-    const { stats, samples: now } = readStats(context, counters, instance, programs(), samples);
+    const { stats, samples: now } = await readStats(context, counters, instance, running, samples, { begin, spanMs });
     samples = now;
     const text =
       options.format === 'json' ? `${JSON.stringify(stats)}\n` : clear + table([HEADER, ...stats.map(rowOf)]);
     if (!print(text) || !options.stream) return;
+    begin = performance.now();
+    spanMs = NEXT_MS;
     await Bun.sleep(NEXT_MS);
+    running = programs();
   }
 }
 

@@ -58,6 +58,13 @@ export const TOOLS: readonly Tools[] = [
   { name: 'tcpdump', package: 'tcpdump', tools: ['tcpdump'], without: 'no minict capture' },
   { name: 'skopeo', package: 'skopeo', tools: ['skopeo'], without: 'no images from registries' },
   { name: 'ethtool', package: 'ethtool', tools: ['ethtool'], without: 'no --driver ovs in user space' },
+  {
+    name: 'systemd-nspawn',
+    package: 'systemd-container',
+    tools: ['systemd-nspawn'],
+    version: '--version',
+    without: 'no --runtime nspawn',
+  },
   { name: 'tail', package: 'coreutils', tools: ['tail'], without: 'no minict logs -f' },
 ];
 

@@ -2,26 +2,22 @@
 import { dlopen, ptr } from 'bun:ffi';
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { HostError } from '../errors.ts';
+import { createMemoryFile } from './syscalls.ts';
 
-const MFD_CLOEXEC = 1;
 /** ioctl_tty(2). */
 const TIOCSPTLCK = 0x40045431n;
 const TIOCGPTPEER = 0x5441n;
 const O_RDWR_NOCTTY = constants.O_RDWR | constants.O_NOCTTY;
 
-function open() {
+function openLibc() {
   return dlopen('libc.so.6', {
-    memfd_create: { args: ['cstring', 'u32'], returns: 'i32' },
     ioctl: { args: ['i32', 'u64', 'u64'], returns: 'i32' },
   }).symbols;
 }
 
-let libc: ReturnType<typeof open> | undefined;
-
 /** Descriptor of a file without a name, to be read and executed: one that could be written could not be (execve(2), ETXTBSY). */
 export function memoryFile(name: string, content: Buffer): number {
-  libc ??= open();
-  const written = libc.memfd_create(Buffer.from(`${name}\0`) as never, MFD_CLOEXEC);
+  const written = createMemoryFile(name);
   if (written < 0) throw new HostError('cannot make a file in memory: memfd_create failed');
   try {
     writeSync(written, content);
@@ -40,10 +36,9 @@ export interface LentTerminal {
 
 /** Throws HostError. */
 export function openTerminal(): LentTerminal {
-  libc ??= open();
   const master = openSync('/dev/ptmx', O_RDWR_NOCTTY);
   const unlocked = new Int32Array(1);
-  const { ioctl } = libc;
+  const { ioctl } = openLibc();
   const isUnlocked = ioctl(master, TIOCSPTLCK, BigInt(ptr(unlocked))) === 0;
   const terminal = isUnlocked ? ioctl(master, TIOCGPTPEER, BigInt(O_RDWR_NOCTTY)) : -1;
   if (terminal < 0) {

@@ -10,6 +10,7 @@ import { bindCall, type MountCall, SLAVE_ROOT } from './mounts.ts';
 const CLONE_FS = 0x200;
 const CLONE_NEWNS = 0x20000;
 const CLONE_NEWUTS = 0x4000000;
+const CLONE_NEWIPC = 0x8000000;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 
@@ -58,7 +59,7 @@ function withOpen<T>(paths: readonly string[], flags: number, use: (...fds: numb
   }
 }
 
-type Own = 'mnt' | 'net' | 'uts';
+type Own = 'mnt' | 'net' | 'uts' | 'ipc';
 
 /**
  * Namespaces are a thread's: only this one, which runs the program's code, goes in and comes back. A thread has to have a
@@ -128,6 +129,18 @@ export function makeUtsNamespace(file: string, hostname: string): void {
     try {
       check(symbols().sethostname(cString(hostname), BigInt(Buffer.byteLength(hostname))), `name it ${hostname}`);
       mountAll([bindCall('/proc/thread-self/ns/uts', file)]);
+    } finally {
+      back();
+    }
+  });
+}
+
+/** `unshare --ipc=FILE true`. Throws HostError. */
+export function makeIpcNamespace(file: string): void {
+  keeping('ipc', (back) => {
+    check(symbols().unshare(CLONE_NEWIPC), 'make an IPC namespace');
+    try {
+      mountAll([bindCall('/proc/thread-self/ns/ipc', file)]);
     } finally {
       back();
     }

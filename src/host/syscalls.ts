@@ -186,6 +186,13 @@ function cString(text: string | Buffer): Buffer {
   return typeof text === 'string' ? Buffer.from(`${text}\0`) : Buffer.concat([text, Buffer.alloc(1)]);
 }
 
+/** Descriptor of an empty file without a name, that closes on exec; negative where there is none (memfd_create(2)). */
+export function createMemoryFile(name: string): number {
+  const MFD_CLOEXEC = 1n;
+  const number = process.arch === 'arm64' ? 279n : 319n;
+  return Number(symbols().syscall(number, BigInt(ptr(cString(name))), MFD_CLOEXEC, 0n, 0n));
+}
+
 /** An xattr's value is of 64 KiB at most, and the list of a file's names too (xattr(7)). */
 const MAX_XATTR_BYTES = 65536;
 

@@ -27,6 +27,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   mv: 'coreutils',
   sh: 'dash',
   split: 'coreutils',
+  env: 'coreutils',
   sleep: 'coreutils',
   timeout: 'coreutils',
   svlogd: 'runit',
@@ -37,7 +38,9 @@ const PACKAGES: Readonly<Record<string, string>> = {
   setpriv: 'util-linux',
   catatonit: 'catatonit',
   crun: 'crun',
+  perl: 'perl-base',
   runc: 'runc',
+  'systemd-nspawn': 'systemd-container',
   arping: 'iputils-arping',
 };
 

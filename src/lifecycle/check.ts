@@ -4,17 +4,17 @@
  */
 import { randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
-import { constants } from 'node:os';
 import { join } from 'node:path';
 import { ConflictError, firstLine, HostError } from '../errors.ts';
+import { assemble, type Call, errorName, readReport, report } from '../host/call-list.ts';
 import { readMountPoints } from '../host/facts.ts';
 import { memoryFile, openTerminal } from '../host/lent.ts';
 import { toolPath } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
-import { missingNamespace } from '../process/become.ts';
-import { inCgroup, runIn } from '../process/enter.ts';
+import { isEntered, missingNamespace } from '../process/become.ts';
 import { type Attempt, type Bait, CAPABILITIES, type Trial, WAYS, type Way } from '../process/escapes.ts';
-import { assemble, type Call, readResults } from '../process/probe.ts';
+import { inCgroup } from '../process/in-cgroup.ts';
+import { runIn } from '../process/run-in.ts';
 import { OCI_RUNTIMES } from '../spec/oci-runtime.ts';
 import { type EnterRecord, readEnterRecord } from '../state/enter-record.ts';
 import { lockContainer } from '../state/locks.ts';
@@ -81,8 +81,10 @@ function requireUp(name: string, record: EnterRecord | undefined): EnterRecord {
     });
   }
   const gone = record && missingNamespace(record.place);
-  if (record !== undefined && gone === undefined) return record;
-  throw new ConflictError(`cannot check ${name}: ${gone === undefined ? 'it is stopped' : `its ${gone} is gone`}`, {
+  if (record !== undefined && gone === undefined && isEntered(record.place)) return record;
+  const isStopped = record === undefined ? 'it is stopped' : 'it is not booted';
+  const why = gone === undefined ? isStopped : `its ${gone} is gone`;
+  throw new ConflictError(`cannot check ${name}: ${why}`, {
     hint: `minict start ${name}`,
   });
 }
@@ -92,7 +94,7 @@ const ENDS_WITHIN_MS = 10_000;
 function runner({ verbose }: Context, { place, enter }: EnterRecord, lockFd: number): RunCalls {
   return async (calls, { terminal = false, workdir } = {}) => {
     // As stdin it gets in by any way, and has a path there that nothing inside could be put in the place of.
-    const program = memoryFile('minict-check', assemble(calls));
+    const program = memoryFile('minict-check', assemble(reported(calls)));
     const lent = terminal ? openTerminal() : undefined;
     try {
       const run = inCgroup(enter, runIn(place, { argv: ['/proc/self/fd/0'], env: {}, workdir }), 'exec <&4 4<&-');
@@ -109,12 +111,24 @@ function runner({ verbose }: Context, { place, enter }: EnterRecord, lockFd: num
         lent === undefined ? new Response(child.stderr as ReadableStream).text() : '',
       ]);
       const status = await child.exited;
-      return { status, signal: child.signalCode ?? undefined, results: readResults(Buffer.from(stdout)), stderr };
+      return { status, signal: child.signalCode ?? undefined, results: readReport(Buffer.from(stdout)), stderr };
     } finally {
       lent?.close();
       closeSync(program);
     }
   };
+}
+
+/** Each tells its result at once, so that what a filter ends it for is known. */
+function reported(calls: readonly Call[]): Call[] {
+  return calls.flatMap((call, index) => {
+    const args = call.args.map((arg) => (isResult(arg) ? { of: arg.of * 2 } : arg));
+    return [{ ...call, args }, report(1, index * 2, 1)];
+  });
+}
+
+function isResult(arg: Call['args'][number]): arg is { readonly of: number } {
+  return typeof arg === 'object' && 'of' in arg;
 }
 
 const PR_CAPBSET_READ = 23;
@@ -154,7 +168,7 @@ async function tryWay(container: string, way: Way, bait: Bait, run: RunCalls): P
 }
 
 function shifted(arg: Call['args'][number], by: number): Call['args'][number] {
-  return typeof arg === 'object' && 'of' in arg ? { of: arg.of + by } : arg;
+  return isResult(arg) ? { of: arg.of + by } : arg;
 }
 
 interface Failure {
@@ -167,15 +181,11 @@ interface Failure {
 function firstFailure({ calls }: Attempt, results: readonly number[]): Failure | undefined {
   for (const [index, call] of calls.entries()) {
     const result = results[index];
-    const code = result === undefined ? undefined : codeOf(result);
+    const code = result === undefined ? undefined : errorName(result);
     if (call.tidies || (result !== undefined && (result >= 0 || code === call.passes))) continue;
     return { index, call, code };
   }
   return undefined;
-}
-
-function codeOf(result: number): string | undefined {
-  return Object.entries(constants.errno).find(([, number]) => number === -result)?.[0] ?? `errno ${-result}`;
 }
 
 function reason({ capability, means = {} }: Way, { call, code }: Failure, { results, signal }: Ran): string {

@@ -10,7 +10,15 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { type ContainerSpec, hasOwnHosts, isIsolated, networkOf, networksOf, treeOf } from '../spec/container.ts';
 import { hostsText, hostsWithout } from '../state/hosts.ts';
 import { type NetworkRecord, plainAddress, withMember } from '../state/network.ts';
-import { containerPaths, ISOLATION_FOLDERS, NETNS_DIR, networkPaths, skeletonPath, UTSNS_DIR } from '../state/paths.ts';
+import {
+  containerPaths,
+  ISOLATION_FOLDERS,
+  NETNS_DIR,
+  networkPaths,
+  skeletonPath,
+  USERNS_DIR,
+  UTSNS_DIR,
+} from '../state/paths.ts';
 import { readRootfsFacts } from '../storage/mount-points.ts';
 import { readAttachments } from './attachments.ts';
 import type { Context } from './context.ts';
@@ -62,13 +70,15 @@ export function readFacts(
     resolvConf: readResolvConf(),
     runtime,
     namespaceFolders: copiedFolders(spec),
-    ...(isIsolated(spec, 'pid') ? { init: toolPath('catatonit') } : {}),
+    ...(isIsolated(spec, 'pid') && !spec.boot ? { init: toolPath('catatonit') } : {}),
   };
 }
 
 /** Those of other containers' namespaces that a new mount namespace has; that of mount namespaces is private, and never copied. */
-function copiedFolders({ isolated }: ContainerSpec): string[] {
-  const some = isolated === undefined ? ISOLATION_FOLDERS.filter(isMountPoint) : ISOLATION_FOLDERS;
+function copiedFolders({ isolated, userns }: ContainerSpec): string[] {
+  const all = isolated === undefined ? ISOLATION_FOLDERS.filter(isMountPoint) : ISOLATION_FOLDERS;
+  // A runtime takes it from there.
+  const some = userns === undefined ? all : all.filter((dir) => dir !== USERNS_DIR);
   return [NETNS_DIR, UTSNS_DIR, ...some];
 }
 

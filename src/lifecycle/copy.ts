@@ -112,7 +112,8 @@ class Copying {
   private destination(directory: number, keepTop: boolean): Destination {
     const keepOwners = this.options.archive ?? false;
     const devices = keepOwners || this.to.container !== undefined;
-    return { directory, keepOwners, devices, mountPoints: this.mountPoints, keepTop };
+    const enter = this.to.container === undefined ? [] : this.view.enter;
+    return { directory, enter, keepOwners, devices, mountPoints: this.mountPoints, keepTop };
   }
 
   private packing({ entry, isDirectory }: Source, as: string): Packing {
@@ -121,8 +122,11 @@ class Copying {
     const isForeign = this.from.container !== undefined && !isStream(this.to) && !this.options.archive;
     const metadata = isForeign ? OWNERLESS : ALL;
     const words = this.from.container !== undefined && tree.isRoot(entry) ? [...metadata, ...NOT_THE_HOSTS] : metadata;
-    if (!isDirectory) return { directory: entry.parent, name: entry.name, words, ...(as === entry.name ? {} : { as }) };
-    return { directory: tree.enter(entry), name: '.', words, ...(as === '.' ? {} : { as }) };
+    const enter = this.from.container === undefined ? [] : this.view.enter;
+    if (!isDirectory) {
+      return { directory: entry.parent, enter, name: entry.name, words, ...(as === entry.name ? {} : { as }) };
+    }
+    return { directory: tree.enter(entry), enter, name: '.', words, ...(as === '.' ? {} : { as }) };
   }
 
   private badSource(cause: string): InvalidInputError {
@@ -211,7 +215,9 @@ class Copying {
   /** Nobody is let in before its mode comes with the stream. Returns its descriptor. */
   private make(entry: Entry): number {
     try {
-      mkdirSync(pathAt(entry.parent, entry.name), { mode: 0o700 });
+      const path = pathAt(entry.parent, entry.name);
+      mkdirSync(path, { mode: 0o700 });
+      if (this.to.container !== undefined) this.view.own(path);
       return this.treeOf(this.to).enter(entry);
     } catch (error) {
       throw asSentence(error, (cause) => this.badTarget(cause));

@@ -8,8 +8,9 @@ import { ConflictError } from '../errors.ts';
 import { readMountPoints } from '../host/facts.ts';
 import { type ContainerFacts, enterFiles, planBringUp, planHost } from '../plan/container.ts';
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
-import { containerEnv, runIn } from '../process/enter.ts';
+import { containerEnv } from '../process/enter.ts';
 import { logPipe, stampingConfig } from '../process/log-writer.ts';
+import { runIn } from '../process/run-in.ts';
 import {
   planBeginHealth,
   planBeginRun,
@@ -18,11 +19,13 @@ import {
   planNoRestarts,
   planProgram,
   planRestarts,
+  planShutDown,
   planSupervised,
   planTerminate,
 } from '../process/steps.ts';
 import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
+import { bootProgram } from '../runtime/boot.ts';
 import { loadRuntime } from '../runtime/runtime.ts';
 import { type ContainerSpec, isIsolated, networkOf, networksOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
@@ -186,7 +189,7 @@ export function programLines(
   const paths = containerPaths(context.roots, spec.name);
   const instance = instanceForScripts(context);
   const cgroup = cgroupOf(instance, spec.name);
-  const program = mainProgram(spec, paths, undefined, mounted);
+  const program = spec.boot ? bootProgram(spec, paths, cgroup.container) : mainProgram(spec, paths, undefined, mounted);
   const enter = enterOf(context, spec);
   if (main === 'attached') return runLines([...services, planProgram('main command', enter, program)]);
   const log = logPipe(paths, spec.log);
@@ -252,6 +255,13 @@ function noRestarts({ roots }: Context, { name, restart }: ContainerSpec): Step[
   return restart === undefined ? [] : [planNoRestarts(containerPaths(roots, name).stopping)];
 }
 
+/** Of any other init than systemd, which has a signal for it, a script takes no more than what the container says. */
+function planAsking({ boot, stopSignal = boot ? 'RTMIN+3' : 'TERM' }: ContainerSpec, payload: string, graceMs: number) {
+  return boot
+    ? planShutDown(payload, graceMs, parseSignal(stopSignal))
+    : planTerminate(payload, graceMs, parseSignal(stopSignal));
+}
+
 export async function stopLines(context: Context, name: string, graceMs: number): Promise<string> {
   const spec = await getContainer(context.roots, name);
   const paths = containerPaths(context.roots, name);
@@ -262,11 +272,7 @@ export async function stopLines(context: Context, name: string, graceMs: number)
   const commands = isRunning(instance, name) ? spec.stopCommands : [];
   const stopCommands = commands.map((line) => planShellLine(context, spec, 'stop command', line));
   return (
-    runLines([
-      ...stopCommands,
-      ...noRestarts(context, spec),
-      planTerminate(payload, graceMs, parseSignal(spec.stopSignal ?? 'TERM')),
-    ]) +
+    runLines([...stopCommands, ...noRestarts(context, spec), planAsking(spec, payload, graceMs)]) +
     endLines(context, spec) +
     undoLines(stepsThatStopUndoes(state.steps))
   );

@@ -3,17 +3,17 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { ConflictError, HostError, InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
 import { isTerminal, restoreForExec } from '../host/syscalls.ts';
 import { sayCommand } from '../host/verbose.ts';
-import { becomeProgram, missingNamespace, SOFT_FILE_LIMIT } from '../process/become.ts';
+import { becomeProgram, isEntered, missingNamespace, SOFT_FILE_LIMIT } from '../process/become.ts';
 import type { Detached } from '../process/detach.ts';
-import { runIn } from '../process/enter.ts';
-import { bound } from '../process/waiter.ts';
+import { enterChroot, type Program, type Run, type Terminal } from '../process/enter.ts';
+import type { User } from '../process/user.ts';
 import { parseContainerName } from '../spec/name.ts';
+import type { Place } from '../spec/place.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { forgetLock, type Lock, lockContainer } from '../state/locks.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { pausedError } from './paused.ts';
-import { userInside } from './place.ts';
 
 export interface ExecOptions {
   /** stdin is passed on, as it is from a terminal. */
@@ -30,7 +30,7 @@ export interface ExecOptions {
 }
 
 /** Does not return, unless it leaves the program. Throws InvalidInputError, NotFoundError, ConflictError (not up), HostError. */
-export function execProgram(
+export async function execProgram(
   { roots, verbose }: Context,
   rawName: string,
   program: readonly string[],
@@ -50,17 +50,19 @@ export function execProgram(
   if (gone !== undefined) {
     throw new ConflictError(`cannot exec in ${name}: its namespace ${gone} is gone`, { hint: `minict start ${name}` });
   }
+  if (!isEntered(record.place)) {
+    throw new ConflictError(`cannot exec in ${name}: it is not booted`, { hint: `minict start ${name}` });
+  }
   const wanted = options.user ?? record.user;
-  const user = wanted === undefined ? undefined : userInside(wanted, record.place);
+  const user = wanted === undefined ? undefined : await findUser(wanted, record.place);
   const given = { ...record.env, ...options.env };
   const workdir = options.workdir ?? record.workdir;
   const isLeft = options.leave !== undefined;
   const term = terminal ? process.env.TERM : undefined;
   const isOnTerminal = terminal && (!isLeft || record.place.oci === undefined);
-  const run = runIn(record.place, { argv: program, env: given, user, workdir }, isOnTerminal ? { term } : undefined);
-  const argv = record.place.pidns === undefined || isLeft ? run.argv : bound(run.argv);
+  const words = { argv: program, env: given, user, workdir };
+  const { argv, env } = await wayIn(record.place, words, isOnTerminal ? { term } : undefined, isLeft);
   if (verbose) sayCommand(argv);
-  const { env } = run;
   try {
     // No O_CREAT: where the container is stopped, its cgroup is gone.
     for (const file of record.enter) writeFileSync(file, '0', { flag: 'r+' });
@@ -76,6 +78,18 @@ export function execProgram(
     return options.leave({ container: name, argv, program, workdir, env, waits });
   }
   becomeProgram(argv, env, options.interactive || terminal ? [] : [0], restoreForExec);
+}
+
+async function findUser(wanted: string, place: Place): Promise<User> {
+  return (await import('./user-inside.ts')).userInside(wanted, place);
+}
+
+/** Where it is not left, a program that this process waits for ends with it. */
+async function wayIn(place: Place, program: Program, terminal: Terminal | undefined, isLeft: boolean): Promise<Run> {
+  if (place.pidns === undefined) return enterChroot(place, program, terminal);
+  const { runIn } = await import('../process/run-in.ts');
+  const run = runIn(place, program, terminal);
+  return isLeft ? run : { ...run, argv: (await import('../process/waiter.ts')).bound(run.argv) };
 }
 
 /** Why there is nothing to enter. */

@@ -18,7 +18,7 @@ export async function exportRoot(context: Context, name: string, output: number)
     await view.seal();
     const directory = view.tree.enter(view.tree.locate('/', false));
     const transfer = { context, verb: `export ${name}`, lockFd: view.lockFd };
-    return await packTo(transfer, { directory, name: '.', words: WORDS }, output);
+    return await packTo(transfer, { directory, enter: view.enter, name: '.', words: WORDS }, output);
   } finally {
     await view.close();
   }

@@ -2,8 +2,8 @@
 
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { freezerOf } from '../cgroup/freeze.ts';
-import { inCgroup } from '../process/enter.ts';
 import { type HealthCheck, healthCheck } from '../process/health.ts';
+import { inCgroup } from '../process/in-cgroup.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import type { HealthSpec } from '../spec/health.ts';
 import type { Place } from '../spec/place.ts';
@@ -28,6 +28,6 @@ export function healthOf(
     health,
     { result: paths.health, asking: paths.asking },
     freezerOf(readCgroupHost(), payload),
-    program.argv,
+    program,
   );
 }

@@ -170,12 +170,14 @@ async function publish(
     ...(published.ports.length === 0 ? {} : { ports: published.ports }),
     ...(taken.length === 0 ? {} : { snapshots: taken }),
   };
-  const folder = stageFolder(staging, spec, received);
+  const folder = (chosen: ContainerSpec) => stageFolder(staging, chosen, received);
   for (const [digest, tree] of received.layers) adoptTree(tree, sharedLayerDir(roots, digest));
   const given = new Map(
     [...namedFiles(saved)].map(([volume, index]) => [volume, received.volumes.get(index) as string]),
   );
-  const appear = async () => renameSync(folder, containerPaths(roots, name).dir);
+  const put = async (chosen: ContainerSpec) => renameSync(folder(chosen), containerPaths(roots, name).dir);
+  const appear = async () =>
+    spec.userns === undefined ? put(spec) : (await import('./id-range.ts')).withIdRange(context, spec, put);
   const named = namedVolumes(spec);
   await (named.length === 0 ? appear() : withVolumes(context, spec, appear, given));
   const strange = named.filter((volume) => !given.has(volume.name));

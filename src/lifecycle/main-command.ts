@@ -3,10 +3,11 @@ import { closeSync, rmSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { HostError, NotFoundError } from '../errors.ts';
+import { toolPath } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { containerEnv } from '../process/enter.ts';
 import { handOnSignals, supervised } from '../process/supervisor.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import { type ContainerSpec, isIsolated } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { beginHealth } from '../state/health-record.ts';
 import type { Lock } from '../state/locks.ts';
@@ -35,6 +36,13 @@ export interface Attachment {
 
 /** A program that cannot be run has ended by then. */
 const FAILS_WITHIN_MS = 2000;
+
+/** Who waits for it in a PID namespace, where that is not a shell. */
+function waiterOf(spec: ContainerSpec, attachment: Attachment | undefined): string | undefined {
+  return isIsolated(spec, 'pid') && spec.runtime === undefined && !attachment?.terminal
+    ? toolPath('catatonit')
+    : undefined;
+}
 
 /** Throws NotFoundError (127), HostError (126) where it was not run; the container is there, with that exit status. */
 async function refuseNotRun({ name, command }: ContainerSpec, child: Bun.Subprocess): Promise<void> {
@@ -75,9 +83,12 @@ export async function startMain(
   const term = attachment?.terminal ? process.env.TERM : undefined;
   const record = readEnterRecord(paths);
   const mounted = record?.place.mounted;
-  const program = mainProgram(spec, paths, term, mounted);
+  const program = spec.boot
+    ? (await import('../runtime/boot.ts')).bootProgram(spec, paths, cgroups.container, term)
+    : mainProgram(spec, paths, term, mounted, waiterOf(spec, attachment));
   const place = { ...placeOf(spec, paths), mounted };
-  const isDoubtful = attachment === undefined && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
+  const isDoubtful =
+    attachment === undefined && !spec.boot && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
   const log = attachment === undefined ? (await import('./open-log.ts')).openLog(paths, spec.log) : undefined;
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;

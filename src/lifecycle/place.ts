@@ -1,14 +1,14 @@
 /** Where a container's program has to go, its namespaces and its root, and as whom. */
-import { containerEnv, type Run, runIn } from '../process/enter.ts';
+import { containerEnv, type Run } from '../process/enter.ts';
 import { heldCapabilities } from '../process/oci.ts';
-import { resolveUser, type User } from '../process/user.ts';
+import { runIn } from '../process/run-in.ts';
 import { OCI_LOG_FILE, OCI_PROCESS_FILE } from '../process/waiter.ts';
 import { type ContainerSpec, isIsolated, rootfsOf, treeOf } from '../spec/container.ts';
 import { OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
-import type { OciPlace, Place } from '../spec/place.ts';
-import { capabilitiesOf } from '../spec/security.ts';
+import type { GuestPlace, OciPlace, Place } from '../spec/place.ts';
+import { capabilitiesOf, droppedByNspawn } from '../spec/security.ts';
 import type { ContainerPaths } from '../state/paths.ts';
-import { readInRoot } from '../storage/resolve.ts';
+import { userInside } from './user-inside.ts';
 
 export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
   const tree = treeOf(spec, paths.files);
@@ -18,10 +18,13 @@ export function placeOf(spec: ContainerSpec, paths: ContainerPaths): Place {
     netns: paths.netns,
     utsns: paths.utsns,
     mntns: spec.mounts === 'private' ? paths.mntns : undefined,
-    ...(spec.runtime === undefined ? {} : { oci: ociPlace(spec, spec.runtime, paths) }),
+    ...(spec.runtime === undefined || spec.runtime === 'nspawn' ? {} : { oci: ociPlace(spec, spec.runtime, paths) }),
+    ...(spec.runtime === 'nspawn' ? { guest: guestPlace(spec, paths) } : {}),
     ...(isIsolated(spec, 'pid') ? { pidns: paths.pidns } : {}),
     ...(isIsolated(spec, 'ipc') ? { ipcns: paths.ipcns } : {}),
     ...(isIsolated(spec, 'cgroupns') ? { cgroupns: paths.cgroupns } : {}),
+    ...(isIsolated(spec, 'timens') ? { timens: paths.timens } : {}),
+    ...(spec.userns === undefined ? {} : { userns: paths.userns }),
     ...(spec.ulimits === undefined ? {} : { ulimits: ulimitWords(spec.ulimits) }),
   };
 }
@@ -37,15 +40,13 @@ function ociPlace(spec: ContainerSpec, runtime: OciRuntime, { oci }: ContainerPa
   };
 }
 
+function guestPlace({ boot }: ContainerSpec, { guestMntns }: ContainerPaths): GuestPlace {
+  return { mntns: guestMntns, drop: droppedByNspawn(), ...(boot ? { boots: true } : {}) };
+}
+
 function ulimitWords(ulimits: NonNullable<ContainerSpec['ulimits']>): string[] {
   const shown = (value: number) => (value === -1 ? 'unlimited' : String(value));
   return Object.entries(ulimits).map(([name, { soft, hard }]) => `--${name}=${shown(soft)}:${shown(hard)}`);
-}
-
-/** `user[:group]` by the container's own files. Throws InvalidInputError, NotFoundError. */
-export function userInside(wanted: string, { layers, mounted }: Pick<Place, 'layers' | 'mounted'>): User {
-  const [passwd = '', group = ''] = ['/etc/passwd', '/etc/group'].map((path) => readInRoot(layers, path, mounted));
-  return resolveUser(wanted, passwd, group);
 }
 
 /** Its health check: a line for a shell, as the main command's user. */
@@ -59,13 +60,14 @@ export function mainProgram(
   paths: ContainerPaths,
   term: string | undefined,
   mounted: Place['mounted'],
+  init?: string,
 ): Run {
   const place = placeOf(spec, paths);
   const env = containerEnv(spec);
   const user = spec.user === undefined ? undefined : userInside(spec.user, { layers: place.layers, mounted });
   return runIn(
     place,
-    { argv: spec.command, env, user, workdir: spec.workdir },
+    { argv: spec.command, env, user, workdir: spec.workdir, init },
     term === undefined ? undefined : { term },
   );
 }

@@ -1,6 +1,7 @@
 /** system prune: finds what killed commands left, and only what is minict's own; without containers the network too. */
 import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { limitHosts } from '../cgroup/controllers.ts';
+import { initHosts } from '../cgroup/init-groups.ts';
 import { limitGroup } from '../cgroup/limits.ts';
 import { isUnused } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
@@ -115,7 +116,7 @@ async function pruneHost(context: Context, instance: string, dryRun: boolean): P
     const empty = [...NAMESPACE_FOLDERS, ...ISOLATION_FOLDERS]
       .reverse()
       .filter((dir) => bound.has(bindId(dir)) && mounted.has(dir) && readdirSync(dir).length === 0);
-    const tops = limitHosts().map((host) => limitGroup(host, instance, '').top);
+    const tops = [...limitHosts(), ...initHosts()].map((host) => limitGroup(host, instance, '').top);
     const groups = [...new Set([cgroupOf(instance, '').instance, ...tops])].filter(isUnused);
     if (lock !== undefined) {
       // From here on a create waits for this lock; one that was quicker has its own by now.

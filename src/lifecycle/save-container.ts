@@ -93,7 +93,7 @@ async function describe(roots: Roots, instance: string, spec: ContainerSpec, par
     ...rest
   } = spec;
   // Elsewhere, its files are layers.
-  const { volumes = [], storage: ____, ports, ...settings } = rest;
+  const { volumes = [], storage: ____, ports, userns, ...settings } = rest;
   const filesOf = (dirs: readonly string[], name: string | undefined, id: string | undefined) => ({
     layers: ownLayers(roots, dirs, id).map((dir) => (parts.layers.get(dir) as Part).digest),
     // Without a digest it is a directory of this host.
@@ -103,6 +103,8 @@ async function describe(roots: Roots, instance: string, spec: ContainerSpec, par
   return {
     version: SAVED_VERSION,
     ...settings,
+    // Chosen anew there.
+    ...(userns === undefined ? {} : { userns: { hostId: 0 as const } }),
     ...filesOf(lower ?? [inPlace as string], image, imageId),
     ...(lower === undefined || parts.root === undefined ? {} : { upper: parts.root.digest }),
     nics,

@@ -2,7 +2,9 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
-import { containerEnv, inCgroup, runIn } from '../process/enter.ts';
+import { containerEnv } from '../process/enter.ts';
+import { inCgroup } from '../process/in-cgroup.ts';
+import { runIn } from '../process/run-in.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { type Lock, lockContainer } from '../state/locks.ts';

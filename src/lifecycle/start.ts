@@ -75,6 +75,10 @@ export async function startContainer(
     recordEvent(context.roots, { type: 'container', action: 'start', name });
     const attend = hasMain ? await startMain(context, instance, spec, lock, attachment) : undefined;
     journal.phase('started');
+    if (spec.boot && attachment === undefined) {
+      lock.share();
+      await (await import('./boot.ts')).awaitBoot(context, instance, spec);
+    }
     return attend;
   } finally {
     releaseContainer(context.roots, name, lock);

@@ -55,36 +55,49 @@ export function sampleCpu(counters: Counters, instance: string, programs: Progra
   return new Map([...programs].map(([name, pids]) => [name, { cpuNs: cpuNs(name, pids), atMs: performance.now() }]));
 }
 
-/** Of all, against an earlier sample. Who has none there, or was started anew, had no time yet. */
-export function readStats(
+/**
+ * Of all, against an earlier sample. Who has none there, or was started anew, had no time yet. The CPUs' time comes last:
+ * `spanMs` at least after `begin`, which the rest takes up, as a rule.
+ */
+export async function readStats(
   context: Context,
   counters: Counters,
   instance: string,
   programs: Programs,
   before: CpuSamples,
-): { stats: Stats[]; samples: CpuSamples } {
-  const samples = new Map<string, CpuSample>();
+  { begin, spanMs }: { readonly begin: number; readonly spanMs: number },
+): Promise<{ stats: Stats[]; samples: CpuSamples }> {
+  const rest = readRest(context, counters, instance, programs);
+  await Bun.sleep(Math.max(0, begin + spanMs - performance.now()));
+  const samples = sampleCpu(counters, instance, programs);
+  const stats = rest.map(({ name, ...others }) => {
+    return { name, cpuPercent: percent(before.get(name), samples.get(name) as CpuSample), ...others };
+  });
+  return { stats, samples };
+}
+
+function readRest(
+  context: Context,
+  counters: Counters,
+  instance: string,
+  programs: Programs,
+): Omit<Stats, 'cpuPercent'>[] {
   const hostBytes = totalMemory();
-  const stats = [...programs].map(([name, pids]): Stats => {
+  return [...programs].map(([name, pids]) => {
     const group = readGroupUsage(counters, instance, name);
-    const own = processUsage(pids);
-    const sample = { cpuNs: group.cpuNs ?? own.cpuNs, atMs: performance.now() };
-    samples.set(name, sample);
     const io = group.io ?? ioOf(pids);
     const { received, sent } = netOf(containerPaths(context.roots, name).netns);
     return {
       name,
-      cpuPercent: percent(before.get(name), sample),
       memoryBytes: group.memoryBytes ?? memoryOf(pids),
       memoryLimitBytes: Math.min(group.memoryLimitBytes ?? hostBytes, hostBytes),
-      pids: own.threads,
+      pids: processUsage(pids).threads,
       netReceivedBytes: received,
       netSentBytes: sent,
       blockReadBytes: io.readBytes,
       blockWriteBytes: io.writeBytes,
     };
   });
-  return { stats, samples };
 }
 
 function percent(before: CpuSample | undefined, now: CpuSample): number {

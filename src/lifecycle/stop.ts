@@ -66,8 +66,9 @@ export async function stopContainer(
       writeFileSync(containerPaths(context.roots, name).stopping, '');
       endWait({ payload, supervisor });
     }
-    signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isOwnProgram(spec));
+    if (!spec.boot) signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isOwnProgram(spec));
     letGo(payload);
+    if (spec.boot) await (await import('./boot.ts')).shutDown(context, instance, spec);
     await waitUntilEmpty(host, payload, graceMs);
     // Before the lock: a start has it until its services end.
     await killAll(host, payload);

@@ -17,6 +17,8 @@ export interface Packing {
   readonly name: string;
   /** What it is called in the stream. */
   readonly as?: string;
+  /** What leads to where its owners are numbers of the container's. */
+  readonly enter: readonly string[];
   /** What of its metadata, and what not: words for tar. */
   readonly words: readonly string[];
 }
@@ -24,6 +26,8 @@ export interface Packing {
 /** Where it is unpacked. */
 export interface Destination {
   readonly directory: number;
+  /** As of what is packed. */
+  readonly enter: readonly string[];
   /** Files keep their owners, and belong to root otherwise. */
   readonly keepOwners: boolean;
   /** Devices are made: on the host, whoever may open one is at the machine's. */
@@ -62,10 +66,11 @@ function replacement(name: string): string {
     .replace(/\n/g, '\\n');
 }
 
-function packArgv({ name, as, words }: Packing): string[] {
+function packArgv({ enter, name, as, words }: Packing): string[] {
   // Names of members and of hard links to them, not those that symlinks lead to.
   const rename = `--transform=flags=rSh;s,^${name === '.' ? '\\.' : '.*'},${replacement(as ?? '')},`;
   return [
+    ...enter,
     ...[toolPath('tar'), '--create', '--file=-', '--format=posix', '--sparse'],
     // The same files make the same stream.
     '--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime',
@@ -76,8 +81,9 @@ function packArgv({ name, as, words }: Packing): string[] {
   ];
 }
 
-function unpackArgv({ keepOwners, keepTop }: Destination): string[] {
+function unpackArgv({ enter, keepOwners, keepTop }: Destination): string[] {
   return [
+    ...enter,
     ...[toolPath('tar'), '--extract', '--file=-', `--directory=${DIRECTORY}`, '--preserve-permissions', ...ALL],
     ...[keepOwners ? '--same-owner' : '--no-same-owner', '--delay-directory-restore'],
     ...(keepTop ? ['--no-recursion', '--anchored', '--no-wildcards', '--exclude=.'] : []),

@@ -1,8 +1,9 @@
 /** A container's files as seen from outside, up or stopped, held still for as long as somebody reads or writes them. */
-import { constants, existsSync, fstatSync, openSync, statfsSync, statSync } from 'node:fs';
+import { constants, existsSync, fstatSync, lchownSync, openSync, statfsSync, statSync } from 'node:fs';
 import { ConflictError, HostError } from '../errors.ts';
 import { isMountPoint } from '../host/facts.ts';
 import { O_PATH } from '../host/syscalls.ts';
+import { toolPath } from '../host/tool.ts';
 import { missingNamespace } from '../process/become.ts';
 import { Journal } from '../runner/journal.ts';
 import { type ContainerSpec, treeOf } from '../spec/container.ts';
@@ -20,6 +21,9 @@ export interface View {
   readonly tree: Tree;
   /** Descriptor of the container's lock, for processes that work on its files. */
   readonly lockFd: number;
+  /** What leads to where files that are seen have the ids that they have inside; `own` makes one root's in there. */
+  readonly enter: readonly string[];
+  own(path: string | Buffer): void;
   /** Why an entry is not the container's: it is, or is in, what is mounted there at other times. */
   refusalOf(entry: Entry): string | undefined;
   /**
@@ -58,11 +62,18 @@ export async function openView(context: Context, name: string, options: Options)
       return planned.closed.find((place) => isWithin(path, toBytes(place.path)))?.cause;
     };
     const seal = async () => new Set((await (eye as Eye).seal()).map(toBytes));
-    return { tree, lockFd: lock.fd, refusalOf, seal, close };
+    return { tree, lockFd: lock.fd, ...idsOf(spec, containerPaths(context.roots, name), up), refusalOf, seal, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** A stopped one's files show as they are on the disk. */
+function idsOf({ userns }: ContainerSpec, paths: ContainerPaths, up: boolean): Pick<View, 'enter' | 'own'> {
+  if (userns === undefined || !up) return { enter: [], own: () => {} };
+  const own = (path: string | Buffer) => lchownSync(path, userns.hostId, userns.hostId);
+  return { enter: [toolPath('nsenter'), `--user=${paths.userns}`, '--'], own };
 }
 
 async function lookWith(context: Context, name: string, planned: PlannedView, lockFd: number, up: boolean) {

@@ -8,6 +8,7 @@ import { planRouting, planSysctls } from '../network/routing.ts';
 import { chroot } from '../runtime/chroot.ts';
 import { nsFile, planIsolation } from '../runtime/namespaces.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import { ownedNetns, planUserns } from '../runtime/userns.ts';
 import { type ContainerSpec, isIsolated, rootfsOf } from '../spec/container.ts';
 import { type ContainerPaths, MNTNS_DIR } from '../state/paths.ts';
 import type { Command, Part, Step } from '../step.ts';
@@ -161,18 +162,22 @@ export function planNetns(spec: ContainerSpec, paths: ContainerPaths, instance: 
     why: 'a network namespace, persisted as a file',
     // Who starts PID 1 in it needs it before all others.
     ...(spec.runtime === undefined ? { chain: `net ${spec.name}` } : {}),
-    run: { kind: 'run', argv: ['ip', 'netns', 'add', spec.name], exclusive: true },
+    run: { kind: 'run', argv: netnsArgv(spec, paths), exclusive: true },
     // Lazily, as `ip netns del` does: somebody may have the file open.
     undo: { kind: 'umount', targets: [paths.netns], lazy: true, unlink: true },
     claims: [{ kind: 'nsfile', name: paths.netns }],
   };
   return [
-    ...inPart('namespaces', [netns]),
+    ...inPart('namespaces', [...(spec.userns === undefined ? [] : planUserns(paths, spec.userns.hostId)), netns]),
     ...planSysctls(spec),
     ...planNics(spec, { container: spec.name, instance, runDir: paths.runDir }),
     ...inPart('namespaces', [planLoopback(spec.name)]),
     ...planPorts(instance, spec),
   ];
+}
+
+function netnsArgv({ name, userns }: ContainerSpec, paths: ContainerPaths): string[] {
+  return userns === undefined ? ['ip', 'netns', 'add', name] : ownedNetns(paths);
 }
 
 /** The rest. Neighbours that one process can carry out stand together. */
@@ -193,7 +198,9 @@ export function planInside(spec: ContainerSpec, paths: ContainerPaths, facts: Co
     ]);
   return [
     ...inPart('mounts', planFiles(spec, paths, facts, chain)),
-    ...inPart('namespaces', [nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'), utsns]),
+    ...(facts.runtime?.makesNamespaces
+      ? []
+      : inPart('namespaces', [nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'), utsns])),
     ...(spec.isolated === undefined
       ? [...inPart('mounts', planMounts(spec, paths, facts)), ...cgroup(`cgroup ${spec.name}`)]
       : [...cgroup(chain), ...inPart('mounts', planIsolated(spec, paths, facts, chain))]),
@@ -247,6 +254,13 @@ export function fillFrom({ lower, inPlace }: ContainerSpec, skeleton: string): F
   return lower === undefined ? { inPlace: inPlace as string } : { lower: [...lower, skeleton] };
 }
 
+/** In a user namespace nobody but its maker can mount one, so no runtime can. */
+function ownSysOf({ runtime, userns, isolated, profile }: ContainerSpec, { netns }: ContainerPaths) {
+  if (userns !== undefined) return { ownSys: { netns, readOnly: profile === 'hardened', cgroups: false } };
+  if (runtime !== undefined || !isIsolated({ isolated }, 'sys')) return {};
+  return { ownSys: { netns, readOnly: false, cgroups: true } };
+}
+
 function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts): Step[] {
   return planRootfs(
     {
@@ -261,6 +275,10 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
       trim: facts.namespaceFolders,
       ownProc: isIsolated(spec, 'pid'),
       bare: spec.runtime !== undefined,
+      ...(spec.userns === undefined
+        ? {}
+        : { userns: { file: paths.userns, hostId: spec.userns.hostId, folder: paths.stateFolder } }),
+      ...ownSysOf(spec, paths),
       ownDev: isIsolated(spec, 'dev') ? { ipcns: isIsolated(spec, 'ipc') ? paths.ipcns : undefined } : undefined,
     },
     facts.rootfs,
@@ -273,7 +291,7 @@ function planIsolated(spec: ContainerSpec, paths: ContainerPaths, facts: Contain
   const proc = facts.rootfs.targets['/proc'] ?? '/proc';
   const root = { cgroup, init, rootfs: rootfsOf(spec, paths.rootfs), proc };
   return [
-    ...planIsolation(spec, paths, cgroup, chain),
+    ...(runtime.makesNamespaces ? [] : planIsolation(spec, paths, cgroup, chain)),
     ...planMounts(spec, paths, facts),
     ...(isIsolated(spec, 'pid') ? runtime.planInit(spec, paths, root, chain) : []),
   ];

@@ -10,14 +10,32 @@ const NSFS = 0x6e736673;
 export const SOFT_FILE_LIMIT = 1024;
 
 /** A namespace's file that somebody unmounted or removed; nsenter(1) would end with 1, as programs do. */
-export function missingNamespace({ netns, utsns, mntns, pidns, ipcns, cgroupns }: Place): string | undefined {
-  return [netns, utsns, mntns, pidns, ipcns, cgroupns].find((path) => {
-    try {
-      return path !== undefined && statfsSync(path).type !== NSFS;
-    } catch {
-      return true;
-    }
-  });
+export function missingNamespace({
+  netns,
+  utsns,
+  mntns,
+  pidns,
+  ipcns,
+  cgroupns,
+  timens,
+  userns,
+  guest,
+}: Place): string | undefined {
+  const own = guest?.boots ? [] : [utsns, pidns, ipcns, cgroupns, timens, userns, guest?.mntns];
+  return [netns, mntns, ...own].find((path) => path !== undefined && !isNamespace(path));
+}
+
+/** Whether a guest that boots has come so far that programs can enter it. */
+export function isEntered({ guest, pidns }: Place): boolean {
+  return !guest?.boots || (pidns !== undefined && isNamespace(pidns));
+}
+
+function isNamespace(path: string): boolean {
+  try {
+    return statfsSync(path).type === NSFS;
+  } catch {
+    return false;
+  }
 }
 
 /**

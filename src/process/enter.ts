@@ -3,9 +3,7 @@ import { join } from 'node:path';
 import { toolPath } from '../host/tool.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
-import { enterOci } from './oci.ts';
 import type { User } from './user.ts';
-import { waiting } from './waiter.ts';
 
 export interface Program {
   readonly argv: readonly string[];
@@ -13,6 +11,11 @@ export interface Program {
   readonly env?: Readonly<Record<string, string>>;
   readonly user?: User | undefined;
   readonly workdir?: string | undefined;
+  /**
+   * A reaper on the host that waits for it, in a PID namespace: started in a third of the time that a shell takes. It gives the
+   * program a process group of its own, so not on a terminal.
+   */
+  readonly init?: string | undefined;
 }
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -54,17 +57,20 @@ interface EnvOptions {
   readonly term?: string | undefined;
 }
 
-function wholeEnv(env: Readonly<Record<string, string>>, { home = '/root', term }: EnvOptions): Record<string, string> {
+export function wholeEnv(
+  env: Readonly<Record<string, string>>,
+  { home = '/root', term }: EnvOptions,
+): Record<string, string> {
   return { HOME: home, ...(term === undefined ? {} : { TERM: term }), ...env };
 }
 
 /** A program's environment, as far as it may have an effect on the host's tools that lead to it. */
-function programEnv(env: Readonly<Record<string, string>>, options: EnvOptions): Record<string, string> {
+export function programEnv(env: Readonly<Record<string, string>>, options: EnvOptions): Record<string, string> {
   const all = wholeEnv(env, options);
   return Object.fromEntries(Object.entries(all).filter((entry) => !isSetInside(entry)));
 }
 
-function setInside(env: Readonly<Record<string, string>>): string[] {
+export function setInside(env: Readonly<Record<string, string>>): string[] {
   const words = Object.entries(env)
     .filter(isSetInside)
     .map(([key, value]) => `${key}=${value}`);
@@ -109,29 +115,29 @@ function workdirWords(rootfs: string, workdir: string, user: User | undefined): 
   ];
 }
 
-function namespaceWords({ mntns, netns, utsns, ipcns, cgroupns }: Place): string[] {
+export function namespaceWords({ mntns, netns, utsns, ipcns, cgroupns, timens }: Place): string[] {
   return [
     ...(mntns === undefined ? [] : [`--mount=${mntns}`]),
     `--net=${netns}`,
     `--uts=${utsns}`,
     ...(ipcns === undefined ? [] : [`--ipc=${ipcns}`]),
     ...(cgroupns === undefined ? [] : [`--cgroup=${cgroupns}`]),
+    ...(timens === undefined ? [] : [`--time=${timens}`]),
   ];
 }
 
-/** chroot(1) and unshare(1) give 126 and 127 as a shell does. */
-function enterArgv(place: Place, { argv, env = {}, user, workdir }: Program): string[] {
-  const { rootfs, pidns } = place;
-  const namespaces = [toolPath('nsenter'), ...namespaceWords(place)];
-  const inside = [
-    ...(place.ulimits === undefined ? [] : [toolPath('prlimit'), ...place.ulimits, '--']),
+/** What leads to a program from within the namespaces. chroot(1) and unshare(1) give 126 and 127 as a shell does. */
+export function insideWords({ rootfs, ulimits }: Place, { argv, env = {}, user, workdir }: Program): string[] {
+  return [
+    ...limitWords(ulimits),
     ...(workdir === undefined ? chrootWords(rootfs, user) : workdirWords(rootfs, join('/', workdir), user)),
     ...setInside(env),
     ...argv,
   ];
-  return pidns === undefined
-    ? [...namespaces, ...inside]
-    : [...namespaces, `--pid=${pidns}`, '--no-fork', ...waiting(inside)];
+}
+
+export function limitWords(ulimits: Place['ulimits']): string[] {
+  return ulimits === undefined ? [] : [toolPath('prlimit'), ...ulimits, '--'];
 }
 
 /** A program, by what leads to it, and the environment that goes with it. */
@@ -140,35 +146,19 @@ export interface Run {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** What leads to a program in a container, and the environment that this is given. `terminal`: stdin is one, of that kind. */
-export function runIn(place: Place, program: Program, terminal?: { readonly term: string | undefined }): Run {
-  const { argv, env = {}, user, workdir } = program;
-  const options = { home: user?.home, term: terminal?.term };
-  if (place.oci === undefined) return { argv: enterArgv(place, program), env: programEnv(env, options) };
-  const words = { argv, env: wholeEnv(env, options), user, workdir, terminal: terminal !== undefined };
-  return enterOci(place, place.oci, words);
+/** A terminal that stdin is, of a kind. */
+export interface Terminal {
+  readonly term: string | undefined;
 }
-
-/** Part of a script; `files` expands to those of cgroups, which have no white space. Its variable is no program's. */
-export function enterLine(files: string): string {
-  return `for minict_group in ${files}; do echo 0 >"$minict_group" || exit 125; done`;
-}
-
-/** Line of a script whose $0 has the cgroups' files. Descriptor 3, a lock if anything, is held until then. */
-export const ENTER_CGROUP = `${enterLine('$0')}; exec 3>&-`;
 
 /**
- * Lines of a script that becomes the program of $2 and the following, with $1 as its PATH. That comes last: dash takes its
- * builtins from where that has `%builtin`, behind the image's own folders. What shells export is not the program's. A process
- * enters a cgroup, by `enter`, before the exec, so nothing it starts can be outside.
+ * What leads to a program where nsenter(1) and chroot(1) are all that there is to it; the other ways are run-in.ts's, which an
+ * exec does not load in vain.
  */
-export function becomeLines(enter: string): string {
-  const limits = ['umask 022', 'ulimit -S -n 1024 2>/dev/null'];
-  return [...limits, enter, 'unset PWD OLDPWD SHLVL', 'export PATH="$1"', 'shift', 'exec "$@"'].join('; ');
-}
-
-export function inCgroup(enter: readonly string[], { argv, env }: Run, first = ':'): Run {
-  const { PATH = '', ...rest } = env;
-  const script = `${first}; ${becomeLines(ENTER_CGROUP)}`;
-  return { argv: [toolPath('sh'), '-c', script, enter.join(' '), PATH, ...argv], env: rest };
+export function enterChroot(place: Place, program: Program, terminal?: Terminal): Run {
+  const { env = {}, user } = program;
+  return {
+    argv: [toolPath('nsenter'), ...namespaceWords(place), ...insideWords(place, program)],
+    env: programEnv(env, { home: user?.home, term: terminal?.term }),
+  };
 }

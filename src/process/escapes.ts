@@ -2,7 +2,7 @@
  * The known ways out of a container, as system calls to try inside: a table. None of them does harm where it is open: what
  * would change something is opened and not written, what is mounted is attached nowhere, processes and terminals are baits.
  */
-import type { Call } from './probe.ts';
+import type { Call } from '../host/call-list.ts';
 
 /** What is on the host for them to be found. */
 export interface Bait {

@@ -1,10 +1,14 @@
 /** The health check, as lines of the supervisor's script (supervisor.ts): a subshell of it that sleeps between two checks. */
 import { toolPath } from '../host/tool.ts';
 import type { HealthSpec } from '../spec/health.ts';
+import type { Run } from './enter.ts';
+import { OCI_PROCESS } from './waiter.ts';
 
 export interface HealthCheck {
   /** For the script. */
   readonly words: readonly string[];
+  /** For its environment. */
+  readonly env: Readonly<Record<string, string>>;
 }
 
 const seconds = (ms: number) => String(ms / 1000);
@@ -16,16 +20,35 @@ interface HealthFiles {
   readonly asking: string;
 }
 
-/** `freezer` says whether the container is paused; `argv` leads inside, and checks. */
+/** In whose environment the process is that an OCI runtime takes for a check; the main command has its own. */
+const CHECK_PROCESS = 'MINICT_CHECK';
+
+/** Becomes the rest of its words. */
+const AS_PROCESS = `export ${OCI_PROCESS}="$${CHECK_PROCESS}"; unset ${CHECK_PROCESS}; exec "$@"`;
+
+/**
+ * A check that takes too long is told to end, and killed a second later, with what it started. What is told to a runtime's
+ * program is for who waits for that: it takes it along, as no process group does.
+ */
+function timed(timeoutMs: number, { argv, env }: Run): Pick<HealthCheck, 'words' | 'env'> {
+  const timeout = (words: readonly string[]) => [toolPath('timeout'), ...words, '-k', '1', seconds(timeoutMs)];
+  const process = env[OCI_PROCESS];
+  if (process === undefined) return { words: [...timeout([]), ...argv], env: {} };
+  const enter = [toolPath('sh'), '-c', AS_PROCESS, 'sh', ...argv];
+  return { words: [...timeout(['--foreground', '-s', 'VTALRM']), ...enter], env: { [CHECK_PROCESS]: process } };
+}
+
+/** `freezer` says whether the container is paused; `program` leads inside, and checks. */
 export function healthCheck(
   { intervalMs, timeoutMs, retries }: HealthSpec,
   { result, asking }: HealthFiles,
   freezer: { readonly file: string; readonly release: string },
-  argv: readonly string[],
+  program: Run,
 ): HealthCheck {
-  const tools = [toolPath('sleep'), toolPath('timeout')];
-  const numbers = [seconds(intervalMs), seconds(timeoutMs), String(retries)];
-  return { words: [result, asking, freezer.file, freezer.release, ...tools, ...numbers, String(argv.length), ...argv] };
+  const { words, env } = timed(timeoutMs, program);
+  const numbers = [seconds(intervalMs), String(retries), String(words.length)];
+  const files = [result, asking, freezer.file, freezer.release];
+  return { words: [...files, toolPath('sleep'), ...numbers, ...words], env };
 }
 
 /** The words of the check are the first of what is left; the program's come behind, and are given up here. */
@@ -43,8 +66,8 @@ const CHECKER = 'minict-health';
  * says is nobody's. One that fails does not count where the container was paused meanwhile.
  */
 export const HEALTH_LINES = `
-minict_health=$1 minict_asking=$2 minict_freezer=$3 minict_released=$4 minict_nap=$5 minict_timeout=$6; shift 6
-minict_interval=$1 minict_within=$2 minict_retries=$3 minict_count=$4; shift 4
+minict_health=$1 minict_asking=$2 minict_freezer=$3 minict_released=$4 minict_nap=$5; shift 5
+minict_interval=$1 minict_retries=$2 minict_count=$3; shift 3
 (
 minict_main=$$
 exec </dev/null >/dev/null 2>&1 4>&- 5>&-
@@ -65,7 +88,7 @@ while :; do
   [ "$minict_parent" = "$minict_main" ] || exit
   printf '' >"$minict_asking"
   ! minict_is_held || continue
-  "$minict_timeout" -k 1 "$minict_within" "$@" & minict_waiting=$!
+  "$@" & minict_waiting=$!
   if wait "$minict_waiting"; then
     minict_failures=0
   else

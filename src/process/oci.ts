@@ -36,9 +36,12 @@ function processOf(
 }
 
 /** Words of nsenter(1): all but those that the runtime made. */
-export function enterOciNamespaces(files: Pick<Place, 'mntns' | 'netns' | 'utsns' | 'ipcns' | 'cgroupns'>): string[] {
-  const { mntns, netns, utsns, ipcns, cgroupns } = files;
-  return [`--mount=${mntns}`, `--net=${netns}`, `--uts=${utsns}`, `--ipc=${ipcns}`, `--cgroup=${cgroupns}`];
+export function enterOciNamespaces(
+  files: Pick<Place, 'mntns' | 'netns' | 'utsns' | 'ipcns' | 'cgroupns' | 'timens'>,
+): string[] {
+  const { mntns, netns, utsns, ipcns, cgroupns, timens } = files;
+  const all = [`--mount=${mntns}`, `--net=${netns}`, `--uts=${utsns}`, `--ipc=${ipcns}`, `--cgroup=${cgroupns}`];
+  return timens === undefined ? all : [...all, `--time=${timens}`];
 }
 
 /** argv, and the environment that the runtime itself has: the program's is in there. */

@@ -5,7 +5,8 @@
 import { dirname } from 'node:path';
 import { toolPath } from '../host/tool.ts';
 import type { Step } from '../step.ts';
-import { inCgroup, type Run } from './enter.ts';
+import type { Run } from './enter.ts';
+import { inCgroup } from './in-cgroup.ts';
 
 /** `argv` with just this environment. */
 function cleanEnvArgv({ argv, env }: Run): string[] {
@@ -67,12 +68,14 @@ export function planNoRestarts(stopping: string): Step {
 }
 
 const PIDS = 'pids() { find "$0" -name cgroup.procs -exec cat {} + 2>/dev/null; }';
-const TERMINATE = `
-${PIDS}
-for pid in $(pids); do kill -s "$2" "$pid"; kill -s CONT "$pid"; done 2>/dev/null
+const AWAIT_END = `
 tenths=$1
 while [ -n "$(pids)" ] && [ "$tenths" -gt 0 ]; do sleep 0.1; tenths=$((tenths - 1)); done
 `;
+const TERMINATE = `
+${PIDS}
+for pid in $(pids); do kill -s "$2" "$pid"; kill -s CONT "$pid"; done 2>/dev/null
+${AWAIT_END}`;
 const KILL = `
 ${PIDS}
 [ ! -e "$0/cgroup.kill" ] || echo 1 >"$0/cgroup.kill"
@@ -82,10 +85,28 @@ while [ -n "$(pids)" ]; do
 done
 `;
 
+const tenths = (graceMs: number) => String(Math.ceil(graceMs / 100));
+
 /** `signal`, a number, to every process, and a wait of `graceMs` at most. */
 export function planTerminate(payload: string, graceMs: number, signal: number): Step {
-  const argv = ['sh', '-c', TERMINATE, payload, String(Math.ceil(graceMs / 100)), String(signal)];
+  const argv = ['sh', '-c', TERMINATE, payload, tenths(graceMs), String(signal)];
   return { id: 'terminate', why: 'ask its processes to end', run: { kind: 'run', argv } };
+}
+
+/** NSpid of proc_pid_status(5): who is PID 1 of the guest's namespace, and of no other. */
+const SHUT_DOWN = `
+${PIDS}
+for pid in $(pids); do
+  while read -r key _ number more; do
+    [ "$key $number $more" != "NSpid: 1 " ] || kill -s "$2" "$pid"
+  done <"/proc/$pid/status"
+done 2>/dev/null
+${AWAIT_END}`;
+
+/** `signal`, a number, to the init of a guest that boots, and a wait of `graceMs` at most. */
+export function planShutDown(payload: string, graceMs: number, signal: number): Step {
+  const argv = ['sh', '-c', SHUT_DOWN, payload, tenths(graceMs), String(signal)];
+  return { id: 'shut down', why: 'ask its init to shut down', run: { kind: 'run', argv } };
 }
 
 /** The end of whatever still runs in the group. */

@@ -18,12 +18,13 @@ const APPEND = `
     "$minict_now" "$1" "$minict_name" "$2" >>"$minict_events"
 `;
 
-/** A look at the file is a process: so one in a while, by each supervisor. */
+/** A new file is for root alone; the program has a umask of its own. A look at the file is a process: so one in a while, by each supervisor. */
 const BETWEEN_LOOKS = 32;
 
 const BOUNDED = `
 minict_lock=$1 minict_flock=$2 minict_find=$3 minict_mv=$4; shift 4
 minict_told=0
+umask 077
 minict_event() {${APPEND}
   minict_told=$((minict_told + 1))
   [ "$minict_told" -ge ${BETWEEN_LOOKS} ] || return 0

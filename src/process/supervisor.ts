@@ -6,8 +6,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { signalProcesses } from '../host/syscalls.ts';
 import { toolPath } from '../host/tool.ts';
-import { becomeLines, ENTER_CGROUP, enterLine, type Run } from './enter.ts';
+import type { Run } from './enter.ts';
 import { HEALTH_LINES, type HealthCheck } from './health.ts';
+import { becomeLines, ENTER_CGROUP, enterLine } from './in-cgroup.ts';
 import { type LogPipe, logEndLines, logWriterLines } from './log-writer.ts';
 import { RESTART_WORDS, type Restarting, restartLines } from './restart.ts';
 import { type EventBounds, eventLines, OOM_LINES, OOM_WORDS } from './supervisor-events.ts';
@@ -81,7 +82,7 @@ export function supervised(supervision: Supervision, { argv, env }: Run): Run {
   const told = [...(bounds?.words ?? []), ...(oomFile === undefined ? [] : [oomFile])];
   const asked = [...told, ...(restart?.words ?? []), ...(log?.words ?? []), ...(health?.words ?? [])];
   const words = [...own, ...asked, cgroups.enter.join(' '), PATH, ...argv];
-  return { argv: [toolPath('sh'), '-c', script(supervision), ...words], env: rest };
+  return { argv: [toolPath('sh'), '-c', script(supervision), ...words], env: { ...rest, ...health?.env } };
 }
 
 const HANDED_ON = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;

@@ -1,7 +1,7 @@
 /** The steps of a chain, one batch after the other: by a system call, or by a process. */
 import { firstLine, HostError } from '../errors.ts';
 import { sayCommand } from '../host/verbose.ts';
-import type { Step } from '../step.ts';
+import type { Command, Step } from '../step.ts';
 import { type Batch, commandArgv, failingStep, nextBatch } from './batch.ts';
 import { identitiesOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
@@ -28,6 +28,15 @@ function neverDone(batch: Batch, failed: Step, stderr: string): Step[] {
 /** Says what was done without a process, where there is a tool for it. */
 function sayDone({ run }: Step): void {
   if (run.kind === 'run' || run.kind === 'mount' || run.kind === 'umount') sayCommand(commandArgv(run));
+}
+
+/** The code of it is for who has more namespaces than all have. */
+async function doByCalls(command: Command, context: SpawnContext): Promise<boolean> {
+  if (command.kind !== 'run') return false;
+  if (command.does?.what === 'start init') return (await import('./init.ts')).startInit(command, command.does, context);
+  if (command.does?.what === 'persist cgroupns')
+    return (await import('./init.ts')).persistCgroupns(command.does, context);
+  return false;
 }
 
 /** Adds to `started` what may have been done, a failing step among it. Throws StepFailure, or HostError for a missing tool. */
@@ -75,7 +84,7 @@ function sayBatch(steps: readonly Step[]): readonly Step[] {
 async function doBatch(batch: Batch, started: Set<Step>, context: SpawnContext): Promise<void> {
   const first = batch.steps[0] as Step;
   try {
-    if (doInProcess(first.run)) {
+    if (doInProcess(first.run) || (await doByCalls(first.run, context))) {
       if (context.verbose) sayDone(first);
       return;
     }

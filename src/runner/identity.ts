@@ -23,7 +23,7 @@ export function identityOf(claim: Claim): string | undefined {
 }
 
 /** The PID 1 that is in the group; who started it may still be there. */
-function initOf(group: string): string | undefined {
+export function initOf(group: string): string | undefined {
   const procs = join(group, 'cgroup.procs');
   if (!existsSync(procs)) return undefined;
   return readFileSync(procs, 'utf8').split('\n').filter(Boolean).find(isInit);

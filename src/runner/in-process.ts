@@ -2,9 +2,17 @@
 import { closeSync, constants, mkdirSync, openSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { HostError } from '../errors.ts';
-import { mountCalls } from '../host/mounts.ts';
-import { detachMounts, inMountNamespace, makeMountNamespace, makeUtsNamespace, mountAll } from '../host/namespaces.ts';
+import { bindCall, mountCalls } from '../host/mounts.ts';
+import {
+  detachMounts,
+  inMountNamespace,
+  makeIpcNamespace,
+  makeMountNamespace,
+  makeUtsNamespace,
+  mountAll,
+} from '../host/namespaces.ts';
 import type { Command } from '../step.ts';
+import { initOf } from './identity.ts';
 
 /**
  * Returns false where the command needs a process, or the kernel refused what a tool can do too, and tell why it cannot.
@@ -38,6 +46,7 @@ export function doInProcess(command: Command): boolean {
       rmdirSync(command.path);
       return true;
     case 'run': {
+      if (command.does?.what === 'persist pidns') return persistPidns(command.does);
       const made = namespaceOf(command.argv);
       return made !== undefined && isDone(() => makeNamespace(made));
     }
@@ -69,7 +78,15 @@ function inPlace(mntns: string | undefined, action: () => void): void {
   else inMountNamespace(mntns, action);
 }
 
-type Namespace = { readonly utsns: string; readonly hostname: string } | { readonly mntns: string };
+function persistPidns({ init, path }: { readonly init: string; readonly path: string }): boolean {
+  const pid = initOf(init);
+  return pid !== undefined && isDone(() => mountAll([bindCall(`/proc/${pid}/ns/pid`, path)]));
+}
+
+type Namespace =
+  | { readonly utsns: string; readonly hostname: string }
+  | { readonly mntns: string }
+  | { readonly ipcns: string };
 
 /** The forms of unshare(1) that plans have. */
 function namespaceOf([tool, option = '', ...words]: readonly string[]): Namespace | undefined {
@@ -77,11 +94,13 @@ function namespaceOf([tool, option = '', ...words]: readonly string[]): Namespac
   const [name, file = ''] = option.split(/=(.*)/s);
   const [program, hostname] = words;
   if (name === '--uts' && program === 'hostname' && hostname !== undefined) return { utsns: file, hostname };
+  if (name === '--ipc' && words.join(' ') === 'true') return { ipcns: file };
   return name === '--mount' && words.join(' ') === '--propagation slave true' ? { mntns: file } : undefined;
 }
 
 function makeNamespace(made: Namespace): void {
   if ('mntns' in made) makeMountNamespace(made.mntns);
+  else if ('ipcns' in made) makeIpcNamespace(made.ipcns);
   else makeUtsNamespace(made.utsns, made.hostname);
 }
 

@@ -46,9 +46,16 @@ export interface JournalState {
   readonly damaged: boolean;
 }
 
+/** Beyond these, and as many times the steps in effect, a journal is written anew. */
+const MOST_LINES = 256;
+const LINES_PER_STEP = 4;
+
 export class Journal {
   readonly path: string;
   private fd: number | undefined;
+  /** As far as they were read or written here. */
+  private lines = 0;
+  private stepsInEffect = 0;
 
   constructor(path: string) {
     this.path = path;
@@ -58,11 +65,13 @@ export class Journal {
     this.fd ??= openWhole(this.path);
     const line = Buffer.from(`${JSON.stringify(value)}\n`);
     if (writeSync(this.fd, line) < line.length) throw new HostError(`cannot write ${this.path}: no space left`);
+    this.lines += 1;
   }
 
   plan(steps: readonly Step[]): void {
     mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 });
     this.append({ version: 1, plan: steps });
+    this.stepsInEffect += steps.length;
   }
 
   done(id: string, identities: Readonly<Record<string, string>>): void {
@@ -78,8 +87,13 @@ export class Journal {
     this.append({ settled: ids });
   }
 
+  /** All that was begun is done. */
   phase(phase: Phase): void {
     this.append({ phase });
+    if (this.lines <= Math.max(MOST_LINES, LINES_PER_STEP * this.stepsInEffect)) return;
+    // An interface that came and went a hundred times is no news.
+    const state = this.salvage();
+    if (state !== undefined && !state.damaged) this.replace(state.steps, state.identities, phase);
   }
 
   remove(): void {
@@ -102,25 +116,29 @@ export class Journal {
   /** What can be known, even from a damaged journal. */
   salvage(): JournalState | undefined {
     const text = readText(this.path);
-    return text === undefined
-      ? undefined
-      : fold(
-          text
-            .slice(0, text.lastIndexOf('\n') + 1)
-            .split('\n')
-            .slice(0, -1),
-        );
+    if (text === undefined) return undefined;
+    const lines = text
+      .slice(0, text.lastIndexOf('\n') + 1)
+      .split('\n')
+      .slice(0, -1);
+    const state = fold(lines);
+    this.lines = lines.length;
+    this.stepsInEffect = state.steps.length;
+    return state;
   }
 
-  /** Puts a journal of these steps, carried out, in place of a damaged one. */
-  replace(steps: readonly Step[], identities: Identities): void {
-    this.remove();
+  /** Puts a journal of these steps, carried out, in the place of this one. */
+  replace(steps: readonly Step[], identities: Identities, phase: Phase = 'up'): void {
     const fresh = new Journal(`${this.path}.tmp`);
+    // Of a killed one.
+    fresh.remove();
     fresh.plan(steps);
     for (const [id, things] of identities) fresh.done(id, things);
-    fresh.phase('up');
+    fresh.append({ phase });
     renameSync(fresh.path, this.path);
+    if (this.fd !== undefined) closeSync(this.fd);
     this.fd = fresh.fd;
+    this.lines = fresh.lines;
   }
 }
 

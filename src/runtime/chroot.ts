@@ -28,7 +28,13 @@ export const chroot: Runtime = {
         id: 'init',
         why: 'PID 1 of a PID namespace, and /proc of that',
         chain,
-        run: { kind: 'run', argv, mntns: paths.mntns, mounts: target },
+        run: {
+          kind: 'run',
+          argv,
+          mntns: paths.mntns,
+          mounts: target,
+          does: { what: 'start init', enter: cgroup.enterInit, program: init, rootfs },
+        },
         undo: killInit(cgroup),
         claims: [{ kind: 'init', name: cgroup.init }],
         // While it lives it keeps the mounts.

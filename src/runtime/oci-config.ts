@@ -4,6 +4,8 @@ import { HostError } from '../errors.ts';
 import { heldCapabilities } from '../process/oci.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { capabilitiesOf, parseSeccomp, type Seccomp } from '../spec/security.ts';
+import { USERNS_IDS } from '../spec/userns.ts';
+import type { ContainerPaths } from '../state/paths.ts';
 import type { RuntimeFacts } from './runtime.ts';
 import { dockerSeccomp, SECCOMP_FILE } from './seccomp.ts';
 
@@ -33,8 +35,17 @@ export function seccompOf(spec: ContainerSpec): Seccomp | undefined {
 /** Where it is seen inside: in /dev, which is a tmpfs, so that no image needs it. */
 const INIT = '/dev/init';
 
+function idsOf({ hostId }: NonNullable<ContainerSpec['userns']>): object[] {
+  return [{ containerID: 0, hostID: hostId, size: USERNS_IDS }];
+}
+
 /** config.json. */
-export function configOf(spec: ContainerSpec, { rootfs, init }: RuntimeFacts, seccomp: Seccomp | undefined): object {
+export function configOf(
+  spec: ContainerSpec,
+  { openRoot, userns }: ContainerPaths,
+  { rootfs, init }: RuntimeFacts,
+  { seccomp, compiled }: { readonly seccomp: Seccomp | undefined; readonly compiled: string | undefined },
+): object {
   const isHardened = spec.profile === 'hardened';
   const caps = capabilitiesOf(spec, heldCapabilities());
   const mount = (destination: string, type: string, options: readonly string[]) => ({
@@ -55,21 +66,29 @@ export function configOf(spec: ContainerSpec, { rootfs, init }: RuntimeFacts, se
       noNewPrivileges: spec.noNewPrivileges ?? false,
       capabilities: { bounding: caps, effective: caps, permitted: caps },
     },
-    root: { path: rootfs, readonly: spec.readOnly ?? false },
+    root: { path: spec.userns === undefined ? rootfs : openRoot, readonly: spec.readOnly ?? false },
     mounts: [
       mount('/proc', 'proc', []),
       mount('/dev', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
       mount('/dev/pts', 'devpts', ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5']),
       mount('/dev/shm', 'tmpfs', ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k']),
       mount('/dev/mqueue', 'mqueue', ['nosuid', 'noexec', 'nodev']),
-      mount('/sys', 'sysfs', ['nosuid', 'noexec', 'nodev', ...ro]),
+      // That of a network namespace can be mounted by who has made it alone.
+      ...(spec.userns === undefined ? [mount('/sys', 'sysfs', ['nosuid', 'noexec', 'nodev', ...ro])] : []),
       { destination: INIT, type: 'bind', source: init, options: ['bind', 'ro'] },
     ],
     linux: {
       // It is started in the others.
-      namespaces: [{ type: 'pid' }, { type: 'mount' }],
+      namespaces: [
+        { type: 'pid' },
+        { type: 'mount' },
+        ...(spec.userns === undefined ? [] : [{ type: 'user', path: userns }]),
+      ],
+      ...(spec.userns === undefined ? {} : { uidMappings: idsOf(spec.userns), gidMappings: idsOf(spec.userns) }),
       ...(isHardened ? { maskedPaths: MASKED, readonlyPaths: READ_ONLY } : {}),
       ...(seccomp === undefined ? {} : { seccomp }),
     },
+    // In place of what crun would make of it; whoever does not know this word makes it.
+    ...(compiled === undefined ? {} : { annotations: { 'run.oci.seccomp_bpf_data': compiled } }),
   };
 }

@@ -2,11 +2,12 @@
 import { existsSync } from 'node:fs';
 import { requireTool, toolPath } from '../host/tool.ts';
 import { enterOciNamespaces } from '../process/oci.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import { type ContainerSpec, isIsolated } from '../spec/container.ts';
 import { OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
 import type { Seccomp } from '../spec/security.ts';
-import type { ContainerPaths } from '../state/paths.ts';
+import { type ContainerPaths, USERNS_DIR } from '../state/paths.ts';
 import type { Step } from '../step.ts';
+import { keptFilter } from './filter-cache.ts';
 import { killInit, persistPidns } from './namespaces.ts';
 import { configOf, seccompOf } from './oci-config.ts';
 import type { Runtime, RuntimeFacts } from './runtime.ts';
@@ -26,20 +27,22 @@ export function loadOci(spec: ContainerSpec, runtime: OciRuntime): Runtime {
 }
 
 /**
- * $0: the init group's file, $1: the bundle, in which an earlier one's state may be left, then what leads to the runtime, this
- * and its options. What it says is in its log: as it is, or as logfmt.
+ * $0: the init group's file, $1: the bundle, in which an earlier one's state may be left, $2: where its filter is to be kept,
+ * then what leads to the runtime, this and its options. What it says is in its log, as it is or as logfmt; what those that lead to it say is elsewhere.
  */
 const START = `
 echo 0 >"$0" || exit 1
-bundle=$1
-shift
+bundle=$1 kept=$2
+shift 2
 alone() {
   other=
   while read -r pid; do [ "$pid" = $$ ] || other=$pid; done <"\${0%/*}/cgroup.procs"
   [ -z "$other" ]
 }
-rm -rf -- "$bundle/state"
-"$@" --root "$bundle/state" --log "$bundle/log" run --detach --bundle "$bundle" main </dev/null >/dev/null 2>&1 || {
+[ ! -e "$bundle/state" ] || rm -rf -- "$bundle/state" || exit 1
+: >"$bundle/log" || exit 1
+"$@" --root "$bundle/state" --log "$bundle/log" run --detach --bundle "$bundle" main </dev/null >/dev/null 2>"$bundle/said" || {
+  [ -s "$bundle/log" ] || cat "$bundle/said" >&2
   while read -r line; do
     case $line in *' msg="'*) line=\${line#* msg=\\"} line=\${line%\\"} ;; esac
     printf '%s\\n' "$line" >&2
@@ -49,6 +52,7 @@ rm -rf -- "$bundle/state"
   until alone || [ "$tries" -eq 0 ]; do kill -s KILL "$other"; sleep 0.01; tries=$((tries - 1)); done 2>/dev/null
   exit 1
 }
+[ -z "$kept" ] || [ -e "$kept" ] || { cp "$bundle/state/main/seccomp.bpf" "$bundle/filter" && mv "$bundle/filter" "$kept"; } 2>/dev/null || :
 `;
 
 interface Made {
@@ -71,6 +75,22 @@ function noDevices(
   return { kind: 'run', argv: ['sh', '-c', `${first}exec mount -o ${options} "$0"`, rootfs], mntns };
 }
 
+/** The folders above a root are root's on the host, whom nobody is inside. */
+function planOpenRoot(
+  { openRoot, mntns }: ContainerPaths,
+  { rootfs }: RuntimeFacts,
+  step: (id: string, why: string, run: Step['run']) => Step,
+): Step[] {
+  const bind = ['mount', '--rbind', rootfs, openRoot];
+  return [
+    {
+      ...step('open folder', 'for its root', { kind: 'mkdir', path: openRoot, mode: 0o755, parents: true }),
+      undo: { kind: 'rmdir', path: openRoot },
+    },
+    { ...step('open root', 'its root where any user may go', { kind: 'run', argv: bind, mntns }), endsWith: 'mntns' },
+  ];
+}
+
 function planInit(
   spec: ContainerSpec,
   paths: ContainerPaths,
@@ -79,10 +99,12 @@ function planInit(
 ): Step[] {
   const { cgroup } = facts;
   const bundle = paths.oci;
-  const enter = ['nsenter', ...enterOciNamespaces(paths)];
+  const { timens, ...files } = paths;
+  const enter = ['nsenter', ...enterOciNamespaces(isIsolated(spec, 'timens') ? { ...files, timens } : files)];
   const step = (id: string, why: string, run: Step['run']): Step => ({ id, why, chain, run });
-  const { options, mount } = OCI_RUNTIMES[runtime];
+  const { options, mount, keepsFilter } = OCI_RUNTIMES[runtime];
   const { why, where: target, ...what } = mount;
+  const kept = keepsFilter && seccomp !== undefined ? keptFilter(seccomp, program, paths) : undefined;
   return [
     ...(spec.profile === 'hardened'
       ? [step('nodev', 'no device of the image can be opened', noDevices(spec, paths, facts))]
@@ -91,8 +113,9 @@ function planInit(
     step('bundle', 'the container as an OCI bundle', {
       kind: 'write',
       path: `${bundle}/config.json`,
-      content: `${JSON.stringify(configOf(spec, facts, seccomp), null, 1)}\n`,
+      content: `${JSON.stringify(configOf(spec, paths, facts, { seccomp, compiled: kept?.data }), null, 1)}\n`,
     }),
+    ...(spec.userns === undefined ? [] : planOpenRoot(paths, facts, step)),
     ...(toMount
       ? [
           {
@@ -104,12 +127,25 @@ function planInit(
     {
       ...step('init', `PID 1, in all namespaces, by ${runtime}`, {
         kind: 'run',
-        argv: ['sh', '-c', START, cgroup.enterInit, bundle, ...enter, program, ...options],
+        argv: ['sh', '-c', START, cgroup.enterInit, bundle, kept?.path ?? '', ...enter, program, ...options],
       }),
       undo: killInit(cgroup),
       claims: [{ kind: 'init', name: cgroup.init }],
       leaves: true,
     },
     ...persistPidns(paths, cgroup, chain),
+    ...(spec.userns === undefined
+      ? []
+      : [
+          {
+            ...step('userns trim', 'no namespace pins another', {
+              kind: 'umount',
+              targets: [USERNS_DIR],
+              lazy: true,
+              mntns: paths.mntns,
+            }),
+            endsWith: 'mntns',
+          },
+        ]),
   ];
 }

@@ -17,6 +17,8 @@ export interface RuntimeFacts {
 }
 
 export interface Runtime {
+  /** Its PID 1 has UTS, IPC and cgroup namespaces of its own making: `planInit` persists them. */
+  readonly makesNamespaces?: true;
   /**
    * From a mounted root without /proc, /sys and /dev to a PID 1 in the cgroup `init`. The first of its namespaces are there.
    * A step `init` claims PID 1 and ends it; the others end with it, or with the mount namespace.
@@ -26,5 +28,8 @@ export interface Runtime {
 
 /** Undefined for chroot. Throws HostError where something of it is missing on the host. */
 export async function loadRuntime(spec: ContainerSpec): Promise<Runtime | undefined> {
-  return spec.runtime === undefined ? undefined : (await import('./oci.ts')).loadOci(spec, spec.runtime);
+  if (spec.runtime === undefined) return undefined;
+  return spec.runtime === 'nspawn'
+    ? (await import('./nspawn.ts')).loadNspawn(spec)
+    : (await import('./oci.ts')).loadOci(spec, spec.runtime);
 }

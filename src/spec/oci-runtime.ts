@@ -9,6 +9,8 @@ interface OciRuntimeFacts {
   readonly raisesFiles: boolean;
   /** A program's stdin, stdout and stderr are pipes that it copies to and from, and not the caller's. */
   readonly copiesStdio: boolean;
+  /** It leaves a compiled seccomp filter in its state, and takes one. */
+  readonly keepsFilter: boolean;
 }
 
 interface OciMount {
@@ -32,6 +34,7 @@ export const OCI_RUNTIMES = {
     },
     raisesFiles: false,
     copiesStdio: false,
+    keepsFilter: true,
   },
   runc: {
     // As if it had no right to make a group: then it goes without (libcontainer/cgroups/fs2, Apply).
@@ -45,6 +48,7 @@ export const OCI_RUNTIMES = {
     },
     raisesFiles: true,
     copiesStdio: true,
+    keepsFilter: false,
   },
 } as const satisfies Record<string, OciRuntimeFacts>;
 

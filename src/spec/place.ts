@@ -15,8 +15,12 @@ export interface Place {
   readonly pidns?: string;
   readonly ipcns?: string;
   readonly cgroupns?: string;
+  readonly userns?: string;
+  readonly timens?: string;
   /** Absent where programs get in by chroot. */
   readonly oci?: OciPlace;
+  /** Absent where programs see the mounts of `mntns`. */
+  readonly guest?: GuestPlace;
   /** Words of prlimit(1). */
   readonly ulimits?: readonly string[];
 }
@@ -30,6 +34,15 @@ export interface OciPlace {
   readonly log: string;
   readonly capabilities: readonly string[];
   readonly noNewPrivileges: boolean;
+}
+
+/** Of a container whose mounts, and the root with them, are in a mount namespace of its PID 1's. */
+export interface GuestPlace {
+  readonly mntns: string;
+  /** Capabilities that its programs do not have, as setpriv(1) takes them. */
+  readonly drop: string;
+  /** Its PID 1 comes and goes, and with it all its namespaces but that of its network. */
+  readonly boots?: true;
 }
 
 /** A mount in a root, by what can be seen of it from outside. */

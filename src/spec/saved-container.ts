@@ -102,13 +102,15 @@ const settings = {
   hostname: parsed(parseHostname),
   createdAt: time,
   mounts: z.enum(['private', 'host']),
-  runtime: z.optional(z.enum(['crun', 'runc'])),
+  runtime: z.optional(z.enum(['crun', 'runc', 'nspawn'])),
+  boot: z.optional(z.literal(true)),
   profile: z.optional(z.literal('hardened')),
   capAdd: z.optional(z.array(parsed(parseCapability))),
   capDrop: z.optional(z.array(parsed(parseCapability))),
   seccomp: z.optional(parsed((text) => text === 'unconfined' || parseSeccomp(text, 'its seccomp filter'))),
   noNewPrivileges: z.optional(z.boolean()),
-  isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev']))),
+  isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev', 'sys', 'timens']))),
+  userns: z.optional(z.strictObject({ hostId: z.literal(0) })),
   readOnly: z.optional(z.boolean()),
   log: z.optional(
     z.strictObject({
@@ -229,6 +231,7 @@ function oddity(saved: SavedContainer): string | undefined {
   } catch (error) {
     return (error as Error).message;
   }
+  if (saved.boot && saved.runtime !== 'nspawn') return 'boot: by nspawn alone';
   const all = [{ layers, imageId }, ...snapshots];
   if (all.some((files) => files.layers.length === 0 && files.imageId === undefined)) return 'files of no layer';
   const names = snapshots.map(({ name }) => name);

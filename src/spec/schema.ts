@@ -133,7 +133,9 @@ export const container = z.object({
   ),
   mounts: z.enum(['private', 'host']),
   /** What starts PID 1 and programs; absent for `chroot`. */
-  runtime: z.optional(z.enum(['crun', 'runc'])),
+  runtime: z.optional(z.enum(['crun', 'runc', 'nspawn'])),
+  /** Its main command is the init of its image. */
+  boot: z.optional(z.literal(true)),
   /** `hardened`; absent for `lab`. */
   profile: z.optional(z.literal('hardened')),
   capAdd: z.optional(z.array(z.string())),
@@ -142,7 +144,9 @@ export const container = z.object({
   seccomp: z.optional(z.string()),
   noNewPrivileges: z.optional(z.boolean()),
   /** What is its own, where the host's is what all have that say nothing. */
-  isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev']))),
+  isolated: z.optional(z.array(z.enum(['pid', 'ipc', 'cgroupns', 'dev', 'sys', 'timens']))),
+  /** A user namespace: its 0 to 65535 are those from `hostId` on the host, no other container's here; 0 where they are yet to be chosen. */
+  userns: z.optional(z.object({ hostId: z.number() })),
   nics: z.array(nic),
   /** It forwards, IPv4 and IPv6 (`--router`). */
   router: z.optional(z.literal(true)),

@@ -18,6 +18,21 @@ const DEFAULT = [
   ...['NET_BIND_SERVICE', 'SYS_CHROOT', 'KILL', 'AUDIT_WRITE'],
 ];
 
+/** Those that systemd-nspawn keeps, with those of a network of its own (systemd-nspawn(1), --capability=). */
+const OF_NSPAWN = [
+  ...['AUDIT_CONTROL', 'AUDIT_WRITE', 'CHOWN', 'DAC_OVERRIDE', 'DAC_READ_SEARCH', 'FOWNER', 'FSETID', 'IPC_OWNER'],
+  ...['KILL', 'LEASE', 'LINUX_IMMUTABLE', 'MKNOD', 'NET_ADMIN', 'NET_BIND_SERVICE', 'NET_BROADCAST', 'NET_RAW'],
+  ...['SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_ADMIN', 'SYS_BOOT', 'SYS_CHROOT', 'SYS_NICE', 'SYS_PTRACE'],
+  ...['SYS_RESOURCE', 'SYS_TTY_CONFIG'],
+];
+
+/** All others, as setpriv(1) drops them. */
+export function droppedByNspawn(): string {
+  return CAPABILITIES.filter((name) => !OF_NSPAWN.includes(name))
+    .map((name) => `-${name.toLowerCase()}`)
+    .join(',');
+}
+
 /** `CAP_NET_ADMIN`, `net_admin`, or `ALL`, as `NET_ADMIN`. Throws InvalidInputError. */
 export function parseCapability(word: string): string {
   const name = word.toUpperCase().replace(/^CAP_/, '');

@@ -4,6 +4,7 @@ import { type Lock, takeLock } from '../host/syscalls.ts';
 import {
   containerPaths,
   hostJournalPath,
+  idRangesLockPath,
   imageFilesLockPath,
   imagesLockPath,
   imageTreesLockPath,
@@ -78,6 +79,11 @@ export function tryLockImageFiles(roots: Roots): Lock | undefined {
 /** For images that are kept as trees, made one at a time. */
 export function lockImageTrees(roots: Roots): Lock {
   return lock(roots, imageTreesLockPath(roots), 'exclusive');
+}
+
+/** For who chooses ids of the host for a user namespace, until a container has them. */
+export function lockIdRanges(roots: Roots): Lock {
+  return lock(roots, idRangesLockPath(roots), 'exclusive');
 }
 
 /** For what is made once a boot. */

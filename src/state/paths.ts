@@ -45,6 +45,10 @@ export function imageFilesLockPath(roots: Roots): string {
 }
 
 /** Held by whoever makes an image a tree. */
+export function idRangesLockPath(roots: Roots): string {
+  return join(roots.runDir, '.id-ranges');
+}
+
 export function imageTreesLockPath(roots: Roots): string {
   return join(roots.runDir, '.image-trees');
 }
@@ -63,7 +67,9 @@ export const NAMESPACE_FOLDERS = [NETNS_DIR, UTSNS_DIR, MNTNS_DIR];
 export const PIDNS_DIR = '/run/pidns';
 export const IPCNS_DIR = '/run/ipcns';
 export const CGROUPNS_DIR = '/run/cgroupns';
-export const ISOLATION_FOLDERS = [PIDNS_DIR, IPCNS_DIR, CGROUPNS_DIR];
+export const USERNS_DIR = '/run/userns';
+export const TIMENS_DIR = '/run/timens';
+export const ISOLATION_FOLDERS = [PIDNS_DIR, IPCNS_DIR, CGROUPNS_DIR, USERNS_DIR, TIMENS_DIR];
 
 export function rootsFrom(options: { root?: string; runDir?: string }, env: NodeJS.ProcessEnv): Roots {
   return {
@@ -91,6 +97,8 @@ export function stateFolders(roots: Roots): string[] {
 export const LOCK_PREFIX = '.lock-';
 
 export interface ContainerPaths {
+  /** Of all containers. */
+  readonly stateFolder: string;
   readonly dir: string;
   readonly json: string;
   readonly upper: string;
@@ -128,6 +136,8 @@ export interface ContainerPaths {
   readonly enter: string;
   /** Folder of the bundle and state of an OCI runtime. */
   readonly oci: string;
+  /** Folder of what is known of a systemd-nspawn. */
+  readonly nspawn: string;
   /** There once it is to end: its main command is not started again. */
   readonly stopping: string;
   /** There while its limits are changed. */
@@ -136,14 +146,21 @@ export interface ContainerPaths {
   readonly netns: string;
   readonly utsns: string;
   readonly mntns: string;
+  /** Of the mounts that its PID 1 has made on top of those. */
+  readonly guestMntns: string;
   readonly pidns: string;
   readonly ipcns: string;
   readonly cgroupns: string;
+  readonly userns: string;
+  readonly timens: string;
+  /** Where an OCI runtime finds its root, in the container's mount namespace, with a user namespace: all may go there. */
+  readonly openRoot: string;
 }
 
 /** Where a container's namespaces are persisted, whichever of them it has. */
 export function namespaceFiles(paths: ContainerPaths): string[] {
-  return [paths.netns, paths.utsns, paths.mntns, paths.pidns, paths.ipcns, paths.cgroupns];
+  const { netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns, userns, timens } = paths;
+  return [netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns, userns, timens];
 }
 
 /** A verb asks for them dozens of times: only the folders are normalized. */
@@ -151,6 +168,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
   const dir = join(roots.root, 'containers', name);
   const runDir = join(roots.runDir, name);
   return {
+    stateFolder: roots.root,
     dir,
     json: `${dir}/container.json`,
     upper: `${dir}/upper`,
@@ -175,15 +193,21 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     journal: `${runDir}/journal`,
     enter: `${runDir}/enter.json`,
     oci: `${runDir}/oci`,
+    nspawn: `${runDir}/nspawn`,
     stopping: `${runDir}/stopping`,
     updating: `${runDir}/updating`,
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: `${NETNS_DIR}/${name}`,
     utsns: `${UTSNS_DIR}/${name}`,
     mntns: `${MNTNS_DIR}/${name}`,
+    // No container's name has an @.
+    guestMntns: `${MNTNS_DIR}/${name}@guest`,
     pidns: `${PIDNS_DIR}/${name}`,
     ipcns: `${IPCNS_DIR}/${name}`,
     cgroupns: `${CGROUPNS_DIR}/${name}`,
+    userns: `${USERNS_DIR}/${name}`,
+    timens: `${TIMENS_DIR}/${name}`,
+    openRoot: `${USERNS_DIR}/.${name}`,
   };
 }
 

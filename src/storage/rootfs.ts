@@ -1,11 +1,14 @@
 /** Steps that put a container's root file system together: overlay (or a directory in place), proc, sys, dev, /etc files, volumes. */
 import { statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { mountFolderIdmapped } from '../host/user-namespace.ts';
 import { HOST_FILES, HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
+import type { UserNamespace } from '../spec/userns.ts';
 import type { Command, Step } from '../step.ts';
 import type { RootfsFacts } from './mount-points.ts';
-import { type Mount, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
+import { besideMounts, type Mount, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
 import { planOwnDev } from './own-dev.ts';
+import { type OwnSys, planOwnSys } from './own-sys.ts';
 import { planFileInTmpfs, planFolderInTmpfs, planVolumeMount } from './volume-mount.ts';
 
 /** A read-only bottom layer with the mount points that an image may lack, so that nothing is written for them. */
@@ -93,6 +96,10 @@ export interface RootfsPlan {
   readonly trim: readonly string[];
   /** Its runtime mounts /proc, /sys and /dev. */
   readonly bare?: boolean;
+  /** Its user namespace, and the state folder. */
+  readonly userns?: UserNamespace & { readonly folder: string };
+  /** A /sys of that network namespace. */
+  readonly ownSys?: OwnSys;
   /** /proc comes with its PID namespace. */
   readonly ownProc: boolean;
   /** A /dev of its own, with the message queues of that IPC namespace. */
@@ -116,6 +123,11 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
   }
   const mount = (id: string, why: string, what: Omit<Mount, 'id' | 'why'>) =>
     steps.push(mountStep({ id, why, ...what }, place));
+  const { userns } = plan;
+  if (userns !== undefined) {
+    const why = 'files on the disk have the ids that they have inside';
+    steps.push(besideMounts('idmap', why, mountFolderIdmapped(userns.folder, userns.hostId), place));
+  }
   if (root !== undefined) {
     const { why, ...what } = root;
     mount('rootfs', why, { target: rootfs, ...what });
@@ -129,7 +141,8 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
   const bind = (source: string, target: string, options: string) => ({ source, target, fstype: 'none', options });
   const proc = { source: 'proc', target: at('/proc'), fstype: 'proc', options: 'defaults' };
   if (!plan.ownProc) mount('proc', 'processes, as the host sees them', proc);
-  if (!plan.bare)
+  if (plan.ownSys !== undefined) steps.push(planOwnSys(at('/sys'), plan.ownSys, place));
+  else if (!plan.bare)
     mount('sys', "the host's /sys; slave, so that no unmount comes back to the host", bind('/sys', at('/sys'), TREE));
   if (plan.ownDev === undefined && !plan.bare)
     mount('dev', "the host's /dev, likewise", bind('/dev', at('/dev'), TREE));
@@ -144,7 +157,7 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
     files.filter((path) => facts.volumes.some(({ target }) => isWithin(facts.targets[path] as string, target))),
   );
   for (const path of files) if (!inVolumes.has(path)) planFile(path);
-  for (const volume of facts.volumes) steps.push(...planVolumeMount(volume, facts, rootfs, place));
+  for (const volume of facts.volumes) steps.push(...planVolumeMount(volume, facts, rootfs, place, userns));
   for (const path of inVolumes) planFile(path);
   steps.push(...planFolderInTmpfs(facts, rootfs, place));
   if (mntns !== undefined) {

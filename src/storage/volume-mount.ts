@@ -1,5 +1,7 @@
 /** Steps that mount what `-v` and `--tmpfs` name: volumes, the host's files, and a tmpfs. */
 import { dirname, join } from 'node:path';
+import { mountIdmapped } from '../host/user-namespace.ts';
+import type { UserNamespace } from '../spec/userns.ts';
 import type { Step } from '../step.ts';
 import type { MissingMountPoint, PlacedVolume, RootfsFacts } from './mount-points.ts';
 import { besideMounts, type MountPlace, mountStep, planTree, READ_ONLY_TREE, TREE } from './mount-step.ts';
@@ -47,9 +49,49 @@ function optionsOf({ volume, isFolder, mode }: PlacedVolume): string {
   return volume.readOnly ? READ_ONLY_TREE : TREE;
 }
 
-export function planVolumeMount(placed: PlacedVolume, facts: RootfsFacts, rootfs: string, place: MountPlace): Step[] {
+/** Root inside owns a tmpfs, as elsewhere; what is asked for by number is inside, too. */
+function idsInside(options: string, { hostId }: UserNamespace): string {
+  const ids = { uid: 0, gid: 0 };
+  const others = options.split(',').filter((option) => {
+    const [, key, id] = /^(uid|gid)=(\d+)$/.exec(option) ?? [];
+    if (key !== undefined) ids[key as keyof typeof ids] = Number(id);
+    return key === undefined && option !== '';
+  });
+  return [...others, `uid=${hostId + ids.uid}`, `gid=${hostId + ids.gid}`].join(',');
+}
+
+/** The host's own files are idmapped one by one, minict's are with the state folder. */
+function planIdmapped(
+  placed: PlacedVolume,
+  facts: RootfsFacts,
+  rootfs: string,
+  userns: UserNamespace,
+  place: MountPlace,
+): Step[] {
+  const { volume, isFolder, source = '', target } = placed;
+  const at = join(rootfs, target);
+  const point = missingInTmpfs(facts, target);
+  const how = { recursive: isFolder, readOnly: volume.type !== 'tmpfs' && volume.readOnly === true };
+  const made = point?.isFolder
+    ? [besideMounts(`folder ${target}`, 'a mount point in the tmpfs', ['mkdir', '-p', '--', at], place)]
+    : [];
+  return [
+    ...made,
+    besideMounts(`mount ${volume.target}`, WHY.bind, mountIdmapped(userns.file, source, at, how), place),
+  ];
+}
+
+export function planVolumeMount(
+  placed: PlacedVolume,
+  facts: RootfsFacts,
+  rootfs: string,
+  place: MountPlace,
+  userns: UserNamespace | undefined,
+): Step[] {
   const { volume, isFolder, source = 'tmpfs', target } = placed;
   const point = missingInTmpfs(facts, target);
+  const given = optionsOf(placed);
+  const options = userns !== undefined && volume.type === 'tmpfs' ? idsInside(given, userns) : given;
   const step = mountStep(
     {
       id: volume.target,
@@ -58,7 +100,7 @@ export function planVolumeMount(placed: PlacedVolume, facts: RootfsFacts, rootfs
       target: join(rootfs, target),
       fstype: volume.type === 'tmpfs' ? 'tmpfs' : 'none',
       anyTree: volume.type === 'bind' && isFolder,
-      options: point?.isFolder ? `${optionsOf(placed)},${MAKE_FOLDER}` : optionsOf(placed),
+      options: point?.isFolder ? `${options},${MAKE_FOLDER}` : options,
     },
     place,
   );
@@ -66,7 +108,7 @@ export function planVolumeMount(placed: PlacedVolume, facts: RootfsFacts, rootfs
   const tree = { source, target: join(rootfs, target), readOnly: volume.type !== 'tmpfs' && volume.readOnly === true };
   return [
     ...planFileInTmpfs(facts, rootfs, target, place),
-    step,
+    ...(userns !== undefined && volume.type === 'bind' ? planIdmapped(placed, facts, rootfs, userns, place) : [step]),
     ...(isTree ? planTree(volume.target, tree, place) : []),
   ];
 }

@@ -13,7 +13,9 @@ const RUNTIMES: { title: string; options: string[]; hardFiles?: true }[] = [
   { title: 'chroot', options: ['--runtime', 'chroot'] },
   { title: 'chroot, PID namespace', options: ['--pid', 'private'] },
   { title: 'crun', options: ['--runtime', 'crun'] },
+  { title: 'nspawn', options: ['--runtime', 'nspawn'] },
   { title: 'crun, hardened', options: ['--profile', 'hardened'] },
+  { title: 'crun, user namespace', options: ['--runtime', 'crun', '--userns', 'auto', '--timens', 'private'] },
   { title: 'runc, hardened', options: ['--runtime', 'runc', '--profile', 'hardened'], hardFiles: true },
 ];
 

@@ -117,8 +117,13 @@ test('the known ways out are shut', () => {
       sh('walls', `perl -e 'exit !-e "/disk"' && test ! -e "$MARK" && type mknod unshare nsenter >/dev/null`),
     ).toMatchObject({ status: 0 });
     expect(open('walls')).toEqual([]);
-    if (runtime === 'crun') expectAllStopped('walls');
-    else expectRefused(host.minict('check', 'walls', '--escape'), /cannot check walls: runc gives .*\nhint: .*crun/);
+    if (runtime === 'crun') {
+      // It is not the first: its filter is the one that was made for that.
+      const madeAgain = (name: string) =>
+        !host.run(['cat', `/run/minict/${name}/oci/config.json`]).stdout.includes('bpf_data');
+      expect([madeAgain('h'), madeAgain('walls')]).toEqual([true, false]);
+      expectAllStopped('walls');
+    } else expectRefused(host.minict('check', 'walls', '--escape'), /cannot check walls: runc gives .*\nhint: .*crun/);
     expect(host.minict('rm', '-f', 'walls').status).toBe(0);
   }
   // The same words show that each of them looks for a way that there may be.
@@ -261,6 +266,8 @@ test.each([
     /cannot use --ulimit nofile with the runtime runc: .*\nhint: --ulimit nofile=9;/,
   ],
   [['--runtime', 'crun', '--mounts', 'host'], /cannot use --runtime crun and --mounts host together/],
+  [['--runtime', 'nspawn', '--timens', 'private'], /cannot use --timens private with the runtime nspawn/],
+  [['--runtime', 'runc', '--sys', 'host'], /cannot use --sys host with the runtime runc/],
   [['--profile', 'hardened', '--pid', 'host'], /cannot use --pid host with the runtime crun/],
 ])('%j is refused', (options, message) => {
   expectRefused(host.minict('create', 'bad', ...options), message);

@@ -35,6 +35,7 @@ const run = (check: string, ...options: string[]) =>
 const health = () =>
   (inspect(host, 'h1').status as unknown as { health?: { status: string; failures: number } }).health;
 const becomes = (status: string) => eventually(() => health()?.status === status);
+const cmdlineOf = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'utf8');
 const commOf = (pid: number) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
 const told = () =>
   host
@@ -135,7 +136,10 @@ test('a check that comes and goes does not fill the disk with events, nor is one
   expect(run('[ ! -e /well ] || ! rm /well && touch /well', '--health-retries', '1')).toEqual(done);
   // What the verb wrote has begun a new file; that one is full again.
   appendFileSync(path, `${filler}\n`.repeat(11000));
-  expect(await eventually(() => (statSync(path, { throwIfNoEntry: false })?.size ?? 0) < 1024 ** 2)).toBe(true);
+  expect(
+    await eventually(() => (statSync(path, { throwIfNoEntry: false })?.size ?? Number.POSITIVE_INFINITY) < 1024 ** 2),
+  ).toBe(true);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(host.minict('rm', '-f', 'h1')).toEqual(done);
   let seen = '';
   for await (const bytes of stream.stdout) {
@@ -217,9 +221,22 @@ test('what the environment calls as the checker does its own is not signalled', 
   await victim.exited;
 });
 
-test('with the runtime crun it is refused', () => {
-  expectRefused(
-    host.minict('create', 'h9', '--runtime', 'crun', '--health-cmd', 'true', '--', 'sleep', '9'),
-    /cannot use --health-cmd with the runtime crun\nhint: minict exec/,
-  );
+test.each([
+  ['crun', ['--profile', 'hardened']],
+  ['runc', ['--userns', 'auto']],
+])('with %s: the user and environment of the main command, a check that hangs, restarts', async (runtime, options) => {
+  const check = '[ "$(id -u) $A $(hostname)" = "7 b h1" ] && [ ! -e /dev/shm/bad ] || { sleep 301 & sleep 302; }';
+  const words = ['--runtime', runtime, ...options, '-u', '7:7', '-e', 'A=b', '--restart', 'always'];
+  expect(run(check, ...words, '--health-timeout', '500ms')).toEqual(done);
+  expect(await becomes('healthy')).toBe(true);
+  expect(host.minict('exec', 'h1', 'touch', '/dev/shm/bad').status).toBe(0);
+  expect(await becomes('unhealthy')).toBe(true);
+  expect(host.minict('exec', 'h1', 'rm', '/dev/shm/bad').status).toBe(0);
+  expect(await becomes('healthy')).toBe(true);
+  const commands = () => programsOf(host, 'h1').filter(isAlive).map(cmdlineOf);
+  expect(await eventually(() => !commands().some((line) => /^sleep\0(301|302)\0/.test(line)))).toBe(true);
+  expect(host.minict('kill', 'h1')).toEqual(done);
+  expect(await eventually(() => inspect(host, 'h1').status.state === 'running')).toBe(true);
+  expect(host.minict('logs', 'h1').stdout).toMatch(/^up\n(up\n)?$/);
+  expect(host.minict('stop', '-t', '2', 'h1')).toEqual(done);
 });

@@ -1,9 +1,10 @@
-/** Namespaces of a container's own: PID with a reaper, IPC, cgroup, and a /dev; and how programs in a PID namespace end. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+/** Namespaces of a container's own: PID with a reaper, IPC, cgroup, a /dev and a /sys; and how programs in a PID namespace end. */
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { childrenOf } from '../../src/process/supervisor.ts';
 import { expectCreated, expectRefusedThere } from '../helpers/expect.ts';
-import { KILLS } from '../helpers/faults.ts';
+import { KILLS, runRefused } from '../helpers/faults.ts';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
 import { inspect, isAlive, programsOf } from '../helpers/processes.ts';
 import { failAtCommands, killAtCommands, MANY_POINTS } from '../helpers/recovery.ts';
@@ -11,7 +12,19 @@ import { printScript } from '../helpers/script.ts';
 import type { Snapshot } from '../helpers/snapshot.ts';
 import { Terminal } from '../helpers/terminal.ts';
 
-const ALL = ['--init', '--ipc', 'private', '--cgroupns', 'private', '--dev', 'private'];
+const ALL = [
+  '--init',
+  '--ipc',
+  'private',
+  '--cgroupns',
+  'private',
+  '--dev',
+  'private',
+  '--sys',
+  'private',
+  '--timens',
+  'private',
+];
 
 let host: Host;
 let clean: Snapshot;
@@ -59,6 +72,23 @@ describe('a container with all of them', () => {
     expect(host.minict('ps').stdout).toMatch(/^p1 +ready/m);
     expect(host.minict('exec', 'p1', 'ls', '-l', '/proc/1/root/').stdout).toContain(' var');
     expect(sh('p1', 'tr "\\0" "\\n" </proc/1/environ').stdout).toBe('PATH=/usr/sbin:/usr/bin:/sbin:/bin\n');
+  });
+
+  test('the clocks that count from boot began with it', () => {
+    const seconds = (text: string) => Number(text.split(' ')[0]);
+    expect(seconds(sh('p1', 'cat /proc/uptime').stdout)).toBeLessThan(seconds(readFileSync('/proc/uptime', 'utf8')));
+    expect(sh('p1', 'readlink /proc/self/ns/time').stdout.trim()).not.toBe(readlinkSync('/proc/self/ns/time'));
+    expect(sh('keep', 'readlink /proc/self/ns/time').stdout.trim()).toBe(readlinkSync('/proc/self/ns/time'));
+  });
+
+  test('/sys has the interfaces of its network, and the cgroups of the host', () => {
+    expect(sh('p1', 'ls /sys/class/net').stdout).toBe('eth0\nlo\n');
+    expect(sh('keep', 'ls /sys/class/net').stdout).toBe(host.run(['ls', '/sys/class/net']).stdout);
+    expect(sh('p1', 'cat /sys/class/net/eth0/address').stdout).toBe(
+      sh('p1', "ip link show eth0 | sed -n 's/.*ether \\([^ ]*\\).*/\\1/p'").stdout,
+    );
+    expect(sh('p1', 'ls /sys/fs/cgroup').stdout).toBe(sh('keep', 'ls /sys/fs/cgroup').stdout);
+    expect(sh('p1', 'ls /sys/fs/cgroup').stdout).not.toBe('');
   });
 
   test.each([
@@ -284,10 +314,9 @@ describe('a fault at each host command of a create', () => {
     options,
     before: [],
     atomic: true,
-    commands: 6,
+    commands: 1,
     changes: 0,
   };
-  // The first child of the shell that starts PID 1 is that: a tool with a shell around it would be it.
   test('fails before it does anything', MANY_POINTS, async () => {
     expect(await failAtCommands(host, verb, clean, 'fails before it does anything')).toBeGreaterThanOrEqual(
       verb.commands,
@@ -295,6 +324,56 @@ describe('a fault at each host command of a create', () => {
   });
   test.each(KILLS)('%s', MANY_POINTS, async (fault) => {
     expect(await killAtCommands(host, verb, clean, fault)).toBeGreaterThanOrEqual(verb.commands);
+  });
+
+  const traced = (inject: string) => [
+    ...['strace', '-f', '-o', '/dev/null', '-e', `inject=${inject}`, MINICT],
+    ...verb.words,
+  ];
+
+  // setsid(2) is PID 1's, and clone(2) of who starts it; in its place a shell forks, and cannot either.
+  test.each([
+    [
+      'setsid:error=EPERM',
+      /PID 1 of a PID namespace, and \/proc of that: \S+catatonit does not run in its root: setsid: EPERM/,
+    ],
+    ['setsid:signal=SIGKILL', /PID 1 of a PID namespace, and \/proc of that: /],
+    ['clone:error=EAGAIN', /PID 1 of a PID namespace, and \/proc of that: .*Cannot fork/],
+  ])('PID 1 meets %s: one clear error, and nothing is left', async (inject, message) => {
+    const { status, stderr } = host.run(traced(inject));
+    expect(stderr).toMatch(message);
+    expect([status, stderr.split('\n').length]).toEqual([125, 2]);
+    expect(await host.settled(clean)).toEqual(clean);
+  });
+
+  test('where the kernel refuses what starts PID 1, a tool does it', async () => {
+    expect(runRefused(host, verb.words, 'memfd_create', { alone: true })).toEqual({
+      status: 0,
+      stdout: 'f1\n',
+      stderr: '',
+    });
+    expect(commandsIn('f1')).toHaveLength(2);
+    await removed('f1');
+  });
+
+  test('minict killed while PID 1 starts', async () => {
+    const strace = host.spawn(traced('setsid:delay_enter=400000'));
+    const starting = () =>
+      readdirSync('/proc').find((pid) => {
+        try {
+          return /^\d+$/.test(pid) && readlinkSync(`/proc/${pid}/exe`).includes('memfd:minict-init');
+        } catch {
+          return false;
+        }
+      });
+    expect(await eventually(() => starting() !== undefined)).toBe(true);
+    const [minict = 0] = childrenOf(strace.pid);
+    process.kill(minict, 'SIGKILL');
+    expect(host.minict('ps', '-a')).toMatchObject({ status: 0, stderr: '' });
+    expectCreated(host, 'f1', ...options);
+    expect(commandsIn('f1')).toHaveLength(2);
+    await strace.exited;
+    await removed('f1');
   });
 });
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { runWithFault } from '../helpers/faults.ts';
+import { killBefore } from '../helpers/faults.ts';
 import { Host } from '../helpers/host.ts';
 
 let host: Host;
@@ -63,7 +63,7 @@ test.each(['private', 'host'])('with --mounts %s', async (mounts) => {
 test('what a killed create left on the disk goes with the next one', async () => {
   host.minict('create', 'first');
   host.minict('rm', 'first');
-  runWithFault(host, ['create', 'half'], 'is killed together with minict', 2);
+  expect(killBefore(host, ['create', 'half'], 'mount', 1)).toBe(true);
   await host.reboot();
   expect(host.snapshot().state).toContain('containers/half/');
   expect(host.minict('ps', '-a', '-q').stdout).toBe('');

@@ -1,8 +1,8 @@
 /**
- * A program that is nothing but a list of system calls, for a container of which nothing is needed, not even a loader. It is
- * a static ELF of some hundred bytes (elf(5)), made here: a loop that takes number and arguments of a call from a table, and
- * puts what it returned where a later one may take it from. Each result is written to stdout at once, so that what a
- * seccomp filter kills it for is known. Pure.
+ * A program that is nothing but a list of system calls: where no file of an image, not even a loader, is to be needed, or the
+ * start of a shell and its tools takes too long. It is a static ELF of some hundred bytes (elf(5)), made here: a loop that
+ * takes a call's number and arguments from a table, puts what it returned where a later one may take it from, and goes on with
+ * the next, or elsewhere after an error, or after what fork(2) returns to the parent. Pure.
  */
 import { HostError } from '../errors.ts';
 
@@ -11,9 +11,12 @@ const SYSCALLS = {
   read: [0, 63],
   write: [1, 64],
   ioctl: [16, 29],
+  clone: [56, 220],
   kill: [62, 129],
+  fcntl: [72, 25],
   chdir: [80, 49],
   ptrace: [101, 117],
+  setsid: [112, 157],
   prctl: [157, 167],
   chroot: [161, 51],
   mount: [165, 40],
@@ -24,10 +27,12 @@ const SYSCALLS = {
   unlinkat: [263, 35],
   symlinkat: [266, 36],
   unshare: [272, 97],
+  dup3: [292, 24],
   name_to_handle_at: [303, 264],
   open_by_handle_at: [304, 265],
   setns: [308, 268],
   finit_module: [313, 273],
+  execveat: [322, 281],
   fsopen: [430, 430],
   fsconfig: [431, 431],
   fsmount: [432, 432],
@@ -37,8 +42,19 @@ export type Syscall = keyof typeof SYSCALLS;
 
 export interface Call {
   readonly name: Syscall;
-  /** A text is a C string; a buffer is memory that calls share; `of` is what an earlier call of the list returned. */
-  readonly args: readonly (number | string | Buffer | { readonly of: number })[];
+  /** A text is a C string; a list is its strings' addresses and 0; a buffer is memory that calls share; `of` is what a call returned, `addressOf` where that is. */
+  readonly args: readonly (
+    | number
+    | string
+    | Buffer
+    | readonly string[]
+    | { readonly of: number }
+    | { readonly addressOf: number }
+  )[];
+  /** Index of the call that comes next after an error, in place of the following one. */
+  readonly onError?: number;
+  /** The same after a result above 0. */
+  readonly onPositive?: number;
 }
 
 const BASE = 0x400000;
@@ -46,8 +62,8 @@ const ELF_HEADER_BYTES = 64;
 const PROGRAM_HEADER_BYTES = 56;
 const WORD = 8;
 const ARGS = 6;
-/** A call: its number, where its arguments are, where its result goes. */
-const ENTRY_BYTES = (1 + ARGS + 1) * WORD;
+/** A call: its number, where its arguments are, where its result goes, what comes next after an error and above 0. */
+const ENTRY_BYTES = (1 + ARGS + 1 + 2) * WORD;
 
 interface Machine {
   /** Of SYSCALLS. */
@@ -74,7 +90,9 @@ const MACHINES: Readonly<Record<string, Machine>> = {
         ...['4c8b4b30', '4d8b09'], // r9
         ...['488b03', '0f05'], // mov rax, [rbx]; syscall
         ...['488b4b38', '488901'], // mov rcx, [rbx+56]; mov [rcx], rax
-        '4883c340', // add rbx, 64
+        ...['488b4b40', '488b5348'], // mov rcx, [rbx+64]; mov rdx, [rbx+72]
+        ...['4883c350', '4885c0'], // add rbx, 80; test rax, rax
+        ...['480f48d9', '480f4fda'], // cmovs rbx, rcx; cmovg rbx, rdx
       ].join('');
       const back = Buffer.from('eb00', 'hex'); // jmp loop
       back.writeInt8(-(loop.length / 2 + 2), 1);
@@ -92,7 +110,12 @@ const MACHINES: Readonly<Record<string, Machine>> = {
         0xd4000001, // svc #0
         ldr(9, 19, (ARGS + 1) * WORD),
         0xf9000120, // str x0, [x9]
-        0x91000000 | (ENTRY_BYTES << 10) | (19 << 5) | 19, // add x19, x19, #64
+        ldr(9, 19, (ARGS + 2) * WORD),
+        ldr(10, 19, (ARGS + 3) * WORD),
+        0x91000000 | (ENTRY_BYTES << 10) | (19 << 5) | 19, // add x19, x19, #80
+        0xf100001f, // cmp x0, #0
+        0x9a800000 | (19 << 16) | (0xb << 12) | (9 << 5) | 19, // csel x19, x9, x19, lt
+        0x9a800000 | (19 << 16) | (0xc << 12) | (10 << 5) | 19, // csel x19, x10, x19, gt
       ];
       const words = [
         0xd2800000 | ((table & 0xffff) << 5) | 19, // movz x19, low half
@@ -106,6 +129,10 @@ const MACHINES: Readonly<Record<string, Machine>> = {
     },
   },
 };
+
+function cString(text: string): Buffer {
+  return Buffer.from(`${text}\0`);
+}
 
 /** Memory behind the table: what is put there once has one address. */
 class Memory {
@@ -134,7 +161,13 @@ class Memory {
   }
 
   /** Address of a word that has a number, or the address of what is put there. */
-  wordOf(value: number | string | Buffer): number {
+  wordOf(value: number | string | Buffer | readonly string[]): number {
+    if (typeof value === 'object' && !Buffer.isBuffer(value)) {
+      const addresses = [...value.map((text) => this.place(cString(text))), 0];
+      const list = Buffer.alloc(addresses.length * WORD);
+      for (const [i, address] of addresses.entries()) list.writeBigUInt64LE(BigInt(address), i * WORD);
+      return this.wordOf(this.place(list));
+    }
     if (typeof value === 'number') {
       return this.once(value, () => {
         const word = Buffer.alloc(WORD);
@@ -142,7 +175,7 @@ class Memory {
         return word;
       });
     }
-    return this.wordOf(this.once(value, () => (typeof value === 'string' ? Buffer.from(`${value}\0`) : value)));
+    return this.wordOf(this.once(value, () => (typeof value === 'string' ? cString(value) : value)));
   }
 
   content(): Buffer {
@@ -150,35 +183,28 @@ class Memory {
   }
 }
 
-/** The program, for this machine's kind. Throws HostError where there is none for it. */
+/** The program, for this machine's kind; it ends with 0 after the last call. Throws HostError where there is none for it. */
 export function assemble(calls: readonly Call[]): Buffer {
   const machine = MACHINES[process.arch];
   if (machine === undefined) throw new HostError(`cannot make a program for ${process.arch}: x64 and arm64 only`);
   const headers = ELF_HEADER_BYTES + PROGRAM_HEADER_BYTES;
   const codeBytes = Math.ceil(machine.code(BASE).length / WORD) * WORD;
   const table = BASE + headers + codeBytes;
-  // Each call, what tells its result, and the end.
-  const entries = calls.length * 2 + 1;
-  const memory = new Memory(table + entries * ENTRY_BYTES);
-  const results = calls.map(() => memory.place(Buffer.alloc(WORD)));
-  const ignored = memory.place(Buffer.alloc(WORD));
-  const wordOf = (arg: Call['args'][number]) =>
-    typeof arg === 'object' && 'of' in arg ? (results[arg.of] as number) : memory.wordOf(arg);
-  const entry = ({ name, args }: Call, result: number) => {
-    const words = Array.from({ length: ARGS }, (_, i) => wordOf(args[i] ?? 0));
-    const bytes = Buffer.alloc(ENTRY_BYTES);
-    for (const [i, word] of [SYSCALLS[name][machine.column], ...words, result].entries()) {
-      bytes.writeBigUInt64LE(BigInt(word), i * WORD);
-    }
-    return bytes;
+  const all: readonly Call[] = [...calls, { name: 'exit_group', args: [0] }];
+  const memory = new Memory(table + all.length * ENTRY_BYTES);
+  const results = all.map(() => memory.place(Buffer.alloc(WORD)));
+  const wordOf = (arg: Call['args'][number]) => {
+    if (typeof arg === 'object' && 'of' in arg) return results[arg.of] as number;
+    return memory.wordOf(typeof arg === 'object' && 'addressOf' in arg ? (results[arg.addressOf] as number) : arg);
   };
-  const rows = [
-    ...calls.flatMap((call, i) => {
-      const result = results[i] as number;
-      return [entry(call, result), entry({ name: 'write', args: [1, result, WORD] }, ignored)];
-    }),
-    entry({ name: 'exit_group', args: [0] }, ignored),
-  ];
+  const rows = all.map(({ name, args, onError, onPositive }, index) => {
+    const words = Array.from({ length: ARGS }, (_, i) => wordOf(args[i] ?? 0));
+    const next = [onError, onPositive].map((other) => table + (other ?? index + 1) * ENTRY_BYTES);
+    const bytes = Buffer.alloc(ENTRY_BYTES);
+    const entry = [SYSCALLS[name][machine.column], ...words, results[index] as number, ...next];
+    for (const [i, word] of entry.entries()) bytes.writeBigUInt64LE(BigInt(word), i * WORD);
+    return bytes;
+  });
   const code = Buffer.alloc(codeBytes);
   machine.code(table).copy(code);
   const body = Buffer.concat([code, ...rows, memory.content()]);
@@ -208,7 +234,19 @@ function elfHeaders(machine: number, entry: number, size: number): Buffer {
   return header;
 }
 
-/** What the calls returned, in order: a negative number is an errno. Fewer than there were where it was ended before. */
-export function readResults(stdout: Buffer): number[] {
-  return Array.from({ length: Math.floor(stdout.length / WORD) }, (_, i) => Number(stdout.readBigInt64LE(i * WORD)));
+/** A call that writes what `count` calls returned, from that with the index `from` on. */
+export function report(fd: number, from: number, count: number): Call {
+  return { name: 'write', args: [fd, { addressOf: from }, count * WORD] };
+}
+
+/** What reports have written: a negative number is an errno. */
+export function readReport(written: Buffer): number[] {
+  return Array.from({ length: Math.floor(written.length / WORD) }, (_, i) => Number(written.readBigInt64LE(i * WORD)));
+}
+
+/** Its name in errno(3); undefined for what is no error. */
+export function errorName(result: number): string | undefined {
+  if (result >= 0) return undefined;
+  const names = Object.entries(process.getBuiltinModule('node:os').constants.errno);
+  return names.find(([, number]) => number === -result)?.[0] ?? `errno ${-result}`;
 }
