@@ -1,10 +1,12 @@
 /** The guest itself, with no throwaway host around: minict as it is installed there, and what lasts over its reboots. */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import type { Result } from '../helpers/host.ts';
 
 export function run(...argv: string[]): Result {
-  const { exitCode, stdout, stderr } = Bun.spawnSync(argv, { stdio: ['ignore', 'pipe', 'pipe'] });
-  return { status: exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
+  const child = Bun.spawnSync(argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const status = child.exitCode ?? 128 + (constants.signals[child.signalCode as NodeJS.Signals] ?? 0);
+  return { status, stdout: child.stdout.toString(), stderr: child.stderr.toString() };
 }
 
 export const minict = (...words: string[]) => run('minict', ...words);

@@ -17,7 +17,7 @@ export const PACKAGES = [
   ],
   ...['iproute2', 'iptables', 'iputils-arping', 'iputils-ping', 'ethtool', 'nftables', 'procps', 'strace'],
   ...['busybox-static', 'catatonit', 'crun', 'curl', 'golang-github-containers-common', 'python3-minimal', 'runc'],
-  ...['runit', 'xz-utils', 'zstd'],
+  ...['runit', 'shellcheck', 'xz-utils', 'zstd'],
 ];
 
 /** Relative to the guest's root. systemd runs the tests, once all is up, and turns the machine off should they not. */

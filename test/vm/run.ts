@@ -22,7 +22,7 @@ const machine = ['-M', 'pc', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp'
 const boot = ['-kernel', join(system, 'vmlinuz'), '-initrd', join(system, 'initrd'), '-append'];
 const guest = Bun.spawn(
   [
-    ...['nice', '-n', '15', 'qemu-system-x86_64', ...machine, '-display', 'none'],
+    ...['qemu-system-x86_64', ...machine, '-display', 'none'],
     ...boot,
     'console=ttyS0 quiet panic=-1 mitigations=off systemd.show_status=1',
     ...disk(join(system, 'disk')),

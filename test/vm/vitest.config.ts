@@ -3,8 +3,19 @@ import base from '../../vitest.config.ts';
 
 /** What cgroup v2, systemd and a real boot have a say in. */
 const CHOSEN = [
-  ...['limits', 'usage', 'freeze', 'signals', 'services', 'lifecycle', 'pid', 'health', 'restart-policy', 'units'],
-  ...['recovery', 'reboot', 'mounted', 'ps'],
+  ...[
+    'limits',
+    'usage',
+    'freeze',
+    'signals',
+    'pid',
+    'lifecycle',
+    'restart-policy',
+    'health',
+    'units',
+    'reboot',
+    'mounted',
+  ],
 ].map((name) => `test/e2e/${name}.test.ts`);
 
 /** By the boot, and whether words choose among them; guest.sh asks for one. */
