@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated, processesIn } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
+import { openOutput } from '../host/lent.ts';
 import { signalProcesses } from '../host/syscalls.ts';
 import { isEntered } from '../process/become.ts';
 import { containerEnv } from '../process/enter.ts';
@@ -49,16 +50,19 @@ async function ask(spec: ContainerSpec, record: EnterRecord, argv: readonly stri
   const inside = runIn(record.place, { argv, env: containerEnv(spec) });
   // What is given up ends.
   const run = inCgroup(record.enter, { ...inside, argv: bound(inside.argv) });
-  const child = Bun.spawn([...run.argv], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-    env: { ...run.env },
-    timeout: ANSWERS_WITHIN_MS,
-    killSignal: 'SIGKILL',
-    maxBuffer: ANSWER_BYTES,
-  });
-  const said = await new Response(child.stdout).text();
-  await child.exited;
-  return said.trim();
+  const output = openOutput('minict-answer');
+  try {
+    const child = Bun.spawn([...run.argv], {
+      stdio: ['ignore', output.descriptor, 'ignore'],
+      env: { ...run.env },
+      timeout: ANSWERS_WITHIN_MS,
+      killSignal: 'SIGKILL',
+    });
+    await child.exited;
+    return output.read(ANSWER_BYTES).toString().trim();
+  } finally {
+    output.close();
+  }
 }
 
 /**
