@@ -4,8 +4,11 @@
  */
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { HostError } from '../errors.ts';
 import type { Step } from '../step.ts';
 import { type CgroupHost, readCgroupHost } from './cgroup.ts';
+
+const ROOT = '/sys/fs/cgroup';
 
 /** systemd's own, and that of v2 (cgroups(7), "unified"). */
 const HIERARCHIES = [
@@ -15,9 +18,19 @@ const HIERARCHIES = [
 
 export function initHosts(): CgroupHost[] {
   const tracking = readCgroupHost();
-  return HIERARCHIES.map(({ name, version }) => ({ version, mountPoint: join('/sys/fs/cgroup', name) })).filter(
+  if (tracking.mountPoint === ROOT) return [];
+  return HIERARCHIES.map(({ name, version }) => ({ version, mountPoint: join(ROOT, name) })).filter(
     ({ mountPoint }) => mountPoint !== tracking.mountPoint && existsSync(join(mountPoint, 'cgroup.procs')),
   );
+}
+
+/** Throws HostError where systemd-nspawn would not find the group that it is in. */
+export function requireInitHosts(tracking: CgroupHost): void {
+  const dir = join(ROOT, 'systemd');
+  if (tracking.mountPoint === ROOT || initHosts().some(({ mountPoint }) => mountPoint === dir)) return;
+  throw new HostError(`cannot use the runtime nspawn: systemd's hierarchy of cgroup v1 is not mounted at ${dir}`, {
+    hint: `mkdir -p ${dir}; mount -t cgroup -o none,name=systemd none ${dir}`,
+  });
 }
 
 /** `container` is a container's group in the hierarchy `tracking`; the same in another one. */

@@ -68,7 +68,7 @@ export async function stopContainer(
     }
     if (!spec.boot) signalAll(payload, [parseSignal(stopSignal), parseSignal('CONT')], isOwnProgram(spec));
     letGo(payload);
-    if (spec.boot) (await import('./boot.ts')).shutDown(context, instance, spec);
+    if (spec.boot) await (await import('./boot.ts')).shutDown(context, instance, spec);
     await waitUntilEmpty(host, payload, graceMs);
     // Before the lock: a start has it until its services end.
     await killAll(host, payload);

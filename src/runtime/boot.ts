@@ -10,12 +10,16 @@ import { BIND, FIND_LEADER, FORGET, namespaceFilesWord, nspawnArgv } from './nsp
 /**
  * $1: files of cgroups, $2: the program, $3: files of namespaces, then words that become the program. 133 is a reboot, which
  * with --keep-unit somebody else is to do. TERM has systemd-nspawn shut its guest down. In the background a shell's child
- * has /dev/null as its stdin, and INT and QUIT are ignored.
+ * has /dev/null as its stdin, and INT and QUIT are ignored. Where somebody killed systemd-nspawn its guest goes on, and is ended.
  */
 const BOOT = `
 ${FIND_LEADER}${BIND}${FORGET}
 for group in $1; do echo 0 >"$group" || exit 125; done
-program=$2 files=$3
+end() {
+  set -- $1
+  while [ "/proc/$leader/ns/pid" -ef "$4" ]; do kill -s KILL "$leader"; sleep 0.01; done
+}
+program=$2 files=$3 leader=
 shift 3
 exec 3<&0 4>&2 2>/dev/null
 nspawn=
@@ -30,6 +34,7 @@ while :; do
     status=$?
     kill -s 0 "$nspawn" || break
   done
+  end "$files"
   forget "$files"
   [ "$status" -eq 133 ] || exit "$status"
 done

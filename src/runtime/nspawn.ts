@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
-import { enterInitGroups, planInitGroups } from '../cgroup/init-groups.ts';
+import { enterInitGroups, planInitGroups, requireInitHosts } from '../cgroup/init-groups.ts';
 import { InvalidInputError } from '../errors.ts';
 import { requireTool, toolPath } from '../host/tool.ts';
 import { type ContainerSpec, rootfsOf } from '../spec/container.ts';
@@ -20,6 +20,7 @@ export function loadNspawn(spec: ContainerSpec): Runtime {
   const program = toolPath('systemd-nspawn');
   for (const tool of ['env', 'find', 'setpriv', 'setsid', 'sleep']) requireTool(tool);
   const tracking = readCgroupHost();
+  requireInitHosts(tracking);
   return {
     makesNamespaces: true,
     planInit: (container, paths, facts, chain) => planInit(container, paths, facts, { program, tracking, chain }),
@@ -46,22 +47,25 @@ function namespaces(paths: ContainerPaths): readonly (readonly [name: string, pa
   ];
 }
 
-/** Their files, as one word: none has white space in it. */
+export function guestFiles(paths: ContainerPaths): string[] {
+  return namespaces(paths).map(([, path]) => path);
+}
+
+/** As one word: none has white space in it. */
 export function namespaceFilesWord(paths: ContainerPaths): string {
-  return namespaces(paths)
-    .map(([, path]) => path)
-    .join(' ');
+  return guestFiles(paths).join(' ');
 }
 
 /**
  * Sets $leader to the PID 1 of the systemd-nspawn $1, of program $2, once that has become its init; fails where that has ended
- * before. It is the child that has two numbers, 1 in a PID namespace below (NSpid of proc_pid_status(5)).
+ * before, or takes half a minute. It is the child that has two numbers, 1 in a PID namespace below (NSpid of proc_pid_status(5)).
  */
 export const FIND_LEADER = `
 find_leader() {
-  leader=
+  leader= tries=3000
   while [ -z "$leader" ]; do
-    [ -e "/proc/$1/exe" ] || return 1
+    [ -e "/proc/$1/exe" ] && [ "$tries" -gt 0 ] || return 1
+    tries=$((tries - 1))
     children=
     read -r children <"/proc/$1/task/$1/children" || :
     for child in $children; do
@@ -130,7 +134,7 @@ for group in $1; do echo 0 >"$group" || exit 1; done
 nspawn=$2 dir=$3
 shift 3
 setsid "$@" </dev/null >"$dir/log" 2>&1 3>&- 4>&- 5>&- 6>&- &
-find_leader "$!" "$nspawn" || { wait "$!"; cat "$dir/log" >&2; exit 1; }
+find_leader "$!" "$nspawn" || { kill -s KILL "$!" 2>/dev/null; wait "$!"; cat "$dir/log" >&2; exit 1; }
 echo "$leader" >"$dir/leader"
 `;
 
