@@ -91,7 +91,9 @@ export async function awaitBoot(context: Context, instance: string, spec: Contai
     const record = readEnterRecord(paths);
     if (status !== undefined || record === undefined || !isPopulated(host, payload)) {
       const how = status === undefined ? 'was stopped' : `ended with ${status}`;
-      throw new HostError(`cannot boot ${name}: its init ${how}`, { hint: `minict logs ${name}` });
+      throw new HostError(`cannot boot ${name}: its init ${how}`, {
+        hint: `minict logs ${name}; its image needs an init, and /etc/os-release`,
+      });
     }
     const leader = isEntered(record.place) ? leaderIn(payload) : undefined;
     if (leader !== undefined) {
