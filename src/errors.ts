@@ -58,6 +58,11 @@ export class StepError extends MinictError {
   }
 }
 
+/** What a system call on a path failed with, without the path, which the message has: `no such file or directory`. */
+export function systemCause(error: unknown): string {
+  return (error as Error).message.replace(/^E[A-Z0-9]+: (.*), \w+( '.*)?$/s, '$1');
+}
+
 /** First line of what a tool said on stderr, for the cause part of a message. */
 export function firstLine(text: string): string {
   return text.trim().split('\n')[0] ?? '';

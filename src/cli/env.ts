@@ -1,6 +1,6 @@
 /** `-e K=V`, `-e K` (taken from the caller's environment, if it has one) and `--env-file`, as docker has them. */
 import { readFileSync } from 'node:fs';
-import { InvalidInputError } from '../errors.ts';
+import { InvalidInputError, systemCause } from '../errors.ts';
 
 /** With its end, MAX_ARG_STRLEN of linux/binfmts.h. */
 const MAX_STRING_BYTES = 128 * 1024;
@@ -30,7 +30,7 @@ export function readEnvFile(file: string): Record<string, string> {
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
   } catch (error) {
-    throw new InvalidInputError(`cannot read env file ${file}: ${(error as Error).message}`);
+    throw new InvalidInputError(`cannot read env file ${file}: ${systemCause(error)}`);
   }
   const lines = text.split(/\r?\n/).map((line) => line.trimStart());
   const settings = lines.filter((line) => line !== '' && !line.startsWith('#'));

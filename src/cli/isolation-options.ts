@@ -1,6 +1,6 @@
 /** Options of create and run that say what is a container's own, and what its programs may not do. */
 import { existsSync, readFileSync } from 'node:fs';
-import { HostError, InvalidInputError } from '../errors.ts';
+import { HostError, InvalidInputError, systemCause } from '../errors.ts';
 import { requireTool } from '../host/tool.ts';
 import type { ContainerSpec, Isolated } from '../spec/container.ts';
 import { isOciRuntime, OCI_RUNTIMES, type OciRuntime } from '../spec/oci-runtime.ts';
@@ -23,6 +23,8 @@ export interface IsolationOptions {
   readonly capAdd: readonly string[];
   readonly capDrop: readonly string[];
   readonly securityOpt: readonly string[];
+  /** `--no-new-privileges` makes it false. */
+  readonly newPrivileges?: boolean;
 }
 
 const WHOSE = ['host', 'private'];
@@ -46,7 +48,8 @@ export function addIsolationOptions(command: VerbCommand): VerbCommand {
     .choice('--userns <whose>', 'ids: auto, a range of its own (with crun or runc)', ['host', 'auto'])
     .repeatable('--cap-add <capability>', "beside the profile's, or ALL")
     .repeatable('--cap-drop <capability>', "of the profile's, or ALL")
-    .repeatable('--security-opt <opt>', 'seccomp=FILE, seccomp=unconfined, no-new-privileges[=false]');
+    .repeatable('--security-opt <opt>', 'seccomp=FILE, seccomp=unconfined, no-new-privileges[=false]')
+    .option('--no-new-privileges', 'as --security-opt no-new-privileges');
 }
 
 type Isolation = Pick<
@@ -142,12 +145,14 @@ function nspawnFrom({ boot }: IsolationOptions): Isolation {
   return { runtime: 'nspawn', ...(boot ? { boot: true } : {}) };
 }
 
-function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOptions, runtime: string): Isolation {
+function refuseSecurity(options: IsolationOptions, runtime: string): Isolation {
+  const { profile, capAdd, capDrop, securityOpt, newPrivileges } = options;
   const option = [
     profile === 'hardened' ? '--profile hardened' : undefined,
     capAdd.length > 0 ? '--cap-add' : undefined,
     capDrop.length > 0 ? '--cap-drop' : undefined,
     securityOpt.length > 0 ? '--security-opt' : undefined,
+    newPrivileges === false ? '--no-new-privileges' : undefined,
   ].find((word) => word !== undefined);
   if (option === undefined) return {};
   throw new InvalidInputError(`cannot use ${option} with the runtime ${runtime}: it has no such walls`, {
@@ -155,7 +160,8 @@ function refuseSecurity({ profile, capAdd, capDrop, securityOpt }: IsolationOpti
   });
 }
 
-function ociFrom(runtime: OciRuntime, { profile, capAdd, capDrop, securityOpt }: IsolationOptions): Isolation {
+function ociFrom(runtime: OciRuntime, options: IsolationOptions): Isolation {
+  const { profile, capAdd, capDrop, securityOpt, newPrivileges } = options;
   requireTool(runtime);
   const isHardened = profile === 'hardened';
   return {
@@ -164,6 +170,7 @@ function ociFrom(runtime: OciRuntime, { profile, capAdd, capDrop, securityOpt }:
     ...(capAdd.length === 0 ? {} : { capAdd: capAdd.map(parseCapability) }),
     ...(capDrop.length === 0 ? {} : { capDrop: capDrop.map(parseCapability) }),
     ...Object.assign({}, ...securityOpt.map(securityFrom)),
+    ...(newPrivileges === false ? { noNewPrivileges: true } : {}),
   };
 }
 
@@ -185,7 +192,7 @@ function readSeccomp(path: string): string {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new InvalidInputError(`cannot use --security-opt seccomp=${path}: ${(error as Error).message}`);
+    throw new InvalidInputError(`cannot use --security-opt seccomp=${path}: ${systemCause(error)}`);
   }
   parseSeccomp(text, `--security-opt seccomp=${path}`);
   return text;

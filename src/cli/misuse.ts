@@ -28,6 +28,18 @@ const OTHERS_WORDS: Readonly<Record<string, string>> = {
   version: '--version',
 };
 
+/** What docker calls it, of create and run. */
+const OTHERS_OPTIONS: Readonly<Record<string, (verb: string) => string>> = {
+  '--device-read-bps': () => '--io-read-bps',
+  '--device-read-iops': () => '--io-read-iops',
+  '--device-write-bps': () => '--io-write-bps',
+  '--device-write-iops': () => '--io-write-iops',
+  '--log-opt': () => '--log-max-size, --log-max-files',
+  '--mount': () => '-v SRC:DST, --tmpfs DST',
+  '--name': (verb) => `the name is an argument: minict ${verb} NAME`,
+  '--privileged': () => 'leave it out: the profile lab, the default, lets root do all',
+};
+
 /** The verb that the command line got to, with that of a group: `image import`. */
 function verbOf(program: VerbCommand, words: readonly string[]): string[] {
   const group = program.commands.find((command) => words.includes(command.name()));
@@ -46,8 +58,9 @@ function hintOf(program: VerbCommand, verb: readonly string[], error: CommanderE
   if (error.code === 'commander.unknownOption' && verb.length > 0) {
     if (program.options.some(({ long }) => long === word))
       return `it stands before the verb: minict ${word} ${verb[0]} …`;
-    if (['create', 'run'].includes(verb[0] as string) && word === '--name') {
-      return `the name is an argument: minict ${verb[0]} NAME`;
+    const [option = ''] = word.split('=');
+    if (['create', 'run'].includes(verb[0] as string) && Object.hasOwn(OTHERS_OPTIONS, option)) {
+      return (OTHERS_OPTIONS[option] as (verb: string) => string)(verb[0] as string);
     }
   }
   return suggestion === undefined ? help : `${suggestion.replace(/^\((.*)\)$/, '$1')} ${help}`;

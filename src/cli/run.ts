@@ -34,9 +34,14 @@ export const define: Define = (command, globals) => {
         throw new InvalidInputError('cannot use -t: stdin is no terminal', { hint: 'leave out -t' });
       }
       if (options.restart !== 'no' && !options.detach) {
-        throw new InvalidInputError('cannot use --restart without -d: who is attached stays to the end');
+        throw new InvalidInputError('cannot use --restart without -d: who is attached stays to the end', {
+          hint: '-d',
+        });
       }
-      if (options.detach && options.rm) throw new InvalidInputError('cannot use -d and --rm together');
+      if (options.detach && options.rm)
+        throw new InvalidInputError('cannot use -d and --rm together: nobody stays to remove it', {
+          hint: 'minict wait NAME; minict rm NAME',
+        });
       const context = contextFrom(globals());
       const terminal = isTerminal(0);
       const cmd = { words, fallback: options.detach ? [] : ['/bin/sh'] };

@@ -65,7 +65,7 @@ function healthFrom(options: SupervisionOptions, main: readonly string[]): Pick<
   const { healthCmd: command, healthInterval, healthTimeout, healthRetries } = options;
   if (command === undefined) {
     if ([healthInterval, healthTimeout, healthRetries].every((value) => value === undefined)) return {};
-    throw new InvalidInputError('cannot check its health: no --health-cmd');
+    throw new InvalidInputError('cannot check its health: no --health-cmd', { hint: "--health-cmd 'CMD'" });
   }
   if (command.trim() === '') throw new InvalidInputError("cannot use --health-cmd '': no command");
   if (main.length === 0) {

@@ -1,11 +1,14 @@
 /** minict top: the host's ps(1) about a container's processes. */
 import { processesIn } from '../cgroup/processes.ts';
-import { firstLine, HostError, InvalidInputError } from '../errors.ts';
+import { ConflictError, firstLine, HostError, InvalidInputError } from '../errors.ts';
 import { missingTool } from '../host/tool.ts';
 import { readToolOutput } from '../host/tool-output.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { isOwnProgram } from '../lifecycle/own-programs.ts';
 import { cgroupOf } from '../lifecycle/status.ts';
 import { parseContainerName } from '../spec/name.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
+import { containerPaths } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './program.ts';
@@ -59,8 +62,12 @@ export const define: Define = (command, globals) => {
       requireRoot('top');
       const context = contextFrom(globals());
       const name = parseContainerName(rawName);
-      await getContainer(context.roots, name);
-      const pids = new Set(processesIn(cgroupOf(readInstance(context.roots) ?? '', name).payload).map(String));
+      const spec = await getContainer(context.roots, name);
+      if (readEnterRecord(containerPaths(context.roots, name)) === undefined) {
+        throw new ConflictError(`cannot show processes of ${name}: it is stopped`, { hint: `minict start ${name}` });
+      }
+      const inGroup = processesIn(cgroupOf(readInstance(context.roots) ?? '', name).payload);
+      const pids = new Set(inGroup.filter(isOwnProgram(spec)).map(String));
       const chosen = options.length === 0 ? undefined : await chosenColumns(pids, options);
       const lines = chosen ?? (await ownFormat(pids, name, options.length === 0 ? ['-ef'] : options));
       print(lines.map((line) => `${line}\n`).join(''));

@@ -58,6 +58,15 @@ export const TOOLS: readonly Tools[] = [
   { name: 'tcpdump', package: 'tcpdump', tools: ['tcpdump'], without: 'no minict capture' },
   { name: 'skopeo', package: 'skopeo', tools: ['skopeo'], without: 'no images from registries' },
   { name: 'ethtool', package: 'ethtool', tools: ['ethtool'], without: 'no --driver ovs in user space' },
+  { name: 'crun', package: 'crun', tools: ['crun'], without: 'no --profile hardened but by runc' },
+  { name: 'runc', package: 'runc', tools: ['runc'], without: 'no --runtime runc' },
+  { name: 'perl', package: 'perl-base', tools: ['perl'], without: 'no --userns auto' },
+  {
+    name: 'catatonit',
+    package: 'catatonit',
+    tools: ['catatonit'],
+    without: 'no PID namespaces, no --runtime but chroot',
+  },
   {
     name: 'systemd-nspawn',
     package: 'systemd-container',
@@ -65,6 +74,8 @@ export const TOOLS: readonly Tools[] = [
     version: '--version',
     without: 'no --runtime nspawn',
   },
+  { name: 'svlogd', package: 'runit', tools: ['svlogd'], without: 'no --log-timestamps' },
+  { name: 'ps', package: 'procps', tools: ['ps'], without: 'no minict top' },
   { name: 'tail', package: 'coreutils', tools: ['tail'], without: 'no minict logs -f' },
 ];
 

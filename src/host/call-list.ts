@@ -61,6 +61,8 @@ const BASE = 0x400000;
 const ELF_HEADER_BYTES = 64;
 const PROGRAM_HEADER_BYTES = 56;
 const WORD = 8;
+/** What a call returned, in a report. */
+export const RESULT_BYTES = WORD;
 const ARGS = 6;
 /** A call: its number, where its arguments are, where its result goes, what comes next after an error and above 0. */
 const ENTRY_BYTES = (1 + ARGS + 1 + 2) * WORD;

@@ -1,6 +1,6 @@
-/** What is lent to a program that must find nothing of its own where it runs: itself, in memory, and a terminal. */
+/** What is lent to a program that must find nothing of its own where it runs: itself, in memory, what it may write to, and a terminal. */
 import { dlopen, ptr } from 'bun:ffi';
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 import { createMemoryFile } from './syscalls.ts';
 
@@ -25,6 +25,28 @@ export function memoryFile(name: string, content: Buffer): number {
   } finally {
     closeSync(written);
   }
+}
+
+/** A file in memory for what a program says. Of a pipe nobody would see the end while another one there keeps it open. */
+export interface LentOutput {
+  readonly descriptor: number;
+  /** The first of it, `most` bytes or fewer. */
+  read(most: number): Buffer;
+  close(): void;
+}
+
+/** Throws HostError. */
+export function openOutput(name: string): LentOutput {
+  const descriptor = createMemoryFile(name);
+  if (descriptor < 0) throw new HostError('cannot make a file in memory: memfd_create failed');
+  return {
+    descriptor,
+    read: (most) => {
+      const bytes = Buffer.alloc(most);
+      return bytes.subarray(0, readSync(descriptor, bytes, 0, most, 0));
+    },
+    close: () => closeSync(descriptor),
+  };
 }
 
 /** A terminal (pty) that nobody sits at. */

@@ -14,10 +14,12 @@ import { runIn } from '../process/run-in.ts';
 import { bound } from '../process/waiter.ts';
 import { guestFiles } from '../runtime/nspawn.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { type EnterRecord, readEnterRecord } from '../state/enter-record.ts';
 import { type ContainerPaths, containerPaths } from '../state/paths.ts';
 import { readExitStatus } from '../state/run-record.ts';
+import { resolveInRoot } from '../storage/resolve.ts';
 import type { Context } from './context.ts';
 import { cgroupOf } from './status.ts';
 
@@ -75,6 +77,13 @@ async function ask(spec: ContainerSpec, record: EnterRecord, argv: readonly stri
   return said.split('\n')[0] as string;
 }
 
+/** What systemd-nspawn(1) asks of a root. */
+function hasOsRelease({ layers, mounted }: Place): boolean {
+  return ['/etc/os-release', '/usr/lib/os-release'].some(
+    (path) => resolveInRoot(layers, path, mounted)?.stat !== undefined,
+  );
+}
+
 /**
  * Returns once its systemd has started all that it is to start, whether that worked (`running`) or not (`degraded`); any other
  * init, once it is there. Throws HostError where it ended, or takes too long.
@@ -91,7 +100,10 @@ export async function awaitBoot(context: Context, instance: string, spec: Contai
     const record = readEnterRecord(paths);
     if (status !== undefined || record === undefined || !isPopulated(host, payload)) {
       const how = status === undefined ? 'was stopped' : `ended with ${status}`;
-      throw new HostError(`cannot boot ${name}: its init ${how}`, { hint: `minict logs ${name}` });
+      const lacks = status !== undefined && record !== undefined && !hasOsRelease(record.place);
+      throw new HostError(`cannot boot ${name}: ${lacks ? 'its image has no /etc/os-release' : `its init ${how}`}`, {
+        hint: lacks ? `minict rm ${name}, and an image with an init of its own` : `minict logs ${name}`,
+      });
     }
     const leader = isEntered(record.place) ? leaderIn(payload) : undefined;
     if (leader !== undefined) {

@@ -6,9 +6,9 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError, firstLine, HostError } from '../errors.ts';
-import { assemble, type Call, errorName, readReport, report } from '../host/call-list.ts';
+import { assemble, type Call, errorName, RESULT_BYTES, readReport, report } from '../host/call-list.ts';
 import { readMountPoints } from '../host/facts.ts';
-import { memoryFile, openTerminal } from '../host/lent.ts';
+import { memoryFile, openOutput, openTerminal } from '../host/lent.ts';
 import { toolPath } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { isEntered, missingNamespace } from '../process/become.ts';
@@ -90,30 +90,38 @@ function requireUp(name: string, record: EnterRecord | undefined): EnterRecord {
 }
 
 const ENDS_WITHIN_MS = 10_000;
+const COMPLAINT_BYTES = 4096;
 
 function runner({ verbose }: Context, { place, enter }: EnterRecord, lockFd: number): RunCalls {
   return async (calls, { terminal = false, workdir } = {}) => {
     // As stdin it gets in by any way, and has a path there that nothing inside could be put in the place of.
     const program = memoryFile('minict-check', assemble(reported(calls)));
     const lent = terminal ? openTerminal() : undefined;
+    const [output, complaints] = [openOutput('minict-results'), openOutput('minict-complaints')];
     try {
       const run = inCgroup(enter, runIn(place, { argv: ['/proc/self/fd/0'], env: {}, workdir }), 'exec <&4 4<&-');
       const argv = lent === undefined ? [...run.argv] : [toolPath('setsid'), '--ctty', ...run.argv];
       if (verbose) sayCommand(argv);
       const child = Bun.spawn(argv, {
-        stdio: [lent?.terminal ?? 'ignore', 'pipe', lent?.terminal ?? 'pipe', lockFd, program],
+        stdio: [
+          lent?.terminal ?? 'ignore',
+          output.descriptor,
+          lent?.terminal ?? complaints.descriptor,
+          lockFd,
+          program,
+        ],
         env: { ...run.env },
         timeout: ENDS_WITHIN_MS,
         killSignal: 'SIGKILL',
       });
-      const [stdout, stderr] = await Promise.all([
-        new Response(child.stdout as ReadableStream).arrayBuffer(),
-        lent === undefined ? new Response(child.stderr as ReadableStream).text() : '',
-      ]);
       const status = await child.exited;
-      return { status, signal: child.signalCode ?? undefined, results: readReport(Buffer.from(stdout)), stderr };
+      const results = readReport(output.read(calls.length * RESULT_BYTES));
+      const stderr = complaints.read(COMPLAINT_BYTES).toString();
+      return { status, signal: child.signalCode ?? undefined, results, stderr };
     } finally {
       lent?.close();
+      output.close();
+      complaints.close();
       closeSync(program);
     }
   };

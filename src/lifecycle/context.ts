@@ -1,7 +1,7 @@
 /** What every verb needs: where the state is, and how loud to be. */
 import { realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { InvalidInputError } from '../errors.ts';
+import { InvalidInputError, systemCause } from '../errors.ts';
 import type { SpawnContext } from '../runner/spawn.ts';
 import { type Roots, rootsFrom } from '../state/paths.ts';
 
@@ -36,7 +36,7 @@ function realPath(path: string, option: string): string {
   } catch (error) {
     const parent = dirname(path);
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || parent === path) {
-      throw new InvalidInputError(`cannot use ${option} ${path}: ${(error as Error).message}`);
+      throw new InvalidInputError(`cannot use ${option} ${path}: ${systemCause(error)}`);
     }
     return join(realPath(parent, option), basename(path));
   }

@@ -50,10 +50,11 @@ import { removeTraces } from './remove.ts';
 import type { Reservation } from './reservation.ts';
 
 /** Refuses namespaces of that name that this minict did not make. */
-export function refuseForeign(paths: ContainerPaths, name: string): void {
+/** `doing` as in `cannot <doing>: …`. Throws ConflictError. */
+export function refuseForeign(paths: ContainerPaths, name: string, doing = `create ${name}`): void {
   for (const path of namespaceFiles(paths)) {
     if (statSync(path, { throwIfNoEntry: false })) {
-      throw new ConflictError(`cannot create ${name}: ${path} is there, and minict did not make it`, {
+      throw new ConflictError(`cannot ${doing}: ${path} is there, and minict did not make it`, {
         hint: `take another name, or remove it (ip netns del ${name})`,
       });
     }

@@ -37,7 +37,8 @@ export async function killContainer(context: Context, instance: string, name: st
     return programBelow(main, isProgram);
   };
   const found = find();
-  if (found.length === 0) throw new ConflictError(`cannot kill ${name}: no process runs in it`);
+  if (found.length === 0)
+    throw new ConflictError(`cannot kill ${name}: no process runs in it`, { hint: `minict start ${name}` });
   recordEvent(context.roots, { type: 'container', action: 'kill', name, signal });
   signalProcesses(found, [signal], () => new Set(find()));
 }

@@ -156,13 +156,10 @@ export async function removeContainers(
         if (await recover(context, instance, name, lockFds[index] as number)) removed.push(name);
         else {
           const spec = await cease(context, instance, name, force);
-          if (spec === undefined) {
-            await recover(context, instance, name, lockFds[index] as number);
-            removed.push(name);
-            continue;
+          for (const network of spec === undefined ? listNetworks(context.roots) : networksOf(spec.nics)) {
+            networks.add(network);
           }
-          for (const network of networksOf(spec.nics)) networks.add(network);
-          hadOwnLayers ||= ownLayersOf(context.roots, spec).length > 0;
+          hadOwnLayers ||= spec !== undefined && ownLayersOf(context.roots, spec).length > 0;
           ceased.set(name, endingOf(instance, name));
         }
       } catch (error) {

@@ -98,7 +98,7 @@ export async function renameContainer(context: Context, instance: string, from: 
     if ((await findContainer(roots, to)) !== undefined) {
       throw new ConflictError(`cannot rename ${from}: a container ${to} is there`, { hint: `minict rm ${to}` });
     }
-    refuseForeign(paths, to);
+    refuseForeign(paths, to, `rename ${from}`);
     await refuseCables(context, from);
     await takeAway(context, instance, spec, lockFds[inOrder.indexOf(from)] as number);
     const after = renamed(spec, instance, to);

@@ -1,6 +1,6 @@
 /** What two hosts may both have of a container: digests, told by the one that loads to the one that saves. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { InvalidInputError } from '../errors.ts';
+import { InvalidInputError, systemCause } from '../errors.ts';
 import { shortName } from '../image/layers.ts';
 import { digestPrefix } from '../image/reference.ts';
 import { imagePaths, ownLayersPath, type Roots } from '../state/paths.ts';
@@ -21,7 +21,7 @@ export function readDigests(file: string): (digest: string) => boolean {
   try {
     text = readFileSync(file === '-' ? 0 : file, 'utf8');
   } catch (error) {
-    throw new InvalidInputError(`cannot read ${file}: ${(error as Error).message}`);
+    throw new InvalidInputError(`cannot read ${file}: ${systemCause(error)}`);
   }
   const lines = text.split('\n').filter((line) => line !== '');
   const odd = lines.find((line) => digestPrefix(line) === undefined);

@@ -131,7 +131,9 @@ async function readStatusOnce(
   const state = new Journal(paths.journal).salvage();
   const now = (): Status => {
     const live = liveState(context, instance, spec.name, run);
-    const health = spec.health === undefined || live === 'ready' ? undefined : readHealth(paths.health);
+    // A program of `exec` may go on after the main command's end.
+    const hasEnded = run?.finishedAtMs !== undefined && !run.isRestarting;
+    const health = spec.health === undefined || live === 'ready' || hasEnded ? undefined : readHealth(paths.health);
     return { state: live, missing: [], ...past, ...(health === undefined ? {} : { health }) };
   };
   const broken = (...missing: string[]): Status => ({ state: 'broken', missing, ...past });

@@ -35,9 +35,17 @@ export function treeOf({ inPlace, storage = 'overlay' }: ContainerSpec, files: s
   return inPlace ?? (storage === 'overlay' ? undefined : files);
 }
 
-/** Who is in one network alone, and always was, has that network's hosts file; everybody else one of their own. */
-export function hasOwnHosts({ nics, ownHosts }: Pick<ContainerSpec, 'nics' | 'ownHosts'>): boolean {
-  return ownHosts === true || networksOf(nics).length !== 1;
+/**
+ * Who is in one network alone, and always was, has that network's hosts file; everybody else one of their own, and so has who is
+ * kept apart: root inside can write it.
+ */
+export function hasOwnHosts({
+  nics,
+  ownHosts,
+  profile,
+  userns,
+}: Pick<ContainerSpec, 'nics' | 'ownHosts' | 'profile' | 'userns'>): boolean {
+  return ownHosts === true || profile !== undefined || userns !== undefined || networksOf(nics).length !== 1;
 }
 
 /** The network that it is in; a cable and a network card are in none. */

@@ -76,7 +76,7 @@ export function parseNetworkName(text: string): string {
   if (CONTAINER_NAME.test(text) && text.length <= 63 && !isReserved) return text;
   throw new InvalidInputError(
     `cannot use network name ${JSON.stringify(text)}: ${isReserved ? 'a word of its own' : 'not a valid name'}`,
-    { hint: 'letters, digits, _ . - and first a letter or digit, 63 at most' },
+    { hint: text === 'none' ? '--no-network' : 'letters, digits, _ . - and first a letter or digit, 63 at most' },
   );
 }
 

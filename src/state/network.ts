@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { z } from 'zod/mini';
 import { AddressTakenError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { type Address, contains, formatIp, lastOf, parseIp, parseSubnet } from '../spec/address.ts';
-import { hasOwnHosts, type NicSpec, networkOf, networksOf } from '../spec/container.ts';
+import { type ContainerSpec, hasOwnHosts, type NicSpec, networkOf, networksOf } from '../spec/container.ts';
 import type { Port } from '../spec/port.ts';
 import type { network } from '../spec/schema.ts';
 import { hostsText, writeHosts } from './hosts.ts';
@@ -40,6 +40,8 @@ export interface Member {
   readonly hostname: string;
   readonly nics: NicSpec[];
   readonly ownHosts?: true | undefined;
+  readonly profile?: ContainerSpec['profile'] | undefined;
+  readonly userns?: ContainerSpec['userns'] | undefined;
   readonly ports?: readonly Port[] | undefined;
 }
 

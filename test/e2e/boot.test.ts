@@ -190,9 +190,24 @@ test('another init: up as soon as it is there, and shut down by its own poweroff
   expect(await host.settled(clean)).toEqual(clean);
 });
 
+test('an init that says it is systemd, and a systemctl that leaves something behind: a start does not wait for that', () => {
+  const folder = join(host.dir, 'systemd');
+  mkdirSync(folder);
+  host.run(['cp', join(imageTree(host, 'other'), 'bin/busybox'), join(folder, 'systemd')]);
+  writeFileSync(join(folder, 'systemctl'), '#!/bin/sh\nsleep 300 &\necho running\n', { mode: 0o755 });
+  ok('create', 's', '--image', 'other', '-v', `${folder}:/opt`, ...BOOT);
+  ok('cp', join(folder, 'systemctl'), 's:/bin/systemctl');
+  symlinkSync('/opt/systemd', join(folder, 'init'));
+  ok('cp', join(folder, 'init'), 's:/sbin/init');
+  ok('start', 's');
+  expect(sh('s', 'readlink /proc/1/exe').stdout).toBe('/opt/systemd\n');
+  expect(sh('s', 'ps').stdout.match(/sleep 300/g)).toHaveLength(2);
+  ok('rm', '-f', 's');
+});
+
 test('an image that has no init', () => {
   ok('create', 'n', ...BOOT);
-  expectRefused(host.minict('start', 'n'), /cannot boot n: its init ended with 1\nhint: minict logs n\n/);
+  expectRefused(host.minict('start', 'n'), /cannot boot n: its image has no \/etc\/os-release\nhint: minict rm n, /);
   expect(ok('logs', 'n')).toContain('os-release file is missing');
   ok('rm', '-f', 'n');
 });

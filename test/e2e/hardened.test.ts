@@ -218,7 +218,15 @@ test('another filter, none, new privileges', () => {
   const options = ['--security-opt', 'seccomp=unconfined', '--security-opt', 'no-new-privileges=false'];
   expectCreated(host, 'c2', '--profile', 'hardened', ...options);
   expect([status('c2', 'Seccomp'), status('c2', 'NoNewPrivs')]).toEqual(['0', '0']);
-  expect(host.minict('rm', '-f', 'c1', 'c2').status).toBe(0);
+  expectCreated(host, 'c3', '--runtime', 'crun', '--no-new-privileges');
+  expect([status('c3', 'Seccomp'), status('c3', 'NoNewPrivs')]).toEqual(['0', '1']);
+  expect(host.minict('rm', '-f', 'c1', 'c2', 'c3').status).toBe(0);
+});
+
+test('top shows what runs in it, and not who waits for that', () => {
+  expect(host.minict('exec', '-d', 'h', 'sleep', '301').status).toBe(0);
+  expect(host.minict('top', 'h', '-eo', 'args=').stdout).toBe('sleep 301\n');
+  expect(host.minict('kill', 'h').status).toBe(0);
 });
 
 test('a read-only root, for all but its volumes', () => {
@@ -258,9 +266,13 @@ test.each([
   [['--runtime', 'chroot', '--profile', 'hardened'], /cannot use --profile hardened with the runtime chroot/],
   [['--cap-add', 'NET_ADMIN'], /cannot use --cap-add with the runtime chroot/],
   [['--security-opt', 'seccomp=unconfined'], /cannot use --security-opt with the runtime chroot/],
+  [['--no-new-privileges'], /cannot use --no-new-privileges with the runtime chroot/],
   [['--runtime', 'crun', '--security-opt', 'label=x'], /cannot use --security-opt 'label=x'/],
   [['--runtime', 'crun', '--security-opt', 'seccomp='], /cannot use --security-opt 'seccomp='/],
-  [['--runtime', 'crun', '--security-opt', 'seccomp=/nowhere'], /cannot use --security-opt seccomp=\/nowhere: ENOENT/],
+  [
+    ['--runtime', 'crun', '--security-opt', 'seccomp=/nowhere'],
+    /cannot use --security-opt seccomp=\/nowhere: no such file or directory\n/,
+  ],
   [
     ['--runtime', 'runc', '--ulimit', 'nofile=9:10'],
     /cannot use --ulimit nofile with the runtime runc: .*\nhint: --ulimit nofile=9;/,

@@ -57,9 +57,11 @@ test('starting, healthy, unhealthy after so many failures, and healthy again', a
   expect(health()?.failures).toBe(0);
   expect(host.minict('ps', '--filter', 'health=healthy', '-q').stdout).toBe('h1\n');
   expect(told()).toEqual(['unhealthy', 'healthy']);
-  // What is main is not mistaken for a check, nor the other way round.
+  // What is main is not mistaken for a check, nor the other way round; and what goes on without it has no health.
+  host.minict('exec', '-d', 'h1', 'sleep', '303');
   expect(host.minict('kill', 'h1')).toEqual(done);
   expect(host.minict('wait', 'h1').stdout).toBe('137\n');
+  expect(host.minict('ps').stdout).toMatch(/^h1 +running, exited \(137\) \d+ seconds? ago +base$/m);
   expect(health()).toBeUndefined();
 });
 
@@ -196,7 +198,7 @@ test.each([
   [[...CHECK, '--health-timeout', '30'], /--health-timeout "30"/],
   [[...CHECK, '--health-retries', '0'], /--health-retries "0": not a number from 1 to 1000\n$/],
   [['--health-cmd', ' '], /cannot use --health-cmd '': no command\n$/],
-  [['--health-retries', '2'], /cannot check its health: no --health-cmd\n$/],
+  [['--health-retries', '2'], /cannot check its health: no --health-cmd\nhint: --health-cmd 'CMD'\n$/],
 ])('create %j is refused', (options, message) => {
   expectRefused(host.minict('create', 'h1', '--no-network', ...options, '--', 'true'), message);
 });

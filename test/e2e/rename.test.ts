@@ -159,7 +159,10 @@ test('refused: up, running, taken, with a cable, no name', async () => {
   expectRefused(host.minict('rename', 'f1', 'host'), /^minict: cannot use container name "host": a word of its own\n/);
   expectRefused(host.minict('rename', 'f1'), /missing required argument 'new'/);
   host.run(['ip', 'netns', 'add', 'f2']);
-  expectRefused(host.minict('rename', 'f1', 'f2'), /\/run\/netns\/f2 is there, and minict did not make it\n/);
+  expectRefused(
+    host.minict('rename', 'f1', 'f2'),
+    /^minict: cannot rename f1: \/run\/netns\/f2 is there, and minict did not make it\n/,
+  );
   host.run(['ip', 'netns', 'del', 'f2']);
   expect(host.minict('start', 'f1').status).toBe(0);
   expect(host.minict('link', 'f1:to1', 'keep:to1').status).toBe(0);

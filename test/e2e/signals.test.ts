@@ -40,7 +40,7 @@ test('kill ends the main command alone, and its status is recorded', async () =>
   // Nobody is main any more: now it is for all.
   expect(host.minict('kill', 'p1')).toEqual(done);
   expect(await eventually(() => !isAlive(left as number))).toBe(true);
-  expectRefused(host.minict('kill', 'p1'), /^minict: cannot kill p1: no process runs in it\n$/);
+  expectRefused(host.minict('kill', 'p1'), /^minict: cannot kill p1: no process runs in it\nhint: minict start p1\n$/);
 });
 
 test.each([['-s', 'HUP'], ['--signal', 'sighup'], ['-s1']])('kill %j', async (...words) => {

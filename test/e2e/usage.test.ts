@@ -102,6 +102,8 @@ test('top shows the processes of the container alone, by their numbers on the ho
 test('bad input', () => {
   expectRefused(host.minict('top', 'plain', 'L'), /what ps prints has no column PID\nhint: -o pid/);
   expectRefused(host.minict('top', 'plain', '--nonsense'), /cannot show processes of plain: error: /);
+  host.minict('stop', 'idle');
+  expectRefused(host.minict('top', 'idle'), /cannot show processes of idle: it is stopped\nhint: minict start idle\n/);
   expectRefused(host.minict('top', 'none'), /cannot find container none/);
   expectRefused(host.minict('stats', '--no-stream', 'plain', 'none'), /cannot find container none/);
   expectRefused(host.minict('stats', '--format', 'xml'), /cannot use --format xml/);

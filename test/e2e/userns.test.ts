@@ -51,6 +51,16 @@ test('root inside is an id of its own outside, and no other container has it', (
   expect(readFileSync(join(host.root, 'containers', 'u1', 'container.json'), 'utf8')).toContain(`${one.uid}`);
 });
 
+test('root inside cannot write what others have as /etc/hosts, and has their names there all the same', () => {
+  expect(sh('u1', 'echo 192.0.2.1 forged >>/etc/hosts').status).toBe(0);
+  for (const name of ['plain', 'u2']) {
+    const { stdout } = host.minict('exec', name, 'cat', '/etc/hosts');
+    expect(stdout).toContain('\tplain\n');
+    expect(stdout).toContain('\tu1\n');
+    expect(stdout).not.toContain('forged');
+  }
+});
+
 test("files have the ids inside that they have on the disk: the image's, new ones, a volume's, a directory's of the host", () => {
   expect(
     sh('u2', 'echo x >/new; chown 33:34 /new; for at in vol own shared mem work; do echo x >/$at/new; done'),
