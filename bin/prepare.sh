@@ -145,6 +145,7 @@ run_tests() {
 run_vm_tests() {
   need_busybox
   need qemu-system-x86 mmdebstrap e2fsprogs kmod cpio
+  need_debian
   build
   as_root "$bun" test/vm/run.ts "$@"
 }

@@ -89,7 +89,10 @@ const TREE = ['README.md', 'bin', 'dist', 'images', 'node_modules', 'package.jso
 /** Checkers, which run no test, are most of node_modules. */
 const isLeftOut = (path: string) => /\/node_modules\/(@biomejs|@typescript|typescript|bun-types)$/.test(path);
 
-/** A disk with what the tests need of this tree, and the words for them, a line each. */
+/** What tests boot in a container, as bin/prepare.sh makes it. */
+const DEBIAN = '/usr/local/lib/minict/debian.tar';
+
+/** A disk with what the tests need of this tree, that Debian, and the words for the tests, a line each. */
 export function treeDisk(path: string, words: readonly string[]): void {
   const tree = mkdtempSync(join(tmpdir(), 'minict-vm-'));
   try {
@@ -100,6 +103,7 @@ export function treeDisk(path: string, words: readonly string[]): void {
         filter: (from) => !isLeftOut(`/${from}`),
       });
     }
+    cpSync(DEBIAN, join(tree, 'debian.tar'));
     writeFileSync(join(tree, 'words'), words.map((word) => `${word}\n`).join(''));
     makeDisk(tree, path, 1024);
   } finally {

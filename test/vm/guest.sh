@@ -32,6 +32,8 @@ say
 case $number in
   1)
     install -m 755 dist/minict /usr/local/bin/minict
+    mkdir -p /usr/local/lib/minict
+    ln -s /srv/minict/debian.tar /usr/local/lib/minict/debian.tar
     if [ -s words ]; then vitest chosen; else vitest main; fi
     # Tests that were chosen by name may need no reboot.
     if [ -s words ] && ! grep -q '^test/vm' words; then
