@@ -2,7 +2,7 @@
  * /etc/hosts of the members of networks. Who is in one network alone has that network's file bind-mounted, so that a join
  * or a leave is one write however many members there are; who is in several has a file of its own.
  */
-import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { NetworkRecord } from './network.ts';
 
 const LOOPBACK = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n';
@@ -33,10 +33,16 @@ export function hostsWithout(hostname: string): string {
   return `127.0.0.1\tlocalhost\n127.0.1.1\t${hostname}\n`;
 }
 
+/** Root inside can make the file as long as it likes: it is read where it can be the same, and no more. */
+function hasText(path: string, size: number, text: string): boolean {
+  return size === Buffer.byteLength(text) && readFileSync(path, 'utf8') === text;
+}
+
 /** Written in place: a rename would leave those who have it mounted with the old inode. */
 export function writeHosts(path: string, text: string): void {
-  if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
-  const fd = openSync(path, existsSync(path) ? 'r+' : 'w', 0o644);
+  const size = statSync(path, { throwIfNoEntry: false })?.size;
+  if (size !== undefined && hasText(path, size, text)) return;
+  const fd = openSync(path, size === undefined ? 'w' : 'r+', 0o644);
   try {
     writeFileSync(fd, text);
     ftruncateSync(fd, Buffer.byteLength(text));

@@ -52,7 +52,11 @@ test('root inside is an id of its own outside, and no other container has it', (
 });
 
 test('root inside cannot write what others have as /etc/hosts, and has their names there all the same', () => {
-  expect(sh('u1', 'echo 192.0.2.1 forged >>/etc/hosts').status).toBe(0);
+  const long = 'echo 192.0.2.1 forged >>/etc/hosts; truncate -s 4000G /etc/hosts';
+  expect(sh('u1', long)).toMatchObject({ status: 0, stderr: '' });
+  expectCreated(host, 'late');
+  expect(sh('u1', 'cat /etc/hosts').stdout).toMatch(/^127.*\n(.*\n)*.*\tlate\n$/);
+  ok('rm', 'late');
   for (const name of ['plain', 'u2']) {
     const { stdout } = host.minict('exec', name, 'cat', '/etc/hosts');
     expect(stdout).toContain('\tplain\n');
