@@ -43,7 +43,7 @@ for name in $hundred_names; do quiet "$MINICT" run -d "$name" -- sleep 10000; do
 for ((round = 1; round <= ROUNDS; round++)); do timed processes:stats "$MINICT" stats --no-stream; done
 
 supervisors() {
-  find /sys/fs/cgroup -path "*/minict-$(cat "$MINICT_ROOT/instance")/*/supervisor/cgroup.procs" -exec cat {} + | sort -u
+  find /sys/fs/cgroup -path "*/minict-$(cat "$MINICT_ROOT/instance")/supervisor@*/cgroup.procs" -exec cat {} + | sort -u
 }
 # Kilobytes of their memory, and how often they have been put on a CPU.
 pss() { for pid in $(supervisors); do sed -n 's/^Pss: *\([0-9]*\) kB$/\1/p' "/proc/$pid/smaps_rollup"; done | awk '{ sum += $1 } END { print sum }'; }

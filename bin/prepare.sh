@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prepares the host and the tree, then builds, tests, checks or installs minict.
-# Usage: prepare.sh build|test|check|setup|need|bun      (test: more words go to vitest; need: names of Debian packages)
+# Usage: prepare.sh build|test|vm|check|setup|need|bun   (test, vm: more words go to vitest; need: names of Debian packages)
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -141,6 +141,15 @@ run_tests() {
   as_root "$bun" --bun node_modules/vitest/vitest.mjs run --configLoader native "$@"
 }
 
+# Tests in a Debian guest of its own, with systemd and cgroup v2.
+run_vm_tests() {
+  need_busybox
+  need qemu-system-x86 mmdebstrap e2fsprogs kmod cpio
+  need_debian
+  build
+  as_root "$bun" test/vm/run.ts "$@"
+}
+
 check() {
   need shellcheck
   need_modules
@@ -165,12 +174,13 @@ verb=${1-}
 case $verb in
   build) build ;;
   test) run_tests "$@" ;;
+  vm) run_vm_tests "$@" ;;
   check) check ;;
   setup) setup ;;
   need) need "$@" ;;
   bun) find_bun && echo "$bun" ;;
   *)
-    echo "usage: $0 build|test|check|setup|need|bun" >&2
+    echo "usage: $0 build|test|vm|check|setup|need|bun" >&2
     exit 2
     ;;
 esac

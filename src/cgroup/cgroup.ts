@@ -67,7 +67,9 @@ export function cgroupPaths(host: CgroupHost, instance: string, name: string): C
   const top = join(host.mountPoint, `minict-${instance}`);
   const container = join(top, groupName(name));
   const payload = join(container, 'payload');
-  const supervisor = join(container, 'supervisor');
+  // Beside the container's group and not in it: under v2 its limits would be the supervisor's too, and one without a process
+  // left to fork writes no log. No container has an @ in its name.
+  const supervisor = join(top, `supervisor@${name}`);
   const enter = host.version === 1 ? 'tasks' : 'cgroup.procs';
   return {
     instance: top,

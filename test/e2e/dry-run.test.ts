@@ -103,7 +103,7 @@ describe('a script leaves the kernel as the verb does', () => {
     expect(file('service')).toBe('s1\n');
     // The supervisor and who writes the log; a script's own shell may still be in their group.
     const has = (end: string) => host.snapshot().cgroups.some((line) => line.endsWith(end));
-    const isUp = () => ['s1/payload 1', 's1/supervisor 2'].every(has);
+    const isUp = () => ['s1/payload 1', 'supervisor@s1 2'].every(has);
     expect(await eventually(isUp)).toBe(true);
     expect(state()).toBe('running');
     const ready = kernelView(host, 's1');

@@ -63,7 +63,7 @@ const REMOVALS: { what: string; missing: RegExp; by: (mounts: string) => string[
   {
     what: 'its cgroup',
     missing: /cgroup .*payload/,
-    by: () => ['payload', 'supervisor', ''].map((group) => ['rmdir', join(cgroup(), group)]),
+    by: () => ['payload', '../supervisor@b1', ''].map((group) => ['rmdir', join(cgroup(), group)]),
   },
 ];
 const OWN_MOUNTS = [

@@ -2,9 +2,10 @@
  * A virtual machine under qemu, without hardware help: Debian's cloud kernel, and a busybox whose init sets an address and does
  * one command. What it says is on its console, in a file.
  */
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Host } from './host.ts';
+import { makeInitrd } from './initrd.ts';
 
 /** As bin/prepare.sh puts them. */
 const PARTS = '/usr/local/lib/minict/guest';
@@ -14,36 +15,6 @@ const MODULES = [
   ...['virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci'],
   ...['failover', 'net_failover', 'virtio_net'],
 ];
-
-function initrd(host: Host, script: string): string {
-  const root = join(host.dir, 'guest');
-  for (const dir of ['bin', 'proc', 'sys', 'dev', 'modules']) mkdirSync(join(root, dir), { recursive: true });
-  copyFileSync(Bun.which('busybox') as string, join(root, 'bin/busybox'));
-  symlinkSync('busybox', join(root, 'bin/sh'));
-  for (const module of MODULES) copyFileSync(join(PARTS, `${module}.ko`), join(root, 'modules', `${module}.ko`));
-  const init = `#!/bin/sh
-export PATH=/bin
-/bin/busybox --install -s /bin
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-for module in ${MODULES.join(' ')}; do insmod /modules/$module.ko; done
-${script}
-poweroff -f
-`;
-  writeFileSync(join(root, 'init'), init);
-  chmodSync(join(root, 'init'), 0o755);
-  const image = join(host.dir, 'guest.cpio.gz');
-  const pack = host.run([
-    'sh',
-    '-c',
-    'cd "$0" && find . | cpio -o -H newc -R 0:0 --quiet | gzip -1 >"$1"',
-    root,
-    image,
-  ]);
-  if (pack.status !== 0) throw new Error(pack.stderr);
-  return image;
-}
 
 /** Runs it to its end; returns what it said. `network` are words of qemu's. */
 export async function runGuest(host: Host, network: readonly string[], script: string): Promise<string> {
@@ -62,7 +33,9 @@ export async function runGuest(host: Host, network: readonly string[], script: s
     'none',
     '-no-reboot',
   ];
-  const boot = ['-kernel', join(PARTS, 'vmlinuz'), '-initrd', initrd(host, script)];
+  const modules = MODULES.map((module) => join(PARTS, `${module}.ko`));
+  const initrd = makeInitrd(join(host.dir, 'guest'), modules, `${script}\npoweroff -f`);
+  const boot = ['-kernel', join(PARTS, 'vmlinuz'), '-initrd', initrd];
   const words = [
     ...machine,
     '-serial',

@@ -23,7 +23,7 @@ export function programsOf(host: Host, name: string): number[] {
 }
 
 export function supervisorsOf(host: Host, name: string): number[] {
-  return processesOf(join(dirname(inspect(host, name).cgroup), 'supervisor'));
+  return processesOf(join(dirname(inspect(host, name).cgroup), '..', `supervisor@${name}`));
 }
 
 /** Where a process's descriptors lead; one that it closes meanwhile leads nowhere. */

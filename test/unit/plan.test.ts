@@ -43,11 +43,11 @@ const facts: ContainerFacts = {
     instance: '/cg/minict-00c0ffee',
     container: '/cg/minict-00c0ffee/web1',
     payload: '/cg/minict-00c0ffee/web1/payload',
-    supervisor: '/cg/minict-00c0ffee/web1/supervisor',
+    supervisor: '/cg/minict-00c0ffee/supervisor@web1',
     init: '/cg/minict-00c0ffee/web1/init',
     enterInit: '/cg/minict-00c0ffee/web1/init/cgroup.procs',
     enterPayload: '/cg/minict-00c0ffee/web1/payload/cgroup.procs',
-    enterSupervisor: '/cg/minict-00c0ffee/web1/supervisor/cgroup.procs',
+    enterSupervisor: '/cg/minict-00c0ffee/supervisor@web1/cgroup.procs',
   },
   rootfs: {
     absent: { files: [], folders: [], hidden: [] },
