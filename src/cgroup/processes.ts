@@ -12,7 +12,7 @@ import type { CgroupHost } from './cgroup.ts';
 const SIGKILL = 9;
 
 /** Below `path`, itself first; a container can make groups of its own. */
-function tree(path: string): string[] {
+export function tree(path: string): string[] {
   if (!existsSync(path)) return [];
   const below = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   return [path, ...below.flatMap((entry) => tree(join(path, entry.name)))];

@@ -15,6 +15,7 @@ import { isEntered, missingNamespace } from '../process/become.ts';
 import { type Attempt, type Bait, CAPABILITIES, type Trial, WAYS, type Way } from '../process/escapes.ts';
 import { inCgroup } from '../process/in-cgroup.ts';
 import { runIn } from '../process/run-in.ts';
+import { bound } from '../process/waiter.ts';
 import { OCI_RUNTIMES } from '../spec/oci-runtime.ts';
 import { type EnterRecord, readEnterRecord } from '../state/enter-record.ts';
 import { lockContainer } from '../state/locks.ts';
@@ -99,7 +100,10 @@ function runner({ verbose }: Context, { place, enter }: EnterRecord, lockFd: num
     const lent = terminal ? openTerminal() : undefined;
     const [output, complaints] = [openOutput('minict-results'), openOutput('minict-complaints')];
     try {
-      const run = inCgroup(enter, runIn(place, { argv: ['/proc/self/fd/0'], env: {}, workdir }), 'exec <&4 4<&-');
+      const inside = runIn(place, { argv: ['/proc/self/fd/0'], env: {}, workdir });
+      // What is given up ends, where somebody waits for it.
+      const ends = place.pidns === undefined ? inside.argv : bound(inside.argv);
+      const run = inCgroup(enter, { ...inside, argv: ends }, 'exec <&4 4<&-');
       const argv = lent === undefined ? [...run.argv] : [toolPath('setsid'), '--ctty', ...run.argv];
       if (verbose) sayCommand(argv);
       const child = Bun.spawn(argv, {

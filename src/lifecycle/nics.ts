@@ -3,7 +3,7 @@ import { InvalidInputError } from '../errors.ts';
 import { networkDriver } from '../network/driver.ts';
 import { contains, formatIp, parseAddress, parseIp, parseSubnet, subnetOf } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
-import { networkOf, networksOf } from '../spec/container.ts';
+import { hasOwnHosts, networkOf, networksOf } from '../spec/container.ts';
 import { hostLinkName } from '../spec/name.ts';
 import type { NetworkNicRequest, NicRequest } from '../spec/nic.ts';
 import { hostsWithout, writeHosts } from '../state/hosts.ts';
@@ -219,7 +219,10 @@ export async function repairNetworks(context: Context, instance: string, member:
     }
     const isMissing = member.nics.some((nic) => {
       const record = records.find(({ name }) => name === networkOf(nic));
-      return record !== undefined && record.members[member.name]?.nics[nic.name] === undefined;
+      if (record === undefined) return false;
+      const known = record.members[member.name];
+      // An earlier minict gave it no hosts file of its own.
+      return known?.nics[nic.name] === undefined || (hasOwnHosts(member) && known.networks === undefined);
     });
     if (isMissing) await writeMember(context, member, records);
     await openPorts(context, instance, member, records, [], lock.fd);

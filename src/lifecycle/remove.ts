@@ -20,6 +20,7 @@ import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { type Behind, lookBehind, removeHeldLinks, silenceHeldLinks } from './held-links.ts';
 import { keepNetns } from './held-netns.ts';
+import { removeLostGroups } from './lost-groups.ts';
 import { leaveNetworks } from './network.ts';
 import { ownLayersOf } from './own-layers.ts';
 import { cgroupOf, isRunning } from './status.ts';
@@ -174,6 +175,7 @@ export async function removeContainers(
       }
       for (const name of names.filter((name) => !left.has(name))) {
         removed.push(name);
+        removeLostGroups(instance, name);
         recordEvent(context.roots, { type: 'container', action: 'rm', name });
         errors.push(...foreignNamespaces(containerPaths(context.roots, name)));
       }

@@ -57,6 +57,17 @@ test('root inside cannot write what others have as /etc/hosts, and has their nam
   expectCreated(host, 'late');
   expect(sh('u1', 'cat /etc/hosts').stdout).toMatch(/^127.*\n(.*\n)*.*\tlate\n$/);
   ok('rm', 'late');
+  // As an earlier minict recorded it.
+  const record = join(host.root, 'networks', 'minict0.json');
+  const before = readFileSync(record, 'utf8');
+  const whole = JSON.parse(before) as { members: { u1: { networks?: string[] } } };
+  delete whole.members.u1.networks;
+  writeFileSync(record, JSON.stringify(whole));
+  ok('start', 'u1');
+  expectCreated(host, 'late');
+  expect(sh('u1', 'cat /etc/hosts').stdout).toContain('\tlate\n');
+  ok('rm', 'late');
+  writeFileSync(record, before);
   for (const name of ['plain', 'u2']) {
     const { stdout } = host.minict('exec', name, 'cat', '/etc/hosts');
     expect(stdout).toContain('\tplain\n');
