@@ -16,8 +16,9 @@ describe.each(PUBLISHING_VERBS)('$title', (verb) => {
     expect(await killAtCommands(faulty.host, verb, faulty.clean, fault)).toBeGreaterThanOrEqual(verb.commands);
   });
 
-  test('minict is killed before each change that it makes itself', MANY_POINTS, async () => {
-    expect(await killBetween(faulty.host, verb, faulty.clean)).toBeGreaterThanOrEqual(verb.changes);
+  // All of them without ports: kill-between.test.ts.
+  test('minict is killed before every second change that it makes itself', MANY_POINTS, async () => {
+    expect(await killBetween(faulty.host, verb, faulty.clean, 1)).toBeGreaterThanOrEqual(verb.changes / 3);
   });
 });
 

@@ -46,10 +46,11 @@ export async function killAtCommands(host: Host, verb: Verb, clean: Snapshot, fa
   }
 }
 
-export async function killBetween(host: Host, verb: Verb, clean: Snapshot): Promise<number> {
+/** Where another verb goes the same way every second change will do, from the `first` of a kind on. */
+export async function killBetween(host: Host, verb: Verb, clean: Snapshot, first?: 1 | 2): Promise<number> {
   let points = 0;
   for (const call of CHANGING_CALLS) {
-    for (let k = 1; ; k += 1) {
+    for (let k = first ?? 1; ; k += first === undefined ? 1 : 2) {
       prepare(host, verb);
       const killed = killBefore(host, wordsFor(host, verb.words), call, k);
       await expectRecovery(host, verb, clean, `${call} (${k})`);
