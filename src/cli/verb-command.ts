@@ -3,21 +3,24 @@ import { Command, Option } from 'commander';
 
 type Parse<T> = (value: string, before: T) => T;
 
-/** As it is written in `flags`: `-v, --volume <…>`. */
+/** `-v, --volume <…>` has both, `-6` a letter alone. */
 interface Names {
   readonly letter: string | undefined;
-  readonly long: string;
+  readonly long: string | undefined;
 }
 
 function namesOf(flags: string): Names {
   const at = flags.indexOf('--');
   const end = flags.indexOf(' ', at);
-  return { letter: at > 0 ? flags[1] : undefined, long: end < 0 ? flags.slice(at) : flags.slice(at, end) };
+  return {
+    letter: at === 0 ? undefined : flags[1],
+    long: at < 0 ? undefined : flags.slice(at, end < 0 ? undefined : end),
+  };
 }
 
 /** Whether a word may be the option, alone, with its value, or among other letters. */
 function isNamed({ letter, long }: Names, words: readonly string[]): boolean {
-  const isIt = (word: string) => word === long || word.startsWith(`${long}=`);
+  const isIt = (word: string) => long !== undefined && (word === long || word.startsWith(`${long}=`));
   const hasLetter = (word: string) => letter !== undefined && word.includes(letter);
   return words.some((word) => isIt(word) || hasLetter(word));
 }
@@ -74,10 +77,11 @@ export class VerbCommand extends Command {
   private isUnnamed(flags: string, fallback: unknown): boolean {
     if (this.words === undefined) return false;
     const names = namesOf(flags);
-    // A `--no-…` has a default that commander finds out.
-    if (names.long.startsWith('--no-') || isNamed(names, this.words)) return false;
-    const attribute = attributeOf(names.long);
-    if (fallback !== undefined) this.setOptionValueWithSource(attribute, fallback, 'default');
+    if (isNamed(names, this.words)) return false;
+    if (fallback === undefined) return !names.long?.startsWith('--no-');
+    // Without a long name, and of a `--no-…`, commander knows what the value is called, and is by default.
+    if (names.long === undefined || names.long.startsWith('--no-')) return false;
+    this.setOptionValueWithSource(attributeOf(names.long), fallback, 'default');
     return true;
   }
 }
