@@ -140,6 +140,7 @@ describe.each(RUNTIMES)('$title', ({ options, hardFiles }) => {
     expect(sh('cat /root/file; hostname').stdout).toBe('of the host\nits\n');
     ok('rm', '-f', 'c');
     ok('start', 'keep');
+    expect(await host.linksGone(/ c-eth0/)).toBe(true);
     clean = host.snapshot();
   });
 
