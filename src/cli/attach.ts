@@ -1,5 +1,4 @@
 /** minict attach: what the main command writes from now on, and its end. */
-import { Option } from 'commander';
 import { ConflictError } from '../errors.ts';
 import { awaitMain } from '../lifecycle/await-main.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
@@ -16,11 +15,7 @@ import type { Define } from './program.ts';
 export const define: Define = (command, globals) => {
   command
     .argument('<name>')
-    .addOption(
-      new Option('--sig-proxy <whether>', 'HUP, INT, QUIT and TERM are for the program')
-        .choices(['true', 'false'])
-        .default('true'),
-    )
+    .choice('--sig-proxy <whether>', 'HUP, INT, QUIT and TERM are for the program', ['true', 'false'], 'true')
     .action(async (rawName: string, options: { sigProxy: 'true' | 'false' }) => {
       requireRoot('attach');
       const context = contextFrom(globals());

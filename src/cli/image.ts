@@ -1,5 +1,4 @@
 /** minict image: the store's verbs. What only one of them needs is loaded with it. */
-import { Option } from 'commander';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import type { Roots } from '../state/paths.ts';
 import { ensureState } from '../state/store.ts';
@@ -151,12 +150,10 @@ interface TransferFlags {
 function addTransferOptions(command: VerbCommand): VerbCommand {
   return command
     .option('--authfile <file>', "skopeo's, in place of containers-auth.json(5)'s")
-    .addOption(
-      new Option(
-        '--tls-verify <bool>',
-        'whether a registry needs a certificate (default: unless it is on this machine)',
-      ).choices(['true', 'false']),
-    )
+    .choice('--tls-verify <bool>', 'whether a registry needs a certificate (default: unless it is on this machine)', [
+      'true',
+      'false',
+    ])
     .option('-q, --quiet', 'no progress');
 }
 

@@ -49,8 +49,7 @@ import { placeOf } from './place.ts';
 import { removeTraces } from './remove.ts';
 import type { Reservation } from './reservation.ts';
 
-/** Refuses namespaces of that name that this minict did not make. */
-/** `doing` as in `cannot <doing>: …`. Throws ConflictError. */
+/** Refuses namespaces of that name that this minict did not make; `doing` as in `cannot <doing>: …`. Throws ConflictError. */
 export function refuseForeign(paths: ContainerPaths, name: string, doing = `create ${name}`): void {
   for (const path of namespaceFiles(paths)) {
     if (statSync(path, { throwIfNoEntry: false })) {

@@ -2,27 +2,19 @@
 import { processesIn } from '../cgroup/processes.ts';
 import { ConflictError } from '../errors.ts';
 import { signalProcesses } from '../host/syscalls.ts';
-import { childrenOf } from '../process/supervisor.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { recordEvent } from '../state/events.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Context } from './context.ts';
-import { runningMain } from './main-process.ts';
+import { childrenIfThere, runningMain } from './main-process.ts';
 import { isOwnProgram } from './own-programs.ts';
 import { pausedError } from './paused.ts';
 import { cgroupOf } from './status.ts';
 
 /** The first below who waits for it. */
 function programBelow(pid: number, isProgram: (pid: number) => boolean): number[] {
-  if (isProgram(pid)) return [pid];
-  try {
-    return childrenOf(pid).flatMap((child) => programBelow(child, isProgram));
-  } catch (error) {
-    // It has ended meanwhile.
-    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return [];
-    throw error;
-  }
+  return isProgram(pid) ? [pid] : childrenIfThere(pid).flatMap((child) => programBelow(child, isProgram));
 }
 
 /** Throws NotFoundError, ConflictError where no process runs, or where it is paused. */

@@ -37,7 +37,8 @@ export function endWait(groups: Groups): void {
   signalProcesses(find(), [SIGTERM], () => new Set(find()));
 }
 
-function childrenIfThere(pid: number): number[] {
+/** None of who has ended meanwhile. */
+export function childrenIfThere(pid: number): number[] {
   try {
     return childrenOf(pid);
   } catch (error) {

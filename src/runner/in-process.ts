@@ -51,12 +51,13 @@ export function doInProcess(command: Command): boolean {
       return made !== undefined && isDone(() => makeNamespace(made));
     }
     case 'mount': {
-      const calls = mountCalls(command);
-      return calls !== undefined && isDone(() => inPlace(command.mntns, () => mountAll(calls)));
+      // Those of a mount namespace are visit.ts's.
+      const calls = command.mntns === undefined ? mountCalls(command) : undefined;
+      return calls !== undefined && isDone(() => mountAll(calls));
     }
     case 'umount': {
       const { mntns, targets, lazy } = command;
-      return mntns !== undefined && lazy === true && isDone(() => inPlace(mntns, () => detachMounts(targets)));
+      return mntns !== undefined && lazy === true && isDone(() => inMountNamespace(mntns, () => detachMounts(targets)));
     }
     default:
       return false;
@@ -71,11 +72,6 @@ function isDone(action: () => void): boolean {
     if (error instanceof HostError) return false;
     throw error;
   }
-}
-
-function inPlace(mntns: string | undefined, action: () => void): void {
-  if (mntns === undefined) action();
-  else inMountNamespace(mntns, action);
 }
 
 function persistPidns({ init, path }: { readonly init: string; readonly path: string }): boolean {

@@ -23,7 +23,7 @@ beforeAll(async () => {
   clean = host.snapshot();
   expectCreated(host, 'u1', '--profile', 'hardened', '--userns', 'auto', '-v', `${shared}:/ro:ro`);
   const volumes = ['-v', `${shared}:/shared`, '-v', 'named:/vol', '-v', '/own', '--tmpfs', '/mem'];
-  expectCreated(host, 'u2', '--runtime', 'runc', '--userns', 'auto', ...volumes, '-w', '/work');
+  expectCreated(host, 'u2', '--runtime', 'runc', '--userns', 'auto', ...volumes, '-w', '/job');
 });
 afterAll(() => host.destroy());
 
@@ -78,7 +78,7 @@ test('root inside cannot write what others have as /etc/hosts, and has their nam
 
 test("files have the ids inside that they have on the disk: the image's, new ones, a volume's, a directory's of the host", () => {
   expect(
-    sh('u2', 'echo x >/new; chown 33:34 /new; for at in vol own shared mem work; do echo x >/$at/new; done'),
+    sh('u2', 'echo x >/new; chown 33:34 /new; for at in vol own shared mem job; do echo x >/$at/new; done'),
   ).toEqual({
     status: 0,
     stdout: '',
@@ -92,7 +92,7 @@ test("files have the ids inside that they have on the disk: the image's, new one
     '/vol/new',
     '/own/new',
     '/mem/new',
-    '/work/new',
+    '/job/new',
     '/shared/file',
   );
   expect(inside).toEqual(['0:0', '0:0', '33:34', '0:0', '0:0', '0:0', '0:0', '5:7', '']);

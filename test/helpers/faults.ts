@@ -2,7 +2,7 @@
  * Faults on purpose, at every point of a verb: at its k-th host command (a folder of tools, first in PATH, that count their
  * calls and are the real ones otherwise), and before its k-th system call of a kind (strace(1) kills).
  */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Host, MINICT, type Result } from './host.ts';
 
@@ -53,12 +53,17 @@ export interface Faulty extends Result {
   readonly tool: string | undefined;
 }
 
-/** minict with a fault at its k-th host command. */
-export function runWithFault(host: Host, words: readonly string[], fault: Fault, k: number): Faulty {
+/** For who is to have these tools, and leaves what it called in the folder `CALLS`. */
+function toolsEnv(host: Host) {
   const tools = join(host.dir, 'tools');
   if (!existsSync(tools)) writeTools(tools);
-  const calls = mkdtempSync(join(host.dir, 'calls-'));
-  const env = { PATH: `${tools}:${process.env.PATH}`, CALLS: calls, FAULT: fault, FAULT_AT: String(k) };
+  return { PATH: `${tools}:${process.env.PATH}`, CALLS: mkdtempSync(join(host.dir, 'calls-')) };
+}
+
+/** minict with a fault at its k-th host command. */
+export function runWithFault(host: Host, words: readonly string[], fault: Fault, k: number): Faulty {
+  const env = { ...toolsEnv(host), FAULT: fault, FAULT_AT: String(k) };
+  const calls = env.CALLS;
   const result = host.run(['/bin/sh', '-c', 'MINICT_PID=$$ exec "$0" "$@"', MINICT, ...words], env);
   const met = join(calls, String(k));
   return { ...result, tool: existsSync(met) ? readFileSync(met, 'utf8').trim() : undefined };
@@ -78,13 +83,20 @@ export function killBefore(host: Host, words: readonly string[], call: string, k
   return host.run(['strace', '-o', '/dev/null', '-e', inject, MINICT, ...words]).status === KILLED;
 }
 
-/** minict, and its tools unless `alone`, for which the kernel refuses system calls of a kind: all, or the k-th. */
+/**
+ * minict, and its tools unless `alone`, for which the kernel refuses system calls of a kind: all, or the k-th. With the tools that
+ * were called.
+ */
 export function runRefused(
   host: Host,
   words: readonly string[],
   call: string,
   { k, alone }: { k?: number; alone?: true },
-): Result {
+): Result & { readonly tools: readonly string[] } {
   const inject = `inject=${call}:error=EPERM${k === undefined ? '' : `:when=${k}`}`;
-  return host.run(['strace', ...(alone ? [] : ['-f']), '-o', '/dev/null', '-e', inject, MINICT, ...words]);
+  const env = { ...toolsEnv(host), FAULT: '', FAULT_AT: '' };
+  const strace = ['strace', ...(alone ? [] : ['-f']), '-o', '/dev/null', '-e', inject];
+  const result = host.run([...strace, MINICT, ...words], env);
+  const tools = readdirSync(env.CALLS).map((number) => readFileSync(join(env.CALLS, number), 'utf8').trim());
+  return { ...result, tools: tools.sort() };
 }
