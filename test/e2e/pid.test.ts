@@ -2,12 +2,9 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { childrenOf } from '../../src/process/supervisor.ts';
 import { expectCreated, expectRefusedThere } from '../helpers/expect.ts';
-import { KILLS, runRefused } from '../helpers/faults.ts';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
-import { inspect, isAlive, programsOf } from '../helpers/processes.ts';
-import { failAtCommands, killAtCommands, MANY_POINTS } from '../helpers/recovery.ts';
+import { commandsIn, inspect, isAlive, programsOf } from '../helpers/processes.ts';
 import { printScript } from '../helpers/script.ts';
 import type { Snapshot } from '../helpers/snapshot.ts';
 import { Terminal } from '../helpers/terminal.ts';
@@ -42,13 +39,6 @@ const initOf = (name: string) =>
   readFileSync(join(dirname(inspect(host, name).cgroup), 'init/cgroup.procs'), 'utf8')
     .split('\n')
     .filter(Boolean);
-const commandsIn = (name: string) =>
-  host
-    .minict('exec', name, 'ps', '-o', 'pid,comm')
-    .stdout.split('\n')
-    .slice(1)
-    .filter(Boolean)
-    .map((line) => line.trim().split(/\s+/));
 const isInIt = (pid: number) => statSync(`/proc/${pid}/ns/pid`).ino !== statSync('/proc/self/ns/pid').ino;
 const programIn = async (name: string) => {
   await eventually(() => programsOf(host, name).some(isInIt));
@@ -65,7 +55,7 @@ describe('a container with all of them', () => {
   afterAll(() => removed('p1'));
 
   test('ps shows its own processes, and /proc is of its namespace', () => {
-    expect(commandsIn('p1').map(([pid]) => pid)).toEqual(['1', expect.stringMatching(/^\d+$/)]);
+    expect(commandsIn(host, 'p1').map(([pid]) => pid)).toEqual(['1', expect.stringMatching(/^\d+$/)]);
     expect(host.run(['nsenter', '--pid=/run/pidns/p1', 'true']).status).toBe(0);
     expect(sh('p1', 'ls -d /proc/[0-9]* | wc -l').stdout).toMatch(/^[2-5]\n$/);
     expect(initOf('p1')).toHaveLength(1);
@@ -170,12 +160,12 @@ describe('a container with all of them', () => {
 
   test('orphans go to the reaper, and no zombie stays', async () => {
     expect(sh('p1', '(sleep 0.01 & sleep 0.02 &) ; (sleep 300 >/dev/null 2>&1 &)').status).toBe(0);
-    expect(await eventually(() => commandsIn('p1').length === 3)).toBe(true);
+    expect(await eventually(() => commandsIn(host, 'p1').length === 3)).toBe(true);
     const [orphan = 0] = programsOf(host, 'p1');
     expect(readFileSync(`/proc/${orphan}/status`, 'utf8')).toContain(`PPid:\t${initOf('p1')[0]}\n`);
     expect(host.minict('ps').stdout).toMatch(/^p1 +running/m);
     process.kill(orphan, 'SIGKILL');
-    expect(await eventually(() => commandsIn('p1').length === 2)).toBe(true);
+    expect(await eventually(() => commandsIn(host, 'p1').length === 2)).toBe(true);
   });
 
   test('IPC, cgroups and devices are its own', () => {
@@ -203,7 +193,7 @@ describe('a container with all of them', () => {
     expect(host.minict('ps').stdout).toMatch(/^p1 +broken \(missing: .*init/m);
     expect(host.minict('exec', 'p1', 'true').status).not.toBe(0);
     expect(host.minict('start', 'p1')).toEqual({ status: 0, stdout: 'p1\n', stderr: '' });
-    expect(commandsIn('p1')).toHaveLength(2);
+    expect(commandsIn(host, 'p1')).toHaveLength(2);
   });
 
   test('files are copied, and shown as changed, as of any other', () => {
@@ -225,7 +215,7 @@ describe('its life', () => {
     expect(inspect(host, 'p2').status).toMatchObject({ state: 'stopped', exitCode: 137 });
     expect(host.run(['ls', '-A', '/run/pidns']).stdout).toBe('');
     expect(host.minict('start', 'p2').stderr).toBe('');
-    expect(commandsIn('p2').length).toBeGreaterThan(2);
+    expect(commandsIn(host, 'p2').length).toBeGreaterThan(2);
     await removed('p2');
   });
 
@@ -234,7 +224,7 @@ describe('its life', () => {
     await programIn('p2');
     expect(host.minict('kill', '-s', 'KILL', 'p2').status).toBe(0);
     expect(host.minict('wait', 'p2').stdout).toBe('137\n');
-    expect(commandsIn('p2')).toHaveLength(2);
+    expect(commandsIn(host, 'p2')).toHaveLength(2);
     await removed('p2');
   });
 
@@ -264,7 +254,7 @@ describe('its life', () => {
     const tar = join(host.dir, 'p2.tar');
     expect(host.minict('save-container', 'p2', '-o', tar).stderr).toBe('');
     expect(host.minict('load-container', '-i', tar, '--name', 'p4', '--ip', '192.168.0.99', '--start').stderr).toBe('');
-    for (const name of ['p3', 'p4']) expect(commandsIn(name)).toHaveLength(2);
+    for (const name of ['p3', 'p4']) expect(commandsIn(host, name)).toHaveLength(2);
     expect(host.minict('rm', '-f', 'p2', 'p3', 'p4').status).toBe(0);
     expect(await host.settled(clean)).toEqual(clean);
   });
@@ -286,7 +276,7 @@ describe('its life', () => {
     run('stop', 'p2', '-t', '0', '--dry-run');
     expect(host.run(['ls', '-A', '/run/pidns']).stdout).toBe('');
     expect(host.minict('start', 'p2')).toEqual({ status: 0, stdout: 'p2\n', stderr: '' });
-    expect(commandsIn('p2')).toHaveLength(2);
+    expect(commandsIn(host, 'p2')).toHaveLength(2);
     await removed('p2');
   });
 
@@ -306,82 +296,10 @@ describe('its life', () => {
   });
 });
 
-describe('a fault at each host command of a create', () => {
-  const options = ['--no-network', '--pid', 'private', '--ipc', 'private'];
-  const verb = {
-    title: '',
-    words: ['create', 'f1', ...options],
-    options,
-    before: [],
-    atomic: true,
-    commands: 1,
-    changes: 0,
-  };
-  test('fails before it does anything', MANY_POINTS, async () => {
-    expect(await failAtCommands(host, verb, clean, 'fails before it does anything')).toBeGreaterThanOrEqual(
-      verb.commands,
-    );
-  });
-  test.each(KILLS)('%s', MANY_POINTS, async (fault) => {
-    expect(await killAtCommands(host, verb, clean, fault)).toBeGreaterThanOrEqual(verb.commands);
-  });
-
-  const traced = (inject: string) => [
-    ...['strace', '-f', '-o', '/dev/null', '-e', `inject=${inject}`, MINICT],
-    ...verb.words,
-  ];
-
-  // setsid(2) is PID 1's, and clone(2) of who starts it; in its place a shell forks, and cannot either.
-  test.each([
-    [
-      'setsid:error=EPERM',
-      /PID 1 of a PID namespace, and \/proc of that: \S+catatonit does not run in its root: setsid: EPERM/,
-    ],
-    ['setsid:signal=SIGKILL', /PID 1 of a PID namespace, and \/proc of that: /],
-    ['clone:error=EAGAIN', /PID 1 of a PID namespace, and \/proc of that: .*Cannot fork/],
-  ])('PID 1 meets %s: one clear error, and nothing is left', async (inject, message) => {
-    const { status, stderr } = host.run(traced(inject));
-    expect(stderr).toMatch(message);
-    expect([status, stderr.split('\n').length]).toEqual([125, 2]);
-    expect(await host.settled(clean)).toEqual(clean);
-  });
-
-  test('where the kernel refuses what starts PID 1, a tool does it', async () => {
-    expect(runRefused(host, verb.words, 'memfd_create', { alone: true })).toMatchObject({
-      status: 0,
-      stdout: 'f1\n',
-      stderr: '',
-      tools: expect.arrayContaining(['nsenter', 'unshare']),
-    });
-    expect(commandsIn('f1')).toHaveLength(2);
-    await removed('f1');
-  });
-
-  test('minict killed while PID 1 starts', async () => {
-    const strace = host.spawn(traced('setsid:delay_enter=400000'));
-    const starting = () =>
-      readdirSync('/proc').find((pid) => {
-        try {
-          return /^\d+$/.test(pid) && readlinkSync(`/proc/${pid}/exe`).includes('memfd:minict-init');
-        } catch {
-          return false;
-        }
-      });
-    expect(await eventually(() => starting() !== undefined)).toBe(true);
-    const [minict = 0] = childrenOf(strace.pid);
-    process.kill(minict, 'SIGKILL');
-    expect(host.minict('ps', '-a')).toMatchObject({ status: 0, stderr: '' });
-    expectCreated(host, 'f1', ...options);
-    expect(commandsIn('f1')).toHaveLength(2);
-    await strace.exited;
-    await removed('f1');
-  });
-});
-
 test('after a reboot it starts with a reaper again', async () => {
   expectCreated(host, 'p2', ...ALL);
   await host.reboot();
   expect(host.minict('start', 'p2')).toEqual({ status: 0, stdout: 'p2\n', stderr: '' });
-  expect(commandsIn('p2')).toHaveLength(2);
+  expect(commandsIn(host, 'p2')).toHaveLength(2);
   expect(host.minict('rm', '-f', 'p2').status).toBe(0);
 });

@@ -38,3 +38,13 @@ export const CPU_STAT: LimitFile = { controller: 'cpu', v1: 'cpu.stat', v2: 'cpu
 export const CPUSET: LimitFile = { controller: 'cpuset', v1: 'cpuset.cpus', v2: 'cpuset.cpus' };
 export const READ_BPS: LimitFile = { controller: 'io', v1: 'blkio.throttle.read_bps_device', v2: 'io.max' };
 export const WRITE_IOPS: LimitFile = { controller: 'io', v1: 'blkio.throttle.write_iops_device', v2: 'io.max' };
+
+/** Takes more memory than the number of bytes, and waits. */
+export const hog = (bytes: number) => [
+  'sh',
+  '-c',
+  `x=$(head -c ${bytes} /dev/zero | tr '\\0' x); sleep 1000; echo "$x"`,
+];
+
+/** A line of /proc/PID/cgroup: v1's group for its memory, or v2's group of programs, below the one with the limits. */
+export const IN_ITS_GROUP = /^(\d+:[\w,]*\bmemory\b[\w,]*:\/minict-\w+\/c1|0::\/minict-\w+\/c1\/payload)$/m;

@@ -45,3 +45,10 @@ export function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+/** Number and name of each process that `ps` inside shows, itself among them. */
+export function commandsIn(host: Host, name: string): string[][] {
+  const { stdout } = host.minict('exec', name, 'ps', '-o', 'pid,comm');
+  const lines = stdout.split('\n').slice(1).filter(Boolean);
+  return lines.map((line) => line.trim().split(/\s+/));
+}

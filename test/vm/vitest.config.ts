@@ -3,7 +3,7 @@ import base from '../../vitest.config.ts';
 
 /** What cgroup v2, systemd and a real boot have a say in, and fits into the time that run.ts has. */
 const CHOSEN = [
-  ...['limits', 'usage', 'freeze', 'signals', 'lifecycle', 'restart-policy', 'units', 'reboot', 'mounted'],
+  ...['limits', 'update', 'usage', 'freeze', 'signals', 'lifecycle', 'restart-policy', 'units', 'reboot', 'mounted'],
 ].map((name) => `test/e2e/${name}.test.ts`);
 
 /** By the boot, and whether words choose among them; guest.sh asks for one. */
