@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
-import { inspect, isAlive, programsOf, supervisorsOf } from '../helpers/processes.ts';
+import { inspect, isAlive, memoryOf, programsOf, supervisorsOf } from '../helpers/processes.ts';
 
 let host: Host;
 beforeAll(async () => {
@@ -158,12 +158,11 @@ test('a check that comes and goes does not fill the disk with events, nor is one
 test('the memory of all that looks after a program with a health check', async () => {
   expect(run('true', '--health-interval', '1d')).toEqual(done);
   expect(await eventually(() => host.minict('logs', 'h1').stdout === 'up\n')).toBe(true);
-  const pss = supervisorsOf(host, 'h1').map((pid) =>
-    Number(/^Pss:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]),
-  );
-  expect(Math.min(...pss)).toBeGreaterThan(0);
-  // A subshell and its sleep more than without; more still where no other sh shares the pages.
-  expect(pss.reduce((sum, each) => sum + each)).toBeLessThanOrEqual(1536);
+  const { largest, unshared } = memoryOf(supervisorsOf(host, 'h1'));
+  expect(largest).toBeGreaterThan(0);
+  expect(largest).toBeLessThanOrEqual(1024);
+  // A subshell and its sleep more than without.
+  expect(unshared).toBeLessThanOrEqual(768);
 });
 
 test('with a restart policy, a PID namespace, and a killed supervisor', async () => {

@@ -52,3 +52,10 @@ export function commandsIn(host: Host, name: string): string[][] {
   const lines = stdout.split('\n').slice(1).filter(Boolean);
   return lines.map((line) => line.trim().split(/\s+/));
 }
+
+/** Kilobytes: the largest PSS, and the sum of what no other process can share (proc_pid_smaps(5)), however many of them run. */
+export function memoryOf(pids: readonly number[]): { largest: number; unshared: number } {
+  const all = pids.map((pid) => readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'));
+  const values = (key: string) => all.map((text) => Number(new RegExp(`^${key}:\\s*(\\d+) kB$`, 'm').exec(text)?.[1]));
+  return { largest: Math.max(...values('Pss')), unshared: values('Pss_Dirty').reduce((sum, each) => sum + each, 0) };
+}
