@@ -103,7 +103,7 @@ describe('a recipe', () => {
     expect(host.minict('rm', 's1').status).toBe(0);
   });
 
-  test('its lines see what a container would, and nothing of theirs reaches the host or stays', () => {
+  test('its lines see what a container would, and nothing of theirs reaches the host or stays', async () => {
     const hostname = host.run(['hostname']).stdout;
     const hosts = readFileSync('/etc/hosts', 'utf8');
     const recipe = folder(
@@ -120,6 +120,8 @@ steps:
 env: {WHO: me}
 `,
     );
+    // The container of the test before had a pair of interfaces.
+    expect(await host.linksGone(/-eth0/)).toBe(true);
     const before = host.snapshot();
     const { directories } = build(host, recipe, 'inside');
     const { mounts, programs, network } = host.snapshot();
