@@ -6,6 +6,7 @@
  * compiles a pattern with all letters of Unicode to see whether an option is variadic, which takes 0.14 ms: ASCII ones will do.
  */
 import type { BunPlugin } from 'bun';
+import { alignToLargePages } from './large-pages.ts';
 
 const QUICKER: readonly (readonly [from: string, to: string])[] = [
   ["import childProcess from 'node:child_process';\n", ''],
@@ -51,3 +52,4 @@ const result = await Bun.build({
   },
 });
 for (const log of result.logs) console.error(log);
+alignToLargePages('dist/minict');
