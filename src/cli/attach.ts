@@ -10,7 +10,7 @@ import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   command

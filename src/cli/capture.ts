@@ -4,8 +4,8 @@ import { isTerminal } from '../host/syscalls.ts';
 import { capture } from '../lifecycle/capture.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { parseNicOrAll } from '../spec/nic-place.ts';
-import type { Define } from './program.ts';
 import { reportNote, reportWarning } from './report.ts';
+import type { Define } from './verbs.ts';
 
 interface Options {
   readonly write: string;

@@ -4,7 +4,7 @@ import { checkEscapes } from '../lifecycle/check.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { print, requireFormat, table } from './output.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   command

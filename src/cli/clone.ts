@@ -16,8 +16,8 @@ import { ensureState, findContainer, getContainer } from '../state/store.ts';
 import { createFrom } from './container-options.ts';
 import { type AddressOptions, addAddressOptions } from './nic-options.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
 import { reportNote } from './report.ts';
+import type { Define } from './verbs.ts';
 
 interface CloneOptions extends AddressOptions {
   readonly publish: readonly string[];

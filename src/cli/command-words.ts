@@ -1,8 +1,8 @@
 /** `NAME CMD…`: from the first word of CMD on all is CMD's, as with docker, while options stand on either side of NAME. */
-import type { VerbCommand } from './verb-command.ts';
+import type { Command } from 'commander';
 
 /** How many words the option at `word` takes, itself included. */
-function optionWords(command: VerbCommand, word: string): number {
+function optionWords(command: Command, word: string): number {
   const takesValue = (flag: string) =>
     command.options.find(({ long, short }) => flag === long || flag === short)?.required === true;
   if (word.startsWith('--')) return takesValue(word) ? 2 : 1;
@@ -13,7 +13,7 @@ function optionWords(command: VerbCommand, word: string): number {
 }
 
 /** The words of a verb whose operands are NAME and CMD, with `--` before CMD. */
-export function endOptionsAtCommand(command: VerbCommand, words: readonly string[]): string[] {
+export function commandAfterDashes(command: Command, words: readonly string[]): string[] {
   let names = 0;
   for (let at = 0; at < words.length; ) {
     const word = words[at] as string;

@@ -6,7 +6,7 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 interface CommitFlags {
   readonly change: readonly string[];

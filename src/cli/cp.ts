@@ -5,8 +5,8 @@ import { isTerminal } from '../host/syscalls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import type { CopyOptions, Side } from '../lifecycle/copy.ts';
 import { parseContainerName } from '../spec/name.ts';
-import type { Define } from './program.ts';
 import { reportFailure } from './report.ts';
+import type { Define } from './verbs.ts';
 
 /** docker's rule: `NAME:PATH` is in a container, unless it begins with a slash or a dot. */
 function parseSide(word: string, which: string): Side {

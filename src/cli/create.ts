@@ -3,11 +3,12 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { addContainerOptions, type ContainerOptions, makeContainer } from './container-options.ts';
 import { addDryRun, creation, type DryRunOptions, dryRun } from './dry-run.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   addDryRun(addContainerOptions(command))
     .argument('<name>')
+    .endOptionsAtCommand()
     .argument('[cmd...]', 'main command, with its options')
     .action(async (name: string, cmd: string[], options: ContainerOptions & DryRunOptions) => {
       requireRoot('create');

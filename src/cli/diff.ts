@@ -3,7 +3,7 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { printChanges } from './changes.ts';
 import { requireFormat } from './output.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   command

@@ -6,8 +6,8 @@ import { Lines, readGrowing } from '../state/growing-files.ts';
 import { eventsPath } from '../state/paths.ts';
 import { type Filters, parseFilters } from './filter.ts';
 import { print, requireFormat } from './output.ts';
-import type { Define } from './program.ts';
 import { oneLine } from './report.ts';
+import type { Define } from './verbs.ts';
 
 interface EventsOptions {
   readonly since?: string;

@@ -2,7 +2,7 @@
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { type ExecOptions, execProgram } from '../lifecycle/exec.ts';
 import { parseEnv, readEnvFile } from './env.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 interface Options extends Omit<ExecOptions, 'env' | 'leave'> {
   readonly detach?: boolean;

@@ -4,8 +4,8 @@ import { InvalidInputError, type MinictError } from '../errors.ts';
 import { isTerminal } from '../host/syscalls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { parseContainerName } from '../spec/name.ts';
-import type { Define } from './program.ts';
 import { reportFailure } from './report.ts';
+import type { Define } from './verbs.ts';
 
 type Write = (output: number) => Promise<readonly MinictError[]>;
 

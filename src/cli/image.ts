@@ -3,9 +3,9 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import type { Roots } from '../state/paths.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
 import { eachName, printProgress } from './report.ts';
 import type { VerbCommand } from './verb-command.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   /** Of a verb that may be the first in a new state folder. */

@@ -9,8 +9,8 @@ import type { VolumeSpec } from '../spec/volume.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
 import { reportError } from './report.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   command.argument('<name...>').action(async (names: string[]) => {

@@ -4,8 +4,8 @@ import { killContainer } from '../lifecycle/kill.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { ensureState } from '../state/store.ts';
-import type { Define } from './program.ts';
 import { eachName } from './report.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   command

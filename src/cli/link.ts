@@ -6,7 +6,7 @@ import { parseCableEnd, parseEnd } from '../spec/nic.ts';
 import { ensureState } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 type Lines = typeof import('../lifecycle/dry-run-link.ts');
 

@@ -7,8 +7,8 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
 import { reportNote } from './report.ts';
+import type { Define } from './verbs.ts';
 
 interface LoadFlags {
   readonly input?: string;

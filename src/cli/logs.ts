@@ -7,7 +7,7 @@ import { isRunning } from '../lifecycle/status.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, getContainer } from '../state/store.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 interface LogsOptions {
   readonly follow?: boolean;

@@ -11,7 +11,7 @@ export async function main(argv: string[]): Promise<void> {
   process.umask(0o022);
   const [verb, name, ...program] = argv.slice(2);
   if (verb !== 'exec' || name === undefined || name.startsWith('-') || program.length === 0) {
-    await (await import('./program.ts')).run(argv);
+    await (await import('./program.ts')).run(argv.slice(2));
     return;
   }
   try {

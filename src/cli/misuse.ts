@@ -1,7 +1,6 @@
 /** What is said of a wrong command line: commander's finding, as every other error of minict's, and a hint that helps. */
-import type { CommanderError } from 'commander';
+import type { Command, CommanderError } from 'commander';
 import { InvalidInputError } from '../errors.ts';
-import type { VerbCommand } from './verb-command.ts';
 
 /** What other tools call it. */
 const OTHERS_WORDS: Readonly<Record<string, string>> = {
@@ -41,7 +40,7 @@ const OTHERS_OPTIONS: Readonly<Record<string, (verb: string) => string>> = {
 };
 
 /** The verb that the command line got to, with that of a group: `image import`. */
-function verbOf(program: VerbCommand, words: readonly string[]): string[] {
+function verbOf(program: Command, words: readonly string[]): string[] {
   const group = program.commands.find((command) => words.includes(command.name()));
   if (group === undefined) return [];
   const rest = words.slice(words.indexOf(group.name()) + 1);
@@ -49,7 +48,7 @@ function verbOf(program: VerbCommand, words: readonly string[]): string[] {
   return verb === undefined ? [group.name()] : [group.name(), verb.name()];
 }
 
-function hintOf(program: VerbCommand, verb: readonly string[], error: CommanderError): string {
+function hintOf(program: Command, verb: readonly string[], error: CommanderError): string {
   const [cause = '', suggestion] = error.message.split('\n');
   const help = ['minict', ...verb, '--help'].join(' ');
   const word = /'([^' ]+)/.exec(cause)?.[1] ?? '';
@@ -67,7 +66,7 @@ function hintOf(program: VerbCommand, verb: readonly string[], error: CommanderE
 }
 
 /** `words` are the command line's, known verbs among them defined in `program`. */
-export function misuse(program: VerbCommand, words: readonly string[], error: CommanderError): InvalidInputError {
+export function misuse(program: Command, words: readonly string[], error: CommanderError): InvalidInputError {
   const verb = verbOf(program, words);
   const cause = error.message.replace(/^error: /, '').split('\n')[0] ?? '';
   const what = error.code === 'commander.help' ? 'no command given' : cause.replace(/\.$/, '');

@@ -3,8 +3,7 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { ensureState } from '../state/store.ts';
 import { dryRun } from './dry-run.ts';
 import type { Begin, DefineNetworkVerb } from './network-scripts.ts';
-import type { Define } from './program.ts';
-import type { VerbCommand } from './verb-command.ts';
+import type { Define } from './verbs.ts';
 
 interface Verb {
   readonly usage: string;
@@ -65,7 +64,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
 };
 
-export const define: Define = (command, globals, words) => {
+export const define: Define = (command, globals) => {
   const look: Begin['look'] = (verb) => {
     requireRoot(`network ${verb}`);
     return contextFrom(globals());
@@ -75,13 +74,9 @@ export const define: Define = (command, globals, words) => {
     if (printed !== undefined && (await dryRun(context, options, names, printed))) return undefined;
     return { context, instance: ensureState(context.roots) };
   };
-  const all = Object.entries(VERBS);
-  const named = all.filter(([name, { alias }]) => words.some((word) => word === name || word === alias));
-  for (const [name, { usage, alias, summary }] of named.length > 0 ? named : all) {
+  for (const [name, { usage, alias, summary }] of Object.entries(VERBS)) {
     const verb = command.command(`${name} ${usage}`.trim()).description(summary);
     if (alias !== undefined) verb.alias(alias);
   }
-  command.hook('preSubcommand', async (_, verb) => {
-    (await VERBS[verb.name()]?.load())?.(verb as VerbCommand, { begin, look });
-  });
+  command.lazily(async (verb) => (await VERBS[verb.name()]?.load())?.(verb, { begin, look }));
 };

@@ -3,8 +3,8 @@ import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts'
 import { pauseContainer, unpauseContainer } from '../lifecycle/pause.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
-import type { Define } from './program.ts';
 import { eachName } from './report.ts';
+import type { Define } from './verbs.ts';
 
 type Verb = (context: Context, instance: string, name: string) => Promise<void>;
 

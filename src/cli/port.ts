@@ -5,7 +5,7 @@ import { parseContainerName } from '../spec/name.ts';
 import { hostEnd, parseInsidePort } from '../spec/port.ts';
 import { getContainer } from '../state/store.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   command

@@ -9,8 +9,8 @@ import { formatSpan } from '../spec/time.ts';
 import { findContainer, listContainers, readInstance } from '../state/store.ts';
 import { type Filters, parseFilters } from './filter.ts';
 import { print, requireFormat, table } from './output.ts';
-import type { Define } from './program.ts';
 import { reportError } from './report.ts';
+import type { Define } from './verbs.ts';
 
 interface Row extends Status {
   readonly name: string;

@@ -4,8 +4,8 @@ import { rebaseContainer } from '../lifecycle/rebase.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
 import { parseGrace } from './stop.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   command

@@ -4,8 +4,8 @@ import { renameContainer } from '../lifecycle/rename.ts';
 import { parseContainerName, parseNewContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
 import { reportWarning } from './report.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   command

@@ -3,9 +3,9 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { startContainer } from '../lifecycle/start.ts';
 import { ensureState } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
-import type { Define } from './program.ts';
 import { eachName } from './report.ts';
 import { parseGrace, stopByName } from './stop.ts';
+import type { Define } from './verbs.ts';
 
 function restarting(graceMs: number): Scripts {
   return {

@@ -5,8 +5,8 @@ import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
 import { reportError } from './report.ts';
+import type { Define } from './verbs.ts';
 
 function removal(force: boolean): Scripts {
   return {

@@ -7,8 +7,8 @@ import { startContainer } from '../lifecycle/start.ts';
 import { addContainerOptions, type ContainerOptions, makeContainer } from './container-options.ts';
 import { addDryRun, creation, type DryRunOptions, dryRun } from './dry-run.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
 import { reportError } from './report.ts';
+import type { Define } from './verbs.ts';
 
 interface RunOptions extends ContainerOptions, DryRunOptions {
   readonly rm?: boolean;
@@ -23,6 +23,7 @@ const IS_NEW_MS = 200;
 export const define: Define = (command, globals) => {
   addDryRun(addContainerOptions(command))
     .argument('<name>')
+    .endOptionsAtCommand()
     .argument('[cmd...]', "main command, with its options (default: the image's, or /bin/sh)")
     .option('--rm', 'remove it when the program ends')
     .option('-i, --interactive', 'pass stdin on')

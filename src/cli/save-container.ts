@@ -4,8 +4,8 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
-import type { Define } from './program.ts';
 import { reportNote } from './report.ts';
+import type { Define } from './verbs.ts';
 
 interface SaveFlags {
   readonly output?: string;

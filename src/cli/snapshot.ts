@@ -5,9 +5,9 @@ import { parseContainerName, parseSnapshotName } from '../spec/name.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import { printChanges } from './changes.ts';
 import { print, requireFormat, table } from './output.ts';
-import type { Define } from './program.ts';
 import { eachName } from './report.ts';
 import { parseGrace } from './stop.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   const begin = (verb: string) => {

@@ -6,8 +6,8 @@ import { containerPaths } from '../state/paths.ts';
 import { readRun } from '../state/run-record.ts';
 import { ensureState, findContainer } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
-import type { Define } from './program.ts';
 import { eachName, reportNote } from './report.ts';
+import type { Define } from './verbs.ts';
 
 const START: Scripts = {
   does: 'starts container',

@@ -6,7 +6,7 @@ import { readPrograms, readStats, type Stats, sampleCpu } from '../lifecycle/sta
 import { parseContainerName } from '../spec/name.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import { print, requireFormat, table } from './output.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 interface StatsOptions {
   readonly stream: boolean;

@@ -8,8 +8,8 @@ import { type StopOptions, stopContainer } from '../lifecycle/stop.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
-import type { Define } from './program.ts';
 import { eachName, reportFailure } from './report.ts';
+import type { Define } from './verbs.ts';
 
 export function parseGrace(text: string): number {
   const seconds = Number(text);

@@ -3,9 +3,9 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { prune } from '../lifecycle/prune.ts';
 import { ensureState, readInstance } from '../state/store.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
 import { reportError } from './report.ts';
 import { defineUnits } from './units.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   defineUnits(command, globals);

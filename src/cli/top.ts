@@ -11,7 +11,7 @@ import { readEnterRecord } from '../state/enter-record.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, readInstance } from '../state/store.ts';
 import { print } from './output.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 /** In front of columns that the user chose: what is in those may have spaces. */
 const OWN_COLUMN = { width: 20, name: 'MINICT' };

@@ -7,8 +7,8 @@ import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
 import { addLimitOptions, hasLimits } from './limit-options.ts';
-import type { Define } from './program.ts';
 import { eachName } from './report.ts';
+import type { Define } from './verbs.ts';
 
 /** A script changes what is up; what is recorded stays as it is, for a start. */
 function updating(changes: LimitChanges): Scripts {

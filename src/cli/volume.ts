@@ -6,8 +6,8 @@ import { ensureState } from '../state/store.ts';
 import { findVolume, getVolume, type Volume, volumeNames } from '../storage/volume.ts';
 import { type Filters, parseFilters } from './filter.ts';
 import { print, requireFormat, table } from './output.ts';
-import type { Define } from './program.ts';
 import { eachName, reportError } from './report.ts';
+import type { Define } from './verbs.ts';
 
 interface Row {
   readonly name: string;

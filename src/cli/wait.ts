@@ -3,8 +3,8 @@ import { awaitMain } from '../lifecycle/await-main.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
-import type { Define } from './program.ts';
 import { eachName } from './report.ts';
+import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
   command.argument('<name...>').action(async (names: string[]) => {

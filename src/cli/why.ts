@@ -5,7 +5,7 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import type { PathFacts, Question } from '../why/facts.ts';
 import type { Verdict } from '../why/judge.ts';
 import { print, requireFormat, table } from './output.ts';
-import type { Define } from './program.ts';
+import type { Define } from './verbs.ts';
 
 interface Options {
   readonly format: string;
@@ -62,28 +62,22 @@ export const define: Define = (command, globals) => {
   command
     .argument('<source>', 'a container, or host')
     .argument('<target>', 'a container, host, or an address')
-    .argument('[service]', 'tcp/PORT, udp/PORT, or icmp', parseService, parseService('icmp'))
+    .argument('[service]', 'tcp/PORT, udp/PORT, or icmp (default: icmp)')
     .option('-4', 'by IPv4')
     .option('-6', 'by IPv6')
     .option('--format <format>', 'table or json', 'table')
-    .action(
-      async (
-        source: string,
-        target: string,
-        service: Pick<Question, 'protocol' | 'port'>,
-        { format, ...families }: Options,
-      ) => {
-        requireRoot('why');
-        requireFormat(format);
-        if (families[4] && families[6]) throw new InvalidInputError('cannot use -4 and -6 together');
-        const { readPath } = await import('../lifecycle/why.ts');
-        const { judge } = await import('../why/judge.ts');
-        const family = families[4] ? 4 : families[6] ? 6 : undefined;
-        const facts = await readPath(contextFrom(globals()), { source, target, ...service }, family);
-        const verdict = judge(facts);
-        if (format === 'json') printJson(facts, verdict);
-        else printText(facts, verdict);
-        if (!verdict.works) process.exitCode = 1;
-      },
-    );
+    .action(async (source: string, target: string, service: string = 'icmp', { format, ...families }: Options) => {
+      requireRoot('why');
+      requireFormat(format);
+      const asked = parseService(service);
+      if (families[4] && families[6]) throw new InvalidInputError('cannot use -4 and -6 together');
+      const { readPath } = await import('../lifecycle/why.ts');
+      const { judge } = await import('../why/judge.ts');
+      const family = families[4] ? 4 : families[6] ? 6 : undefined;
+      const facts = await readPath(contextFrom(globals()), { source, target, ...asked }, family);
+      const verdict = judge(facts);
+      if (format === 'json') printJson(facts, verdict);
+      else printText(facts, verdict);
+      if (!verdict.works) process.exitCode = 1;
+    });
 };

@@ -1,0 +1,108 @@
+/**
+ * The verbs. They load in a few chunks behind literal import()s, since each chunk of the executable costs its loader 0.1 ms and
+ * more (one chunk a verb, and those they shared: 1.4 ms).
+ */
+import type { GlobalOptions } from '../lifecycle/context.ts';
+import type { VerbCommand } from './verb-command.ts';
+
+export type Define = (command: VerbCommand, globals: () => GlobalOptions) => void;
+
+export interface Verb {
+  readonly summary: string;
+  readonly load: () => Promise<{ define: Define }>;
+  /** It has verbs of its own, whose options commander's `help` would not know before they are asked for. */
+  readonly isGroup?: true;
+}
+
+const files = () => {
+  compile();
+  return import('./file-verbs.ts');
+};
+const lifecycle = () => import('./lifecycle-verbs.ts');
+const network = () => import('./net-verbs.ts');
+const processes = () => import('./process-verbs.ts');
+const others = () => import('./other-verbs.ts');
+
+/** For verbs that go through many files; the others are over before the JIT compiler, which bin/build.ts puts off, would pay. */
+function compile(): void {
+  Bun.unsafe.setJITPolicy(1);
+}
+
+export const VERBS: Readonly<Record<string, Verb>> = {
+  create: { summary: 'make a container', load: async () => (await lifecycle()).create },
+  run: { summary: 'create, start and attach', load: async () => (await lifecycle()).run },
+  exec: { summary: 'run a program in a container', load: async () => (await lifecycle()).exec },
+  start: {
+    summary: 'bring up what is missing, start services or the main command',
+    load: async () => (await lifecycle()).start,
+  },
+  stop: { summary: 'end the processes and take the container down', load: async () => (await lifecycle()).stop },
+  restart: { summary: 'stop and start', load: async () => (await lifecycle()).restart },
+  update: { summary: 'change the limits of containers, live', load: async () => (await processes()).update },
+  rm: { summary: 'remove containers', load: async () => (await lifecycle()).rm },
+  stats: { summary: 'what containers use: CPU, memory, network, disks', load: async () => (await processes()).stats },
+  top: { summary: 'the processes of a container', load: async () => (await processes()).top },
+  ps: { summary: 'list containers', load: async () => (await others()).ps },
+  inspect: { summary: 'all that is known of a container, as JSON', load: async () => (await others()).inspect },
+  port: { summary: 'the ports of the host that lead into a container', load: async () => (await others()).port },
+  logs: {
+    summary: 'what services, and a main command without a caller, wrote',
+    load: async () => (await others()).logs,
+  },
+  check: { summary: 'try the ways out of a container', load: async () => (await processes()).check },
+  attach: { summary: 'follow the main command to its end', load: async () => (await processes()).attach },
+  events: { summary: 'what happens to containers and networks', load: async () => (await processes()).events },
+  kill: { summary: 'send a signal to the main command', load: async () => (await processes()).kill },
+  pause: { summary: 'hold the processes still', load: async () => (await processes()).pause },
+  unpause: { summary: 'let the processes go on', load: async () => (await processes()).unpause },
+  rename: { summary: 'give a stopped container another name', load: async () => (await processes()).rename },
+  wait: { summary: 'wait for the main command and print its exit status', load: async () => (await others()).wait },
+  cp: { summary: 'copy files into a container, or out of it', load: async () => (await files()).cp },
+  diff: { summary: 'what a container changed of its image', load: async () => (await files()).diff },
+  export: { summary: "a container's root file system as a tar", load: async () => (await files()).exportRoot },
+  network: {
+    summary: 'networks: create, ls, connect, disconnect, rm, …',
+    load: () => import('./network.ts'),
+    isGroup: true,
+  },
+  link: { summary: 'cables between containers; down, up, rm', load: async () => (await others()).link },
+  why: {
+    summary: 'walk the path from a container to a service, and name what stops it',
+    load: async () => (await others()).why,
+  },
+  volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: async () => (await others()).volume },
+  commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
+  snapshot: {
+    summary: "a container's files at some time: create, ls, rollback, rm",
+    load: async () => (await files()).snapshot,
+  },
+  clone: { summary: 'another container with the same files and settings', load: async () => (await files()).clone },
+  rebase: { summary: 'another image under a container', load: async () => (await files()).rebase },
+  'save-container': {
+    summary: 'all of a container as one tar, for another host',
+    load: async () => (await files()).saveContainer,
+  },
+  'load-container': {
+    summary: 'a container that save-container saved',
+    load: async () => (await files()).loadContainer,
+  },
+  capture: { summary: 'packets of several NICs, in one pcapng', load: async () => (await network()).capture },
+  net: { summary: "a container's network: impair, snapshot, diff, rollback", load: async () => (await network()).net },
+  image: {
+    summary: 'images: import, build, pull, push, ls, rm, …',
+    load: async () => {
+      compile();
+      return (await others()).image;
+    },
+  },
+  system: { summary: 'the host: doctor, prune, units of systemd', load: async () => (await others()).system },
+};
+
+/** Those before the verb. */
+export function addGlobalOptions<T extends VerbCommand>(program: T): T {
+  return program
+    .option('--root <dir>', 'state folder (MINICT_ROOT, /var/lib/minict)')
+    .option('--run-dir <dir>', 'folder of what a reboot forgets (MINICT_RUN_DIR, /run/minict)')
+    .option('--verbose', 'print each host command as it runs')
+    .option('--debug', 'print stacks of errors');
+}
