@@ -1,6 +1,6 @@
 /** minict capture: packets of several NICs in one pcapng, with tcpdump's and dumpcap's words. */
 import { InvalidInputError } from '../errors.ts';
-import { isTerminal } from '../host/syscalls.ts';
+import { isTerminal } from '../host/exec-calls.ts';
 import { capture } from '../lifecycle/capture.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { parseNicOrAll } from '../spec/nic-place.ts';

@@ -57,6 +57,12 @@ function withoutHelpVerb(words: readonly string[]): string[] {
   return [...words.slice(0, at), ...asked, ...help];
 }
 
+/** Of a verb that has verbs of its own beside its action: they would not see its options. */
+function refuseEarlyOptions(verb: Command, inner: Command): void {
+  const early = verb.options.find((option) => verb.getOptionValueSource(option.attributeName()) === 'cli');
+  if (early !== undefined) verb.error(`error: ${early.long} has to stand after ${inner.name()}`);
+}
+
 /** Does what the words say, from after `minict` on. Throws what the verb throws, and InvalidInputError for wrong words. */
 export async function parse(line: readonly string[]): Promise<void> {
   const words = withoutHelpVerb(line);
@@ -76,6 +82,7 @@ export async function parse(line: readonly string[]): Promise<void> {
     const command = program.command(name).description(verb.summary).exitOverride().configureOutput(output);
     if (verb !== known) continue;
     (await verb.load()).define(command, () => program.opts<GlobalOptions>());
+    command.hook('preSubcommand', refuseEarlyOptions);
     if (command.takesCommand) words.splice(at + 1, words.length, ...commandAfterDashes(command, words.slice(at + 1)));
   }
   try {

@@ -1,7 +1,7 @@
 /** minict cp SRC DST */
 
 import { InvalidInputError } from '../errors.ts';
-import { isTerminal } from '../host/syscalls.ts';
+import { isTerminal } from '../host/exec-calls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import type { CopyOptions, Side } from '../lifecycle/copy.ts';
 import { parseContainerName } from '../spec/name.ts';

@@ -1,7 +1,7 @@
 /** minict export NAME */
 import { closeSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
 import { InvalidInputError, type MinictError } from '../errors.ts';
-import { isTerminal } from '../host/syscalls.ts';
+import { isTerminal } from '../host/exec-calls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { reportFailure } from './report.ts';

@@ -1,7 +1,7 @@
 /** minict load-container */
 import { closeSync, openSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
-import { isTerminal } from '../host/syscalls.ts';
+import { isTerminal } from '../host/exec-calls.ts';
 import { statUserPath } from '../host/user-path.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { parseContainerName } from '../spec/name.ts';

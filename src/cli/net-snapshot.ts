@@ -1,6 +1,6 @@
 /** minict net snapshot create|ls|diff|rollback|rm, with the words of `minict snapshot`; diff and rollback under `net`, too. */
 
-import { isTerminal } from '../host/syscalls.ts';
+import { isTerminal } from '../host/exec-calls.ts';
 import { contextFrom, type GlobalOptions, requireRoot } from '../lifecycle/context.ts';
 import { rollBackNet, rollBackNetSteps } from '../lifecycle/net-rollback.ts';
 import { createNetSnapshot, diffNet, forgetNetSnapshot } from '../lifecycle/net-snapshots.ts';

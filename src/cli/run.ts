@@ -1,6 +1,6 @@
 /** minict run: create, start, attach. Attached, the program has this terminal; -d leaves it to its supervisor. */
 import { InvalidInputError } from '../errors.ts';
-import { isTerminal } from '../host/syscalls.ts';
+import { isTerminal } from '../host/exec-calls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { removeContainers } from '../lifecycle/remove.ts';
 import { startContainer } from '../lifecycle/start.ts';

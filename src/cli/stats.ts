@@ -1,6 +1,6 @@
 /** minict stats: what containers use, again and again, or once. */
 import { findCounters } from '../cgroup/usage.ts';
-import { isTerminal } from '../host/syscalls.ts';
+import { isTerminal } from '../host/exec-calls.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readPrograms, readStats, type Stats, sampleCpu } from '../lifecycle/stats.ts';
 import { parseContainerName } from '../spec/name.ts';

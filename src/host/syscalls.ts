@@ -1,34 +1,14 @@
 /**
- * With lent.ts, namespaces.ts and packet-socket.ts the only use of bun:ffi: system calls that Node's standard modules lack. Never to
+ * With exec-calls.ts, lent.ts, namespaces.ts and packet-socket.ts the only use of bun:ffi: system calls that Node's standard modules lack. Never to
  * re-implement a host tool.
  */
 import { dlopen, ptr, read } from 'bun:ffi';
-import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { HostError } from '../errors.ts';
+import { cString } from './exec-calls.ts';
 
-const LOCK_SH = 1;
-const LOCK_EX = 2;
-const LOCK_NB = 4;
-const RLIMIT_NOFILE = 7;
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 0o2000003;
-
-/** Each function is compiled when its library is opened: so `exec` has those that it uses, and no more. */
-function openForExec() {
-  return dlopen('libc.so.6', {
-    flock: { args: ['i32', 'i32'], returns: 'i32' },
-    signal: { args: ['i32', 'u64'], returns: 'u64' },
-    prlimit: { args: ['i32', 'i32', 'ptr', 'ptr'], returns: 'i32' },
-    isatty: { args: ['i32'], returns: 'i32' },
-  }).symbols;
-}
-
-let execLibc: ReturnType<typeof openForExec> | undefined;
-
-function execCalls(): ReturnType<typeof openForExec> {
-  execLibc ??= openForExec();
-  return execLibc;
-}
 
 type Libc = ReturnType<typeof open>;
 
@@ -54,34 +34,6 @@ function symbols(): Libc {
   return libc;
 }
 
-/** A held flock(2): it dies with its holders, and children that carry out steps hold it too (they inherit `fd`). */
-export interface Lock {
-  readonly fd: number;
-  /** Makes it a shared one. Not in one step: another's exclusive one may have been in between. */
-  share(): void;
-  release(): void;
-}
-
-/**
- * Takes the lock file `path`, waiting for other holders unless `wait` is false (then undefined where it is held).
- * A holder may unlink the file before it lets go (`rm`), so the inode is compared after the wait.
- */
-export function takeLock(path: string, mode: 'shared' | 'exclusive', wait = true): Lock | undefined {
-  for (;;) {
-    const fd = openSync(path, 'a', 0o600);
-    const operation = (mode === 'shared' ? LOCK_SH : LOCK_EX) | (wait ? 0 : LOCK_NB);
-    if (execCalls().flock(fd, operation) !== 0) {
-      closeSync(fd);
-      if (!wait) return undefined;
-      throw new HostError(`cannot lock ${path}: flock failed`);
-    }
-    if (statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) {
-      return { fd, share: () => void execCalls().flock(fd, LOCK_SH), release: () => closeSync(fd) };
-    }
-    closeSync(fd);
-  }
-}
-
 /** Descriptors open at a time. */
 const PIDFDS = 256;
 
@@ -105,11 +57,6 @@ export function signalProcesses(
       closeSync(Number(fd));
     }
   }
-}
-
-/** Whether a descriptor is a terminal; importing node:tty, or touching process.stdin, costs 1 to 3 ms. */
-export function isTerminal(fd: number): boolean {
-  return execCalls().isatty(fd) === 1;
 }
 
 /** open(2)'s flag for a descriptor that names a file and opens nothing of it; node:fs has no constant for it. */
@@ -162,28 +109,6 @@ function pathCalls(): ReturnType<typeof openPathCalls> {
 /** Index of an interface in this process's network namespace, 0 where there is none. */
 export function interfaceIndex(name: string): number {
   return symbols().if_nametoindex(Buffer.from(`${name}\0`) as never);
-}
-
-/**
- * Makes this process ready to become another program: Bun ignores SIGPIPE and SIGXFSZ and raises the file limit, and
- * execve(2) would hand both on. Descriptors above 2 are closed by Bun's execve.
- */
-export function restoreForExec(softFileLimit: number): void {
-  const c = execCalls();
-  const SIGPIPE = 13;
-  const SIGXFSZ = 25;
-  c.signal(SIGPIPE, 0n);
-  c.signal(SIGXFSZ, 0n);
-  const limit = new BigUint64Array(2);
-  if (c.prlimit(0, RLIMIT_NOFILE, null, limit as never) === 0 && (limit[1] ?? 0n) >= BigInt(softFileLimit)) {
-    limit[0] = BigInt(softFileLimit);
-    c.prlimit(0, RLIMIT_NOFILE, limit as never, null);
-  }
-}
-
-/** NUL-terminated, for C; a path may have bytes that are no UTF-8. */
-function cString(text: string | Buffer): Buffer {
-  return typeof text === 'string' ? Buffer.from(`${text}\0`) : Buffer.concat([text, Buffer.alloc(1)]);
 }
 
 /** Descriptor of an empty file without a name, that closes on exec; negative where there is none (memfd_create(2)). */

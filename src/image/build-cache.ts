@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
-import { takeLock } from '../host/syscalls.ts';
+import { takeLock } from '../host/exec-calls.ts';
 import { buildCachePaths, type Roots } from '../state/paths.ts';
 import { blobPath, digestOf } from './blobs.ts';
 import type { Layer } from './compose.ts';

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { HostError, InvalidInputError } from '../errors.ts';
-import { takeLock } from '../host/syscalls.ts';
+import { takeLock } from '../host/exec-calls.ts';
 import { missingTool } from '../host/tool.ts';
 import { buildCachePaths, imagePaths, type Roots } from '../state/paths.ts';
 import { moveToTrash, removeTree } from '../state/trash.ts';

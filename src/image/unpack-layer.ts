@@ -2,7 +2,7 @@
 import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidInputError } from '../errors.ts';
-import { type Lock, takeLock } from '../host/syscalls.ts';
+import { type Lock, takeLock } from '../host/exec-calls.ts';
 import type { Roots } from '../state/paths.ts';
 import { blobPath } from './blobs.ts';
 import { readDocuments } from './catalog.ts';

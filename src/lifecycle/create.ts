@@ -23,7 +23,6 @@ import { Journal } from '../runner/journal.ts';
 import { loadRuntime } from '../runtime/runtime.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec } from '../spec/container.ts';
 import { isLoopback, type Port } from '../spec/port.ts';
-import { writeEnterRecord } from '../state/enter-record.ts';
 import { recordEvent } from '../state/events.ts';
 import { together } from '../state/json-file.ts';
 import { lockHost } from '../state/locks.ts';
@@ -38,6 +37,7 @@ import {
   skeletonPath,
 } from '../state/paths.ts';
 import { stageContainer } from '../state/store.ts';
+import { writeEnterRecord } from '../state/write-enter-record.ts';
 import type { Step } from '../step.ts';
 import { driverOf } from '../storage/driver.ts';
 import { planSkeleton } from '../storage/rootfs.ts';

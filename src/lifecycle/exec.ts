@@ -1,8 +1,6 @@
-/** exec: becomes a program in a container. Loads neither zod, the planner nor execa: every import is time. */
-import { existsSync, writeFileSync } from 'node:fs';
-import { ConflictError, HostError, InvalidInputError, type MinictError, NotFoundError } from '../errors.ts';
-import { isTerminal, restoreForExec } from '../host/syscalls.ts';
-import { sayCommand } from '../host/verbose.ts';
+/** exec: becomes a program in a container. Loads neither zod, the planner nor execa, nor node:fs: every import is time. */
+import { ConflictError, HostError, InvalidInputError } from '../errors.ts';
+import { isTerminal, type Lock, restoreForExec, takeLock, writeToFile } from '../host/exec-calls.ts';
 import { becomeProgram, isEntered, missingNamespace, SOFT_FILE_LIMIT } from '../process/become.ts';
 import type { Detached } from '../process/detach.ts';
 import { enterChroot, type Program, type Run, type Terminal } from '../process/enter.ts';
@@ -10,8 +8,7 @@ import type { User } from '../process/user.ts';
 import { parseContainerName } from '../spec/name.ts';
 import type { Place } from '../spec/place.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
-import { forgetLock, type Lock, lockContainer } from '../state/locks.ts';
-import { containerPaths, type Roots } from '../state/paths.ts';
+import { containerPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { pausedError } from './paused.ts';
 
@@ -42,9 +39,10 @@ export async function execProgram(
     throw new InvalidInputError('cannot use -t: stdin is no terminal', { hint: 'leave out -t' });
   }
   // Shared until this process is in the cgroup, so that no rm can miss it; it ends with the exec.
-  const lock = lockContainer(roots, name, 'shared');
-  const record = readEnterRecord(containerPaths(roots, name));
-  if (record === undefined) throw notUp(roots, name, lock);
+  const paths = containerPaths(roots, name);
+  const lock = lockToEnter(paths.lock);
+  const record = lock && readEnterRecord(paths);
+  if (record === undefined) throw (await import('./not-up.ts')).notUp(roots, name, lock);
   if (record.paused) throw pausedError('exec in', name);
   const gone = missingNamespace(record.place);
   if (gone !== undefined) {
@@ -62,10 +60,10 @@ export async function execProgram(
   const isOnTerminal = terminal && (!isLeft || record.place.oci === undefined);
   const words = { argv: program, env: given, user, workdir };
   const { argv, env } = await wayIn(record.place, words, isOnTerminal ? { term } : undefined, isLeft);
-  if (verbose) sayCommand(argv);
+  if (verbose) (await import('../host/verbose.ts')).sayCommand(argv);
   try {
     // No O_CREAT: where the container is stopped, its cgroup is gone.
-    for (const file of record.enter) writeFileSync(file, '0', { flag: 'r+' });
+    for (const file of record.enter) writeToFile(file, '0');
   } catch (error) {
     throw new HostError(`cannot enter the cgroup of ${name}: ${(error as Error).message}`, {
       hint: `minict start ${name}`,
@@ -92,12 +90,12 @@ async function wayIn(place: Place, program: Program, terminal: Terminal | undefi
   return isLeft ? run : { ...run, argv: (await import('../process/waiter.ts')).bound(run.argv) };
 }
 
-/** Why there is nothing to enter. */
-function notUp(roots: Roots, name: string, lock: Lock): MinictError {
-  if (existsSync(containerPaths(roots, name).json)) {
-    return new ConflictError(`cannot exec in ${name}: it is stopped`, { hint: `minict start ${name}` });
+/** Undefined where there is no run dir: since the last boot no container was up. */
+function lockToEnter(path: string): Lock | undefined {
+  try {
+    return takeLock(path, 'shared');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
   }
-  lock.release();
-  forgetLock(roots, name);
-  return new NotFoundError(`cannot find container ${name}: no such container`, { hint: 'minict ps -a' });
 }

@@ -2,11 +2,12 @@
 import { rmSync } from 'node:fs';
 import { holdStill, letGo } from '../cgroup/freeze.ts';
 import { ConflictError } from '../errors.ts';
-import { type EnterRecord, readEnterRecord, writeEnterRecord } from '../state/enter-record.ts';
+import { type EnterRecord, readEnterRecord } from '../state/enter-record.ts';
 import { recordEvent } from '../state/events.ts';
 import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
+import { writeEnterRecord } from '../state/write-enter-record.ts';
 import type { Context } from './context.ts';
 import { cgroupOf, isRunning } from './status.ts';
 

@@ -1,5 +1,5 @@
 /** Becoming a container's program. This process is in the payload cgroup already. */
-import { closeSync, openSync, statfsSync } from 'node:fs';
+import { fileSystemType, silence } from '../host/exec-calls.ts';
 import { toolPath } from '../host/tool.ts';
 import type { Place } from '../spec/place.ts';
 
@@ -31,11 +31,7 @@ export function isEntered({ guest, pidns }: Place): boolean {
 }
 
 function isNamespace(path: string): boolean {
-  try {
-    return statfsSync(path).type === NSFS;
-  } catch {
-    return false;
-  }
+  return fileSystemType(path) === NSFS;
 }
 
 /**
@@ -49,11 +45,7 @@ export function becomeProgram(
   prepare: (softFileLimit: number) => void,
 ): never {
   const tool = toolPath(argv[0] ?? '');
-  for (const fd of silent) {
-    // open(2) takes the lowest free number: this is the same descriptor again.
-    closeSync(fd);
-    openSync('/dev/null', 'r+');
-  }
+  for (const fd of silent) silence(fd);
   process.umask(0o022);
   prepare(SOFT_FILE_LIMIT);
   const execve = (process as unknown as { execve(path: string, argv: readonly string[], env: object): never }).execve;

@@ -1,5 +1,4 @@
 /** How a program gets into a container: its environment, its cgroup, and `nsenter … chroot …`, as an argv. */
-import { join } from 'node:path';
 import { toolPath } from '../host/tool.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
@@ -107,11 +106,14 @@ function chrootWords(rootfs: string, user: User | undefined): string[] {
  * set them before.
  */
 function workdirWords(rootfs: string, workdir: string, user: User | undefined): string[] {
+  // Imported at the top, it would cost every exec.
+  const { join } = process.getBuiltinModule('node:path');
+  const folder = join('/', workdir);
   const groups = user && (user.groups.length === 0 ? '--clear-groups' : `--groups=${ids(user.groups, '')}`);
   return [
-    ...[toolPath('sh'), '-c', REQUIRE_WORKDIR, rootfs, workdir],
+    ...[toolPath('sh'), '-c', REQUIRE_WORKDIR, rootfs, folder],
     ...(user ? [toolPath('setpriv'), `--regid=${user.gid}`, groups as string, '--'] : []),
-    ...[toolPath('unshare'), `--root=${rootfs}`, `--wd=${workdir}`, ...(user ? [`--setuid=${user.uid}`] : []), '--'],
+    ...[toolPath('unshare'), `--root=${rootfs}`, `--wd=${folder}`, ...(user ? [`--setuid=${user.uid}`] : []), '--'],
   ];
 }
 
@@ -130,7 +132,7 @@ export function namespaceWords({ mntns, netns, utsns, ipcns, cgroupns, timens }:
 export function insideWords({ rootfs, ulimits }: Place, { argv, env = {}, user, workdir }: Program): string[] {
   return [
     ...limitWords(ulimits),
-    ...(workdir === undefined ? chrootWords(rootfs, user) : workdirWords(rootfs, join('/', workdir), user)),
+    ...(workdir === undefined ? chrootWords(rootfs, user) : workdirWords(rootfs, workdir, user)),
     ...setInside(env),
     ...argv,
   ];

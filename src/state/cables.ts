@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError } from '../errors.ts';
-import { type Lock, takeLock } from '../host/syscalls.ts';
+import { type Lock, takeLock } from '../host/exec-calls.ts';
 import { cablesPath, type Roots } from './paths.ts';
 
 /** Only this minict writes them, into a folder only root can write: no zod. */

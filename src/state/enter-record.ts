@@ -3,8 +3,8 @@
  * (zod, cgroup facts) costs exec 3 ms. It lies in the run dir, which only root can write; it is gone while the
  * container is stopped.
  */
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { StateError } from '../errors.ts';
+import { readText } from '../host/exec-calls.ts';
 import type { Place } from '../spec/place.ts';
 import type { ContainerPaths } from './paths.ts';
 
@@ -21,21 +21,11 @@ export interface EnterRecord {
   readonly enter: readonly string[];
 }
 
-export function writeEnterRecord(paths: ContainerPaths, record: EnterRecord): void {
-  const temporary = `${paths.enter}.tmp`;
-  writeFileSync(temporary, JSON.stringify(record), { mode: 0o600 });
-  renameSync(temporary, paths.enter);
-}
-
-export function removeEnterRecord(paths: ContainerPaths): void {
-  rmSync(paths.enter, { force: true });
-}
-
 /** Undefined where the container is not up. */
 export function readEnterRecord(paths: ContainerPaths): EnterRecord | undefined {
   let text: string;
   try {
-    text = readFileSync(paths.enter, 'utf8');
+    text = readText(paths.enter);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

@@ -3,7 +3,7 @@
  * append to it as well (process/supervisor.ts). It tells of the past, and nothing is decided by it.
  */
 import { closeSync, fstatSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
-import { takeLock } from '../host/syscalls.ts';
+import { takeLock } from '../host/exec-calls.ts';
 import { eventsLockPath, eventsPath, type Roots } from './paths.ts';
 
 export interface Event {

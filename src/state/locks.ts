@@ -1,6 +1,6 @@
 /** flock(2) on files under the run dir: they die with their holders. Containers in name order, then images, volumes, networks, the host. */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
-import { type Lock, takeLock } from '../host/syscalls.ts';
+import { type Lock, takeLock } from '../host/exec-calls.ts';
 import {
   containerPaths,
   hostJournalPath,
@@ -13,7 +13,7 @@ import {
   volumesLockPath,
 } from './paths.ts';
 
-export type { Lock } from '../host/syscalls.ts';
+export type { Lock } from '../host/exec-calls.ts';
 
 function tryLock(roots: Roots, path: string, mode: 'shared' | 'exclusive', wait: boolean): Lock | undefined {
   try {

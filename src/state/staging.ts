@@ -6,7 +6,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from '../errors.ts';
-import { takeLock } from '../host/syscalls.ts';
+import { takeLock } from '../host/exec-calls.ts';
 import { removeTree } from './trash.ts';
 
 const NEW_PREFIX = '.new-';

@@ -71,6 +71,7 @@ test.each<[string[], RegExp]>([
   [['create', '--verbose', 'b'], /unknown option '--verbose'\nhint: .*minict --verbose create/],
   [['constructor'], /cannot run minict: unknown command 'constructor'/],
   [['--nope', 'ps'], /cannot ps: unknown option '--nope'/],
+  [['link', '--dry-run', 'down', 'a:eth1'], /cannot link: --dry-run has to stand after down/],
   [['--root', '', 'ps'], /cannot use --root '': no path/],
 ])('%j is refused', async (words, message) => {
   await expectRefusedThere(host, words, message);

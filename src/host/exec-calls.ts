@@ -1,0 +1,155 @@
+/**
+ * The system calls of `exec`, by libc: to load node:fs takes 1 ms, a sixth of all that an exec adds to nsenter and chroot. What
+ * libc refuses is node:fs's to try, and to say why. All that exec does not need is there, or in syscalls.ts.
+ */
+import { dlopen } from 'bun:ffi';
+import { HostError } from '../errors.ts';
+
+const LOCK_SH = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const RLIMIT_NOFILE = 7;
+const SIGPIPE = 13;
+const SIGXFSZ = 25;
+const O_RDONLY = 0;
+const O_RDWR = 2;
+const O_CLOEXEC = 0o2000000;
+const AT_FDCWD = -100;
+const AT_EMPTY_PATH = 0x1000;
+const STATX_INO = 0x100;
+/** Of struct statx, in bytes: its size, and where stx_ino is. */
+const STATX_SIZE = 256;
+const STX_INO = 32;
+const STATFS_SIZE = 120;
+
+function load() {
+  return dlopen('libc.so.6', {
+    open: { args: ['ptr', 'i32', 'i32'], returns: 'i32' },
+    read: { args: ['i32', 'ptr', 'u64'], returns: 'i64' },
+    write: { args: ['i32', 'ptr', 'u64'], returns: 'i64' },
+    close: { args: ['i32'], returns: 'i32' },
+    statx: { args: ['i32', 'ptr', 'i32', 'u32', 'ptr'], returns: 'i32' },
+    statfs: { args: ['ptr', 'ptr'], returns: 'i32' },
+    flock: { args: ['i32', 'i32'], returns: 'i32' },
+    signal: { args: ['i32', 'u64'], returns: 'u64' },
+    prlimit: { args: ['i32', 'i32', 'ptr', 'ptr'], returns: 'i32' },
+    isatty: { args: ['i32'], returns: 'i32' },
+  }).symbols;
+}
+
+let libc: ReturnType<typeof load> | undefined;
+
+function calls(): ReturnType<typeof load> {
+  libc ??= load();
+  return libc;
+}
+
+/** NUL-terminated, for C; a path may have bytes that are no UTF-8. */
+export function cString(text: string | Buffer): Buffer {
+  return typeof text === 'string' ? Buffer.from(`${text}\0`) : Buffer.concat([text, Buffer.alloc(1)]);
+}
+
+const nodeFs = () => process.getBuiltinModule('node:fs');
+
+/** The whole file. Throws as node:fs does. */
+export function readText(path: string): string {
+  const c = calls();
+  const fd = c.open(cString(path), O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return nodeFs().readFileSync(path, 'utf8');
+  const parts: Buffer[] = [];
+  for (;;) {
+    const part = Buffer.allocUnsafe(16384);
+    const size = Number(c.read(fd, part, BigInt(part.length)));
+    if (size > 0) parts.push(part.subarray(0, size));
+    if (size === part.length) continue;
+    c.close(fd);
+    return size < 0 ? nodeFs().readFileSync(path, 'utf8') : Buffer.concat(parts).toString();
+  }
+}
+
+/** Writes to a file that is there, in one piece, from its beginning. Throws as node:fs does. */
+export function writeToFile(path: string, text: string): void {
+  const c = calls();
+  const bytes = Buffer.from(text);
+  const fd = c.open(cString(path), O_RDWR | O_CLOEXEC, 0);
+  const size = fd < 0 ? -1 : Number(c.write(fd, bytes, BigInt(bytes.length)));
+  if (fd >= 0) c.close(fd);
+  if (size !== bytes.length) nodeFs().writeFileSync(path, text, { flag: 'r+' });
+}
+
+/** Makes an open descriptor /dev/null. Those below it have to be open: open(2) takes the lowest free number. */
+export function silence(fd: number): void {
+  const c = calls();
+  c.close(fd);
+  if (c.open(cString('/dev/null'), O_RDWR, 0) < 0) nodeFs().openSync('/dev/null', 'r+');
+}
+
+/** f_type of statfs(2), from linux/magic.h; undefined where there is no such file. */
+export function fileSystemType(path: string): number | undefined {
+  const status = Buffer.alloc(STATFS_SIZE);
+  return calls().statfs(cString(path), status) === 0 ? Number(status.readBigInt64LE(0)) : undefined;
+}
+
+/** Inode of an open file, or of one by its path; undefined where there is none. */
+function inodeOf(at: number | string): bigint | undefined {
+  const status = Buffer.alloc(STATX_SIZE);
+  const [fd, path, flags] = typeof at === 'number' ? [at, '', AT_EMPTY_PATH] : [AT_FDCWD, at, 0];
+  return calls().statx(fd, cString(path), flags, STATX_INO, status) === 0 ? status.readBigUInt64LE(STX_INO) : undefined;
+}
+
+/** A held flock(2): it dies with its holders, and children that carry out steps hold it too (they inherit `fd`). */
+export interface Lock {
+  readonly fd: number;
+  /** Makes it a shared one. Not in one step: another's exclusive one may have been in between. */
+  share(): void;
+  release(): void;
+}
+
+/**
+ * Takes the lock file `path`, waiting for other holders unless `wait` is false (then undefined where it is held).
+ * A holder may unlink the file before it lets go (`rm`), so the inode is compared after the wait. Throws as node:fs does.
+ */
+export function takeLock(path: string, mode: 'shared' | 'exclusive', wait = true): Lock | undefined {
+  const c = calls();
+  for (;;) {
+    const fd = openLockFile(path);
+    const release = () => void c.close(fd);
+    const operation = (mode === 'shared' ? LOCK_SH : LOCK_EX) | (wait ? 0 : LOCK_NB);
+    if (c.flock(fd, operation) !== 0) {
+      release();
+      if (!wait) return undefined;
+      throw new HostError(`cannot lock ${path}: flock failed`);
+    }
+    const inode = inodeOf(fd);
+    if (inode !== undefined && inodeOf(path) === inode) return { fd, share: () => void c.flock(fd, LOCK_SH), release };
+    release();
+  }
+}
+
+function openLockFile(path: string): number {
+  const O_WRONLY = 1;
+  const O_CREAT = 0o100;
+  const O_APPEND = 0o2000;
+  const fd = calls().open(cString(path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600);
+  return fd < 0 ? nodeFs().openSync(path, 'a', 0o600) : fd;
+}
+
+/** Whether a descriptor is a terminal; importing node:tty, or touching process.stdin, costs 1 to 3 ms. */
+export function isTerminal(fd: number): boolean {
+  return calls().isatty(fd) === 1;
+}
+
+/**
+ * Makes this process ready to become another program: Bun ignores SIGPIPE and SIGXFSZ and raises the file limit, and
+ * execve(2) would hand both on. Descriptors above 2 are closed by Bun's execve.
+ */
+export function restoreForExec(softFileLimit: number): void {
+  const c = calls();
+  c.signal(SIGPIPE, 0n);
+  c.signal(SIGXFSZ, 0n);
+  const limit = new BigUint64Array(2);
+  if (c.prlimit(0, RLIMIT_NOFILE, null, limit as never) === 0 && (limit[1] ?? 0n) >= BigInt(softFileLimit)) {
+    limit[0] = BigInt(softFileLimit);
+    c.prlimit(0, RLIMIT_NOFILE, limit as never, null);
+  }
+}
