@@ -4,6 +4,7 @@
  */
 import { execProgram } from '../lifecycle/exec.ts';
 import { rootsFrom } from '../state/paths.ts';
+import { run } from './program.ts';
 
 export async function main(words: readonly string[]): Promise<void> {
   // What it makes is for a container's users, too; its own folders have modes of their own.
@@ -11,7 +12,7 @@ export async function main(words: readonly string[]): Promise<void> {
   const [verb, name, ...program] = words;
   const isPlain = verb === 'exec' && name !== undefined && !name.startsWith('-') && program.length > 0;
   if (!isPlain || process.getuid?.() !== 0) {
-    await (await import('./program.ts')).run(words);
+    await run(words);
     return;
   }
   try {

@@ -1,15 +1,13 @@
-/** From a command line to a verb's action. */
+/** From a command line to a verb's action. Like main.ts it loads nothing that imports node:fs. */
 import packageJson from '../../package.json' with { type: 'json' };
 import type { GlobalOptions } from '../lifecycle/context.ts';
-import { print } from './output.ts';
 import { PlainCommand } from './plain-command.ts';
-import { reportError } from './report.ts';
 import { addGlobalOptions, VERBS } from './verbs.ts';
 
 /** Does what `words` say, from after `minict` on; errors are printed, and set the exit status. */
 export async function run(words: readonly string[]): Promise<void> {
   if (words.length === 1 && ['-v', '--version'].includes(words[0] as string)) {
-    print(`${packageJson.version}\n`);
+    console.log(packageJson.version);
     return;
   }
   const program = addGlobalOptions(new PlainCommand('minict <verb> [words...]')).passThroughOptions();
@@ -26,6 +24,6 @@ export async function run(words: readonly string[]): Promise<void> {
     }
     await (await import('./commander-program.ts')).parse(words);
   } catch (error) {
-    process.exitCode = reportError(error, globals.debug);
+    process.exitCode = (await import('./report.ts')).reportError(error, globals.debug);
   }
 }
