@@ -10,6 +10,12 @@ import { linkStepId, mtuWords, netChain, nicPart, nicStep, portPart } from './pa
 /** Those that are such a pair. */
 type VethNic = Extract<NicSpec, { kind: 'veth' | 'ovs' }>;
 
+/**
+ * As many as are used: without it the kernel makes one for each CPU, and to take the others out of use waits for two grace
+ * periods of RCU, which both CPUs' being busy makes milliseconds.
+ */
+const ONE_QUEUE = 'numtxqueues 1 numrxqueues 1';
+
 /** Both ends, down. */
 export function planVeth(nic: VethNic, { container, instance }: Owner): Step {
   const { name, hostLink, mac } = nic;
@@ -21,8 +27,8 @@ export function planVeth(nic: VethNic, { container, instance }: Owner): Step {
     chain: netChain(container),
     part: nicPart(nic),
     run: ip(
-      `link add name ${hostLink} address ${hostMac}${mtu} type veth ` +
-        `peer name ${name} address ${mac}${mtu} netns ${container}`,
+      `link add name ${hostLink} address ${hostMac}${mtu} ${ONE_QUEUE} type veth ` +
+        `peer name ${name} address ${mac}${mtu} ${ONE_QUEUE} netns ${container}`,
     ),
     undo: ip(`link del dev ${hostLink}`),
     claims: [{ kind: 'link', name: hostLink }],
