@@ -44,9 +44,11 @@ function calls(): ReturnType<typeof load> {
   return libc;
 }
 
-/** NUL-terminated, for C; a path may have bytes that are no UTF-8. */
-export function cString(text: string | Buffer): Buffer {
-  return typeof text === 'string' ? Buffer.from(`${text}\0`) : Buffer.concat([text, Buffer.alloc(1)]);
+const encoder = new TextEncoder();
+
+/** NUL-terminated, for C. The first use of Buffer costs 0.15 ms. */
+function cText(text: string): Uint8Array {
+  return encoder.encode(`${text}\0`);
 }
 
 const nodeFs = () => process.getBuiltinModule('node:fs');
@@ -54,24 +56,25 @@ const nodeFs = () => process.getBuiltinModule('node:fs');
 /** The whole file. Throws as node:fs does. */
 export function readText(path: string): string {
   const c = calls();
-  const fd = c.open(cString(path), O_RDONLY | O_CLOEXEC, 0);
+  const fd = c.open(cText(path), O_RDONLY | O_CLOEXEC, 0);
   if (fd < 0) return nodeFs().readFileSync(path, 'utf8');
-  const parts: Buffer[] = [];
+  const decoder = new TextDecoder();
+  const part = new Uint8Array(16384);
+  let text = '';
   for (;;) {
-    const part = Buffer.allocUnsafe(16384);
     const size = Number(c.read(fd, part, BigInt(part.length)));
-    if (size > 0) parts.push(part.subarray(0, size));
+    if (size > 0) text += decoder.decode(part.subarray(0, size), { stream: true });
     if (size === part.length) continue;
     c.close(fd);
-    return size < 0 ? nodeFs().readFileSync(path, 'utf8') : Buffer.concat(parts).toString();
+    return size < 0 ? nodeFs().readFileSync(path, 'utf8') : text + decoder.decode();
   }
 }
 
 /** Writes to a file that is there, in one piece, from its beginning. Throws as node:fs does. */
 export function writeToFile(path: string, text: string): void {
   const c = calls();
-  const bytes = Buffer.from(text);
-  const fd = c.open(cString(path), O_RDWR | O_CLOEXEC, 0);
+  const bytes = encoder.encode(text);
+  const fd = c.open(cText(path), O_RDWR | O_CLOEXEC, 0);
   const size = fd < 0 ? -1 : Number(c.write(fd, bytes, BigInt(bytes.length)));
   if (fd >= 0) c.close(fd);
   if (size !== bytes.length) nodeFs().writeFileSync(path, text, { flag: 'r+' });
@@ -81,20 +84,20 @@ export function writeToFile(path: string, text: string): void {
 export function silence(fd: number): void {
   const c = calls();
   c.close(fd);
-  if (c.open(cString('/dev/null'), O_RDWR, 0) < 0) nodeFs().openSync('/dev/null', 'r+');
+  if (c.open(cText('/dev/null'), O_RDWR, 0) < 0) nodeFs().openSync('/dev/null', 'r+');
 }
 
 /** f_type of statfs(2), from linux/magic.h; undefined where there is no such file. */
 export function fileSystemType(path: string): number | undefined {
-  const status = Buffer.alloc(STATFS_SIZE);
-  return calls().statfs(cString(path), status) === 0 ? Number(status.readBigInt64LE(0)) : undefined;
+  const status = new BigInt64Array(STATFS_SIZE / 8);
+  return calls().statfs(cText(path), status) === 0 ? Number(status[0]) : undefined;
 }
 
 /** Inode of an open file, or of one by its path; undefined where there is none. */
 function inodeOf(at: number | string): bigint | undefined {
-  const status = Buffer.alloc(STATX_SIZE);
+  const status = new BigUint64Array(STATX_SIZE / 8);
   const [fd, path, flags] = typeof at === 'number' ? [at, '', AT_EMPTY_PATH] : [AT_FDCWD, at, 0];
-  return calls().statx(fd, cString(path), flags, STATX_INO, status) === 0 ? status.readBigUInt64LE(STX_INO) : undefined;
+  return calls().statx(fd, cText(path), flags, STATX_INO, status) === 0 ? status[STX_INO / 8] : undefined;
 }
 
 /** A held flock(2): it dies with its holders, and children that carry out steps hold it too (they inherit `fd`). */
@@ -130,7 +133,7 @@ function openLockFile(path: string): number {
   const O_WRONLY = 1;
   const O_CREAT = 0o100;
   const O_APPEND = 0o2000;
-  const fd = calls().open(cString(path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600);
+  const fd = calls().open(cText(path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600);
   return fd < 0 ? nodeFs().openSync(path, 'a', 0o600) : fd;
 }
 
@@ -148,8 +151,8 @@ export function restoreForExec(softFileLimit: number): void {
   c.signal(SIGPIPE, 0n);
   c.signal(SIGXFSZ, 0n);
   const limit = new BigUint64Array(2);
-  if (c.prlimit(0, RLIMIT_NOFILE, null, limit as never) === 0 && (limit[1] ?? 0n) >= BigInt(softFileLimit)) {
+  if (c.prlimit(0, RLIMIT_NOFILE, null, limit) === 0 && (limit[1] ?? 0n) >= BigInt(softFileLimit)) {
     limit[0] = BigInt(softFileLimit);
-    c.prlimit(0, RLIMIT_NOFILE, limit as never, null);
+    c.prlimit(0, RLIMIT_NOFILE, limit, null);
   }
 }

@@ -5,7 +5,6 @@
 import { dlopen, ptr, read } from 'bun:ffi';
 import { closeSync } from 'node:fs';
 import { HostError } from '../errors.ts';
-import { cString } from './exec-calls.ts';
 
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 0o2000003;
@@ -109,6 +108,11 @@ function pathCalls(): ReturnType<typeof openPathCalls> {
 /** Index of an interface in this process's network namespace, 0 where there is none. */
 export function interfaceIndex(name: string): number {
   return symbols().if_nametoindex(Buffer.from(`${name}\0`) as never);
+}
+
+/** NUL-terminated, for C; a path may have bytes that are no UTF-8. */
+function cString(text: string | Buffer): Buffer {
+  return typeof text === 'string' ? Buffer.from(`${text}\0`) : Buffer.concat([text, Buffer.alloc(1)]);
 }
 
 /** Descriptor of an empty file without a name, that closes on exec; negative where there is none (memfd_create(2)). */

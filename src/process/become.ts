@@ -22,7 +22,8 @@ export function missingNamespace({
   guest,
 }: Place): string | undefined {
   const own = guest?.boots ? [] : [utsns, pidns, ipcns, cgroupns, timens, userns, guest?.mntns];
-  return [netns, mntns, ...own].find((path) => path !== undefined && !isNamespace(path));
+  for (const path of [netns, mntns, ...own]) if (path !== undefined && !isNamespace(path)) return path;
+  return undefined;
 }
 
 /** Whether a guest that boots has come so far that programs can enter it. */
