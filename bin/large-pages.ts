@@ -1,8 +1,7 @@
 /**
  * Lays an executable out so that Linux can map it in pages of 2 MiB: each segment is as far from such a boundary in the file
  * as it is in memory (the linker minds 4 KiB only), and the file is written at once. What is written at once is in large
- * pieces in the page cache (Linux 6.16, ext4; xfs and btrfs before that). Where it is not, nothing but the place changes.
- * `bench/start.sh` measures what it gives.
+ * pieces in the page cache (Linux 6.16 on ext4; xfs before that). Where it is not, nothing but the place changes.
  */
 import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 

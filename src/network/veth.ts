@@ -12,7 +12,7 @@ type VethNic = Extract<NicSpec, { kind: 'veth' | 'ovs' }>;
 
 /**
  * As many as are used: without it the kernel makes one for each CPU, and to take the others out of use waits for two grace
- * periods of RCU, which both CPUs' being busy makes milliseconds.
+ * periods of RCU.
  */
 const ONE_QUEUE = 'numtxqueues 1 numrxqueues 1';
 

@@ -91,14 +91,14 @@ const chain = (name: string) => plan.filter((step) => step.chain === `${name} we
 
 describe('the plan of a container', () => {
   test('its network takes two processes', () => {
-    const hostMac = /address (fe\S+) type veth/.exec(runLines(plan))?.[1];
+    const hostMac = /address (fe\S+) numtx/.exec(runLines(plan))?.[1];
     expect(processesOf(chain('net'))).toEqual([
       {
         argv: 'ip -batch -',
         stdin: [
           'netns add web1',
-          `link add name web1-eth0 address ${hostMac} type veth` +
-            ' peer name eth0 address 02:00:00:00:00:01 netns web1',
+          `link add name web1-eth0 address ${hostMac} numtxqueues 1 numrxqueues 1 type veth` +
+            ' peer name eth0 address 02:00:00:00:00:01 numtxqueues 1 numrxqueues 1 netns web1',
           'link set dev web1-eth0 master minict0 alias minict:00c0ffee:web1:eth0 addrgenmode none',
           'link set dev web1-eth0 up',
           '',
