@@ -220,12 +220,16 @@ for peer in podman docker; do
   DAEMON=$peer
   if "${peer}_setup" >"$LOG" 2>&1 && "${peer}_up" >"$LOG" 2>&1; then
     quiet "$MINICT" create up
+    there=$(links)
     for ((round = 1; round <= ROUNDS; round++)); do
       timed "$peer:exec" "${peer}_exec"
       timed "beside-$peer:exec" "$MINICT" exec up /bin/true
       timed "$peer:run" "${peer}_run" "d$round"
+      settle "$there"
       timed "beside-$peer:run" minict_run "m$round"
+      settle "$there"
       timed "beside-$peer:run-crun" "$MINICT" run --rm --runtime crun "c$round" -- true
+      settle "$there"
     done
     quiet "$MINICT" rm -f up
   else
