@@ -53,7 +53,9 @@ export async function startContainer(
     if (!fresh || before?.phase !== 'up') {
       if (before?.phase !== 'up' && before?.phase !== 'started') rmSync(paths.oomKills, { force: true });
       await repairNetworks(context, instance, spec);
-      await repair(context, instance, spec, journal, lock.fd);
+      const bringUp = () => repair(context, instance, spec, journal, lock.fd);
+      if (spec.userns === undefined || existsSync(paths.userns)) await bringUp();
+      else await (await import('./id-range.ts')).withOwnRange(context, spec, spec.userns.hostId, bringUp);
     }
     if (idle) return undefined;
     if (before?.phase === 'started' && isRunning(instance, name)) {
