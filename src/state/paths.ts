@@ -47,11 +47,10 @@ export function imageFilesLockPath(roots: Roots): string {
   return join(roots.runDir, '.image-files');
 }
 
-/** Held by whoever makes an image a tree. */
-export function idRangesLockPath(roots: Roots): string {
-  return join(roots.runDir, '.id-ranges');
-}
+/** Held by whoever chooses ids of the host for a user namespace: they are all roots' of this host. */
+export const ID_RANGES_LOCK = '/run/minict.id-ranges';
 
+/** Held by whoever makes an image a tree. */
 export function imageTreesLockPath(roots: Roots): string {
   return join(roots.runDir, '.image-trees');
 }
