@@ -18,7 +18,8 @@ export type Command =
       readonly does?:
         | { readonly what: 'start init'; readonly enter: string; readonly program: string; readonly rootfs: string }
         | { readonly what: 'persist cgroupns'; readonly enter: string; readonly path: string }
-        | { readonly what: 'persist pidns'; readonly init: string; readonly path: string };
+        | { readonly what: 'persist pidns'; readonly init: string; readonly path: string }
+        | { readonly what: 'end group'; readonly group: string };
     }
   | {
       readonly kind: 'mount';
