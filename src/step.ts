@@ -82,6 +82,8 @@ export interface Step {
   readonly why: string;
   /** Steps of one chain run in order; different chains run side by side. Steps without a chain run before them all. */
   readonly chain?: string;
+  /** Ids of steps of other chains that it needs done, where they are to be done at the same time: they stand before it. */
+  readonly after?: readonly string[];
   readonly run: Command;
   readonly undo?: Command;
   readonly claims?: readonly Claim[];

@@ -137,6 +137,7 @@ function planInit(
         kind: 'run',
         argv: ['sh', '-c', START, cgroup.enterInit, bundle, kept?.path ?? '', ...enter, program, ...options],
       }),
+      after: ['netns'],
       undo: killInit(cgroup),
       claims: [{ kind: 'init', name: cgroup.init }],
       leaves: true,
