@@ -166,9 +166,12 @@ setup() {
   need iproute2 util-linux
   build
   # Written in large pieces, as bin/large-pages.ts wants it, and put in place at once.
-  as_root dd if=dist/minict of=/usr/local/bin/.minict.new bs=32M status=none
-  as_root chmod 755 /usr/local/bin/.minict.new
-  as_root mv /usr/local/bin/.minict.new /usr/local/bin/minict
+  new=/usr/local/bin/.minict.new
+  if ! { as_root dd if=dist/minict of="$new" bs=32M status=none && as_root chmod 755 "$new" &&
+    as_root mv -fT "$new" /usr/local/bin/minict; }; then
+    as_root rm -f "$new"
+    die 'nothing is installed'
+  fi
   say 'installed /usr/local/bin/minict'
 }
 

@@ -117,7 +117,7 @@ export async function specFrom(
   const volumes = resolveVolumes(opts.volume, opts.tmpfs, Object.keys(settings.Volumes ?? {}));
   const combined = combineSettings(settings, given);
   const boot = opts.boot ? bootFrom(opts, command.words) : {};
-  return {
+  const spec: ContainerSpec = {
     version: 1,
     name,
     hostname: opts.hostname ?? name,
@@ -137,6 +137,8 @@ export async function specFrom(
     ...isolationFrom(opts, limits.ulimits),
     ...supervisionFrom(opts, boot.command ?? combined.command),
   };
+  if (opts.boot) (await import('../lifecycle/bootable.ts')).requireBootable(spec);
+  return spec;
 }
 
 /** systemd-nspawn looks for its init itself. Throws InvalidInputError. */

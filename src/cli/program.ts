@@ -6,14 +6,13 @@ import { addGlobalOptions, VERBS } from './verbs.ts';
 
 /** Does what `words` say, from after `minict` on; errors are printed, and set the exit status. */
 export async function run(words: readonly string[]): Promise<void> {
-  if (words.length === 1 && ['-v', '--version'].includes(words[0] as string)) {
-    console.log(packageJson.version);
-    return;
-  }
+  if (words.length === 1 && ['-v', '--version'].includes(words[0] as string)) return sayVersion();
   const program = addGlobalOptions(new PlainCommand('minict <verb> [words...]')).passThroughOptions();
   const line = program.scan(words);
   const [name = '', ...rest] = line?.operands ?? [];
-  const verb = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
+  // After `--` a verb has no options either: commander knows.
+  const endsOptions = words[words.length - rest.length - 2] === '--';
+  const verb = !endsOptions && Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
   const globals = (line?.options ?? {}) as GlobalOptions & { readonly debug?: boolean };
   try {
     if (verb !== undefined) {
@@ -25,5 +24,15 @@ export async function run(words: readonly string[]): Promise<void> {
     await (await import('./commander-program.ts')).parse(words);
   } catch (error) {
     process.exitCode = (await import('./report.ts')).reportError(error, globals.debug);
+  }
+}
+
+/** Without output.ts, which loads node:fs. A reader that is gone is no error. */
+async function sayVersion(): Promise<void> {
+  try {
+    await Bun.write(Bun.stdout, `${packageJson.version}\n`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return;
+    process.exitCode = (await import('./report.ts')).reportError(error);
   }
 }

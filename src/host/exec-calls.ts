@@ -124,7 +124,8 @@ export function takeLock(path: string, mode: 'shared' | 'exclusive', wait = true
       throw new HostError(`cannot lock ${path}: flock failed`);
     }
     const inode = inodeOf(fd);
-    if (inode !== undefined && inodeOf(path) === inode) return { fd, share: () => void c.flock(fd, LOCK_SH), release };
+    if (inode === undefined) throw new HostError(`cannot lock ${path}: statx failed`);
+    if (inodeOf(path) === inode) return { fd, share: () => void c.flock(fd, LOCK_SH), release };
     release();
   }
 }

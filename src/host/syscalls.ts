@@ -1,6 +1,6 @@
 /**
- * With exec-calls.ts, lent.ts, namespaces.ts and packet-socket.ts the only use of bun:ffi: system calls that Node's standard modules lack. Never to
- * re-implement a host tool.
+ * With exec-calls.ts, lent.ts, namespaces.ts and packet-socket.ts the only use of bun:ffi: system calls that Node's standard
+ * modules lack. Never to re-implement a host tool.
  */
 import { dlopen, ptr, read } from 'bun:ffi';
 import { closeSync } from 'node:fs';

@@ -81,6 +81,13 @@ export function makeUserNamespace(file: string, hostId: number): string[] {
   return ['perl', '-e', MAKE_USER, file, String(hostId)];
 }
 
+/** Prints, for each of these files that is a user namespace, a line with its name and one for each range, as user_namespaces(7). */
+export function readIdMaps(files: readonly string[]): string[] {
+  const script =
+    'for file; do echo "$file"; nsenter --user="$file" --preserve-credentials cat /proc/self/uid_map 2>/dev/null; done';
+  return ['sh', '-c', script, 'sh', ...files];
+}
+
 /** Another one in it: who has none of a user namespace's capabilities may do nothing with what is of that. */
 export function makeOwnedNamespace(userns: string, kind: 'net' | 'ipc', file: string): string[] {
   return ['perl', '-e', MAKE_OWNED, userns, kind, file];

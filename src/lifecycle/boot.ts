@@ -20,6 +20,7 @@ import { type EnterRecord, readEnterRecord } from '../state/enter-record.ts';
 import { type ContainerPaths, containerPaths } from '../state/paths.ts';
 import { readExitStatus } from '../state/run-record.ts';
 import { resolveInRoot } from '../storage/resolve.ts';
+import { OS_RELEASE } from './bootable.ts';
 import type { Context } from './context.ts';
 import { cgroupOf } from './status.ts';
 
@@ -79,9 +80,7 @@ async function ask(spec: ContainerSpec, record: EnterRecord, argv: readonly stri
 
 /** What systemd-nspawn(1) asks of a root. */
 function hasOsRelease({ layers, mounted }: Place): boolean {
-  return ['/etc/os-release', '/usr/lib/os-release'].some(
-    (path) => resolveInRoot(layers, path, mounted)?.stat !== undefined,
-  );
+  return OS_RELEASE.some((path) => resolveInRoot(layers, path, mounted)?.stat !== undefined);
 }
 
 /**

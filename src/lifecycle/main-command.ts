@@ -89,7 +89,7 @@ export async function startMain(
   const place = { ...placeOf(spec, paths), mounted };
   const isDoubtful =
     attachment === undefined && !spec.boot && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
-  const log = attachment === undefined ? (await import('./open-log.ts')).openLog(paths, spec.log) : undefined;
+  const log = attachment === undefined ? (await import('./open-log.ts')).openLog(paths, spec) : undefined;
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;
   if (attachment !== undefined) handOnSignals(attachment.terminal, () => pid && mainProcess(pid, cgroups.payload));

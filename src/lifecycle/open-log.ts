@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeFil
 import { makePipe } from '../host/syscalls.ts';
 import { requireTool } from '../host/tool.ts';
 import { type LogPipe, logPipe, stampingConfig } from '../process/log-writer.ts';
+import type { ContainerSpec } from '../spec/container.ts';
 import { DEFAULT_LOG, type LogSpec } from '../spec/log.ts';
 import type { ContainerPaths } from '../state/paths.ts';
 
@@ -20,8 +21,20 @@ export function boundLog({ log }: Pick<ContainerPaths, 'log'>, spec: LogSpec = {
   if ((statSync(log, { throwIfNoEntry: false })?.size ?? 0) >= maxBytes) makeRoom(log, maxFiles);
 }
 
-/** For a supervisor: what it says itself, before there is a program, goes to the file. Throws HostError. */
-export function openLog(paths: ContainerPaths, spec: LogSpec = {}): { fd: number; pipe: LogPipe } {
+/** To the writer of the log, and nobody else's that an earlier start may have left. */
+export function makeLogPipe(paths: ContainerPaths): void {
+  rmSync(paths.logPipe, { force: true });
+  makePipe(paths.logPipe);
+}
+
+/**
+ * For a supervisor: what it says itself, before there is a program, goes to the file. Services have made the pipe already. Throws
+ * HostError.
+ */
+export function openLog(
+  paths: ContainerPaths,
+  { log: spec = {}, services }: Pick<ContainerSpec, 'log' | 'services'>,
+): { fd: number; pipe: LogPipe } {
   if (spec.timestamps) {
     requireTool('svlogd');
     mkdirSync(paths.stampedLog, { recursive: true, mode: 0o700 });
@@ -29,7 +42,6 @@ export function openLog(paths: ContainerPaths, spec: LogSpec = {}): { fd: number
     writeFileSync(path, content, { mode: 0o600 });
   }
   boundLog(paths, spec);
-  rmSync(paths.logPipe, { force: true });
-  makePipe(paths.logPipe);
+  if (services.length === 0) makeLogPipe(paths);
   return { fd: openSync(paths.log, 'a', 0o600), pipe: logPipe(paths, spec) };
 }

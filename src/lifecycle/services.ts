@@ -12,19 +12,30 @@ import { containerPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { boundLog } from './open-log.ts';
 import { placeOf } from './place.ts';
+import { ServiceLog } from './service-log.ts';
 import { cgroupOf } from './status.ts';
 
 /** How much of what a failed one said is repeated. */
 const REPEATED_BYTES = 4096;
+
+/** How often a log takes over what a service has written. */
+const POLL_MS = 5;
 
 interface Outcome {
   readonly status: number;
   readonly said: string;
 }
 
+/** Where it writes, and how the end of what it wrote is read. */
+interface Output {
+  readonly fd: number;
+  /** Returns once it has ended. */
+  readonly follow: (child: Bun.Subprocess) => Promise<Buffer>;
+}
+
 /**
- * Its output goes to the log: a daemon may keep that open, but none of the caller's descriptors. A lock is held until the
- * program is in its cgroup, no longer; the caller may let go of it once this has returned its promise.
+ * A lock is held until the program is in its cgroup, no longer; the caller may let go of it once this has returned its promise.
+ * None of the caller's descriptors is a daemon's.
  */
 async function runInside(
   context: Context,
@@ -32,6 +43,7 @@ async function runInside(
   spec: ContainerSpec,
   line: string,
   lock: Lock,
+  output: Output,
 ): Promise<Outcome> {
   const paths = containerPaths(context.roots, spec.name);
   const given = containerEnv(spec);
@@ -39,41 +51,79 @@ async function runInside(
   const enter = readEnterRecord(paths)?.enter ?? [cgroupOf(instance, spec.name).enterPayload];
   const { argv, env } = inCgroup(enter, program);
   if (context.verbose) sayCommand(argv);
-  const log = openSync(paths.log, 'a+', 0o600);
+  const child = Bun.spawn([...argv], { stdio: ['ignore', output.fd, output.fd, lock.fd], env: { ...env } });
+  const said = await output.follow(child);
+  return { status: await child.exited, said: said.toString().trimEnd() };
+}
+
+function throughLog(log: ServiceLog): Output {
+  const follow = async (child: Bun.Subprocess) => {
+    let end: Buffer = Buffer.alloc(0);
+    for (let hasEnded = false; ; ) {
+      end = Buffer.concat([end, log.drain(REPEATED_BYTES)]).subarray(-REPEATED_BYTES);
+      if (hasEnded) return end;
+      hasEnded = await Promise.race([child.exited.then(() => true), Bun.sleep(POLL_MS).then(() => false)]);
+    }
+  };
+  return { fd: log.fd, follow };
+}
+
+/**
+ * In order, under the container's lock. Returns where they write, for the caller to close. Throws HostError at the first that
+ * fails, with what it said.
+ */
+export async function runServices(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  lock: Lock,
+): Promise<ServiceLog> {
+  const { enterSupervisor } = cgroupOf(instance, spec.name);
+  const log = new ServiceLog(containerPaths(context.roots, spec.name), spec.log, enterSupervisor);
   try {
-    const before = fstatSync(log).size;
-    const child = Bun.spawn([...argv], { stdio: ['ignore', log, log, lock.fd], env: { ...env } });
-    const status = await child.exited;
-    const after = fstatSync(log).size;
-    const end = Buffer.alloc(Math.min(after - before, REPEATED_BYTES));
-    readSync(log, end, 0, end.length, after - end.length);
-    return { status, said: end.toString().trimEnd() };
-  } finally {
-    closeSync(log);
+    for (const line of spec.services) {
+      const { status, said } = await runInside(context, instance, spec, line, lock, throughLog(log));
+      if (status !== 0) {
+        throw new HostError(`cannot start ${spec.name}: service '${line}' ended with ${status}`, { details: said });
+      }
+    }
+    return log;
+  } catch (error) {
+    await log.close(false);
+    throw error;
   }
 }
 
-/** In order, under the container's lock. Throws HostError at the first that fails, with what it said. */
-export async function runServices(context: Context, instance: string, spec: ContainerSpec, lock: Lock): Promise<void> {
-  boundLog(containerPaths(context.roots, spec.name), spec.log);
-  for (const line of spec.services) {
-    const { status, said } = await runInside(context, instance, spec, line, lock);
-    if (status !== 0) {
-      throw new HostError(`cannot start ${spec.name}: service '${line}' ended with ${status}`, { details: said });
-    }
-  }
+/** A daemon of a stop command's has the file itself, for the moment until the stop. */
+function intoFile(fd: number): Output {
+  const before = fstatSync(fd).size;
+  const follow = async (child: Bun.Subprocess) => {
+    await child.exited;
+    const after = fstatSync(fd).size;
+    const end = Buffer.alloc(Math.min(after - before, REPEATED_BYTES));
+    readSync(fd, end, 0, end.length, after - end.length);
+    return end;
+  };
+  return { fd, follow };
 }
 
 /** In order, all of them; returns those that failed. */
 export async function runStopCommands(context: Context, instance: string, spec: ContainerSpec): Promise<HostError[]> {
   const failures: HostError[] = [];
+  const paths = containerPaths(context.roots, spec.name);
   for (const line of spec.stopCommands) {
-    const lock = lockContainer(context.roots, spec.name, 'shared');
-    const running = runInside(context, instance, spec, line, lock);
-    lock.release();
-    const { status, said } = await running;
-    if (status !== 0) {
-      failures.push(new HostError(`stop command '${line}' of ${spec.name} ended with ${status}`, { details: said }));
+    boundLog(paths, spec.log);
+    const log = openSync(paths.log, 'a+', 0o600);
+    try {
+      const lock = lockContainer(context.roots, spec.name, 'shared');
+      const running = runInside(context, instance, spec, line, lock, intoFile(log));
+      lock.release();
+      const { status, said } = await running;
+      if (status !== 0) {
+        failures.push(new HostError(`stop command '${line}' of ${spec.name} ended with ${status}`, { details: said }));
+      }
+    } finally {
+      closeSync(log);
     }
   }
   return failures;

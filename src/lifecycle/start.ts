@@ -17,7 +17,7 @@ import { settle } from './own-layers.ts';
 import { pausedError } from './paused.ts';
 import { recover } from './remove.ts';
 import { repair } from './repair.ts';
-import { runServices } from './services.ts';
+import type { ServiceLog } from './service-log.ts';
 import { isRunning, isUnattended } from './status.ts';
 import { settleCables } from './unfinished-cables.ts';
 
@@ -53,7 +53,9 @@ export async function startContainer(
     if (!fresh || before?.phase !== 'up') {
       if (before?.phase !== 'up' && before?.phase !== 'started') rmSync(paths.oomKills, { force: true });
       await repairNetworks(context, instance, spec);
-      await repair(context, instance, spec, journal, lock.fd);
+      const bringUp = () => repair(context, instance, spec, journal, lock.fd);
+      if (spec.userns === undefined || existsSync(paths.userns)) await bringUp();
+      else await (await import('./id-range.ts')).withOwnRange(context, spec, spec.userns.hostId, bringUp);
     }
     if (idle) return undefined;
     if (before?.phase === 'started' && isRunning(instance, name)) {
@@ -66,14 +68,22 @@ export async function startContainer(
       journal.phase('started');
       return undefined;
     }
+    let services: ServiceLog | undefined;
     if (spec.services.length > 0) {
       lock.share();
       await requireUp(context, spec);
-      await runServices(context, instance, spec, lock);
+      services = await (await import('./services.ts')).runServices(context, instance, spec, lock);
     }
     const hasMain = spec.command.length > 0;
-    recordEvent(context.roots, { type: 'container', action: 'start', name });
-    const attend = hasMain ? await startMain(context, instance, spec, lock, attachment) : undefined;
+    let isRead = false;
+    let attend: (() => Promise<number>) | undefined;
+    try {
+      recordEvent(context.roots, { type: 'container', action: 'start', name });
+      if (hasMain) attend = await startMain(context, instance, spec, lock, attachment);
+      isRead = hasMain && attachment === undefined;
+    } finally {
+      await services?.close(isRead);
+    }
     journal.phase('started');
     if (spec.boot && attachment === undefined) {
       lock.share();

@@ -133,7 +133,18 @@ export async function installUnits(
   return units;
 }
 
-/** Of these containers, or of all, and then the template too. Returns the names of those that were there. */
+/** Whether a unit of the template's is enabled by some target, or has settings of its own. */
+function isUsed(dir: string, begin: string): boolean {
+  const entries = readdirSync(dir, { withFileTypes: true });
+  const folders = entries.filter((entry) => entry.isDirectory() && /\.(wants|requires)$/.test(entry.name));
+  const names = [entries.map(({ name }) => name), ...folders.map(({ name }) => readdirSync(join(dir, name)))].flat();
+  return names.some((name) => name.startsWith(`${begin}@`) && name !== `${begin}@.service`);
+}
+
+/**
+ * Of these containers, or of all. The template goes with the last of them, where it is as `installUnits` writes it. Returns the
+ * names of those that were there.
+ */
 export async function removeUnits(
   context: Context,
   instance: string,
@@ -156,7 +167,8 @@ export async function removeUnits(
     // What leads elsewhere is somebody else's.
     if (lstatSync(link).isSymbolicLink() && readlinkSync(link) === template) rmSync(link);
   }
-  if (names.length === 0) rmSync(template, { force: true });
+  const isAsMade = () => existsSync(template) && readFileSync(template, 'utf8') === unitText(context);
+  if (names.length === 0 || (isAsMade() && !isUsed(dir, begin))) rmSync(template, { force: true });
   await reload(context, dir);
   return units;
 }

@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { toolPath } from '../host/tool.ts';
 import { DEFAULT_LOG, type LogSpec } from '../spec/log.ts';
+import { enterLine } from './in-cgroup.ts';
 
 export interface LogPipe {
   readonly timestamps: boolean;
@@ -42,16 +43,37 @@ const END_MARK = '\\004';
 
 const CLEAN_ENV = 'PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C';
 
-/** Sets $minict_writer, and leaves descriptor 5 open to it. */
-export function logWriterLines({ timestamps }: LogPipe): string {
+/** The first words of a script, and its line that is the writer. */
+const WORDS =
+  'minict_env=$1 minict_tool=$2 minict_pipe=$3 minict_log=$4 minict_bytes=$5 minict_files=$6 minict_next=$7; shift 7';
+
+function writerLine({ timestamps }: LogPipe): string {
   const writer = timestamps
     ? '"$minict_tool" -tt "$minict_log"'
     : 'LOG="$minict_log" FILES="$minict_files" "$minict_tool" -b "$minict_bytes" --filter="$minict_next" -';
+  return `"$minict_env" -i ${CLEAN_ENV} ${writer}`;
+}
+
+/**
+ * Sets $minict_writer, and leaves descriptor 5 open to it. The pipe is open for reading from here on: services may have left who
+ * writes into it, and who read for them so far is about to go.
+ */
+export function logWriterLines(log: LogPipe): string {
   return `
-minict_env=$1 minict_tool=$2 minict_pipe=$3 minict_log=$4 minict_bytes=$5 minict_files=$6 minict_next=$7; shift 7
-"$minict_env" -i ${CLEAN_ENV} ${writer} <"$minict_pipe" >/dev/null 2>&1 & minict_writer=$!
-exec 5>"$minict_pipe"
+${WORDS}
+exec 6<>"$minict_pipe" 5>"$minict_pipe" 7<"$minict_pipe" 6>&-
+${writerLine(log)} <&7 >/dev/null 2>&1 5>&- 7<&- & minict_writer=$!
+exec 7<&-
 `;
+}
+
+/**
+ * A process that has the pipe open as descriptor 3, and begins to read, and write the log, when its stdin ends; in the cgroup of
+ * a supervisor.
+ */
+export function successor(log: LogPipe, enterSupervisor: string): readonly string[] {
+  const script = `${enterLine('$0')}\n${WORDS}\nread -r minict_word\nexec ${writerLine(log)} <&3 3<&- >/dev/null 2>&1\n`;
+  return [toolPath('sh'), '-c', script, enterSupervisor, ...log.words];
 }
 
 /**

@@ -30,9 +30,20 @@ export function readEnterRecord(paths: ContainerPaths): EnterRecord | undefined 
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-  const record = JSON.parse(text) as Partial<EnterRecord>;
-  if (record.version !== 1 || record.place?.layers === undefined || record.enter === undefined) {
-    throw new StateError(`cannot read ${paths.enter}: written by another version`, { hint: 'minict restart NAME' });
+  const record = parse(text);
+  if (record?.version !== 1 || record.place?.layers === undefined || record.enter === undefined) {
+    throw new StateError(`cannot read ${paths.enter}: damaged, or written by another version`, {
+      hint: 'minict restart NAME',
+    });
   }
   return record as EnterRecord;
+}
+
+/** Undefined where it is no JSON. */
+function parse(text: string): Partial<EnterRecord> | null | undefined {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

@@ -4,7 +4,7 @@ import { type Lock, takeLock } from '../host/exec-calls.ts';
 import {
   containerPaths,
   hostJournalPath,
-  idRangesLockPath,
+  ID_RANGES_LOCK,
   imageFilesLockPath,
   imagesLockPath,
   imageTreesLockPath,
@@ -82,8 +82,8 @@ export function lockImageTrees(roots: Roots): Lock {
 }
 
 /** For who chooses ids of the host for a user namespace, until a container has them. */
-export function lockIdRanges(roots: Roots): Lock {
-  return lock(roots, idRangesLockPath(roots), 'exclusive');
+export function lockIdRanges(): Lock {
+  return takeLock(ID_RANGES_LOCK, 'exclusive') as Lock;
 }
 
 /** For what is made once a boot. */

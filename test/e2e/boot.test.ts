@@ -205,11 +205,31 @@ test('an init that says it is systemd, and a systemctl that leaves something beh
   ok('rm', '-f', 's');
 });
 
-test('an image that has no init', () => {
-  ok('create', 'n', ...BOOT);
+test('what has no init, or no os-release, cannot boot: create says so, or start where it is gone by then', async () => {
+  const hint = 'hint: an image with an init of its own, as images/debian-systemd, or leave out --boot\n$';
+  const refused = async (what: string, ...words: string[]) =>
+    expectRefusedThere(
+      host,
+      ['create', 'n', ...words],
+      new RegExp(`its image has no ${what}, and cannot boot\n${hint}`),
+    );
+  await refused('/etc/os-release', ...BOOT);
+  const root = join(host.dir, 'in-place');
+  expect(host.run(['cp', '-a', imageTree(host, 'other'), root]).status).toBe(0);
+  rmSync(join(root, 'sbin/init'));
+  await refused('init', '--rootfs', root, ...BOOT);
+  // What leads to the host is none.
+  symlinkSync('/usr/bin/python3', join(root, 'sbin/init'));
+  await refused('init', '--rootfs', root, ...BOOT);
+  rmSync(join(root, 'sbin/init'));
+  symlinkSync('/bin/busybox', join(root, 'sbin/init'));
+  ok('create', 'n', '--rootfs', root, ...BOOT);
+  rmSync(join(root, 'etc/os-release'));
   expectRefused(host.minict('start', 'n'), /cannot boot n: its image has no \/etc\/os-release\nhint: minict rm n, /);
   expect(ok('logs', 'n')).toContain('os-release file is missing');
   ok('rm', '-f', 'n');
+  ok('create', 'n', '-v', `${root}:/etc`, ...BOOT);
+  ok('rm', 'n');
 });
 
 test.each([

@@ -256,6 +256,16 @@ test('a namespace that somebody took away is named', () => {
   host.minict('rm', 'torn');
 });
 
+test('a damaged record of what is up is named, and restart makes another', () => {
+  const record = '/run/minict/p1/enter.json';
+  for (const text of ['', '{', 'null']) {
+    host.run(['sh', '-c', 'printf %s "$1" >"$0"', record, text]);
+    expectRefused(host.minict('exec', 'p1', 'true'), /enter\.json: damaged, .*\nhint: minict restart/);
+  }
+  expect(host.minict('restart', 'p1').status).toBe(0);
+  expect(host.minict('exec', 'p1', 'true').status).toBe(0);
+});
+
 test('--verbose prints how it gets inside', () => {
   const { status, stdout, stderr } = host.minict('--verbose', 'exec', 'p1', 'hostname');
   expect({ status, stdout }).toEqual({ status: 0, stdout: 'p1\n' });

@@ -70,6 +70,7 @@ test.each<[string[], RegExp]>([
   [['create', 'b', '--env-file', '/nowhere'], /^minict: cannot read env file \/nowhere: no such file or directory\n/],
   [['create', '--verbose', 'b'], /unknown option '--verbose'\nhint: .*minict --verbose create/],
   [['constructor'], /cannot run minict: unknown command 'constructor'/],
+  [['--', 'rm', '-f', 'taken'], /container name "-f": not a valid name/],
   [['--nope', 'ps'], /cannot ps: unknown option '--nope'/],
   [['link', '--dry-run', 'down', 'a:eth1'], /cannot link: --dry-run has to stand after down/],
   [['--root', '', 'ps'], /cannot use --root '': no path/],
@@ -81,6 +82,15 @@ test.each([['create'], ['image', 'import'], ['system']])('help %s %s is its --he
   const help = host.minict(...words, '--help');
   expect(help).toMatchObject({ status: 0, stdout: expect.stringContaining(`Usage: minict ${words.join(' ')}`) });
   expect(host.minict('help', ...words)).toEqual(help);
+});
+
+test('a result that cannot be written is told', () => {
+  const full = /^minict: cannot write: ENOSPC.*\nhint: /;
+  for (const words of ['--version', '--help', 'ps']) {
+    const result = host.run(['sh', '-c', '"$0" "$1" >/dev/full', MINICT, words]);
+    expect(result).toEqual({ status: 125, stdout: '', stderr: expect.stringMatching(full) });
+  }
+  expect(host.run(['sh', '-c', '{ sleep 0.1; "$0" --version; echo $? >&2; } | true', MINICT]).stderr).toBe('0\n');
 });
 
 test('a good name among bad ones is done, the status says that not all were', () => {

@@ -277,17 +277,54 @@ test('attach to services, which have no main command, is refused', () => {
   );
 });
 
-test('what services wrote is bounded by the next starts', () => {
-  const service = 'head -c 100000 /dev/zero; echo; echo up';
+/** The files that its log is in. */
+const filesOf = () => readdirSync(inspect(host, 'l1').folder).filter((name) => /^log(\.\d+)?$/.test(name));
+
+test('what a service writes is bounded while it is started, and what a daemon writes after that; then nobody is left', async () => {
+  const service = 'seq 1 100000; (until [ -e /go ]; do sleep 0.02; done; exec seq 100001 300000) &';
   expect(host.minict('create', 'l1', '--no-network', ...SMALL, '--service', service).status).toBe(0);
-  for (let round = 0; round < 4; round += 1) expect(host.minict('restart', 'l1')).toEqual(done);
-  const { folder } = inspect(host, 'l1');
-  expect(
-    readdirSync(folder)
-      .filter((name) => /^log(\.\d+)?$/.test(name))
-      .sort(),
-  ).toEqual(['log', 'log.1', 'log.2']);
-  expect(logs('-n', '1').stdout).toBe('up\n');
+  for (let round = 0; round < 2; round += 1) {
+    expect(host.minict('start', 'l1')).toEqual(done);
+    expectEndOfCount(logs().stdout, 100000);
+    expect(sizeOf('.', 'log')).toBeLessThanOrEqual(4 * 65536);
+    expect(supervisorsOf(host, 'l1')).toHaveLength(1);
+    expect(memoryOf(supervisorsOf(host, 'l1')).largest).toBeLessThanOrEqual(1024);
+    host.minict('exec', 'l1', 'touch', '/go');
+    expect(await eventually(() => supervisorsOf(host, 'l1').length === 0)).toBe(true);
+    expectEndOfCount(logs().stdout, 300000);
+    expect(sizeOf('.', 'log')).toBeLessThanOrEqual(4 * 65536);
+    expect(filesOf().sort()).toEqual(['log', 'log.1', 'log.2']);
+    expect(host.minict('exec', 'l1', 'rm', '/go').status).toBe(0);
+    expect(host.minict('stop', 'l1')).toEqual(done);
+  }
+});
+
+test('one writer is for services and the main command; a service that ends leaves none', async () => {
+  const service = '(until [ -e /go ]; do sleep 0.02; done; echo late) & echo early';
+  const main = ['sh', '-c', 'seq 1 100000; exec sleep 300'];
+  host.minict('create', 'l1', '--no-network', ...SMALL, '--service', service, '--', ...main);
+  expect(host.minict('start', 'l1')).toEqual(done);
+  expect(await eventually(() => logs('-n', '1').stdout === '100000\n')).toBe(true);
+  const writers = supervisorsOf(host, 'l1').filter((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'split\n');
+  expect(writers).toHaveLength(1);
+  host.minict('exec', 'l1', 'touch', '/go');
+  expect(await eventually(() => logs('-n', '1').stdout === 'late\n')).toBe(true);
+  host.minict('rm', '-f', 'l1');
+  host.minict('create', 'l1', '--no-network', '--service', 'echo up; (setsid sleep 300 >/dev/null 2>&1 &)');
+  expect(host.minict('start', 'l1')).toEqual(done);
+  expect(supervisorsOf(host, 'l1')).toEqual([]);
+  expect(logs().stdout).toBe('up\n');
+});
+
+test('a start that is killed leaves a writer for the daemons of its services', async () => {
+  const service = '(until [ -e /go ]; do sleep 0.02; done; echo late; exec sleep 300) & echo early';
+  host.minict('create', 'l1', '--no-network', '--service', service, '--service', 'exec sleep 300');
+  const start = host.spawn([MINICT, 'start', 'l1']);
+  expect(await eventually(() => logs().stdout === 'early\n')).toBe(true);
+  start.kill('SIGKILL');
+  await start.exited;
+  host.minict('exec', 'l1', 'touch', '/go');
+  expect(await eventually(() => logs().stdout === 'early\nlate\n')).toBe(true);
 });
 
 test('-f goes on while a service runs, of a container without a main command', async () => {

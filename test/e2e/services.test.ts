@@ -81,8 +81,8 @@ test('a daemon stays in the container, without descriptors of the caller or a lo
   host.minict('create', 's1', ...services("(setsid sh -c 'exec sleep 300' &) ; exit 0"));
   expect(host.minict('start', 's1').status).toBe(0);
   const [daemon] = programsOf(host, 's1') as [number];
-  const log = join(inspect(host, 's1').folder, 'log');
-  expect(descriptorsOf(daemon)).toEqual([expect.stringMatching(/\/dev\/null$/), log, log]);
+  const pipe = join(inspect(host, 's1').folder, 'log.pipe');
+  expect(descriptorsOf(daemon)).toEqual([expect.stringMatching(/\/dev\/null$/), pipe, pipe]);
   const status = readFileSync(`/proc/${daemon}/status`, 'utf8');
   expect(status).toMatch(/^Umask:\s*0022$/m);
   // The shell's & ignores INT and QUIT; minict ignores nothing.

@@ -1,5 +1,14 @@
 /** Units of systemd: what systemd itself says of them. None is started. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
@@ -80,6 +89,26 @@ test('remove-units: one, then all; what others made stays', () => {
   expect(readdirSync(join(dir, 'multi-user.target.wants'))).toEqual(['ssh.service']);
   expect(existsSync(join(dir, unit('')))).toBe(false);
   expect(minict('remove-units')).toEqual({ status: 0, stdout: '', stderr: '' });
+});
+
+test('remove-units NAME: the template goes with the last one, but not where somebody else uses or changed it', () => {
+  const template = join(dir, unit(''));
+  minict('install-units', 'idle', 'job');
+  expect(minict('remove-units', 'idle').stdout).toBe(`${unit('idle')}\n`);
+  expect(existsSync(template)).toBe(true);
+  const wants = join(dir, 'graphical.target.wants');
+  mkdirSync(wants);
+  symlinkSync(template, join(wants, unit('web_2')));
+  expect(minict('remove-units', 'job').stdout).toBe(`${unit('job')}\n`);
+  expect(existsSync(template)).toBe(true);
+  rmSync(wants, { recursive: true });
+  minict('install-units', 'job');
+  appendFileSync(template, '# mine\n');
+  expect(minict('remove-units', 'job').stdout).toBe(`${unit('job')}\n`);
+  expect(existsSync(template)).toBe(true);
+  minict('install-units', 'job');
+  expect(minict('remove-units', 'job').stdout).toBe(`${unit('job')}\n`);
+  expect(existsSync(template)).toBe(false);
 });
 
 test('refused: a unit of somebody else, no such container, nothing to install', () => {

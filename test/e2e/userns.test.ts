@@ -173,3 +173,28 @@ test('what is killed at a host command of a create leaves nothing', MANY_POINTS,
     verb.commands,
   );
 });
+
+test('ids are nobody’s of another root, made before or after, and a start that would share some is refused', async () => {
+  const other = { MINICT_ROOT: join(host.dir, 'other'), MINICT_RUN_DIR: '/run/other' };
+  const create = ['create', '--no-network', ...USERNS];
+  const hostId = (root: string, name: string) =>
+    JSON.parse(readFileSync(join(root, 'containers', name, 'container.json'), 'utf8')).userns.hostId as number;
+  ok(...create, 'mine');
+  expect(host.run([MINICT, ...create, 'theirs'], other)).toMatchObject({ status: 0, stderr: '' });
+  expect(hostId(other.MINICT_ROOT, 'theirs')).toBe(hostId(host.root, 'mine') + 65536);
+  ok(...create, 'next');
+  expect(hostId(host.root, 'next')).toBe(hostId(host.root, 'mine') + 2 * 65536);
+  await host.reboot();
+  host.run([MINICT, 'rm', 'theirs'], other);
+  expect(host.run([MINICT, ...create, 'late'], other)).toMatchObject({ status: 0, stderr: '' });
+  expectRefused(
+    host.minict('start', 'mine'),
+    /^minict: cannot start mine: its ids 1000000 to 1065535 of the host are those of \/run\/userns\/late\nhint: minict clone mine NAME makes one with other ids\n$/,
+  );
+  ok('clone', 'mine', 'copy');
+  ok('start', 'next', 'copy');
+  expect(host.run([MINICT, 'rm', '-f', 'late'], other)).toMatchObject({ status: 0, stderr: '' });
+  ok('start', 'mine');
+  ok('rm', '-f', 'mine', 'next', 'copy');
+  expect(host.run([MINICT, 'system', 'prune'], other)).toMatchObject({ status: 0 });
+});
