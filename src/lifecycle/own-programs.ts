@@ -11,9 +11,12 @@ function pidNamespaceOf(pid: number | 'self'): number | undefined {
   }
 }
 
-/** With a PID namespace of its own, they are in that; a process waits outside for each of them, and hands signals on. */
-export function isOwnProgram(spec: ContainerSpec): (pid: number) => boolean {
-  if (!isIsolated(spec, 'pid')) return () => true;
+/** Of a container with a PID namespace of its own: those in that. A process waits outside for each of them, and hands signals on. */
+export function isInside(): (pid: number) => boolean {
   const outside = pidNamespaceOf('self');
   return (pid) => pidNamespaceOf(pid) !== outside;
+}
+
+export function isOwnProgram(spec: ContainerSpec): (pid: number) => boolean {
+  return isIsolated(spec, 'pid') ? isInside() : () => true;
 }

@@ -1,5 +1,5 @@
 /** stats: what containers use, by files of the kernel alone: no process is started, and no lock taken. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { cgroupPaths } from '../cgroup/cgroup.ts';
 import { processesIn } from '../cgroup/processes.ts';
 import { type Counters, readCpuNs, readGroupUsage } from '../cgroup/usage.ts';
@@ -9,6 +9,7 @@ import { ioOf, memoryOf, processUsage } from '../process/usage.ts';
 import { containerPaths } from '../state/paths.ts';
 import { listContainers } from '../state/store.ts';
 import type { Context } from './context.ts';
+import { isInside } from './own-programs.ts';
 
 export interface Stats {
   readonly name: string;
@@ -32,7 +33,7 @@ interface CpuSample {
 
 export type CpuSamples = ReadonlyMap<string, CpuSample>;
 
-/** Processes of containers, by name. */
+/** Processes of containers, by name: their own programs, and not who waits for these. */
 export type Programs = ReadonlyMap<string, readonly number[]>;
 
 /** Of `names`, or of all that have any. */
@@ -42,7 +43,13 @@ export function readPrograms(
   instance: string,
   names: readonly string[],
 ): Programs {
-  const programs = (name: string) => [name, processesIn(cgroupPaths(tracking, instance, name).payload)] as const;
+  const inside = isInside();
+  const programs = (name: string) => {
+    const pids = processesIn(cgroupPaths(tracking, instance, name).payload);
+    // Its file is there while it is up: no record has to be read for each.
+    const hasNamespace = existsSync(containerPaths(context.roots, name).pidns);
+    return [name, hasNamespace ? pids.filter(inside) : pids] as const;
+  };
   if (names.length > 0) return new Map(names.map(programs));
   const all = listContainers(context.roots).map(programs);
   return new Map(all.filter(([, pids]) => pids.length > 0));

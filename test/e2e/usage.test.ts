@@ -61,6 +61,22 @@ test('stats of one that is named, with what it sends and writes; idle, it uses n
   expect(host.minict('start', 'idle').status).toBe(0);
 });
 
+test.each([
+  ['--pid', 'private'],
+  ['--runtime', 'crun'],
+  ['--runtime', 'nspawn'],
+])('stats with %s %s: the programs of the container, and not who waits for them', async (...options) => {
+  const main = ['sh', '-c', 'sleep 300 & exec sleep 300'];
+  expect(host.minict('run', '-d', '--no-network', ...options, 'inner', '--', ...main).status).toBe(0);
+  const child = host.spawn([MINICT, 'exec', 'inner', 'sleep', '300']);
+  const shown = () => host.minict('top', 'inner').stdout.match(/sleep 300$/gm)?.length;
+  expect(await eventually(() => shown() === 3)).toBe(true);
+  expect(stats('inner')).toMatchObject([{ pids: 3 }]);
+  expect(programsOf(host, 'inner').length).toBeGreaterThan(3);
+  host.minict('rm', '-f', 'inner');
+  await child.exited;
+});
+
 test('stats as a table, again and again until it is ended, by no process of its own', async () => {
   const once = host.minict('stats', '--no-stream', 'limited');
   expect(once).toMatchObject({ status: 0, stderr: '' });
