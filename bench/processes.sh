@@ -13,24 +13,32 @@ step "PID namespaces and crun, $ROUNDS rounds"
 quiet "$MINICT" create --runtime crun box
 mkdir -p "$bundle"
 jq '.process.args = ["/bin/true"]' /run/minict/box/oci/config.json >"$bundle/config.json"
-# What a PID namespace takes is a few milliseconds of many: the two come in pairs, each first in turn, and their difference counts.
-for ((round = 1; round <= ROUNDS * 3; round++)); do
-  for ((k = 0; k < 2; k++)); do
-    if (((round + k) % 2)); then
-      timed processes:run "$MINICT" run --rm one -- true
-    else
-      timed processes:run-init "$MINICT" run --rm --init one -- true
-    fi
-    settle 1
+# pairs LABEL OPTION...: what the options add is a few milliseconds of many: the two come in pairs, each first in turn, and their
+# difference counts.
+pairs() {
+  local label=$1 round k
+  shift
+  for ((round = 1; round <= ROUNDS * 3; round++)); do
+    for ((k = 0; k < 2; k++)); do
+      if (((round + k) % 2)); then
+        timed processes:run "$MINICT" run --rm one -- true
+      else
+        timed "processes:run-$label" "$MINICT" run --rm "$@" one -- true
+      fi
+      settle 1
+    done
+    tail -n 2 "$TIMES" | awk -F '\t' -v label="$label" '
+      { us[$1] = $2 }
+      END { printf "processes:%s-extra\t%d\n", label, us["processes:run-" label] - us["processes:run"] }' >>"$TIMES.pair"
+    cat "$TIMES.pair" >>"$TIMES"
+    rm "$TIMES.pair"
   done
-  tail -n 2 "$TIMES" | awk -F '\t' '{ us[$1] = $2 } END { printf "processes:init-extra\t%d\n", us["processes:run-init"] - us["processes:run"] }' >>"$TIMES.pair"
-  cat "$TIMES.pair" >>"$TIMES"
-  rm "$TIMES.pair"
-done
+}
+
+pairs init --init
+pairs crun --runtime crun
 for ((round = 1; round <= ROUNDS; round++)); do
   timed processes:bare-crun bare_crun
-  timed processes:run-crun "$MINICT" run --rm --runtime crun one -- true
-  settle 1
   timed processes:run-hardened "$MINICT" run --rm --profile hardened one -- true
   settle 1
 done

@@ -107,6 +107,9 @@ X
   ours=$(median processes:run-crun)
   printf '| `run --rm --runtime crun X -- true` | %s | `crun run` | %s | | ≤ 1.5 × + 10 ms (%s) | %s |\n' \
     "$ours" "$bare" "$most" "$(verdict "$ours" "$most")"
+  extra=$(median processes:crun-extra)
+  printf '| — what the runtime adds to `run --rm` | %s | `crun run` | %s | | ≤ 1.5 × + 10 ms (%s) | %s |\n' \
+    "$extra" "$bare" "$most" "$(verdict "$extra" "$most")"
   printf '| the same with `--profile hardened` | %s | `crun run` | %s | | | |\n' "$(median processes:run-hardened)" "$bare"
   row '`run --rm --runtime crun X -- true`' beside-podman:run-crun podman podman:run 0.25
   stats=$(median processes:stats)

@@ -18,7 +18,8 @@ export type Command =
       readonly does?:
         | { readonly what: 'start init'; readonly enter: string; readonly program: string; readonly rootfs: string }
         | { readonly what: 'persist cgroupns'; readonly enter: string; readonly path: string }
-        | { readonly what: 'persist pidns'; readonly init: string; readonly path: string };
+        | { readonly what: 'persist pidns'; readonly init: string; readonly path: string }
+        | { readonly what: 'end group'; readonly group: string };
     }
   | {
       readonly kind: 'mount';
@@ -81,6 +82,8 @@ export interface Step {
   readonly why: string;
   /** Steps of one chain run in order; different chains run side by side. Steps without a chain run before them all. */
   readonly chain?: string;
+  /** Ids of steps of other chains that it needs done, where they are to be done at the same time: they stand before it. */
+  readonly after?: readonly string[];
   readonly run: Command;
   readonly undo?: Command;
   readonly claims?: readonly Claim[];

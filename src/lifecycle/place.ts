@@ -34,7 +34,6 @@ function ociPlace(spec: ContainerSpec, runtime: OciRuntime, { oci }: ContainerPa
   return {
     runtime,
     words: [...words, '--process', OCI_PROCESS_FILE, 'main'],
-    log: `${oci}/log`,
     capabilities: capabilitiesOf(spec, heldCapabilities()),
     noNewPrivileges: spec.noNewPrivileges ?? false,
   };

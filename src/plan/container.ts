@@ -160,8 +160,7 @@ export function planNetns(spec: ContainerSpec, paths: ContainerPaths, instance: 
   const netns: Step = {
     id: 'netns',
     why: 'a network namespace, persisted as a file',
-    // Who starts PID 1 in it, or mounts a /sys of it, needs it before all others.
-    ...(spec.runtime === undefined && !isIsolated(spec, 'sys') ? { chain: `net ${spec.name}` } : {}),
+    chain: `net ${spec.name}`,
     run: { kind: 'run', argv: netnsArgv(spec, paths), exclusive: true },
     // Lazily, as `ip netns del` does: somebody may have the file open.
     undo: { kind: 'umount', targets: [paths.netns], lazy: true, unlink: true },

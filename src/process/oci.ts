@@ -54,7 +54,7 @@ export function enterOci(
   // Not all runtimes join what they were started in.
   const enter = [toolPath('nsenter'), ...enterOciNamespaces(place), ...limits];
   return {
-    argv: waitingForOci(oci.log, [...enter, toolPath(oci.runtime), ...oci.words]),
+    argv: waitingForOci([...enter, toolPath(oci.runtime), ...oci.words]),
     env: {
       PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
       [OCI_PROCESS]: JSON.stringify(processOf(oci, program)),

@@ -61,12 +61,14 @@ exit "$minict_status"
 
 const WAIT = script({ begin: ':', kill: 'kill -s KILL "$!"', end: ':' });
 
-/** Such a runtime forks the program, and hands signals on. It has 255 where it could not run it; why is in its log alone. */
+/**
+ * Such a runtime forks the program, and hands signals on. It has 255 where it could not run it; why is in its log alone: a pipe
+ * of which this shell has the end that is read, and which the runtime opens for itself.
+ */
 const WAIT_FOR_OCI = script({
   begin: `
-minict_log=$1.$$
-shift
-: >"$minict_log" && exec 6<>"$minict_log" && rm "$minict_log" || exit 125
+exec 6<<MINICT_END
+MINICT_END
 exec 5<<MINICT_END
 $${OCI_PROCESS}
 MINICT_END
@@ -103,9 +105,9 @@ export function waiting(argv: readonly string[]): string[] {
   return [toolPath('sh'), '-c', WAIT, toolPath('env'), ...argv];
 }
 
-/** What `argv` says is the runtime's; `log` is what the name of its log begins with. */
-export function waitingForOci(log: string, argv: readonly string[]): string[] {
-  return [toolPath('sh'), '-c', WAIT_FOR_OCI, toolPath('env'), log, ...argv];
+/** What `argv` says is the runtime's. */
+export function waitingForOci(argv: readonly string[]): string[] {
+  return [toolPath('sh'), '-c', WAIT_FOR_OCI, toolPath('env'), ...argv];
 }
 
 /** The same for a caller whose program is to end with it, even where it is killed: `argv` waits in turn. */

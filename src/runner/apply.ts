@@ -3,6 +3,7 @@ import { StepError } from '../errors.ts';
 import type { Step } from '../step.ts';
 import { runChain, StepFailure } from './chain.ts';
 import type { Journal } from './journal.ts';
+import { Progress } from './progress.ts';
 import type { SpawnContext } from './spawn.ts';
 import { undoSteps } from './undo.ts';
 
@@ -51,7 +52,7 @@ export async function applySteps(
   { rest, meanwhile = [] }: Besides = {},
 ): Promise<void> {
   let all = steps;
-  const started = new Set<Step>();
+  const progress = new Progress();
   const failures: unknown[] = [];
   const running: Promise<void>[] = [];
   const follow = (run: Promise<void>) => {
@@ -61,9 +62,10 @@ export async function applySteps(
   };
   const begin = async (some: readonly Step[], besides: readonly (() => void | Promise<void>)[] = []) => {
     const first = some.filter((step) => step.chain === undefined);
-    await runChain(first, started, journal, context);
+    progress.plan(some);
+    await runChain(first, progress, journal, context);
     for (const run of beginBetween(besides)) follow(run);
-    for (const chain of chainsOf(some)) follow(runChain(chain, started, journal, context));
+    for (const chain of chainsOf(some)) follow(runChain(chain, progress, journal, context));
   };
   journal.plan(steps);
   try {
@@ -82,7 +84,7 @@ export async function applySteps(
   }
   const failure = failures[0];
   if (failure === undefined) return;
-  const begun = all.filter((step) => started.has(step));
+  const begun = all.filter((step) => progress.started.has(step));
   const leftovers = await undoSteps({ steps: begun, identities: journal.salvage()?.identities ?? new Map() }, context);
   if (leftovers.length === 0) journal.undone(all.map((step) => step.id));
   if (failure instanceof StepFailure) {

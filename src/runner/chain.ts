@@ -6,6 +6,7 @@ import { type Batch, commandArgv, failingStep, nextBatch } from './batch.ts';
 import { identitiesOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Journal } from './journal.ts';
+import type { Progress } from './progress.ts';
 import { runTool, type SpawnContext } from './spawn.ts';
 import { nextVisit, type Visit } from './visit.ts';
 
@@ -39,15 +40,46 @@ async function doByCalls(command: Command, context: SpawnContext): Promise<boole
   return false;
 }
 
-/** Adds to `started` what may have been done, a failing step among it. Throws StepFailure, or HostError for a missing tool. */
+/** Throws StepFailure, or HostError for a missing tool: then no chain begins what waits for others. */
 export async function runChain(
   steps: readonly Step[],
-  started: Set<Step>,
+  progress: Progress,
   journal: Journal,
   context: SpawnContext,
 ): Promise<void> {
+  try {
+    for (const some of untilWaiting(steps)) {
+      const after = some[0]?.after;
+      if (after !== undefined && !(await progress.reaches(after))) return;
+      await runSteps(some, progress, journal, context);
+    }
+  } catch (error) {
+    progress.fail();
+    throw error;
+  }
+}
+
+/** Each but the first begins with a step that may have to wait. */
+function* untilWaiting(steps: readonly Step[]): Generator<readonly Step[]> {
+  let from = 0;
+  for (let at = 1; at < steps.length; at += 1) {
+    if (steps[at]?.after === undefined) continue;
+    yield steps.slice(from, at);
+    from = at;
+  }
+  yield from === 0 ? steps : steps.slice(from);
+}
+
+async function runSteps(
+  steps: readonly Step[],
+  progress: Progress,
+  journal: Journal,
+  context: SpawnContext,
+): Promise<void> {
+  const { started } = progress;
   const done = (some: readonly Step[]) => {
     for (const { id, claims } of some) if (claims !== undefined) journal.done(id, identitiesOf(claims));
+    progress.done(some);
   };
   for (let pending = steps; pending.length > 0; ) {
     const visit = nextVisit(pending);

@@ -24,9 +24,13 @@ export function identityOf(claim: Claim): string | undefined {
 
 /** The PID 1 that is in the group; who started it may still be there. */
 export function initOf(group: string): string | undefined {
+  return processesOf(group).find(isInit);
+}
+
+/** Numbers of those in a group; 0 is one of another PID namespace. */
+export function processesOf(group: string): string[] {
   const procs = join(group, 'cgroup.procs');
-  if (!existsSync(procs)) return undefined;
-  return readFileSync(procs, 'utf8').split('\n').filter(Boolean).find(isInit);
+  return existsSync(procs) ? readFileSync(procs, 'utf8').split('\n').filter(Boolean) : [];
 }
 
 /** NSpid of proc_pid_status(5): its number in each PID namespace that it is in. */

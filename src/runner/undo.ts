@@ -11,6 +11,7 @@ import { removeSubvolumesArgv } from '../host/subvolume.ts';
 import { sayCommand } from '../host/verbose.ts';
 import type { Claim, Command, Step } from '../step.ts';
 import { commandArgv } from './batch.ts';
+import { endGroup } from './end-group.ts';
 import { identityOf } from './identity.ts';
 import { doInProcess } from './in-process.ts';
 import type { Identities } from './journal.ts';
@@ -72,7 +73,7 @@ async function undoOne(step: Step, undo: Command, identities: Identities, contex
 async function tryUndo(step: Step, undo: Command, identities: Identities, context: SpawnContext) {
   if (step.claims !== undefined && ownClaims(step, identities).length === 0) return undefined;
   if (undo.kind === 'run') {
-    const said = await complaint(commandArgv(undo), context);
+    const said = await doUndo(undo, context);
     return step.leaves || remains(step, identities) ? said : undefined;
   }
   try {
@@ -81,6 +82,12 @@ async function tryUndo(step: Step, undo: Command, identities: Identities, contex
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : (error as Error).message;
   }
+}
+
+async function doUndo(undo: Command & { kind: 'run' }, context: SpawnContext): Promise<string | undefined> {
+  if (undo.does?.what !== 'end group') return complaint(commandArgv(undo), context);
+  if (context.verbose) sayCommand(commandArgv(undo));
+  return endGroup(undo.does.group);
 }
 
 /** By system calls; of those that are busy umount(8) tells why. */

@@ -84,7 +84,7 @@ done
 
 /** Of an init group. */
 export function killInit(cgroup: CgroupPaths): Command {
-  return { kind: 'run', argv: ['sh', '-c', KILL_INIT, cgroup.init] };
+  return { kind: 'run', argv: ['sh', '-c', KILL_INIT, cgroup.init], does: { what: 'end group', group: cgroup.init } };
 }
 
 export function persistPidns(paths: ContainerPaths, cgroup: CgroupPaths, chain: string): Step[] {

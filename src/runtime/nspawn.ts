@@ -202,6 +202,7 @@ function planReaper(spec: ContainerSpec, paths: ContainerPaths, facts: RuntimeFa
       id: 'init',
       why: 'PID 1, by systemd-nspawn',
       chain,
+      after: ['netns'],
       run: { kind: 'run', argv: ['sh', '-c', START, 'start', enter.join(' '), program, paths.nspawn, ...argv] },
       undo: { kind: 'run', argv: ['sh', '-c', KILL, cgroup.init] },
       // Under v2 systemd-nspawn makes a group for it, below its own.

@@ -1,5 +1,6 @@
 /** The OCI runtimes: a bundle made of a container's spec, in minict's namespaces and cgroups. */
 import { existsSync } from 'node:fs';
+import { NO_DEVICES } from '../host/mounts.ts';
 import { requireTool, toolPath } from '../host/tool.ts';
 import { enterOciNamespaces } from '../process/oci.ts';
 import { type ContainerSpec, isIsolated } from '../spec/container.ts';
@@ -64,14 +65,21 @@ interface Made {
   readonly toMount: boolean;
 }
 
-/** With the flags that the mount has; a directory in place is none yet, and what is mounted in it comes along. */
+/**
+ * With the flags that the mount has: an overlay of minict's has none but ro. A directory in place is none yet, and what is mounted
+ * in it comes along.
+ */
 function noDevices(
-  { inPlace, readOnly }: ContainerSpec,
+  { inPlace, readOnly, storage = 'overlay' }: ContainerSpec,
   { mntns }: ContainerPaths,
   { rootfs }: RuntimeFacts,
 ): Step['run'] {
+  if (inPlace === undefined && storage === 'overlay') {
+    const options = readOnly ? `${NO_DEVICES},ro` : NO_DEVICES;
+    return { kind: 'mount', source: 'none', target: rootfs, fstype: 'none', options, mntns };
+  }
   const first = inPlace !== undefined && !readOnly ? 'mount --rbind "$0" "$0" && ' : '';
-  const options = `remount,bind,nodev${readOnly ? ',ro' : ''}`;
+  const options = readOnly ? `${NO_DEVICES},ro` : NO_DEVICES;
   return { kind: 'run', argv: ['sh', '-c', `${first}exec mount -o ${options} "$0"`, rootfs], mntns };
 }
 
@@ -129,6 +137,7 @@ function planInit(
         kind: 'run',
         argv: ['sh', '-c', START, cgroup.enterInit, bundle, kept?.path ?? '', ...enter, program, ...options],
       }),
+      after: ['netns'],
       undo: killInit(cgroup),
       claims: [{ kind: 'init', name: cgroup.init }],
       leaves: true,

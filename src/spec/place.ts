@@ -30,8 +30,6 @@ export interface OciPlace {
   readonly runtime: OciRuntime;
   /** Its words, without the process. */
   readonly words: readonly string[];
-  /** What the runtime's logs begin with: one for each program, gone at once. */
-  readonly log: string;
   readonly capabilities: readonly string[];
   readonly noNewPrivileges: boolean;
 }

@@ -19,5 +19,5 @@ export function planOwnSys(target: string, { netns, readOnly, cgroups }: OwnSys,
   const mount = ['nsenter', `--net=${netns}`, 'mount', '-t', 'sysfs', '-o', options, 'sysfs'];
   const argv = cgroups ? ['sh', '-c', WITH_CGROUPS, target, ...mount] : [...mount, target];
   const step = besideMounts('mount sys', 'a /sys of its network namespace', argv, place);
-  return { ...step, run: { ...step.run, mounts: target } as Step['run'] };
+  return { ...step, after: ['netns'], run: { ...step.run, mounts: target } as Step['run'] };
 }

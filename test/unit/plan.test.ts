@@ -4,6 +4,7 @@ import { mountCalls } from '../../src/host/mounts.ts';
 import { type ContainerFacts, planBringUp } from '../../src/plan/container.ts';
 import { runLines, undoLines } from '../../src/plan/shell.ts';
 import { failingStep, nextBatch } from '../../src/runner/batch.ts';
+import { loadOci } from '../../src/runtime/oci.ts';
 import type { ContainerSpec } from '../../src/spec/container.ts';
 import { quote } from '../../src/spec/shell-words.ts';
 import { containerPaths } from '../../src/state/paths.ts';
@@ -140,6 +141,19 @@ describe('the plan of a container', () => {
       if (step.endsWith !== undefined) expect(ids, step.id).toContain(step.endsWith);
     }
     expect(ids.size).toBe(plan.length);
+  });
+
+  test('who has to wait for a step of another chain stands behind it', () => {
+    const own: ContainerSpec = { ...spec, runtime: 'crun', isolated: ['pid', 'ipc', 'cgroupns'] };
+    const steps = planBringUp(own, paths, { ...facts, init: '/init', runtime: loadOci(own, 'crun') });
+    const waiting = steps.flatMap((step, index) => (step.after ?? []).map((id) => ({ step, index, id })));
+    expect(waiting.map(({ step }) => step.id)).toContain('init');
+    for (const { step, index, id } of waiting) {
+      const named = steps.findIndex((other) => other.id === id);
+      expect(named, id).toBeGreaterThanOrEqual(0);
+      expect(named, id).toBeLessThan(index);
+      expect(steps[named]?.chain, id).not.toBe(step.chain);
+    }
   });
 
   test('the way back unmounts the namespaces and removes their files, in that order', () => {
