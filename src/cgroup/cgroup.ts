@@ -58,6 +58,15 @@ export interface CgroupPaths {
   readonly enterInit: string;
 }
 
+/** As `enterPayload`: of the group that all others are in. */
+export function enterRoot({ version, mountPoint }: CgroupHost): string {
+  return join(mountPoint, enterFile(version));
+}
+
+function enterFile(version: CgroupHost['version']): string {
+  return version === 1 ? 'tasks' : 'cgroup.procs';
+}
+
 /** A group beside the kernel's own files (`tasks`, `cgroup.procs`, `memory.max`, …); systemd puts the same `_` before. */
 function groupName(name: string): string {
   return name.includes('.') || ['tasks', 'notify_on_release'].includes(name) ? `_${name}` : name;
@@ -70,7 +79,7 @@ export function cgroupPaths(host: CgroupHost, instance: string, name: string): C
   // Beside the container's group and not in it: under v2 its limits would be the supervisor's too, and one without a process
   // left to fork writes no log. No container has an @ in its name.
   const supervisor = join(top, `supervisor@${name}`);
-  const enter = host.version === 1 ? 'tasks' : 'cgroup.procs';
+  const enter = enterFile(host.version);
   return {
     instance: top,
     container,

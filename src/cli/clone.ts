@@ -77,6 +77,7 @@ async function cloneContainer(context: Context, source: string, name: string, op
           snapshots: _,
           pending: __,
           ownHosts: ___,
+          autoRemove: ____,
           ...settings
         } = await getContainer(context.roots, source);
         const hostname = options.hostname ?? (settings.hostname === source ? name : settings.hostname);

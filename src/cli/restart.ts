@@ -28,7 +28,7 @@ export const define: Define = (command, globals) => {
       if (await dryRun(context, options, names, restarting(graceMs))) return;
       const instance = ensureState(context.roots);
       await eachName(names, async (name) => {
-        await stopByName(context, instance, name, graceMs);
+        await stopByName(context, instance, name, graceMs, { keep: true });
         await startContainer(context, instance, name);
         return name;
       });

@@ -1,6 +1,6 @@
 /** minict rm */
-import { contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { removeContainers } from '../lifecycle/remove.ts';
+import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { type Removal, removeContainers } from '../lifecycle/remove.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { addDryRun, type DryRunOptions, dryRun, type Scripts } from './dry-run.ts';
@@ -18,17 +18,36 @@ function removal(force: boolean): Scripts {
   };
 }
 
+interface RmOptions extends DryRunOptions {
+  readonly force?: boolean;
+  readonly onceEnded?: string;
+}
+
+async function remove(
+  context: Context,
+  instance: string,
+  names: readonly string[],
+  { force = false, onceEnded }: RmOptions,
+): Promise<Removal> {
+  if (onceEnded === undefined) return removeContainers(context, instance, names, force);
+  const { removeOnceEnded } = await import('../lifecycle/once-ended.ts');
+  const removals: Removal[] = [];
+  for (const name of names) removals.push(await removeOnceEnded(context, instance, name, onceEnded));
+  return { removed: removals.flatMap(({ removed }) => removed), errors: removals.flatMap(({ errors }) => errors) };
+}
+
 export const define: Define = (command, globals) => {
   addDryRun(command)
     .argument('<name...>')
     .option('-f, --force', 'end its processes first')
-    .action(async (rawNames: string[], options: DryRunOptions & { force?: boolean }) => {
+    .option('--once-ended <created>', 'of run -d --rm alone: made then, if its main command has ended')
+    .action(async (rawNames: string[], options: RmOptions) => {
       requireRoot('rm');
       const context = contextFrom(globals());
       if (await dryRun(context, options, rawNames, removal(options.force ?? false))) return;
       const instance = ensureState(context.roots);
       const names = rawNames.map(parseContainerName);
-      const { removed, errors } = await removeContainers(context, instance, names, options.force ?? false);
+      const { removed, errors } = await remove(context, instance, names, options);
       for (const name of removed) print(`${name}\n`);
       for (const error of errors) process.exitCode = reportError(error);
     });

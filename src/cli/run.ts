@@ -20,6 +20,20 @@ interface RunOptions extends ContainerOptions, DryRunOptions {
 /** So soon nobody else has found the container. */
 const IS_NEW_MS = 200;
 
+/** Of one that goes with its main command. Throws InvalidInputError. */
+function refuseLasting({ restart, dryRun, dryRunUndo }: RunOptions): void {
+  if (restart !== 'no') {
+    throw new InvalidInputError('cannot use --restart and --rm together: what is removed is not started again', {
+      hint: 'take one of them',
+    });
+  }
+  if (dryRun || dryRunUndo) {
+    throw new InvalidInputError('cannot print a script of run -d --rm: it is minict that removes it', {
+      hint: 'leave out --rm',
+    });
+  }
+}
+
 export const define: Define = (command, globals) => {
   addDryRun(addContainerOptions(command))
     .argument('<name>')
@@ -39,19 +53,22 @@ export const define: Define = (command, globals) => {
           hint: '-d',
         });
       }
-      if (options.detach && options.rm)
-        throw new InvalidInputError('cannot use -d and --rm together: nobody stays to remove it', {
-          hint: 'minict wait NAME; minict rm NAME',
-        });
+      const autoRemove = options.detach === true && options.rm === true;
+      if (autoRemove) refuseLasting(options);
       const context = contextFrom(globals());
       const terminal = isTerminal(0);
       const cmd = { words, fallback: options.detach ? [] : ['/bin/sh'] };
       const main = options.detach ? 'detached' : 'attached';
       if (await dryRun(context, options, [name], creation(options, cmd, main))) return;
       const begin = performance.now();
-      const { instance } = await makeContainer(context, name, options, cmd);
+      const { instance } = await makeContainer(context, name, { ...options, autoRemove }, cmd);
       if (options.detach) {
-        await startContainer(context, instance, name, { fresh: true });
+        try {
+          await startContainer(context, instance, name, { fresh: true });
+        } catch (error) {
+          if (autoRemove) await removeContainers(context, instance, [name], true);
+          throw error;
+        }
         print(`${name}\n`);
         return;
       }
@@ -62,7 +79,7 @@ export const define: Define = (command, globals) => {
       } finally {
         if (options.rm) {
           const isNew = performance.now() - begin < IS_NEW_MS;
-          for (const error of (await removeContainers(context, instance, [name], true, isNew)).errors) {
+          for (const error of (await removeContainers(context, instance, [name], true, { isNew })).errors) {
             const failure = reportError(error);
             process.exitCode ||= failure;
           }

@@ -33,6 +33,10 @@ export async function stopByName(
     for (const failure of await runStopCommands(context, instance, spec)) reportFailure(failure);
   }
   await stopContainer(context, instance, name, graceMs, options);
+  if (!spec.autoRemove || options.keep) return;
+  const { removeOnceEnded } = await import('../lifecycle/once-ended.ts');
+  const { errors } = await removeOnceEnded(context, instance, name, spec.createdAt);
+  if (errors.length > 0) throw errors[0];
 }
 
 function stopping(graceMs: number): Scripts {

@@ -18,6 +18,8 @@ export interface SupervisionOptions {
   readonly logMaxFiles?: number;
   readonly logTimestamps?: boolean;
   readonly service: readonly string[];
+  /** Of `run -d --rm`. */
+  readonly autoRemove?: boolean;
 }
 
 export function addSupervisionOptions(command: VerbCommand): VerbCommand {
@@ -36,21 +38,30 @@ export function addSupervisionOptions(command: VerbCommand): VerbCommand {
 export function supervisionFrom(
   options: SupervisionOptions,
   main: readonly string[],
-): Pick<ContainerSpec, 'log' | 'restart' | 'health'> {
+): Pick<ContainerSpec, 'log' | 'restart' | 'health' | 'autoRemove'> {
   const restart = parseRestart(options.restart);
   if (restart !== undefined && main.length === 0) {
     throw new InvalidInputError('cannot use --restart without a main command', { hint: 'minict create NAME -- CMD…' });
   }
-  return { ...logFrom(options), ...healthFrom(options, main), ...(restart === undefined ? {} : { restart }) };
+  if (options.autoRemove && main.length === 0) {
+    throw new InvalidInputError('cannot use -d and --rm together without a main command: it goes with that', {
+      hint: 'minict run -d --rm NAME -- CMD…',
+    });
+  }
+  const remove = options.autoRemove ? { autoRemove: true as const } : {};
+  return {
+    ...remove,
+    ...logFrom(options),
+    ...healthFrom(options, main),
+    ...(restart === undefined ? {} : { restart }),
+  };
 }
 
 function logFrom({ logMaxSize, logMaxFiles, logTimestamps, service }: SupervisionOptions): Pick<ContainerSpec, 'log'> {
   if (logMaxSize === undefined && logMaxFiles === undefined && !logTimestamps) return {};
   if (logTimestamps) requireTool('svlogd');
   if (logTimestamps && service.length > 0) {
-    throw new InvalidInputError(
-      'cannot use --log-timestamps and --service together: services write to the log themselves',
-    );
+    throw new InvalidInputError('cannot use --log-timestamps and --service together: what services write has no times');
   }
   return {
     log: {

@@ -45,11 +45,12 @@ function waiterOf(spec: ContainerSpec, attachment: Attachment | undefined): stri
 }
 
 /** Throws NotFoundError (127), HostError (126) where it was not run; the container is there, with that exit status. */
-async function refuseNotRun({ name, command }: ContainerSpec, child: Bun.Subprocess): Promise<void> {
+async function refuseNotRun({ name, command, autoRemove }: ContainerSpec, child: Bun.Subprocess): Promise<void> {
   const end = performance.now() + FAILS_WITHIN_MS;
   while (child.exitCode === null && performance.now() < end) await Bun.sleep(1);
   const what = `cannot run ${command[0]} in ${name}`;
-  const options = { exitCode: child.exitCode ?? 0, hint: `minict logs ${name}; minict rm ${name}` };
+  const hint = autoRemove ? {} : { hint: `minict logs ${name}; minict rm ${name}` };
+  const options = { exitCode: child.exitCode ?? 0, ...hint };
   if (child.exitCode === 127) throw new NotFoundError(`${what}: no such program`, options);
   if (child.exitCode === 126) throw new HostError(`${what}: not executable`, options);
 }
@@ -79,6 +80,7 @@ export async function startMain(
   const paths = containerPaths(context.roots, spec.name);
   beginRun(paths.exit, Date.now());
   if (spec.restart !== undefined) rmSync(paths.stopping, { force: true });
+  if (spec.autoRemove) rmSync(paths.kept, { force: true });
   const cgroups = cgroupOf(instance, spec.name);
   const term = attachment?.terminal ? process.env.TERM : undefined;
   const record = readEnterRecord(paths);

@@ -124,6 +124,13 @@ export interface Removal {
   readonly errors: readonly unknown[];
 }
 
+export interface RemovalOptions {
+  /** Made a moment ago by this very process. */
+  readonly isNew?: boolean;
+  /** Looked at under the lock, for which nothing is ended: what is not wanted stays as it is. */
+  readonly onlyIf?: () => Promise<boolean>;
+}
+
 /** A start has the lock until its services end: with `force` they end now. */
 async function lockToRemove(context: Context, instance: string, name: string, force: boolean): Promise<Lock> {
   const free = force ? tryLockContainer(context.roots, name) : undefined;
@@ -138,14 +145,14 @@ export async function removeContainers(
   instance: string,
   names: readonly string[],
   force: boolean,
-  isNew = false,
+  { isNew = false, onlyIf }: RemovalOptions = {},
 ): Promise<Removal> {
   requireTools();
   const errors: unknown[] = [];
   const removed: string[] = [];
   const sorted = [...new Set(names)].sort();
   const locks: Lock[] = [];
-  for (const name of sorted) locks.push(await lockToRemove(context, instance, name, force));
+  for (const name of sorted) locks.push(await lockToRemove(context, instance, name, force && onlyIf === undefined));
   const lockFds = locks.map((lock) => lock.fd);
   try {
     const ceased = new Map<string, Promise<string | undefined>>();
@@ -153,6 +160,7 @@ export async function removeContainers(
     let hadOwnLayers = false;
     for (const [index, name] of sorted.entries()) {
       try {
+        if (onlyIf !== undefined && !(await onlyIf())) continue;
         // What an interrupted rm left is removed by the next one.
         if (await recover(context, instance, name, lockFds[index] as number)) removed.push(name);
         else {

@@ -90,6 +90,7 @@ async function describe(roots: Roots, instance: string, spec: ContainerSpec, par
     snapshots = [],
     pending: ___,
     ownHosts: _____,
+    autoRemove: ______,
     ...rest
   } = spec;
   // Elsewhere, its files are layers.

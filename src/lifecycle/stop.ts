@@ -2,7 +2,7 @@
  * stop: ends the processes, takes down mounts and cgroups, and the NIC's host end, so that neighbours see carrier loss.
  * The namespaces stay, with their addresses, routes, tc and nft rules.
  */
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { type CgroupHost, readCgroupHost } from '../cgroup/cgroup.ts';
 import { letGo } from '../cgroup/freeze.ts';
 import { killAll, signalAll, waitUntilEmpty } from '../cgroup/processes.ts';
@@ -45,6 +45,8 @@ export function isDown({ phase, interrupted }: JournalState): boolean {
 export interface StopOptions {
   /** Not at the host's end, of which `unless-stopped` takes no notice. */
   readonly byHand?: boolean;
+  /** It is started again: what goes with its main command stays. */
+  readonly keep?: boolean;
 }
 
 /** TERM, or what the container has instead, and CONT, up to `graceMs` without a lock, then KILL. */
@@ -53,7 +55,7 @@ export async function stopContainer(
   instance: string,
   name: string,
   graceMs: number,
-  { byHand = false }: StopOptions = {},
+  { byHand = false, keep = false }: StopOptions = {},
 ): Promise<void> {
   requireTools();
   await settleCables(context, instance, name);
@@ -62,6 +64,7 @@ export async function stopContainer(
   const spec = await getContainer(context.roots, name);
   const { stopSignal = 'TERM' } = spec;
   if (existsSync(payload)) {
+    if (spec.autoRemove) markKept(containerPaths(context.roots, name).kept, keep);
     if (spec.restart !== undefined) {
       writeFileSync(containerPaths(context.roots, name).stopping, '');
       endWait({ payload, supervisor });
@@ -95,6 +98,11 @@ export async function stopContainer(
   } finally {
     releaseContainer(context.roots, name, lock);
   }
+}
+
+function markKept(path: string, isKept: boolean): void {
+  if (isKept) writeFileSync(path, '');
+  else rmSync(path, { force: true });
 }
 
 /** Ends the processes; a supervisor has time to write down the exit status, and may just be starting its program. */

@@ -1,6 +1,8 @@
 /** What the supervisor of a container's main command is given, by a verb and by a printed script alike. */
-import type { CgroupPaths } from '../cgroup/cgroup.ts';
+import { realpathSync } from 'node:fs';
+import { type CgroupPaths, enterRoot, readCgroupHost } from '../cgroup/cgroup.ts';
 import { oomCountFile } from '../cgroup/usage.ts';
+import { type AutoRemove, autoRemove } from '../process/auto-remove.ts';
 import type { LogPipe } from '../process/log-writer.ts';
 import { restarting } from '../process/restart.ts';
 import type { Supervision } from '../process/supervisor.ts';
@@ -21,11 +23,18 @@ interface Where {
   readonly log: LogPipe | undefined;
 }
 
+/** By this very program, wherever it was started from. */
+function removalOf({ roots }: Context, { createdAt }: ContainerSpec): AutoRemove {
+  const minict = [realpathSync(process.execPath), roots.root, roots.runDir];
+  return autoRemove(minict, enterRoot(readCgroupHost()), createdAt);
+}
+
 export function supervisionOf(
-  { roots }: Context,
+  context: Context,
   spec: ContainerSpec,
   { instance, cgroup, enter, mounted, log }: Where,
 ): Supervision {
+  const { roots } = context;
   const paths = containerPaths(roots, spec.name);
   const isLasting = spec.restart !== undefined || spec.health !== undefined;
   return {
@@ -36,6 +45,7 @@ export function supervisionOf(
     bounds: isLasting ? eventBounds(eventsLockPath(roots)) : undefined,
     oomFile: spec.limits?.memoryBytes === undefined ? undefined : oomCountFile(instance, spec.name),
     log,
+    remove: spec.autoRemove && removalOf(context, spec),
     restart: spec.restart && restarting(spec.restart, paths.stopping),
     health: spec.health && healthOf(spec, spec.health, paths, { payload: cgroup.payload, enter, mounted }),
   };

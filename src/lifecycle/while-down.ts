@@ -26,7 +26,7 @@ export async function whileDown(
   await getContainer(context.roots, name);
   const wasUp = existsSync(paths.enter);
   const idle = new Journal(paths.journal).read()?.phase !== 'started';
-  if (wasUp) await stopContainer(context, instance, name, graceMs);
+  if (wasUp) await stopContainer(context, instance, name, graceMs, { keep: true });
   try {
     const lock = lockContainer(context.roots, name, 'exclusive');
     try {

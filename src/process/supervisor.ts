@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { signalProcesses } from '../host/syscalls.ts';
 import { toolPath } from '../host/tool.ts';
+import { type AutoRemove, REMOVE_LINES, REMOVE_WORDS } from './auto-remove.ts';
 import type { Run } from './enter.ts';
 import { HEALTH_LINES, type HealthCheck } from './health.ts';
 import { becomeLines, ENTER_CGROUP, enterLine } from './in-cgroup.ts';
@@ -26,11 +27,11 @@ minict_now() {
 
 /**
  * $0: its cgroup, $1: the record of its run, $2 and $3: a time and how long that is since boot, $4: the events, $5: the
- * container's name; what bounds of the events, a count of OOM kills, a restart policy, the log and a health check take; the
+ * container's name; what bounds of the events, a count of OOM kills, a restart policy, its removal, the log and a health check take; the
  * program's cgroup, then its PATH and words. A trap that does nothing is not handed on, as '' would be. What sh says of a program that a signal ended is none of the program's output. A
  * daemon may keep the log open: then its writer is not waited for.
  */
-function script({ bounds, oomFile, log, restart, health }: Supervision): string {
+function script({ bounds, oomFile, log, restart, remove, health }: Supervision): string {
   const program = becomeLines(`${enterLine('$1')}; shift`);
   const [quiet, loud] =
     log === undefined ? ['exec 4>&2 2>/dev/null', 'exec 2>&4 4>&-'] : ['exec >/dev/null 2>&1', 'exec >&5 2>&1 5>&-'];
@@ -42,6 +43,7 @@ minict_record=$1 minict_ms=$2 minict_cs=$3 minict_events=$4 minict_name=$5; shif
 ${NOW}${eventLines(bounds)}${oomFile === undefined ? '' : OOM_WORDS}
 trap : HUP INT QUIT TERM
 ${restart === undefined ? '' : RESTART_WORDS}
+${remove === undefined ? '' : REMOVE_WORDS}
 ${log === undefined ? '' : logWriterLines(log)}
 ${quiet}
 ${health === undefined ? '' : HEALTH_LINES}
@@ -50,6 +52,7 @@ ${restart === undefined ? once : restartLines(once)}
 ${health === undefined ? '' : 'kill "$minict_checker"'}
 ${log === undefined ? '' : logEndLines(log)}
 echo "exited $minict_status $minict_now" >>"$minict_record"
+${remove === undefined ? '' : REMOVE_LINES}
 exit "$minict_status"
 `;
 }
@@ -66,6 +69,7 @@ export interface Supervision {
   readonly oomFile?: string | undefined;
   readonly log?: LogPipe | undefined;
   readonly restart?: Restarting | undefined;
+  readonly remove?: AutoRemove | undefined;
   readonly health?: HealthCheck | undefined;
 }
 
@@ -75,12 +79,18 @@ function bootTimeCs(): number {
 }
 
 export function supervised(supervision: Supervision, { argv, env }: Run): Run {
-  const { container, cgroups, record, events, bounds, oomFile, log, restart, health } = supervision;
+  const { container, cgroups, record, events, bounds, oomFile, log, restart, remove, health } = supervision;
   const { PATH = '', ...rest } = env;
   const time = [String(Date.now()), String(bootTimeCs())];
   const own = [cgroups.enterSupervisor, record, ...time, events, container];
   const told = [...(bounds?.words ?? []), ...(oomFile === undefined ? [] : [oomFile])];
-  const asked = [...told, ...(restart?.words ?? []), ...(log?.words ?? []), ...(health?.words ?? [])];
+  const asked = [
+    ...told,
+    ...(restart?.words ?? []),
+    ...(remove?.words ?? []),
+    ...(log?.words ?? []),
+    ...(health?.words ?? []),
+  ];
   const words = [...own, ...asked, cgroups.enter.join(' '), PATH, ...argv];
   return { argv: [toolPath('sh'), '-c', script(supervision), ...words], env: { ...rest, ...health?.env } };
 }

@@ -180,6 +180,8 @@ export const container = z.object({
   restart: z.optional(
     z.object({ policy: z.enum(['on-failure', 'always', 'unless-stopped']), max: z.optional(z.number()) }),
   ),
+  /** It goes with its main command: `run -d --rm`. */
+  autoRemove: z.optional(z.literal(true)),
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),

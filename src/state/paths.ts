@@ -142,6 +142,8 @@ export interface ContainerPaths {
   readonly nspawn: string;
   /** There once it is to end: its main command is not started again. */
   readonly stopping: string;
+  /** There while it is stopped to be started again: it goes not with its main command, as it would. */
+  readonly kept: string;
   /** There while its limits are changed. */
   readonly updating: string;
   readonly lock: string;
@@ -197,6 +199,7 @@ export function containerPaths(roots: Roots, name: string): ContainerPaths {
     oci: `${runDir}/oci`,
     nspawn: `${runDir}/nspawn`,
     stopping: `${runDir}/stopping`,
+    kept: `${runDir}/kept`,
     updating: `${runDir}/updating`,
     lock: join(roots.runDir, `${LOCK_PREFIX}${name}`),
     netns: `${NETNS_DIR}/${name}`,

@@ -64,8 +64,8 @@ test.each<[string[], RegExp]>([
   [['create', '--log-opt', 'max-size=1m', 'b'], /unknown option '--log-opt'\nhint: --log-max-size, --log-max-files\n/],
   [['create', 'b', '--network', 'none'], /network name "none": a word of its own\nhint: --no-network\n/],
   [
-    ['run', '-d', '--rm', 'b', '--', 'true'],
-    /cannot use -d and --rm together: .*\nhint: minict wait NAME; minict rm NAME\n/,
+    ['run', '-d', '--rm', '--restart', 'always', 'b', '--', 'true'],
+    /cannot use --restart and --rm together: .*\nhint: take one of them\n/,
   ],
   [['create', 'b', '--env-file', '/nowhere'], /^minict: cannot read env file \/nowhere: no such file or directory\n/],
   [['create', '--verbose', 'b'], /unknown option '--verbose'\nhint: .*minict --verbose create/],
