@@ -18,13 +18,27 @@ elif [ "$(stat -f -c %T "/run/netns/$1" 2>/dev/null)" = nsfs ]; then exit 1
 else links=; fi
 named() { printf '%s\\n' "$2" | grep -F -e ": $1: " -e ": $1@"; }`;
 
+/** What ip(8) says of a next hop, and does not take. */
+const SAID_OF_HOPS = 'dead|linkdown|pervasive|offload|trap|offload_failed|unresolved';
+
+/**
+ * A route over several interfaces is in no `route save` of one of them, and goes with the last; each of them has it written down,
+ * for whichever is up again last. Those of next hop objects go with these.
+ */
+const SAVE_PATHS = `save_paths() {
+  ip -n "$1" "-$3" -o route show table all | grep -F " dev $2 weight " | grep -v -e ' nhid ' -e ' expires ' |
+    sed -E -e 's/[\\]/ /g' -e 's/ (${SAID_OF_HOPS})( |$)/ /g' -e 's/ (${SAID_OF_HOPS})( |$)/ /g' -e 's/^/route add /' || :
+}`;
+
 /** One that is up although something is written down was not put back in full: that counts, and not what it has now. */
 const DOWN = `${FIND}
+${SAVE_PATHS}
 link=$(named "$2" "$links") || exit 0
 case $link in *,UP,* | *",UP>"*) ;; *) exit 0 ;; esac
 if [ ! -e "$3.routes6" ]; then
   ip -n "$1" -6 addr save dev "$2" >"$3.addresses"
   ip -n "$1" -4 route save table all dev "$2" >"$3.routes4"
+  for family in 4 6; do save_paths "$1" "$2" "$family" >"$3.paths$family"; done
   echo "\${link%%:*}" >"$3.index"
   ip -n "$1" -6 route save table all dev "$2" >"$3.new"
   mv "$3.new" "$3.routes6"
@@ -36,7 +50,7 @@ ip -n "$1" link set dev "$2" down`;
  * so. A next hop may be gone: no route is a reason to stay down.
  */
 const UP = `set -e
-forget() { rm -f "$1.routes6" "$1.routes4" "$1.addresses" "$1.index"; }
+forget() { rm -f "$1.routes6" "$1.routes4" "$1.addresses" "$1.index" "$1.paths4" "$1.paths6"; }
 if [ -e "$3.routes6" ]; then
   link=$(ip -n "$1" -o link show dev "$2")
   [ "$(cat "$3.index")" = "\${link%%:*}" ] || forget "$3"
@@ -48,6 +62,9 @@ ip -n "$1" link set dev "$2" up
 [ -e "$3.routes6" ] || exit 0
 ip -n "$1" route restore <"$3.routes4" 2>/dev/null || :
 ip -n "$1" route restore <"$3.routes6" 2>/dev/null || :
+for family in 4 6; do
+  [ ! -s "$3.paths$family" ] || ip -n "$1" "-$family" -force -batch "$3.paths$family" 2>/dev/null || :
+done
 forget "$3"`;
 
 /** Addresses; then up, with what was written down, and the default routes. */

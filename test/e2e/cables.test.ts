@@ -104,6 +104,27 @@ test('a cable while they run, and with one of them stopped; down, up, and gone',
     stderr: '',
   });
   expect(pings('r1', '10.0.13.1')).toBe(true);
+  // Over both of them: neither has it alone.
+  const hops = (...via: string[]) =>
+    via.flatMap((address, index) => ['nexthop', 'via', address, 'weight', `${index + 2}`]);
+  const both = hops('10.0.12.2', '10.0.13.1');
+  for (const words of [
+    ['10.7.0.0/16', ...both],
+    ['10.7.0.0/16', 'table', '77', 'metric', '5', ...both],
+    ['fd07::/64', ...hops('fd00:12::2', 'fd00:12::3')],
+  ]) {
+    expect(host.run(['ip', '-n', 'r1', 'route', 'add', ...words])).toMatchObject({ status: 0, stderr: '' });
+  }
+  const overBoth = () =>
+    ['-4', '-6']
+      .map((family) => host.run(['ip', '-n', 'r1', family, '-o', 'route', 'show', 'table', 'all']).stdout)
+      .flatMap((text) => text.split('\n').filter((line) => line.includes('nexthop')));
+  const before = overBoth();
+  expect(before.length).toBeGreaterThanOrEqual(3);
+  does('stop', '-t', '0', 'r1');
+  expect(overBoth()).toEqual([]);
+  does('start', 'r1');
+  expect(overBoth()).toEqual(before);
   does('link', 'down', 'r1:eth3');
   expect(stateOf('r2', 'eth3')).toBe('DOWN');
   expect(stateOf('r2', 'eth5')).toBe('UP');
