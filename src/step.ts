@@ -19,7 +19,8 @@ export type Command =
         | { readonly what: 'start init'; readonly enter: string; readonly program: string; readonly rootfs: string }
         | { readonly what: 'persist cgroupns'; readonly enter: string; readonly path: string }
         | { readonly what: 'persist pidns'; readonly init: string; readonly path: string }
-        | { readonly what: 'end group'; readonly group: string };
+        | { readonly what: 'end group'; readonly group: string }
+        | ({ readonly what: 'run oci' } & OciRun);
     }
   | {
       readonly kind: 'mount';
@@ -58,6 +59,20 @@ export type Command =
       /** A btrfs subvolume in it, which rm would take for another file system. */
       readonly subvolume?: string;
     };
+
+/** PID 1 by an OCI runtime. */
+export interface OciRun {
+  /** The file that takes `0` from who enters the cgroup of PID 1. */
+  readonly enter: string;
+  readonly bundle: string;
+  /** Where its seccomp filter is to be kept. */
+  readonly kept?: string;
+  /** Files of the namespaces to be in, that of the mounts last. */
+  readonly namespaces: readonly string[];
+  readonly argv: readonly string[];
+  /** Run from a copy in memory that nobody can write. */
+  readonly sealed: boolean;
+}
 
 /**
  * What a step brings into being. The runner records its identity after the step (`dev:ino`, interface index), and undoes

@@ -28,6 +28,8 @@ const SYSCALLS = {
   symlinkat: [266, 36],
   unshare: [272, 97],
   dup3: [292, 24],
+  sendfile: [40, 71],
+  memfd_create: [319, 279],
   name_to_handle_at: [303, 264],
   open_by_handle_at: [304, 265],
   setns: [308, 268],

@@ -38,6 +38,7 @@ function sayDone({ run }: Step): void {
 async function doByCalls(command: Command, context: SpawnContext): Promise<boolean> {
   if (command.kind !== 'run') return false;
   if (command.does?.what === 'start init') return (await import('./init.ts')).startInit(command, command.does, context);
+  if (command.does?.what === 'run oci') return (await import('./oci-init.ts')).runOci(command.does, context);
   if (command.does?.what === 'persist cgroupns')
     return (await import('./init.ts')).persistCgroupns(command.does, context);
   return false;

@@ -12,11 +12,11 @@ type Run = Command & { readonly kind: 'run' };
 type Does<What> = Extract<NonNullable<Run['does']>, { readonly what: What }>;
 type StartInit = Does<'start init'>;
 
-const AT_FDCWD = -100;
-const AT_EMPTY_PATH = 0x1000;
-const O_RDONLY_CLOEXEC = 0o2000000;
-const O_WRONLY_CLOEXEC = 0o2000001;
-const O_CLOEXEC = 0o2000000;
+export const AT_FDCWD = -100;
+export const AT_EMPTY_PATH = 0x1000;
+export const O_RDONLY_CLOEXEC = 0o2000000;
+export const O_WRONLY_CLOEXEC = 0o2000001;
+export const O_CLOEXEC = 0o2000000;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
 const F_DUPFD_CLOEXEC = 1030;
@@ -27,7 +27,7 @@ const MS_BIND = 0x1000;
 const SIGCHLD = 17;
 const ENV = ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'];
 /** Above those that it is given: 0 the program, 1 what is read here, 2 /dev/null, 3 and on the locks. */
-const REPORT_FD = 30;
+export const REPORT_FD = 30;
 const PROGRAM_FD = 31;
 
 /** False where nothing has come of it. */
@@ -53,7 +53,7 @@ export async function persistCgroupns(
 type Child = Bun.Subprocess<'ignore', 'pipe', 'ignore'>;
 
 /** Undefined where this machine or kernel does not take such a program. */
-function spawnCalls(calls: readonly Call[], stdio: readonly unknown[]): Child | undefined {
+export function spawnCalls(calls: readonly Call[], stdio: readonly unknown[]): Child | undefined {
   let list: number | undefined;
   try {
     list = memoryFile('minict-init', assemble(calls));

@@ -37,12 +37,17 @@ function spawnTool(argv: readonly string[], stdio: unknown[]) {
   return inNetworkNamespace(netnsPath(name as string), () => spawn([tool, ...words], stdio));
 }
 
-let toolEnv: Record<string, string | undefined> | undefined;
+let env: Record<string, string | undefined> | undefined;
+
+/** What tools have as theirs. */
+export function toolEnv(): Readonly<Record<string, string | undefined>> {
+  env ??= { ...process.env, LC_ALL: 'C' };
+  return env;
+}
 
 function spawn(argv: readonly string[], stdio: unknown[]) {
   try {
-    toolEnv ??= { ...process.env, LC_ALL: 'C' };
-    return Bun.spawn([...argv], { stdio: stdio as never, env: toolEnv });
+    return Bun.spawn([...argv], { stdio: stdio as never, env: toolEnv() });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     throw missingTool(argv[0] ?? '');

@@ -108,9 +108,10 @@ function planInit(
   const { cgroup } = facts;
   const bundle = paths.oci;
   const { timens, ...files } = paths;
-  const enter = ['nsenter', ...enterOciNamespaces(isIsolated(spec, 'timens') ? { ...files, timens } : files)];
+  const hasTime = isIsolated(spec, 'timens');
+  const enter = ['nsenter', ...enterOciNamespaces(hasTime ? { ...files, timens } : files)];
   const step = (id: string, why: string, run: Step['run']): Step => ({ id, why, chain, run });
-  const { options, mount, keepsFilter } = OCI_RUNTIMES[runtime];
+  const { options, mount, keepsFilter, sealed } = OCI_RUNTIMES[runtime];
   const { why, where: target, ...what } = mount;
   const kept = keepsFilter && seccomp !== undefined ? keptFilter(seccomp, program, paths) : undefined;
   return [
@@ -136,6 +137,22 @@ function planInit(
       ...step('init', `PID 1, in all namespaces, by ${runtime}`, {
         kind: 'run',
         argv: ['sh', '-c', START, cgroup.enterInit, bundle, kept?.path ?? '', ...enter, program, ...options],
+        does: {
+          what: 'run oci',
+          enter: cgroup.enterInit,
+          bundle,
+          ...(kept === undefined ? {} : { kept: kept.path }),
+          namespaces: [
+            paths.cgroupns,
+            paths.ipcns,
+            paths.utsns,
+            paths.netns,
+            ...(hasTime ? [timens] : []),
+            paths.mntns,
+          ],
+          argv: [program, ...options],
+          sealed,
+        },
       }),
       after: ['netns'],
       undo: killInit(cgroup),

@@ -11,6 +11,8 @@ interface OciRuntimeFacts {
   readonly copiesStdio: boolean;
   /** It leaves a compiled seccomp filter in its state, and takes one. */
   readonly keepsFilter: boolean;
+  /** It makes a copy of itself first, so that no container can write to it, unless it is one in memory that is sealed; and is small. */
+  readonly sealed: boolean;
 }
 
 interface OciMount {
@@ -35,6 +37,7 @@ export const OCI_RUNTIMES = {
     raisesFiles: false,
     copiesStdio: false,
     keepsFilter: true,
+    sealed: true,
   },
   runc: {
     // As if it had no right to make a group: then it goes without (libcontainer/cgroups/fs2, Apply).
@@ -49,6 +52,7 @@ export const OCI_RUNTIMES = {
     raisesFiles: true,
     copiesStdio: true,
     keepsFilter: false,
+    sealed: false,
   },
 } as const satisfies Record<string, OciRuntimeFacts>;
 
