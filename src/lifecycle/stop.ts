@@ -106,7 +106,12 @@ function markKept(path: string, isKept: boolean): void {
 }
 
 /** Ends the processes; a supervisor has time to write down the exit status, and may just be starting its program. */
-async function endMain(host: CgroupHost, payload: string, supervisor: string, isRestarted: boolean): Promise<void> {
+export async function endMain(
+  host: CgroupHost,
+  payload: string,
+  supervisor: string,
+  isRestarted: boolean,
+): Promise<void> {
   const end = performance.now() + SUPERVISOR_MS;
   do {
     await killAll(host, payload);
