@@ -65,7 +65,7 @@ export function addContainerOptions(command: VerbCommand): VerbCommand {
     .repeatable('--tmpfs <dst[:options]>', 'files in memory: size, mode, uid, gid, exec, …')
     .option('--read-only', 'nothing is written but into volumes, binds and tmpfs')
     .choice('--mounts <where>', 'where the mounts are', ['private', 'host'], 'private')
-    .repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c')
+    .repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c, and waits for')
     .repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c')
     .repeatable('-e, --env <K=V>', 'environment')
     .repeatable('--env-file <file>', 'environment, a K=V a line')

@@ -17,7 +17,7 @@ export function planTap({ link, mtuBytes, taps }: NetworkRecord, name: string, a
     {
       id: tapStepId(name),
       why: 'a tap for a virtual machine; it stays when that ends',
-      run: ip(`tuntap add dev ${name} mode tap${user === undefined ? '' : ` user ${user}`}`),
+      run: { ...ip(`tuntap add dev ${name} mode tap${user === undefined ? '' : ` user ${user}`}`), exclusive: true },
       undo: ip(`link del dev ${name}`),
       claims: [{ kind: 'link', name }],
     },

@@ -19,10 +19,13 @@ export class StepFailure {
   }
 }
 
+/** What ip(8) says of a name that is taken; of a tap's it is the latter. */
+const IS_THERE = /File exists|Device or resource busy/;
+
 /** Of a batch that failed at `failed`: what came after it in ip's lines, and itself where what is there is another's. */
 function neverDone(batch: Batch, failed: Step, stderr: string): Step[] {
   const after = batch.argv[0] === 'ip' ? batch.steps.slice(batch.steps.indexOf(failed) + 1) : [];
-  const isOthers = failed.run.kind === 'run' && failed.run.exclusive && stderr.includes('File exists');
+  const isOthers = failed.run.kind === 'run' && failed.run.exclusive && IS_THERE.test(stderr);
   return isOthers ? [failed, ...after] : after;
 }
 

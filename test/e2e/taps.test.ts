@@ -1,7 +1,9 @@
 /** Taps for virtual machines: in a network, with an address of their own, as long as the network is there. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectCreated, expectRefusedThere } from '../helpers/expect.ts';
-import { Host } from '../helpers/host.ts';
+import { expectCreated, expectRefused, expectRefusedThere } from '../helpers/expect.ts';
+import { Host, MINICT } from '../helpers/host.ts';
 import { readIp } from '../helpers/links.ts';
 import { printScript } from '../helpers/script.ts';
 
@@ -103,6 +105,39 @@ test('printed scripts leave the kernel as the verbs do', () => {
   expect(links()).toEqual(scripted);
   does(...rm);
   expect(links()).toEqual(before);
+});
+
+test('one that somebody else makes at that very moment stays, and the other one is refused', () => {
+  const tools = join(host.dir, 'tools');
+  mkdirSync(tools);
+  const ip = Bun.which('ip') as string;
+  // Between minict's look and its own.
+  const script = `#!/bin/sh\n[ "$*" != '-batch -' ] || ${ip} tuntap add dev vm4 mode tap\nexec ${ip} "$@"\n`;
+  writeFileSync(join(tools, 'ip'), script, { mode: 0o755 });
+  const refused = host.run([MINICT, 'network', 'tap', 'lan', 'vm4'], { PATH: `${tools}:${process.env.PATH}` });
+  expectRefused(refused, /^minict: cannot make tap vm4: .*Device or resource busy\n$/);
+  expect(tapOf('vm4')).not.toHaveProperty('master');
+  expect(tapOf('vm4')).not.toHaveProperty('ifalias');
+  expect(host.run(['ip', 'link', 'del', 'vm4']).status).toBe(0);
+  expect(JSON.parse(network('inspect', 'lan').stdout)[0].taps).not.toHaveProperty('vm4');
+});
+
+test('two at once of one name: one is made, in whichever network; the other is refused, and of another root too', async () => {
+  const other = { MINICT_ROOT: join(host.dir, 'other'), MINICT_RUN_DIR: '/run/other' };
+  expect(host.run([MINICT, 'network', 'create', 'wan', '--subnet', '10.5.0.0/24'], other).status).toBe(0);
+  const others = Object.entries(other).map(([key, value]) => `${key}=${value}`);
+  const [first, second, third] = [
+    host.spawn([MINICT, 'network', 'tap', 'lan', 'vm5']),
+    host.spawn([MINICT, 'network', 'tap', 'lan', 'vm5']),
+    host.spawn(['env', ...others, MINICT, 'network', 'tap', 'wan', 'vm5']),
+  ];
+  const ends = await Promise.all([first.exited, second.exited, third.exited]);
+  expect([...ends].sort()).toEqual([0, 125, 125]);
+  const winner = ends[2] === 0 ? 'wan' : 'lan';
+  expect(tapOf('vm5')).toMatchObject({ master: winner, ifalias: expect.stringMatching(`:${winner}:vm5$`) });
+  const rm = [MINICT, 'network', 'tap', 'rm', 'vm5'];
+  expect([host.run(rm).status, host.run(rm, other).status].sort()).toEqual([0, 125]);
+  expect(host.run([MINICT, 'network', 'rm', 'wan'], other)).toMatchObject({ status: 0, stderr: '' });
 });
 
 test.each<[string[], RegExp]>([
