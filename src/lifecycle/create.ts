@@ -127,7 +127,8 @@ export async function createContainer(
   readCgroupHost();
   const journal = new Journal(paths.journal);
   const steps = planNetns(spec, paths, instance);
-  const runtime = await loadRuntime(spec);
+  // What makes its namespaces is needed while another process is at work.
+  const [runtime] = await Promise.all([loadRuntime(spec), spec.isolated && import('../runner/init.ts')]);
   let up = () => {};
   const planRest = () => {
     const facts = readFacts(context, instance, spec, reservation?.networks ?? [], { runtime });

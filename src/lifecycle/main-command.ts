@@ -8,6 +8,7 @@ import { sayCommand } from '../host/verbose.ts';
 import { containerEnv } from '../process/enter.ts';
 import { handOnSignals, supervised } from '../process/supervisor.ts';
 import { type ContainerSpec, isIsolated } from '../spec/container.ts';
+import type { Place } from '../spec/place.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { beginHealth } from '../state/health-record.ts';
 import type { Lock } from '../state/locks.ts';
@@ -43,6 +44,19 @@ function waiterOf(spec: ContainerSpec, attachment: Attachment | undefined): stri
     ? toolPath('catatonit')
     : undefined;
 }
+
+/** Beside nsenter(1), which is what can be shown, and sets no limits. */
+async function openEntry(
+  { verbose }: Context,
+  place: Place,
+  attachment: Attachment | undefined,
+): Promise<number | undefined> {
+  if (place.oci === undefined || place.ulimits !== undefined || verbose) return undefined;
+  return (await import('../process/oci-entry.ts')).openOciEntry(place, place.oci, attachment !== undefined);
+}
+
+/** The entry's number on the way: no shell there has a use for it. */
+const ENTRY_FD = 8;
 
 /** Throws NotFoundError (127), HostError (126) where it was not run; the container is there, with that exit status. */
 async function refuseNotRun({ name, command, autoRemove }: ContainerSpec, child: Bun.Subprocess): Promise<void> {
@@ -85,10 +99,14 @@ export async function startMain(
   const term = attachment?.terminal ? process.env.TERM : undefined;
   const record = readEnterRecord(paths);
   const mounted = record?.place.mounted;
+  const place = { ...placeOf(spec, paths), mounted };
+  const entry = await openEntry(context, place, attachment);
   const program = spec.boot
     ? (await import('../runtime/boot.ts')).bootProgram(spec, paths, cgroups.container, term)
-    : mainProgram(spec, paths, term, mounted, waiterOf(spec, attachment));
-  const place = { ...placeOf(spec, paths), mounted };
+    : mainProgram(spec, paths, term, mounted, {
+        init: waiterOf(spec, attachment),
+        entry: entry === undefined ? undefined : ENTRY_FD,
+      });
   const isDoubtful =
     attachment === undefined && !spec.boot && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
   const log = attachment === undefined ? (await import('./open-log.ts')).openLog(paths, spec) : undefined;
@@ -100,15 +118,24 @@ export async function startMain(
   const supervision = supervisionOf(context, spec, { instance, cgroup: cgroups, enter, mounted, log: log?.pipe });
   const { argv, env } = supervised(supervision, program);
   if (context.verbose) sayCommand(argv);
+  // Between it and the lock are those that the scripts on the way use.
+  const handedOn = entry === undefined ? [] : [...Array<'ignore'>(ENTRY_FD - 4).fill('ignore'), entry];
   const child = spawnOrEnd(paths.exit, () =>
     Bun.spawn([...argv], {
-      stdio: [attachment?.stdin ? 'inherit' : 'ignore', log?.fd ?? 'inherit', log?.fd ?? 'inherit', lock.fd],
+      stdio: [
+        attachment?.stdin ? 'inherit' : 'ignore',
+        log?.fd ?? 'inherit',
+        log?.fd ?? 'inherit',
+        lock.fd,
+        ...handedOn,
+      ],
       env: { ...env },
       detached: !attachment?.terminal,
     }),
   );
   pid = child.pid;
   if (log !== undefined) closeSync(log.fd);
+  if (entry !== undefined) closeSync(entry);
   const host = readCgroupHost();
   const hasBegun = () => isPopulated(host, cgroups.payload) || readExitStatus(paths.exit) !== undefined;
   let begun = hasBegun();

@@ -1,5 +1,5 @@
 /** Where a container's program has to go, its namespaces and its root, and as whom. */
-import { containerEnv, type Run } from '../process/enter.ts';
+import { containerEnv, type Program, type Run } from '../process/enter.ts';
 import { heldCapabilities } from '../process/oci.ts';
 import { runIn } from '../process/run-in.ts';
 import { OCI_LOG_FILE, OCI_PROCESS_FILE } from '../process/waiter.ts';
@@ -59,14 +59,14 @@ export function mainProgram(
   paths: ContainerPaths,
   term: string | undefined,
   mounted: Place['mounted'],
-  init?: string,
+  way: Pick<Program, 'init' | 'entry'> = {},
 ): Run {
   const place = placeOf(spec, paths);
   const env = containerEnv(spec);
   const user = spec.user === undefined ? undefined : userInside(spec.user, { layers: place.layers, mounted });
   return runIn(
     place,
-    { argv: spec.command, env, user, workdir: spec.workdir, init },
+    { argv: spec.command, env, user, workdir: spec.workdir, ...way },
     term === undefined ? undefined : { term },
   );
 }

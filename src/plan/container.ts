@@ -6,7 +6,7 @@ import { planHairpins, planPorts } from '../network/nat.ts';
 import { planLoopback, planNicInside, portPart } from '../network/parts.ts';
 import { planRouting, planSysctls } from '../network/routing.ts';
 import { chroot } from '../runtime/chroot.ts';
-import { nsFile, planIsolation } from '../runtime/namespaces.ts';
+import { nsFile, planCgroupns, planIsolation } from '../runtime/namespaces.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { ownedNetns, planUserns } from '../runtime/userns.ts';
 import { type ContainerSpec, isIsolated, rootfsOf } from '../spec/container.ts';
@@ -16,6 +16,9 @@ import { driverOf } from '../storage/driver.ts';
 import { type FillFrom, planNewVolume } from '../storage/fill.ts';
 import type { RootfsFacts } from '../storage/mount-points.ts';
 import { planHostFolders, planMountPoints, planRootfs } from '../storage/rootfs.ts';
+
+/** Id of the step that starts PID 1 (runtime/runtime.ts). */
+const INIT = 'init';
 
 export interface CgroupFacts {
   readonly instance: string;
@@ -190,19 +193,28 @@ export function planInside(spec: ContainerSpec, paths: ContainerPaths, facts: Co
     undo: { kind: 'umount', targets: [paths.utsns], lazy: true },
     claims: [{ kind: 'nsfile', name: paths.utsns }],
   };
-  const cgroup = (chain: string) =>
-    inPart('cgroup', [
-      ...planCgroup(facts.cgroup, chain, isIsolated(spec, 'pid')),
-      ...planLimitsOf(spec, facts).map((step) => ({ ...step, chain })),
-    ]);
-  return [
+  const beside = `cgroup ${spec.name}`;
+  const makesOwn = facts.runtime?.makesNamespaces ?? false;
+  const cgroup = inPart('cgroup', [
+    ...planCgroup(facts.cgroup, beside, isIsolated(spec, 'pid')),
+    ...planLimitsOf(spec, facts).map((step) => ({ ...step, chain: beside })),
+  ]);
+  const files = [
     ...inPart('mounts', planFiles(spec, paths, facts, chain)),
-    ...(facts.runtime?.makesNamespaces
+    ...(makesOwn
       ? []
       : inPart('namespaces', [nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'), utsns])),
-    ...(spec.isolated === undefined
-      ? [...inPart('mounts', planMounts(spec, paths, facts)), ...cgroup(`cgroup ${spec.name}`)]
-      : [...cgroup(chain), ...inPart('mounts', planIsolated(spec, paths, facts, chain))]),
+  ];
+  if (spec.isolated === undefined) return [...files, ...inPart('mounts', planMounts(spec, paths, facts)), ...cgroup];
+  const groups = [...cgroup, ...inPart('mounts', makesOwn ? [] : planCgroupns(spec, paths, facts.cgroup, beside))];
+  const isolated = inPart('mounts', planIsolated(spec, paths, facts, chain));
+  // Its processes are in these.
+  const after = groups.slice(-1).map(({ id }) => id);
+  return [
+    // A process makes the last of them: first of all.
+    ...groups,
+    ...files,
+    ...isolated.map((step) => (step.id === INIT ? { ...step, after: [...(step.after ?? []), ...after] } : step)),
   ];
 }
 
@@ -284,13 +296,12 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
   );
 }
 
-/** In one chain with the cgroups: its processes are in these. */
 function planIsolated(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts, chain: string): Step[] {
   const { cgroup, init = '', runtime = chroot } = facts;
   const proc = facts.rootfs.targets['/proc'] ?? '/proc';
   const root = { cgroup, init, rootfs: rootfsOf(spec, paths.rootfs), proc };
   return [
-    ...(runtime.makesNamespaces ? [] : planIsolation(spec, paths, cgroup, chain)),
+    ...(runtime.makesNamespaces ? [] : planIsolation(spec, paths, chain)),
     ...planMounts(spec, paths, facts),
     ...(isIsolated(spec, 'pid') ? runtime.planInit(spec, paths, root, chain) : []),
   ];

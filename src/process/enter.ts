@@ -15,6 +15,8 @@ export interface Program {
    * program a process group of its own, so not on a terminal.
    */
   readonly init?: string | undefined;
+  /** Descriptor of what leads to its OCI runtime (oci-entry.ts). */
+  readonly entry?: number | undefined;
 }
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';

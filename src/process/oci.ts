@@ -17,6 +17,8 @@ interface Entering {
   readonly user: User | undefined;
   readonly workdir: string | undefined;
   readonly terminal: boolean;
+  /** Descriptor of what leads to the runtime (oci-entry.ts). */
+  readonly entry?: number | undefined;
 }
 
 /** The process of that `exec`, as the OCI runtime specification has it. */
@@ -54,7 +56,11 @@ export function enterOci(
   // Not all runtimes join what they were started in.
   const enter = [toolPath('nsenter'), ...enterOciNamespaces(place), ...limits];
   return {
-    argv: waitingForOci([...enter, toolPath(oci.runtime), ...oci.words]),
+    argv: waitingForOci(
+      program.entry === undefined
+        ? [...enter, toolPath(oci.runtime), ...oci.words]
+        : [`/proc/self/fd/${program.entry}`],
+    ),
     env: {
       PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
       [OCI_PROCESS]: JSON.stringify(processOf(oci, program)),

@@ -23,7 +23,14 @@ export function runIn(place: Place, program: Program, terminal?: Terminal): Run 
   const { pidns, guest, oci, ulimits } = place;
   const options = { home: user?.home, term: terminal?.term };
   if (oci !== undefined) {
-    const words = { argv, env: wholeEnv(env, options), user, workdir, terminal: terminal !== undefined };
+    const words = {
+      argv,
+      env: wholeEnv(env, options),
+      user,
+      workdir,
+      terminal: terminal !== undefined,
+      entry: program.entry,
+    };
     return enterOci(place, oci, words);
   }
   if (pidns === undefined) return enterChroot(place, program, terminal);

@@ -5,6 +5,7 @@
 import { closeSync, openSync, readlinkSync } from 'node:fs';
 import { assemble, type Call, errorName, readReport, report } from '../host/call-list.ts';
 import { memoryFile } from '../host/lent.ts';
+import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_RDONLY_CLOEXEC, O_WRONLY_CLOEXEC } from '../host/runtime-calls.ts';
 import type { Command } from '../step.ts';
 import type { SpawnContext } from './spawn.ts';
 
@@ -12,11 +13,6 @@ type Run = Command & { readonly kind: 'run' };
 type Does<What> = Extract<NonNullable<Run['does']>, { readonly what: What }>;
 type StartInit = Does<'start init'>;
 
-export const AT_FDCWD = -100;
-export const AT_EMPTY_PATH = 0x1000;
-export const O_RDONLY_CLOEXEC = 0o2000000;
-export const O_WRONLY_CLOEXEC = 0o2000001;
-export const O_CLOEXEC = 0o2000000;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
 const F_DUPFD_CLOEXEC = 1030;

@@ -1,7 +1,6 @@
 /**
  * A container's PID 1, by an OCI runtime that a list of system calls becomes, in place of sh and nsenter, each of which takes a
- * millisecond to be loaded. A runtime such as crun makes a copy of itself at its start, unless it is one that nobody can write:
- * that takes the list a tenth of the time.
+ * millisecond to be loaded.
  */
 import {
   closeSync,
@@ -17,44 +16,21 @@ import {
 import { dirname } from 'node:path';
 import { firstLine } from '../errors.ts';
 import { type Call, report } from '../host/call-list.ts';
+import { AT_FDCWD, addRuntime, callAdder, O_CLOEXEC, O_WRONLY_CLOEXEC } from '../host/runtime-calls.ts';
 import type { OciRun } from '../step.ts';
 import { endGroup } from './end-group.ts';
-import {
-  AT_EMPTY_PATH,
-  AT_FDCWD,
-  O_CLOEXEC,
-  O_RDONLY_CLOEXEC,
-  O_WRONLY_CLOEXEC,
-  REPORT_FD,
-  spawnCalls,
-} from './init.ts';
+import { REPORT_FD, spawnCalls } from './init.ts';
 import { type SpawnContext, toolEnv } from './spawn.ts';
-
-/** MFD_CLOEXEC and MFD_ALLOW_SEALING of memfd_create(2). */
-const SEALABLE = 3;
-const F_ADD_SEALS = 1033;
-/** F_SEAL_SEAL, _SHRINK, _GROW and _WRITE. */
-const SEALS = 15;
 
 function callsOf({ enter, namespaces, argv, sealed }: OciRun, words: readonly string[]): Call[] {
   const calls: Call[] = [];
-  const add = (name: Call['name'], ...args: Call['args']) => ({ of: calls.push({ name, args }) - 1 });
+  const add = callAdder(calls);
   add('dup3', 1, REPORT_FD, O_CLOEXEC);
   add('dup3', add('openat', AT_FDCWD, '/dev/null', O_WRONLY_CLOEXEC, 0), 1, 0);
   add('write', add('openat', AT_FDCWD, enter, O_WRONLY_CLOEXEC, 0), '0', 1);
-  const files = namespaces.map((path) => add('openat', AT_FDCWD, path, O_RDONLY_CLOEXEC, 0));
-  const [program = ''] = argv;
+  const [path = ''] = argv;
   const env = Object.entries(toolEnv()).map(([key, value]) => `${key}=${value}`);
-  let copy: { readonly of: number } | undefined;
-  if (sealed) {
-    const file = add('openat', AT_FDCWD, program, O_RDONLY_CLOEXEC, 0);
-    copy = add('memfd_create', 'minict-runtime', SEALABLE);
-    add('sendfile', copy, file, 0, statSync(program).size);
-    add('fcntl', copy, F_ADD_SEALS, SEALS);
-  }
-  for (const file of files) add('setns', file, 0);
-  if (copy === undefined) add('execveat', AT_FDCWD, program, words, env, 0);
-  else add('execveat', copy, '', words, env, AT_EMPTY_PATH);
+  addRuntime(add, { path, sealedBytes: sealed ? statSync(path).size : undefined, argv: words, env, namespaces });
   const end = calls.length;
   return [...calls.map((call) => ({ ...call, onError: end })), report(REPORT_FD, 0, end)];
 }

@@ -39,9 +39,8 @@ read -r up idle </proc/uptime
 exec unshare --time="$0" --monotonic "-\${up%.*}" --boottime "-\${up%.*}" true
 `;
 
-/** Those that a process leaves behind, once the cgroups are there: the root that a cgroup namespace shows is its maker's group. */
-export function planIsolation(spec: ContainerSpec, paths: ContainerPaths, cgroup: CgroupPaths, chain: string): Step[] {
-  const inGroup = 'echo 0 >"$0" && exec unshare "--cgroup=$1" true';
+/** Those that a process leaves behind. */
+export function planIsolation(spec: ContainerSpec, paths: ContainerPaths, chain: string): Step[] {
   return [
     ...(isIsolated(spec, 'ipc')
       ? persisted('ipcns', chain, paths.ipcns, 'IPC namespace', { argv: ipcOf(spec, paths) })
@@ -49,13 +48,17 @@ export function planIsolation(spec: ContainerSpec, paths: ContainerPaths, cgroup
     ...(isIsolated(spec, 'timens')
       ? persisted('timens', chain, paths.timens, 'time namespace', { argv: ['sh', '-c', TIMENS, paths.timens] })
       : []),
-    ...(isIsolated(spec, 'cgroupns')
-      ? persisted('cgroupns', chain, paths.cgroupns, 'cgroup namespace', {
-          argv: ['sh', '-c', inGroup, cgroup.enterPayload, paths.cgroupns],
-          does: { what: 'persist cgroupns', enter: cgroup.enterPayload, path: paths.cgroupns },
-        })
-      : []),
   ];
+}
+
+/** Once the cgroups are there: the root that it shows is its maker's group. */
+export function planCgroupns(spec: ContainerSpec, paths: ContainerPaths, cgroup: CgroupPaths, chain: string): Step[] {
+  if (!isIsolated(spec, 'cgroupns')) return [];
+  const inGroup = 'echo 0 >"$0" && exec unshare "--cgroup=$1" true';
+  return persisted('cgroupns', chain, paths.cgroupns, 'cgroup namespace', {
+    argv: ['sh', '-c', inGroup, cgroup.enterPayload, paths.cgroupns],
+    does: { what: 'persist cgroupns', enter: cgroup.enterPayload, path: paths.cgroupns },
+  });
 }
 
 function ipcOf({ userns }: ContainerSpec, paths: ContainerPaths): string[] {
