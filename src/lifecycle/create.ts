@@ -144,15 +144,16 @@ export async function createContainer(
   let joinLast: (() => Promise<void>) | undefined;
   let drops: Promise<readonly ForeignDrop[]> | undefined;
   const meanwhile = [
+    // First: where there are rules, who prints them takes as long as ip.
+    () => {
+      drops = reservation && findDrops(reservation.networks, reservation.ports);
+    },
     async () => {
       const [staged, join] = await together(stageContainer(context.roots, spec), reservation?.stage());
       publish = staged;
       joinLast = join;
       // Who has a hosts file of its own has it from its plan: what others write into it comes later.
       if (!hasOwnHosts(spec)) await join?.();
-    },
-    () => {
-      drops = reservation && findDrops(reservation.networks, reservation.ports);
     },
   ];
   try {
