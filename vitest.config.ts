@@ -1,4 +1,4 @@
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
@@ -10,8 +10,8 @@ export default defineConfig({
     // Under Bun, Vitest's forks pool fails: it calls child.channel.unref(), which Bun lacks.
     pool: 'threads',
     fsModuleCache: false,
-    // Mostly minict is at work, and not the test; with more at a time, what boots a whole system was once too slow.
-    maxWorkers: '100%',
+    // A third of the time programs wait for each other.
+    maxWorkers: Math.ceil(availableParallelism() * 1.5),
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },

@@ -66,7 +66,8 @@ export const define: Define = (command, globals) => {
         try {
           await startContainer(context, instance, name, { fresh: true });
         } catch (error) {
-          if (autoRemove) await removeContainers(context, instance, [name], true);
+          if (autoRemove)
+            for (const left of (await removeContainers(context, instance, [name], true)).errors) reportError(left);
           throw error;
         }
         print(`${name}\n`);

@@ -2,7 +2,7 @@
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectCreated, expectRefused, expectRefusedThere } from '../helpers/expect.ts';
+import { expectCreated, expectRefused, expectRefusedThere, linksSettle } from '../helpers/expect.ts';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
 import { imageTree } from '../helpers/images.ts';
 import { inspect, isAlive, programsOf } from '../helpers/processes.ts';
@@ -82,6 +82,7 @@ beforeAll(async () => {
   // Groups of all containers come to stay with the first.
   ok('create', 'first', '--runtime', 'nspawn');
   ok('rm', 'first');
+  await linksSettle(host);
   clean = host.snapshot();
 });
 afterAll(() => host.destroy());

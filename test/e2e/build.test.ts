@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { expectRefused } from '../helpers/expect.ts';
+import { expectRefused, linksSettle } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
 import { imageNames, storeFiles } from '../helpers/images.ts';
 import { build, inspectImage, writeFolder } from '../helpers/recipe.ts';
@@ -120,8 +120,7 @@ steps:
 env: {WHO: me}
 `,
     );
-    // The container of the test before had a pair of interfaces.
-    expect(await host.linksGone(/-eth0/)).toBe(true);
+    await linksSettle(host);
     const before = host.snapshot();
     const { directories } = build(host, recipe, 'inside');
     const { mounts, programs, network } = host.snapshot();

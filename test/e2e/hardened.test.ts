@@ -2,7 +2,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { expectCreated, expectRefused } from '../helpers/expect.ts';
+import { expectCreated, expectRefused, linksSettle } from '../helpers/expect.ts';
 import { Host, MINICT } from '../helpers/host.ts';
 import { inspect } from '../helpers/processes.ts';
 
@@ -297,6 +297,7 @@ test.each(BAD_FILTERS)('a seccomp file of %j is refused', (text) => {
 test.each(['crun', 'runc'])('a filter that %s refuses: one line, and nothing is left', async (runtime) => {
   const file = join(host.dir, 'bad.json');
   writeFileSync(file, '{"defaultAction":"SCMP_ACT_DANCE"}');
+  await linksSettle(host);
   const before = host.snapshot();
   expectRefused(
     host.minict('create', 'bad', '--runtime', runtime, '--security-opt', `seccomp=${file}`),

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { linksSettle } from '../helpers/expect.ts';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
 import { imageTree } from '../helpers/images.ts';
 import { descriptorsOf, inspect, programsOf, supervisorsOf } from '../helpers/processes.ts';
@@ -223,6 +224,7 @@ test.each([
 
 test('run whose service fails shows why; with --rm nothing stays, without it the container', async () => {
   const words = ['--service', 'echo why >&2; exit 3', 'r1', '--', 'echo', 'ran'];
+  await linksSettle(host);
   const before = host.snapshot();
   const failed = host.minict('run', '--rm', ...words);
   expect(failed).toMatchObject({ status: 125, stdout: '' });

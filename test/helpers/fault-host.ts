@@ -1,5 +1,6 @@
 /** The host of the fault tests: it has one container of its own, and each test begins and ends without `f1`. */
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
+import { linksSettle } from './expect.ts';
 import { Host } from './host.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -16,7 +17,8 @@ export function useFaultHost(): FaultHost {
     now.host = await Host.create();
     now.host.minict('create', 'keep');
   });
-  beforeEach(() => {
+  beforeEach(async () => {
+    await linksSettle(now.host);
     now.clean = now.host.snapshot();
   });
   afterEach(() => void now.host.minict('rm', '-f', 'f1'));

@@ -20,6 +20,7 @@ const include = PARTS[process.env.MINICT_VM_PART ?? ''] ?? [];
 const slow = defineConfig({
   test: {
     reporters: ['verbose'],
+    maxWorkers: '100%',
     testTimeout: 900_000,
     hookTimeout: 900_000,
     // Who is too slow for it: its check takes half a second, and is paused meanwhile.
