@@ -4,7 +4,7 @@ import type { BunPlugin } from 'bun';
 import { alignToLargePages } from './large-pages.ts';
 
 /** What the verbs of a container's life load, and the others most of it. */
-const CORE = resolve('src/cli/lifecycle-verbs.ts');
+const CORE = ['src/cli/lifecycle-verbs.ts', 'src/lifecycle/connect.ts'].map((path) => resolve(path));
 /** Help needs none of it. */
 const WITHOUT_CORE = [resolve('src/cli/commander-program.ts')];
 
@@ -30,8 +30,9 @@ const coreInOnePiece: BunPlugin = {
   name: 'the core in one piece',
   setup(build) {
     build.onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => {
-      if (path === CORE || !lazy.has(path) || WITHOUT_CORE.includes(path)) return undefined;
-      return { contents: `import '${CORE}';\n${await Bun.file(path).text()}`, loader: 'ts' };
+      if (CORE.includes(path) || !lazy.has(path) || WITHOUT_CORE.includes(path)) return undefined;
+      const core = CORE.map((source) => `import '${source}';`).join('\n');
+      return { contents: `${core}\n${await Bun.file(path).text()}`, loader: 'ts' };
     });
   },
 };

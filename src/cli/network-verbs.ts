@@ -1,5 +1,4 @@
-/** The verbs of networks load as one chunk: each chunk of the executable, and what those share, costs its loader 0.1 ms and more. */
-export { connect, disconnect } from './network-connect.ts';
+/** The other verbs of networks load as one chunk: each chunk of the executable, and what those share, costs its loader 0.1 ms and more. */
 export { define as create } from './network-create.ts';
 export { inspect, ls } from './network-look.ts';
 export { define as reload } from './network-reload.ts';

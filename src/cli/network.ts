@@ -2,6 +2,7 @@
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { ensureState } from '../state/store.ts';
 import { dryRun } from './dry-run.ts';
+import * as connecting from './network-connect.ts';
 import type { Begin, DefineNetworkVerb } from './network-scripts.ts';
 import type { Define } from './verbs.ts';
 
@@ -55,12 +56,12 @@ const VERBS: Readonly<Record<string, Verb>> = {
   connect: {
     usage: '<network> <container>',
     summary: 'give a container an interface in a network, running or not',
-    load: async () => (await verbs()).connect,
+    load: async () => connecting.connect,
   },
   disconnect: {
     usage: '<network> <container>',
     summary: "take a container's interface in a network away",
-    load: async () => (await verbs()).disconnect,
+    load: async () => connecting.disconnect,
   },
 };
 

@@ -47,7 +47,11 @@ function namesOf(flags: string): Names {
 /** `cpusetCpus` of `--cpuset-cpus`, `network` of `--no-network`. */
 function attributeOf({ letter = '', long }: Names): string {
   if (long === undefined) return letter;
-  return long.slice(long.startsWith('--no-') ? 5 : 2).replace(/-./g, (dash) => dash.charAt(1).toUpperCase());
+  let attribute = '';
+  for (const word of long.slice(long.startsWith('--no-') ? 5 : 2).split('-')) {
+    attribute += attribute === '' ? word : word.charAt(0).toUpperCase() + word.slice(1);
+  }
+  return attribute;
 }
 
 /** Of a repeatable option; `before` is false after its `--no-…`, which it takes back. */

@@ -17,8 +17,11 @@ const O_CLOEXEC = 0o2000000;
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
 const STATX_INO = 0x100;
-/** Of struct statx, in bytes: its size, and where stx_ino is. */
+/** Since Linux 5.8. */
+const STATX_ATTR_MOUNT_ROOT = 0x2000n;
+/** Of struct statx, in bytes: its size, and where stx_attributes and stx_ino are. */
 const STATX_SIZE = 256;
+const STX_ATTRIBUTES = 8;
 const STX_INO = 32;
 const STATFS_SIZE = 120;
 
@@ -93,11 +96,16 @@ export function fileSystemType(path: string): number | undefined {
   return calls().statfs(cText(path), status) === 0 ? Number(status[0]) : undefined;
 }
 
-/** Inode of an open file, or of one by its path; undefined where there is none. */
-function inodeOf(at: number | string): bigint | undefined {
+/** struct statx of an open file, or of one by its path; undefined where there is none. */
+function statx(at: number | string): BigUint64Array | undefined {
   const status = new BigUint64Array(STATX_SIZE / 8);
   const [fd, path, flags] = typeof at === 'number' ? [at, '', AT_EMPTY_PATH] : [AT_FDCWD, at, 0];
-  return calls().statx(fd, cText(path), flags, STATX_INO, status) === 0 ? status[STX_INO / 8] : undefined;
+  return calls().statx(fd, cText(path), flags, STATX_INO, status) === 0 ? status : undefined;
+}
+
+/** Of one path: all of mountinfo grows with the number of containers. */
+export function isMountPoint(path: string): boolean {
+  return ((statx(path)?.[STX_ATTRIBUTES / 8] ?? 0n) & STATX_ATTR_MOUNT_ROOT) !== 0n;
 }
 
 /** A held flock(2): it dies with its holders, and children that carry out steps hold it too (they inherit `fd`). */
@@ -123,9 +131,9 @@ export function takeLock(path: string, mode: 'shared' | 'exclusive', wait = true
       if (!wait) return undefined;
       throw new HostError(`cannot lock ${path}: flock failed`);
     }
-    const inode = inodeOf(fd);
+    const inode = statx(fd)?.[STX_INO / 8];
     if (inode === undefined) throw new HostError(`cannot lock ${path}: statx failed`);
-    if (inodeOf(path) === inode) return { fd, share: () => void c.flock(fd, LOCK_SH), release };
+    if (statx(path)?.[STX_INO / 8] === inode) return { fd, share: () => void c.flock(fd, LOCK_SH), release };
     release();
   }
 }

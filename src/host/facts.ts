@@ -1,6 +1,5 @@
 /** Read-only facts of the host: routes, interfaces, mount points, name servers. No process is started. */
-import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { type Subnet, subnetOf } from '../spec/address.ts';
 import { inMountinfo } from '../spec/octal.ts';
 
@@ -70,23 +69,6 @@ export function mountsIn(dirs: readonly string[]): Map<string, string[]> {
 /** Mount points that this process can reach. */
 export function readMountPoints(): MountPoint[] {
   return parseMountPoints(readFileSync('/proc/self/mountinfo', 'utf8'));
-}
-
-/** Asks for one folder: all of mountinfo grows with the number of containers. */
-export function isMountPoint(dir: string): boolean {
-  const id = mountIdOf(dir);
-  return id !== undefined && id !== mountIdOf(dirname(dir));
-}
-
-/** proc_pid_fdinfo(5); undefined where there is no such folder. */
-function mountIdOf(dir: string): string | undefined {
-  if (!existsSync(dir)) return undefined;
-  const fd = openSync(dir, 'r');
-  try {
-    return /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
-  } finally {
-    closeSync(fd);
-  }
 }
 
 interface Mount extends MountPoint {

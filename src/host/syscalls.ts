@@ -193,7 +193,8 @@ export function openNetlink(protocol: number): NetlinkSocket | undefined {
   return {
     send: (request) => c.send(fd, request, BigInt(request.length), 0) >= 0n,
     receive: () => {
-      const packet = Buffer.alloc(65536);
+      // Most packets are small, and memory that is not touched costs nothing.
+      const packet = Buffer.allocUnsafe(65536);
       const size = Number(c.recv(fd, packet, BigInt(packet.length), 0));
       return size > 0 ? packet.subarray(0, size) : undefined;
     },

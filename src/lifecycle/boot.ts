@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated, processesIn } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
-import { isMountPoint } from '../host/facts.ts';
+import { isMountPoint } from '../host/exec-calls.ts';
 import { detachMounts } from '../host/namespaces.ts';
 import { signalProcesses } from '../host/syscalls.ts';
 import { isEntered } from '../process/become.ts';

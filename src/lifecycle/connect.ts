@@ -143,7 +143,9 @@ export async function connect(
       const after = withNic(before, nic);
       await waitForHostLinks(`connect ${name}`, [nic]);
       first(nic);
-      if (hasOwnHosts(after)) ensureHosts(paths.hosts);
+      const makeHosts = () => {
+        if (hasOwnHosts(after)) ensureHosts(paths.hosts);
+      };
       // The container first: a start makes a member of it, and rm knows what to give up.
       const record = async () => {
         const [publish, join] = await together(stageContainer(context.roots, after), reservation.stage());
@@ -151,15 +153,19 @@ export async function connect(
         await join();
       };
       if (state?.phase === undefined) {
+        makeHosts();
         await record();
         tell(context, 'connect', name, nic);
         return nic;
       }
-      const hosts = hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
-      const owner = { container: name, instance, runDir: paths.runDir };
-      const steps = [...planConnection(owner, after, nic, state), ...hosts];
+      const steps = planConnection({ container: name, instance, runDir: paths.runDir }, after, nic, state);
+      // While ip is at work, which takes longest.
+      const rest = () => {
+        makeHosts();
+        return hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
+      };
       try {
-        await applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd), { meanwhile: [record] });
+        await applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd), { rest, meanwhile: [record] });
       } catch (error) {
         writeContainer(context.roots, before);
         reservation.release();

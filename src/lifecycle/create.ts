@@ -2,7 +2,8 @@
 import { statSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { ConflictError } from '../errors.ts';
-import { isMountPoint, readMountPoints } from '../host/facts.ts';
+import { isMountPoint } from '../host/exec-calls.ts';
+import { readMountPoints } from '../host/facts.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { isEmpty, readHooks } from '../host/firewall/hooks.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
@@ -64,7 +65,7 @@ export function refuseForeign(paths: ContainerPaths, name: string, doing = `crea
 export async function prepareHost(context: Context, spec: ContainerSpec): Promise<void> {
   const journal = new Journal(hostJournalPath(context.roots));
   const folders = namespaceFoldersFor(spec);
-  const isReady = () => journal.salvage()?.phase === 'up' && folders.every(isMountPoint);
+  const isReady = () => journal.lastPhase() === 'up' && folders.every(isMountPoint);
   if (isReady()) return;
   const lock = lockHost(context.roots);
   try {

@@ -1,5 +1,4 @@
 /** From what is asked for of a container's ports to what they are. The caller holds the networks' lock. */
-import { networkInterfaces } from 'node:os';
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { type Listener, listens, readListeners } from '../host/listeners.ts';
 import { minictTables, publishedTarget } from '../host/nft-table.ts';
@@ -47,6 +46,7 @@ export function refuseUsed(ports: readonly Port[]): void {
 }
 
 function hostAddresses(): string[] {
+  const { networkInterfaces } = process.getBuiltinModule('node:os');
   const all = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses);
   return all.map(({ address }) => formatIp(parseIp(address.split('%')[0] as string)));
 }

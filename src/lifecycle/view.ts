@@ -1,7 +1,7 @@
 /** A container's files as seen from outside, up or stopped, held still for as long as somebody reads or writes them. */
 import { constants, existsSync, fstatSync, lchownSync, openSync, statfsSync, statSync } from 'node:fs';
 import { ConflictError, HostError } from '../errors.ts';
-import { isMountPoint } from '../host/facts.ts';
+import { isMountPoint } from '../host/exec-calls.ts';
 import { O_PATH } from '../host/syscalls.ts';
 import { toolPath } from '../host/tool.ts';
 import { missingNamespace } from '../process/become.ts';

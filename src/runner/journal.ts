@@ -127,6 +127,13 @@ export class Journal {
     return state;
   }
 
+  /** What its last line says all is, where that is what it says: for this the others need not be read. */
+  lastPhase(): Phase | undefined {
+    const text = readText(this.path);
+    const line = text?.endsWith('\n') ? parseLine(text.slice(text.lastIndexOf('\n', text.length - 2) + 1)) : undefined;
+    return line !== undefined && 'phase' in line ? line.phase : undefined;
+  }
+
   /** Puts a journal of these steps, carried out, in the place of this one. */
   replace(steps: readonly Step[], identities: Identities, phase: Phase = 'up'): void {
     const fresh = new Journal(`${this.path}.tmp`);

@@ -167,10 +167,22 @@ export function namespaceFiles(paths: ContainerPaths): string[] {
   return [netns, utsns, mntns, guestMntns, pidns, ipcns, cgroupns, userns, timens];
 }
 
+const known = new Map<string, ContainerPaths>();
+
 /** A verb asks for them dozens of times. */
 export function containerPaths(roots: Roots, name: string): ContainerPaths {
   const dir = join(roots.root, 'containers', name);
   const runDir = join(roots.runDir, name);
+  const key = `${dir}\n${runDir}`;
+  let paths = known.get(key);
+  if (paths === undefined) {
+    paths = pathsIn(roots, name, dir, runDir);
+    known.set(key, paths);
+  }
+  return paths;
+}
+
+function pathsIn(roots: Roots, name: string, dir: string, runDir: string): ContainerPaths {
   return {
     stateFolder: roots.root,
     dir,

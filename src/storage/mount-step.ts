@@ -1,6 +1,6 @@
 /** A mount as a step, in the host's table or in a container's own; and what makes all that is mounted in a tree read-only. */
 import { join, relative } from 'node:path';
-import { isMountPoint } from '../host/facts.ts';
+import { isMountPoint } from '../host/exec-calls.ts';
 import { inMountinfo } from '../spec/octal.ts';
 import { isWithin } from '../spec/root-paths.ts';
 import { ISOLATION_FOLDERS, NAMESPACE_FOLDERS } from '../state/paths.ts';

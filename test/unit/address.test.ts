@@ -4,6 +4,7 @@ import {
   formatIp,
   formatSubnet,
   lastOf,
+  linkLocalOf,
   overlap,
   parseAddress,
   parseIp,
@@ -13,7 +14,17 @@ import { hostLinkName, parseContainerName } from '../../src/spec/name.ts';
 
 test('IPv4 addresses and subnets', () => {
   expect(formatIp(parseIp('192.168.0.11'))).toBe('192.168.0.11');
-  for (const bad of ['300.1.1.1', '1.2.3', '01.2.3.4', '1.2.3.4.5', '']) {
+  for (const bad of [
+    '300.1.1.1',
+    '1.2.3',
+    '01.2.3.4',
+    '1.2.3.4.5',
+    '',
+    '1.2.3.',
+    '-0.1.2.3',
+    '1e1.2.3.4',
+    '1.2.3. 4',
+  ]) {
     expect(() => parseIp(bad)).toThrow('not an IPv4 address');
   }
   expect(formatSubnet(parseSubnet('10.1.2.3/16'))).toBe('10.1.0.0/16');
@@ -35,6 +46,19 @@ test.each([
   ['::', '::'],
 ])('IPv6 address %s is %s', (text, canonical) => {
   expect(formatIp(parseIp(text))).toBe(canonical);
+});
+
+test.each(['02:28:8d:67:d4:b3', '02:00:5e:00:00:01', '00:00:00:00:00:00', 'fe:ff:ff:ff:ff:0f'])(
+  'the link-local address of %s is written as others are',
+  (mac) => {
+    const address = linkLocalOf(mac);
+    expect(formatIp(parseIp(address))).toBe(address);
+  },
+);
+
+test('a link-local address', () => {
+  expect(linkLocalOf('02:28:8d:67:d4:b3')).toBe('fe80::28:8dff:fe67:d4b3');
+  expect(linkLocalOf('00:16:3e:00:0a:00')).toBe('fe80::216:3eff:fe00:a00');
 });
 
 test('what is no IPv6 address; subnets', () => {
