@@ -11,8 +11,15 @@ const read = (...path: string[]) => readFileSync(join(...path), 'utf8').trim();
 
 const words = (text: string) => text.split(/\s+/).filter(Boolean);
 
+const found = new Map<Controller, CgroupHost | undefined>();
+
 /** Its own hierarchy of v1, or the one of v2, where that has it. */
 export function findController(controller: Controller): CgroupHost | undefined {
+  if (!found.has(controller)) found.set(controller, lookForController(controller));
+  return found.get(controller);
+}
+
+function lookForController(controller: Controller): CgroupHost | undefined {
   const v1 = join('/sys/fs/cgroup', controller === 'io' ? 'blkio' : controller);
   // Controllers of v1 may share a hierarchy; all their names lead there.
   if (existsSync(join(v1, 'tasks'))) return { version: 1, mountPoint: realpathSync(v1) };

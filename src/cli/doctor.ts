@@ -1,6 +1,8 @@
 /** minict system doctor */
+
 import { Chalk } from 'chalk';
 import { examine } from '../doctor/examine.ts';
+import { isTerminal } from '../host/exec-calls.ts';
 import { contextFrom, type GlobalOptions } from '../lifecycle/context.ts';
 import { DEFAULT_NETWORK } from '../lifecycle/network.ts';
 import { print, requireFormat, table } from './output.ts';
@@ -15,7 +17,7 @@ export async function doctor(globals: GlobalOptions, format: string): Promise<vo
     print(`${JSON.stringify(checks)}\n`);
     return;
   }
-  const chalk = new Chalk({ level: process.stdout.isTTY && !process.env.NO_COLOR ? 1 : 0 });
+  const chalk = new Chalk({ level: isTerminal(1) && !process.env.NO_COLOR ? 1 : 0 });
   const colours = { pass: chalk.green, warn: chalk.yellow, fail: chalk.red };
   // Coloured after the padding, which counts characters.
   const lines = table(checks.map(({ state, name, detail }) => [state, name, detail])).split('\n');

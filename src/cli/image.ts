@@ -1,4 +1,5 @@
 /** minict image: the store's verbs. What only one of them needs is loaded with it. */
+import { isTerminal } from '../host/exec-calls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import type { Roots } from '../state/paths.ts';
 import { ensureState } from '../state/store.ts';
@@ -36,7 +37,7 @@ export const define: Define = (command, globals) => {
     .option('-q, --quiet', 'no progress')
     .action(async (dir: string, name: string, { suite, cache, quiet }: BuildFlags) => {
       const { buildImage } = await import('../image/build.ts');
-      const say = process.stderr.isTTY && quiet !== true ? printProgress : undefined;
+      const say = isTerminal(2) && quiet !== true ? printProgress : undefined;
       await adding('build', (roots) => buildImage(roots, dir, name, { suite, fresh: !cache, say }));
       print(`${name}\n`);
     });
@@ -161,6 +162,6 @@ function transferOptions({ authfile, tlsVerify, quiet }: TransferFlags) {
   return {
     authfile,
     tlsVerify: tlsVerify && tlsVerify === 'true',
-    progress: process.stderr.isTTY && quiet !== true,
+    progress: isTerminal(2) && quiet !== true,
   };
 }

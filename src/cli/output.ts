@@ -1,13 +1,26 @@
-/** Results go to stdout, by write(2): touching process.stdout costs 1 ms. */
+/** Results go to stdout and complaints to stderr, by write(2): touching process.stdout or process.stderr costs 1 to 3 ms. */
 import { writeSync } from 'node:fs';
 import { InvalidInputError } from '../errors.ts';
 
 /** Writes all of it; a full pipe is waited for. False where it is closed (`| head`), which ends it quietly. */
 export function print(text: string | Buffer): boolean {
+  return writeAll(1, text);
+}
+
+/** To stderr. Where that takes nothing there is nobody to be told. */
+export function printError(text: string): void {
+  try {
+    writeAll(2, text);
+  } catch {
+    // What the caller is at goes on.
+  }
+}
+
+function writeAll(fd: number, text: string | Buffer): boolean {
   let rest = Buffer.from(text as string);
   while (rest.length > 0) {
     try {
-      rest = rest.subarray(writeSync(1, rest));
+      rest = rest.subarray(writeSync(fd, rest));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EPIPE') return false;

@@ -3,7 +3,7 @@ import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { rebaseContainer } from '../lifecycle/rebase.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
-import { print } from './output.ts';
+import { print, printError } from './output.ts';
 import { parseGrace } from './stop.ts';
 import type { Define } from './verbs.ts';
 
@@ -23,6 +23,6 @@ export const define: Define = (command, globals) => {
         graceMs: parseGrace(options.time),
       });
       print(`${name}\n`);
-      process.stderr.write(`minict: the files of before are snapshot ${snapshot}\n`);
+      printError(`minict: the files of before are snapshot ${snapshot}\n`);
     });
 };

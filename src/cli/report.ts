@@ -1,7 +1,7 @@
 /** How errors are printed, and verbs that take several names. */
 import { MinictError } from '../errors.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
-import { print } from './output.ts';
+import { print, printError } from './output.ts';
 
 /** Names and paths from outside go into messages: nothing in them may end the line, or reach the terminal as a command. */
 export function oneLine(text: string): string {
@@ -35,21 +35,21 @@ function hintOf(error: unknown, message: string): string | undefined {
 export function reportError(error: unknown, debug = false): number {
   const message = messageOf(error);
   const hint = hintOf(error, message);
-  process.stderr.write(`minict: ${oneLine(message)}\n`);
+  printError(`minict: ${oneLine(message)}\n`);
   if (error instanceof MinictError) printDetails(error);
-  if (hint !== undefined) process.stderr.write(`hint: ${oneLine(hint)}\n`);
-  if (debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  if (hint !== undefined) printError(`hint: ${oneLine(hint)}\n`);
+  if (debug && error instanceof Error) printError(`${error.stack}\n`);
   return error instanceof MinictError ? error.exitCode : 125;
 }
 
 /** What a long verb is at. */
 export function printProgress(line: string): void {
-  process.stderr.write(`${oneLine(line)}\n`);
+  printError(`${oneLine(line)}\n`);
 }
 
 /** What works, but not as its user may expect. */
 export function reportWarning(message: string, hint: string): void {
-  process.stderr.write(`minict: warning: ${message}\nhint: ${hint}\n`);
+  printError(`minict: warning: ${message}\nhint: ${hint}\n`);
 }
 
 const STOPPED: Readonly<Record<ForeignDrop['path'], string>> = {
@@ -71,17 +71,17 @@ export function reportDrops(drops: readonly ForeignDrop[]): void {
 
 /** What came out other than it was. */
 export function reportNote(text: string): void {
-  process.stderr.write(`minict: ${oneLine(text)}\n`);
+  printError(`minict: ${oneLine(text)}\n`);
 }
 
 /** A failure that does not stop the verb. */
 export function reportFailure(failure: MinictError): void {
-  process.stderr.write(`minict: warning: ${oneLine(failure.message)}\n`);
+  printError(`minict: warning: ${oneLine(failure.message)}\n`);
   printDetails(failure);
 }
 
 function printDetails({ details }: MinictError): void {
-  for (const line of details?.split('\n').filter(Boolean) ?? []) process.stderr.write(`  ${oneLine(line)}\n`);
+  for (const line of details?.split('\n').filter(Boolean) ?? []) printError(`  ${oneLine(line)}\n`);
 }
 
 /** Prints what `action` gives for each name, goes on after a failure; exit status is the worst. */

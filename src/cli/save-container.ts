@@ -1,5 +1,6 @@
 /** minict save-container */
 import { InvalidInputError } from '../errors.ts';
+import { isTerminal } from '../host/exec-calls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseContainerName } from '../spec/name.ts';
@@ -42,7 +43,7 @@ export const define: Define = (command, globals) => {
       requireRoot('save-container');
       const context = contextFrom(globals());
       const name = parseContainerName(rawName);
-      if (output === undefined && process.stdout.isTTY) {
+      if (output === undefined && isTerminal(1)) {
         throw new InvalidInputError(`cannot save ${name}: standard output is a terminal`, { hint: '-o FILE' });
       }
       const instance = ensureState(context.roots);

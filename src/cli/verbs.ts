@@ -1,6 +1,6 @@
 /**
- * The verbs. They load in a few chunks behind literal import()s, since each chunk of the executable costs its loader 0.1 ms and
- * more (one chunk a verb, and those they shared: 1.4 ms).
+ * The verbs, each behind a literal import(), so that none loads what only others need. What most of them need is one chunk of
+ * the executable, those of a container's life among it (bin/build.ts).
  */
 import type { GlobalOptions } from '../lifecycle/context.ts';
 import type { VerbCommand } from './verb-command.ts';
@@ -14,14 +14,13 @@ export interface Verb {
   readonly isGroup?: true;
 }
 
+const lifecycle = () => import('./lifecycle-verbs.ts');
+
+/** Those of files have more in common. */
 const files = () => {
   compile();
   return import('./file-verbs.ts');
 };
-const lifecycle = () => import('./lifecycle-verbs.ts');
-const network = () => import('./net-verbs.ts');
-const processes = () => import('./process-verbs.ts');
-const others = () => import('./other-verbs.ts');
 
 /** For verbs that go through many files; the others are over before the JIT compiler, which bin/build.ts puts off, would pay. */
 function compile(): void {
@@ -38,25 +37,25 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   stop: { summary: 'end the processes and take the container down', load: async () => (await lifecycle()).stop },
   restart: { summary: 'stop and start', load: async () => (await lifecycle()).restart },
-  update: { summary: 'change the limits of containers, live', load: async () => (await processes()).update },
+  update: { summary: 'change the limits of containers, live', load: () => import('./update.ts') },
   rm: { summary: 'remove containers', load: async () => (await lifecycle()).rm },
-  stats: { summary: 'what containers use: CPU, memory, network, disks', load: async () => (await processes()).stats },
-  top: { summary: 'the processes of a container', load: async () => (await processes()).top },
-  ps: { summary: 'list containers', load: async () => (await others()).ps },
-  inspect: { summary: 'all that is known of a container, as JSON', load: async () => (await others()).inspect },
-  port: { summary: 'the ports of the host that lead into a container', load: async () => (await others()).port },
+  stats: { summary: 'what containers use: CPU, memory, network, disks', load: () => import('./stats.ts') },
+  top: { summary: 'the processes of a container', load: () => import('./top.ts') },
+  ps: { summary: 'list containers', load: () => import('./ps.ts') },
+  inspect: { summary: 'all that is known of a container, as JSON', load: () => import('./inspect.ts') },
+  port: { summary: 'the ports of the host that lead into a container', load: () => import('./port.ts') },
   logs: {
     summary: 'what services, and a main command without a caller, wrote',
-    load: async () => (await others()).logs,
+    load: () => import('./logs.ts'),
   },
-  check: { summary: 'try the ways out of a container', load: async () => (await processes()).check },
-  attach: { summary: 'follow the main command to its end', load: async () => (await processes()).attach },
-  events: { summary: 'what happens to containers and networks', load: async () => (await processes()).events },
-  kill: { summary: 'send a signal to the main command', load: async () => (await processes()).kill },
-  pause: { summary: 'hold the processes still', load: async () => (await processes()).pause },
-  unpause: { summary: 'let the processes go on', load: async () => (await processes()).unpause },
-  rename: { summary: 'give a stopped container another name', load: async () => (await processes()).rename },
-  wait: { summary: 'wait for the main command and print its exit status', load: async () => (await others()).wait },
+  check: { summary: 'try the ways out of a container', load: () => import('./check.ts') },
+  attach: { summary: 'follow the main command to its end', load: () => import('./attach.ts') },
+  events: { summary: 'what happens to containers and networks', load: () => import('./events.ts') },
+  kill: { summary: 'send a signal to the main command', load: () => import('./kill.ts') },
+  pause: { summary: 'hold the processes still', load: async () => (await import('./pause.ts')).pause },
+  unpause: { summary: 'let the processes go on', load: async () => (await import('./pause.ts')).unpause },
+  rename: { summary: 'give a stopped container another name', load: () => import('./rename.ts') },
+  wait: { summary: 'wait for the main command and print its exit status', load: () => import('./wait.ts') },
   cp: { summary: 'copy files into a container, or out of it', load: async () => (await files()).cp },
   diff: { summary: 'what a container changed of its image', load: async () => (await files()).diff },
   export: { summary: "a container's root file system as a tar", load: async () => (await files()).exportRoot },
@@ -65,12 +64,12 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./network.ts'),
     isGroup: true,
   },
-  link: { summary: 'cables between containers; down, up, rm', load: async () => (await others()).link },
+  link: { summary: 'cables between containers; down, up, rm', load: () => import('./link.ts') },
   why: {
     summary: 'walk the path from a container to a service, and name what stops it',
-    load: async () => (await others()).why,
+    load: () => import('./why.ts'),
   },
-  volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: async () => (await others()).volume },
+  volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: () => import('./volume.ts') },
   commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
   snapshot: {
     summary: "a container's files at some time: create, ls, rollback, rm",
@@ -86,16 +85,16 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'a container that save-container saved',
     load: async () => (await files()).loadContainer,
   },
-  capture: { summary: 'packets of several NICs, in one pcapng', load: async () => (await network()).capture },
-  net: { summary: "a container's network: impair, snapshot, diff, rollback", load: async () => (await network()).net },
+  capture: { summary: 'packets of several NICs, in one pcapng', load: () => import('./capture.ts') },
+  net: { summary: "a container's network: impair, snapshot, diff, rollback", load: () => import('./net.ts') },
   image: {
     summary: 'images: import, build, pull, push, ls, rm, …',
-    load: async () => {
+    load: () => {
       compile();
-      return (await others()).image;
+      return import('./image.ts');
     },
   },
-  system: { summary: 'the host: doctor, prune, units of systemd', load: async () => (await others()).system },
+  system: { summary: 'the host: doctor, prune, units of systemd', load: () => import('./system.ts') },
 };
 
 /** Those before the verb. */

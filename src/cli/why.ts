@@ -1,6 +1,8 @@
 /** minict why SOURCE TARGET [PROTO/PORT] */
+
 import { Chalk } from 'chalk';
 import { InvalidInputError } from '../errors.ts';
+import { isTerminal } from '../host/exec-calls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import type { PathFacts, Question } from '../why/facts.ts';
 import type { Verdict } from '../why/judge.ts';
@@ -34,7 +36,7 @@ function plain(text: string): string {
 }
 
 function printText({ question, from, to }: PathFacts, { findings }: Verdict): void {
-  const chalk = new Chalk({ level: process.stdout.isTTY && !process.env.NO_COLOR ? 1 : 0 });
+  const chalk = new Chalk({ level: isTerminal(1) && !process.env.NO_COLOR ? 1 : 0 });
   print(`${question.source} → ${question.target} ${serviceWord(question)} (${from ?? 'no address'} → ${to})\n`);
   const shown = { ok: 'ok', fail: 'FAIL' } as const;
   const colours = { ok: chalk.green, fail: chalk.red };

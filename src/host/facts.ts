@@ -99,6 +99,16 @@ export function parseMountPoints(mountinfo: string): MountPoint[] {
   return mounts.filter((mount) => !covered(mount));
 }
 
+/** Of `mountinfo` those at one of the `targets`, and those that may cover them: most of a host's are neither. */
+export function mountPointsAt(mountinfo: string, targets: readonly string[]): MountPoint[] {
+  const wanted = targets.map((target) => `${inMountinfo(target)}/`);
+  const lines = mountinfo.split('\n').filter((line) => {
+    const target = line.split(' ', 5)[4];
+    return target !== undefined && wanted.some((path) => path.startsWith(target === '/' ? target : `${target}/`));
+  });
+  return parseMountPoints(lines.join('\n'));
+}
+
 /** The host's name servers without loopback ones, which mean the host itself (docker does the same). */
 export function readResolvConf(): string {
   if (!statSync('/etc/resolv.conf', { throwIfNoEntry: false })?.isFile()) return '';

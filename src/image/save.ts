@@ -2,6 +2,7 @@
 import { chmodSync, existsSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { InvalidInputError } from '../errors.ts';
+import { isTerminal } from '../host/exec-calls.ts';
 import { statUserPath } from '../host/user-path.ts';
 import type { Roots } from '../state/paths.ts';
 import { nameOf, readCatalog } from './catalog.ts';
@@ -45,7 +46,7 @@ function requireDockerName(name: string | undefined, verb: string): void {
 /** Throws InvalidInputError, NotFoundError where the file cannot be there. */
 function requireOutput(output: string | undefined, verb: string): void {
   if (output === undefined) {
-    if (!process.stdout.isTTY) return;
+    if (!isTerminal(1)) return;
     throw new InvalidInputError(`cannot ${verb}: standard output is a terminal`, { hint: '-o FILE' });
   }
   if (

@@ -2,7 +2,6 @@
  * check --escape: tries the ways out of a container that is up, from its inside, by the way that `exec` takes, as root, and
  * those that lead through minict itself from outside.
  */
-import { randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConflictError, firstLine, HostError } from '../errors.ts';
@@ -58,7 +57,7 @@ export async function checkEscapes(context: Context, name: string): Promise<Trie
     try {
       const mark = join(folder, 'mark');
       writeFileSync(mark, '');
-      const unique = `.minict-check-${randomBytes(8).toString('hex')}`;
+      const unique = `.minict-check-${crypto.randomUUID()}`;
       const bait = { mark, pid: other.pid, disk: findDisk(), hierarchy: findHierarchy(), name: unique };
       const run = runner(context, record, lock.fd);
       const tried: Tried[] = [];

@@ -165,7 +165,10 @@ export async function connect(
         return hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
       };
       try {
-        await applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd), { rest, meanwhile: [record] });
+        await applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd), {
+          rest,
+          meanwhile: [record],
+        });
       } catch (error) {
         writeContainer(context.roots, before);
         reservation.release();

@@ -1,13 +1,12 @@
 /** What a container is doing, from the kernel: its namespaces, links, mounts, cgroup. Reads only. */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { type CgroupPaths, cgroupPaths, readCgroupHost } from '../cgroup/cgroup.ts';
 import { isHeldStill } from '../cgroup/freeze.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { readOomKills } from '../cgroup/usage.ts';
-import { HostError } from '../errors.ts';
-import { type MountPoint, parseMountPoints, readMountPoints } from '../host/facts.ts';
+import { mountPointsAt } from '../host/facts.ts';
 import type { HostLink, TwoLooks } from '../host/links.ts';
-import { readToolOutput } from '../host/tool-output.ts';
+import { inMountNamespace } from '../host/namespaces.ts';
 import { nicDriver } from '../network/driver.ts';
 import { nicPart, portPart } from '../network/parts.ts';
 import { identityOf } from '../runner/identity.ts';
@@ -74,7 +73,7 @@ export async function findBroken(
     // Of one that is stopped it is down.
     else if (damage.port !== undefined && wantedUp) report(portPart(nic), damage.port);
   }
-  if (!broken.has('mounts')) for (const target of await missingMounts(state)) report('mounts', `mount ${target}`);
+  if (!broken.has('mounts')) for (const target of missingMounts(state)) report('mounts', `mount ${target}`);
   return broken;
 }
 
@@ -83,29 +82,32 @@ function shown({ kind, name }: Claim): string {
   return `${kind} ${kind === 'port' ? name.split(' ')[1] : name}`;
 }
 
-async function missingMounts(state: JournalState): Promise<string[]> {
+function missingMounts(state: JournalState): string[] {
   const mounts = state.steps.flatMap((step) => {
     const target = mountTarget(step);
     return target === undefined ? [] : [{ target, source: step.run.kind === 'mount' ? step.run.source : '' }];
   });
   const mntns = state.steps.flatMap(({ run }) => (run.kind === 'mount' ? [run] : []))[0]?.mntns;
   if (mounts.length === 0) return [];
-  let there: MountPoint[];
-  if (mntns === undefined) there = readMountPoints();
-  else {
-    const output = await readToolOutput(['nsenter', `--mount=${mntns}`, 'cat', '/proc/self/mountinfo']);
-    if (output === undefined) {
-      throw new HostError('cannot run nsenter: not found in PATH', { hint: 'apt-get install util-linux' });
-    }
-    there = parseMountPoints(output.stdout);
-  }
-  const found = new Map(there.map((mount) => [mount.target, mount]));
+  const targets = mounts.map(({ target }) => target);
+  const found = new Map(mountPointsAt(mountinfoOf(mntns), targets).map((mount) => [mount.target, mount]));
   // An editor puts a new file in the place of one that is bound: that is no reason to stop the container.
   const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
   return mounts.flatMap(({ source, target }) => {
     const mount = found.get(target);
     return mount === undefined || (mount.removed && !isFile(source)) ? [target] : [];
   });
+}
+
+/** Empty where the namespace cannot be entered: its file may be there, and it not. */
+function mountinfoOf(mntns: string | undefined): string {
+  const read = () => readFileSync('/proc/thread-self/mountinfo', 'utf8');
+  if (mntns === undefined) return read();
+  try {
+    return inMountNamespace(mntns, read);
+  } catch {
+    return '';
+  }
 }
 
 export async function readStatus(
