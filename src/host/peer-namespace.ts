@@ -17,7 +17,7 @@ const NETNSA_NSID = 1;
 
 /** `ip link set LINK down`, of the very interface: its name may be another's by now. Nothing where it is gone. */
 export function takeDown(index: number): void {
-  netlinkSet(NETLINK_ROUTE, [{ type: RTM_NEWLINK, flags: 0, body: aboutLink(index, 0, IFF_UP) }]);
+  netlinkSet(NETLINK_ROUTE, [() => ({ type: RTM_NEWLINK, flags: 0, body: aboutLink(index, 0, IFF_UP) })]);
 }
 
 /** Number of the namespace; undefined where there is no such interface, or no other end elsewhere. */

@@ -59,16 +59,16 @@ export interface LinkChange {
  * it refused one.
  */
 export function changeLinks(changes: readonly LinkChange[]): number {
-  return netlinkSet(NETLINK_ROUTE, withIndices(changes));
+  return netlinkSet(
+    NETLINK_ROUTE,
+    changes.map((change) => () => withIndex(change)),
+  );
 }
 
-/** Up to one whose interface is not there. */
-function* withIndices(changes: readonly LinkChange[]): Generator<NetlinkChange> {
-  for (const { link, type, flags, body } of changes) {
-    const index = interfaceIndex(link);
-    if (index === 0) return;
-    yield { type, flags, body: body(index) };
-  }
+/** Undefined where its interface is not there. */
+function withIndex({ link, type, flags, body }: LinkChange): NetlinkChange | undefined {
+  const index = interfaceIndex(link);
+  return index === 0 ? undefined : { type, flags, body: body(index) };
 }
 
 /** Words of an `ip` that are a change of this kind; undefined where it is ip(8) that knows how. */

@@ -1,5 +1,5 @@
 /** Becoming a container's program. This process is in the payload cgroup already. */
-import { fileSystemType, silence } from '../host/exec-calls.ts';
+import { fileSystemType, silence, tryExecve } from '../host/exec-calls.ts';
 import { toolPath } from '../host/tool.ts';
 import type { Place } from '../spec/place.ts';
 
@@ -49,6 +49,7 @@ export function becomeProgram(
   for (const fd of silent) silence(fd);
   process.umask(0o022);
   prepare(SOFT_FILE_LIMIT);
+  tryExecve(tool, argv, env);
   const execve = (process as unknown as { execve(path: string, argv: readonly string[], env: object): never }).execve;
   try {
     return execve.call(process, tool, argv, env);

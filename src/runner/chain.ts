@@ -64,14 +64,15 @@ export async function runChain(
 }
 
 /** Each but the first begins with a step that may have to wait. */
-function* untilWaiting(steps: readonly Step[]): Generator<readonly Step[]> {
+function untilWaiting(steps: readonly Step[]): (readonly Step[])[] {
+  const parts: (readonly Step[])[] = [];
   let from = 0;
   for (let at = 1; at < steps.length; at += 1) {
     if (steps[at]?.after === undefined) continue;
-    yield steps.slice(from, at);
+    parts.push(steps.slice(from, at));
     from = at;
   }
-  yield from === 0 ? steps : steps.slice(from);
+  return [...parts, from === 0 ? steps : steps.slice(from)];
 }
 
 async function runSteps(
