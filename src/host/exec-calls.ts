@@ -11,6 +11,9 @@ const LOCK_NB = 4;
 const RLIMIT_NOFILE = 7;
 const SIGPIPE = 13;
 const SIGXFSZ = 25;
+const SIG_SETMASK = 2;
+/** Of sigset_t, in bytes. */
+const SIGSET_SIZE = 128;
 /** close_range(2) has the same number on x86-64 and arm64. */
 const CLOSE_RANGE = 436n;
 const CLOSE_RANGE_CLOEXEC = 4n;
@@ -40,6 +43,7 @@ function load() {
     statfs: { args: ['ptr', 'ptr'], returns: 'i32' },
     flock: { args: ['i32', 'i32'], returns: 'i32' },
     signal: { args: ['i32', 'u64'], returns: 'u64' },
+    sigprocmask: { args: ['i32', 'ptr', 'ptr'], returns: 'i32' },
     prlimit: { args: ['i32', 'i32', 'ptr', 'ptr'], returns: 'i32' },
     isatty: { args: ['i32'], returns: 'i32' },
     fcntl: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
@@ -161,12 +165,13 @@ export function isTerminal(fd: number): boolean {
 
 /**
  * Makes this process ready to become another program: Bun ignores SIGPIPE and SIGXFSZ and raises the file limit, and
- * execve(2) would hand both on.
+ * execve(2) would hand both on; also what signals the caller has blocked, which then could not end the program.
  */
 export function restoreForExec(softFileLimit: number): void {
   const c = calls();
   c.signal(SIGPIPE, 0n);
   c.signal(SIGXFSZ, 0n);
+  c.sigprocmask(SIG_SETMASK, new Uint8Array(SIGSET_SIZE), null);
   const limit = new BigUint64Array(2);
   if (c.prlimit(0, RLIMIT_NOFILE, null, limit) === 0 && (limit[1] ?? 0n) >= BigInt(softFileLimit)) {
     limit[0] = BigInt(softFileLimit);

@@ -101,7 +101,7 @@ test('an environment that the kernel does not take is told clearly, by all who w
 
 test('umask, descriptors, limits and signals are those of a login, not those of minict or its caller', () => {
   const state = 'grep -E "Umask|SigIgn|SigBlk" /proc/self/status; ulimit -Sn; ls /proc/self/fd';
-  const caller = `umask 077; exec 7</dev/null; exec "$0" exec "$@"`;
+  const caller = `umask 077; exec 7</dev/null; exec env --block-signal "$0" exec "$@"`;
   const wanted = ['Umask:\t0022', 'SigBlk:\t0000000000000000', 'SigIgn:\t0000000000000000', '1024'];
   // Descriptor 3 is the listing's own.
   const result = host.run(['sh', '-c', caller, MINICT, 'p1', 'sh', '-c', state]);
@@ -188,8 +188,9 @@ test('-w is entered inside, as the user', () => {
 
 test('-d says nothing, returns, and leaves a program of the container, in a session of its own', async () => {
   const script =
-    'grep -E "Umask|SigIgn" /proc/self/status >/tmp/state; cut -d" " -f6 /proc/self/stat >>/tmp/state; echo $$ >>/tmp/state; echo end >>/tmp/state; exec sleep 300';
-  expect(host.minict('exec', '-d', '-e', 'A=b', 'p1', 'sh', '-c', script)).toEqual({
+    'grep -E "Umask|SigBlk|SigIgn" /proc/self/status >/tmp/state; cut -d" " -f6 /proc/self/stat >>/tmp/state; echo $$ >>/tmp/state; echo end >>/tmp/state; exec sleep 300';
+  const words = ['exec', '-d', '-e', 'A=b', 'p1', 'sh', '-c', script];
+  expect(host.run(['env', '--block-signal', MINICT, ...words])).toEqual({
     status: 0,
     stdout: '',
     stderr: '',
@@ -197,8 +198,11 @@ test('-d says nothing, returns, and leaves a program of the container, in a sess
   const state = join(host.root, 'containers/p1/upper/tmp/state');
   const read = () => (existsSync(state) ? host.run(['cat', state]).stdout.split('\n').filter(Boolean) : []);
   expect(await eventually(() => read().at(-1) === 'end')).toBe(true);
-  const [umask, ignored, session, pid] = read();
-  expect([umask, ignored]).toEqual(['Umask:\t0022', 'SigIgn:\t0000000000000000']);
+  const [umask, blocked, ignored, session, pid] = read();
+  expect([umask, blocked, ignored]).toEqual([
+    'Umask:\t0022',
+    ...['SigBlk', 'SigIgn'].map((set) => `${set}:\t${'0'.repeat(16)}`),
+  ]);
   expect(session).toBe(pid);
   expect([0, 1, 2].map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))).toEqual(Array(3).fill('/dev/null'));
   const { cgroup } = JSON.parse(host.minict('inspect', 'p1').stdout)[0];
