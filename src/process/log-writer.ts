@@ -45,7 +45,7 @@ const CLEAN_ENV = 'PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C';
 
 /** The first words of a script, and its line that is the writer. */
 const WORDS =
-  'minict_env=$1 minict_tool=$2 minict_pipe=$3 minict_log=$4 minict_bytes=$5 minict_files=$6 minict_next=$7; shift 7';
+  'minict_env=$1 minict_tool=$2 minict_pipe=$3 minict_log=$4 minict_bytes=$5 minict_files=$6 minict_next=$7 minict_wink=$8; shift 8';
 
 function writerLine({ timestamps }: LogPipe): string {
   const writer = timestamps
@@ -77,13 +77,42 @@ export function successor(log: LogPipe, enterSupervisor: string): readonly strin
 }
 
 /**
+ * Whether all that was in the pipe is written: the writer sleeps in a read of its stdin (proc_pid_syscall(5)), or in svlogd's
+ * poll(2) of one descriptor, and then so does the cat at the end of the processes that it started. One that sh is about to start
+ * has yet to read.
+ */
+const IS_WRITTEN = `
+minict_is_reading() {
+  read -r minict_pid minict_comm minict_state minict_more <"/proc/$1/stat" && [ "$minict_state" = S ] || return
+  read -r minict_call minict_first minict_second minict_more <"/proc/$1/syscall" || return
+  case $minict_first:$minict_second in 0x0:* | *:0x1) ;; *) return 1 ;; esac
+}
+minict_is_written() {
+  minict_is_reading "$minict_writer" || return
+  minict_child=$minict_writer
+  while [ -n "$minict_child" ]; do
+    minict_last=$minict_child minict_child=
+    read -r minict_child minict_more <"/proc/$minict_last/task/$minict_last/children"
+  done
+  minict_is_reading "$minict_last"
+}
+`;
+
+/**
  * The end of the program's output: svlogd gives up what has no line end by then. The reader takes the mark away again. Nobody
- * may be left to read it.
+ * may be left to read it. The writer ends with the pipe's last user. Where that is a daemon, what came before is awaited alone,
+ * for some 5 s at most: the daemon may never let the writer rest.
  */
 export function logEndLines({ timestamps }: LogPipe): string {
   return `
 ${timestamps ? `trap '' PIPE; printf '${END_MARK}\\n' >&5` : ''}
 exec 5>&-
+${IS_WRITTEN}
+minict_winks=250
+while read -r minict_left <"$minict_payload" && ! minict_is_written && [ "$minict_winks" -gt 0 ]; do
+  "$minict_wink" 0.02
+  minict_winks=$((minict_winks - 1))
+done
 read -r minict_left <"$minict_payload" || wait "$minict_writer"
 `;
 }
@@ -94,7 +123,7 @@ export function logPipe(paths: LogPaths, { maxBytes, maxFiles, timestamps }: Log
   const [tool, at, next] = timestamps ? ['svlogd', paths.stampedLog, ''] : ['split', paths.log, NEXT_FILE];
   return {
     timestamps: timestamps === true,
-    words: [toolPath('env'), toolPath(tool), paths.logPipe, at, size, files, next],
+    words: [toolPath('env'), toolPath(tool), paths.logPipe, at, size, files, next, toolPath('sleep')],
   };
 }
 

@@ -154,6 +154,24 @@ test('a restart goes on in the same log, and what a daemon writes when the progr
   expect(await eventually(() => logs().stdout === 'sh\nlate\nsh\n')).toBe(true);
 });
 
+test.each([
+  ['split', []],
+  ['svlogd', [STAMPED]],
+])('the last line of a program that leaves a daemon is there at its end, however late %s is', async (comm, options) => {
+  expect(run(options, 'sleep 300 & echo up; until [ -e /go ]; do sleep 0.02; done; echo last')).toEqual(done);
+  expect(await eventually(() => logs().stdout === 'up\n')).toBe(true);
+  const follower = host.spawn([MINICT, 'logs', '-f', 'l1']);
+  const writer = supervisorsOf(host, 'l1').find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === `${comm}\n`);
+  process.kill(writer as number, 'SIGSTOP');
+  host.minict('exec', 'l1', 'touch', '/go');
+  expect(await eventually(() => programsOf(host, 'l1').length === 1)).toBe(true);
+  // One that ends too early has the time for it.
+  await Bun.sleep(300);
+  process.kill(writer as number, 'SIGCONT');
+  expect(await new Response(follower.stdout).text()).toBe('up\nlast\n');
+  expect(programsOf(host, 'l1')).toHaveLength(1);
+});
+
 test('who writes the log is killed by hand: the program goes on until it writes', async () => {
   expect(run([], 'echo up; exec sleep 300')).toEqual(done);
   expect(await eventually(() => logs().stdout === 'up\n')).toBe(true);
