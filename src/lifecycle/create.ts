@@ -70,6 +70,8 @@ export async function prepareHost(context: Context, spec: ContainerSpec): Promis
   const lock = lockHost(context.roots);
   try {
     if (isReady()) return;
+    // Of what it has read it knows whether it is to be written anew.
+    journal.salvage();
     const steps = planHost(readMountPoints(), folders);
     await applySteps('prepare the host', steps, journal, spawnContext(context, lock.fd));
     journal.phase('up');
