@@ -21,7 +21,7 @@ import { lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
 import { isDriver } from '../storage/driver.ts';
-import { parseEnv, parseLabels, readEnvFile } from './env.ts';
+import { environmentFrom, parseLabels } from './env.ts';
 import { addIsolationOptions, type IsolationOptions, isolationFrom } from './isolation-options.ts';
 import { addLimitOptions, limitsFrom } from './limit-options.ts';
 import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
@@ -107,7 +107,7 @@ export async function specFrom(
   const given = {
     ...command,
     entrypoint: opts.entrypoint,
-    env: Object.assign({}, ...opts.envFile.map(readEnvFile), parseEnv(opts.env)),
+    env: environmentFrom(opts.envFile, opts.env),
     user: opts.user,
     workdir: opts.workdir,
     stopSignal: opts.stopSignal,
