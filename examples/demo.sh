@@ -52,7 +52,7 @@ clean() {
     headline 'Removing the default network, unless a container is in it, and what a stopped demo has left'
     minict system prune
   fi
-  if marked state && [ -z "$(minict ps -a -q; minict image ls -q)" ]; then
+  if marked state && [ -z "$(minict ps -a -q; minict image ls -q; minict network ls -q; minict volume ls -q)" ]; then
     headline "Removing $state"
     $SUDO rm -rf --one-file-system "$state" /run/minict
   fi

@@ -2,7 +2,7 @@
  * The processes of a cgroup: whether there are any, signals for all, their end. Nothing is frozen meanwhile: a killed minict
  * would leave a group in which the next program hangs.
  */
-import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from '../errors.ts';
 import { signalProcesses } from '../host/syscalls.ts';
@@ -13,7 +13,10 @@ const SIGKILL = 9;
 
 /** Below `path`, itself first; a container can make groups of its own. */
 export function tree(path: string): string[] {
-  if (!existsSync(path)) return [];
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return [];
+  // The kernel counts the groups below as links: most have none, and are not listed.
+  if (stat.nlink === 2) return [path];
   const below = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   return [path, ...below.flatMap((entry) => tree(join(path, entry.name)))];
 }

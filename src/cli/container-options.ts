@@ -10,6 +10,7 @@ import { leaveNetworks } from '../lifecycle/network.ts';
 import { recover } from '../lifecycle/remove.ts';
 import { type Besides, reserveNics } from '../lifecycle/reservation.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
+import type { Made } from '../lifecycle/start.ts';
 import type { TreeOrigin } from '../plan/container.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import type { LimitOptions } from '../spec/limits.ts';
@@ -17,11 +18,11 @@ import { parseHostname, parseNewContainerName } from '../spec/name.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { formatPort, parsePublishes } from '../spec/port.ts';
 import { parseRoute, parseSysctl, requireRouting } from '../spec/routing.ts';
-import { lockContainer, releaseContainer } from '../state/locks.ts';
+import { type Lock, lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
 import { isDriver } from '../storage/driver.ts';
-import { parseEnv, parseLabels, readEnvFile } from './env.ts';
+import { environmentFrom, parseLabels } from './env.ts';
 import { addIsolationOptions, type IsolationOptions, isolationFrom } from './isolation-options.ts';
 import { addLimitOptions, limitsFrom } from './limit-options.ts';
 import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
@@ -107,7 +108,7 @@ export async function specFrom(
   const given = {
     ...command,
     entrypoint: opts.entrypoint,
-    env: Object.assign({}, ...opts.envFile.map(readEnvFile), parseEnv(opts.env)),
+    env: environmentFrom(opts.envFile, opts.env),
     user: opts.user,
     workdir: opts.workdir,
     stopSignal: opts.stopSignal,
@@ -190,13 +191,17 @@ function storageFrom({ rootfs, storage }: ContainerOptions): Pick<ContainerSpec,
   return name === 'overlay' ? {} : { storage: name };
 }
 
-/** argv → container: what create and run do. Throws; then nothing is left. */
-export async function makeContainer(
+/**
+ * argv → container: what create and run do. Throws; then nothing is left. `goOn` has it before anybody else can; what that
+ * throws leaves the container as it is then.
+ */
+export async function makeContainer<T>(
   context: Context,
   rawName: string,
   opts: ContainerOptions,
   command: Words,
-): Promise<{ spec: ContainerSpec; instance: string }> {
+  goOn: (made: Made) => T | Promise<T>,
+): Promise<T> {
   parseNewContainerName(rawName);
   requireTools();
   const instance = ensureState(context.roots);
@@ -209,26 +214,34 @@ export async function makeContainer(
       });
     }
     refuseForeign(containerPaths(context.roots, rawName), rawName);
-    const spec = await specFrom(context, rawName, opts, command);
-    const rootLock = lockRoot(context, spec);
-    try {
-      await refuseUsedRoot(context, spec);
-      const besides = {
-        check: (nics: readonly NicSpec[]) => requireRouting(spec, nics),
-        publish: parsePublishes(opts.publish),
-      };
-      const make = () => createFrom(context, instance, spec, requestsFrom(opts), lock.fd, besides);
-      const isPlain = !spec.volumes?.some((volume) => volume.type === 'volume' && volume.name !== undefined);
-      // Loaded where there are any.
-      const full = isPlain
-        ? await make()
-        : await (await import('../lifecycle/volumes.ts')).withVolumes(context, spec, make);
-      return { spec: full, instance };
-    } finally {
-      rootLock.release();
-    }
+    const spec = await makeLocked(context, instance, await specFrom(context, rawName, opts, command), opts, lock);
+    return await goOn({ spec, instance, lock });
   } finally {
     releaseContainer(context.roots, rawName, lock);
+  }
+}
+
+async function makeLocked(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  opts: ContainerOptions,
+  lock: Lock,
+): Promise<ContainerSpec> {
+  const rootLock = lockRoot(context, spec);
+  try {
+    await refuseUsedRoot(context, spec);
+    const besides = {
+      check: (nics: readonly NicSpec[]) => requireRouting(spec, nics),
+      publish: parsePublishes(opts.publish),
+    };
+    const make = () => createFrom(context, instance, spec, requestsFrom(opts), lock.fd, besides);
+    const isPlain = !spec.volumes?.some((volume) => volume.type === 'volume' && volume.name !== undefined);
+    // Loaded where there are any.
+    if (isPlain) return await make();
+    return await (await import('../lifecycle/volumes.ts')).withVolumes(context, spec, make);
+  } finally {
+    rootLock.release();
   }
 }
 

@@ -14,7 +14,6 @@ export const define: Define = (command, globals) => {
       requireRoot('create');
       const context = contextFrom(globals());
       if (await dryRun(context, options, [name], creation(options, { words: cmd, fallback: [] }, undefined))) return;
-      const { spec } = await makeContainer(context, name, options, { words: cmd, fallback: [] });
-      print(`${spec.name}\n`);
+      await makeContainer(context, name, options, { words: cmd, fallback: [] }, ({ spec }) => print(`${spec.name}\n`));
     });
 };

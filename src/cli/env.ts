@@ -6,14 +6,15 @@ import { InvalidInputError, systemCause } from '../errors.ts';
 const MAX_STRING_BYTES = 128 * 1024;
 
 /** Throws InvalidInputError. */
-export function parseEnv(words: readonly string[], source = '-e'): Record<string, string> {
+function parseEnv(words: readonly string[], source = '-e'): Record<string, string> {
   const entries = words.flatMap((word) => {
     const at = word.indexOf('=');
     const key = at < 0 ? word : word.slice(0, at);
     if (!/^\S+$/.test(key) || word.includes('\0')) {
       throw new InvalidInputError(`cannot use ${source} '${word}': not K=V`);
     }
-    const value = at < 0 ? process.env[key] : word.slice(at + 1);
+    const inherited = Object.hasOwn(process.env, key) ? process.env[key] : undefined;
+    const value = at < 0 ? inherited : word.slice(at + 1);
     if (value !== undefined && Buffer.byteLength(`${key}=${value}`) >= MAX_STRING_BYTES) {
       throw new InvalidInputError(
         `cannot use ${source}: ${key.slice(0, 64)} is longer than 128 KiB, which no program takes`,
@@ -25,7 +26,7 @@ export function parseEnv(words: readonly string[], source = '-e'): Record<string
 }
 
 /** A setting a line; blank lines and those that begin with # are left out, a value is taken as it stands. */
-export function readEnvFile(file: string): Record<string, string> {
+function readEnvFile(file: string): Record<string, string> {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
@@ -35,6 +36,11 @@ export function readEnvFile(file: string): Record<string, string> {
   const lines = text.split(/\r?\n/).map((line) => line.trimStart());
   const settings = lines.filter((line) => line !== '' && !line.startsWith('#'));
   return parseEnv(settings, `line of ${file}`);
+}
+
+/** Of files and words; the latter go before. One may be called __proto__: so by entries. Throws InvalidInputError. */
+export function environmentFrom(files: readonly string[], words: readonly string[]): Record<string, string> {
+  return Object.fromEntries([...files.map(readEnvFile), parseEnv(words)].flatMap(Object.entries<string>));
 }
 
 /** `-l K=V`, or `-l K` for an empty one. */

@@ -1,7 +1,7 @@
 /** minict exec, with its options; one without any never comes here (see main.ts). */
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { type ExecOptions, execProgram } from '../lifecycle/exec.ts';
-import { parseEnv, readEnvFile } from './env.ts';
+import { environmentFrom } from './env.ts';
 import type { Define } from './verbs.ts';
 
 interface Options extends Omit<ExecOptions, 'env' | 'leave'> {
@@ -24,7 +24,7 @@ export const define: Define = (command, globals) => {
     .passThroughOptions()
     .action(async (name: string, cmd: string[], options: Options) => {
       requireRoot('exec');
-      const env = Object.assign({}, ...options.envFile.map(readEnvFile), parseEnv(options.env));
+      const env = environmentFrom(options.envFile, options.env);
       const leave = options.detach ? { leave: (await import('../process/detach.ts')).startDetached } : {};
       await execProgram(contextFrom(globals()), name, cmd, { ...options, ...leave, env });
     });

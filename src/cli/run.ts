@@ -3,7 +3,7 @@ import { InvalidInputError } from '../errors.ts';
 import { isTerminal } from '../host/exec-calls.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { removeContainers } from '../lifecycle/remove.ts';
-import { startContainer } from '../lifecycle/start.ts';
+import { type Made, startMade } from '../lifecycle/start.ts';
 import { addContainerOptions, type ContainerOptions, makeContainer } from './container-options.ts';
 import { addDryRun, creation, type DryRunOptions, dryRun } from './dry-run.ts';
 import { print } from './output.ts';
@@ -61,24 +61,20 @@ export const define: Define = (command, globals) => {
       const main = options.detach ? 'detached' : 'attached';
       if (await dryRun(context, options, [name], creation(options, cmd, main))) return;
       const begin = performance.now();
-      const { instance } = await makeContainer(context, name, { ...options, autoRemove }, cmd);
-      if (options.detach) {
-        try {
-          await startContainer(context, instance, name, { fresh: true });
-        } catch (error) {
-          if (autoRemove)
-            for (const left of (await removeContainers(context, instance, [name], true)).errors) reportError(left);
-          throw error;
-        }
-        print(`${name}\n`);
-        return;
-      }
+      const attachment = options.detach ? undefined : { terminal, stdin: terminal || options.interactive === true };
+      let instance: string | undefined;
+      const start = (made: Made) => {
+        instance = made.instance;
+        return startMade(context, made, attachment);
+      };
+      let isLeft = false;
       try {
-        const attachment = { terminal, stdin: terminal || options.interactive === true };
-        const attend = await startContainer(context, instance, name, { fresh: true, attachment });
-        process.exitCode = await attend?.();
+        const attend = await makeContainer(context, name, { ...options, autoRemove }, cmd, start);
+        if (options.detach) print(`${name}\n`);
+        else process.exitCode = await attend?.();
+        isLeft = options.detach === true;
       } finally {
-        if (options.rm) {
+        if (options.rm && !isLeft && instance !== undefined) {
           const isNew = performance.now() - begin < IS_NEW_MS;
           for (const error of (await removeContainers(context, instance, [name], true, { isNew })).errors) {
             const failure = reportError(error);

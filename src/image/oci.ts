@@ -4,6 +4,7 @@
  */
 import * as z from 'zod/mini';
 import { InvalidInputError } from '../errors.ts';
+import { namesTo } from '../spec/names-to.ts';
 import { layerType, REF_NAME } from './media-types.ts';
 
 const LAYER_TYPES: ReadonlySet<string> = new Set([
@@ -37,7 +38,7 @@ const configSchema = z.object({
       StopSignal: z.nullish(words),
       ExposedPorts: emptyObjects,
       Volumes: emptyObjects,
-      Labels: z.nullish(z.record(z.string(), z.string())),
+      Labels: z.nullish(namesTo(z.string(), z.string())),
     }),
   ),
   rootfs: z.object({ type: z.literal('layers'), diff_ids: z.array(digest) }),

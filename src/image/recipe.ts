@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { InvalidInputError } from '../errors.ts';
 import { statUserPath } from '../host/user-path.ts';
+import { namesTo } from '../spec/names-to.ts';
 import { parseSignal } from '../spec/signal.ts';
 import type { Config } from './oci.ts';
 import { MAX_YAML_BYTES, parseYaml } from './yaml.ts';
@@ -84,9 +85,9 @@ function mapping<T extends z.core.$ZodShape>(shape: T) {
   });
 }
 
-function namesTo(value: z.ZodMiniType<string, string>, what: string) {
+function namesOf(what: string, value: z.ZodMiniType<string, string>) {
   const name = text.check(z.regex(/^[^\s=]+$/, `not the name of a ${what}`));
-  return z.record(name, value, `has to have names of ${what}s as keys`);
+  return namesTo(name, value, `has to have names of ${what}s as keys`);
 }
 
 /** docker's two forms. */
@@ -108,12 +109,12 @@ const recipeSchema = mapping({
   steps: z.optional(
     listOf(z.unknown(), 'steps').check(z.maxLength(MAX_STEPS, `more than ${MAX_STEPS} steps; make fewer of them`)),
   ),
-  env: z.optional(namesTo(string, 'variable')),
+  env: z.optional(namesOf('variable', string)),
   cmd: z.optional(command),
   entrypoint: z.optional(command),
   workdir: z.optional(absolute),
   user: z.optional(userAndGroup),
-  labels: z.optional(namesTo(string, 'label')),
+  labels: z.optional(namesOf('label', string)),
   expose: z.optional(listOf(port, 'ports')),
   'stop-signal': z.optional(text.check(z.refine(isSignal, 'not a signal; QUIT and SIGTERM are'))),
   volumes: z.optional(listOf(absolute, 'absolute paths')),

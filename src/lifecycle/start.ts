@@ -6,7 +6,7 @@ import { Journal } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { recordEvent } from '../state/events.ts';
-import { lockContainer, releaseContainer } from '../state/locks.ts';
+import { type Lock, lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { readRun } from '../state/run-record.ts';
 import { getContainer } from '../state/store.ts';
@@ -21,9 +21,14 @@ import type { ServiceLog } from './service-log.ts';
 import { isRunning, isUnattended } from './status.ts';
 import { settleCables } from './unfinished-cables.ts';
 
+/** A container that was made a moment ago, by who has its lock since. */
+export interface Made {
+  readonly spec: ContainerSpec;
+  readonly instance: string;
+  readonly lock: Lock;
+}
+
 export interface StartOptions {
-  /** It was made a moment ago, and needs no look at what is missing, unless somebody stopped it meanwhile. */
-  readonly fresh?: boolean;
   /** It is brought up, and no program started. */
   readonly idle?: boolean;
   /** The caller stays with the main command. */
@@ -35,9 +40,9 @@ export async function startContainer(
   context: Context,
   instance: string,
   name: string,
-  { fresh, idle, attachment }: StartOptions = {},
+  { idle, attachment }: StartOptions = {},
 ): Promise<(() => Promise<number>) | undefined> {
-  if (!fresh) requireTools();
+  requireTools();
   await settleCables(context, instance, name);
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
@@ -46,20 +51,18 @@ export async function startContainer(
     const paths = containerPaths(context.roots, name);
     const journal = new Journal(paths.journal);
     const before = journal.read();
-    if (!fresh && readEnterRecord(containerPaths(context.roots, name))?.paused) throw pausedError('start', name);
-    if (!fresh && existsSync(paths.updating)) {
+    if (readEnterRecord(paths)?.paused) throw pausedError('start', name);
+    if (existsSync(paths.updating)) {
       await (await import('./update.ts')).finishUpdate(context, instance, spec, lock);
     }
-    if (!fresh || before?.phase !== 'up') {
-      if (before?.phase !== 'up' && before?.phase !== 'started') rmSync(paths.oomKills, { force: true });
-      await repairNetworks(context, instance, spec);
-      const bringUp = () => repair(context, instance, spec, journal, lock.fd);
-      if (spec.userns === undefined || existsSync(paths.userns)) await bringUp();
-      else await (await import('./id-range.ts')).withOwnRange(context, spec, spec.userns.hostId, bringUp);
-    }
+    if (before?.phase !== 'up' && before?.phase !== 'started') rmSync(paths.oomKills, { force: true });
+    await repairNetworks(context, instance, spec);
+    const bringUp = () => repair(context, instance, spec, journal, lock.fd);
+    if (spec.userns === undefined || existsSync(paths.userns)) await bringUp();
+    else await (await import('./id-range.ts')).withOwnRange(context, spec, spec.userns.hostId, bringUp);
     if (idle) return undefined;
     if (before?.phase === 'started' && isRunning(instance, name)) {
-      if (isUnattended(instance, name, readRun(containerPaths(context.roots, name).exit))) {
+      if (isUnattended(instance, name, readRun(paths.exit))) {
         throw new ConflictError(`cannot start ${name}: who waited for its main command was killed, and that runs on`, {
           hint: `minict restart ${name}`,
         });
@@ -68,31 +71,40 @@ export async function startContainer(
       journal.phase('started');
       return undefined;
     }
-    let services: ServiceLog | undefined;
-    if (spec.services.length > 0) {
-      lock.share();
-      await requireUp(context, spec);
-      services = await (await import('./services.ts')).runServices(context, instance, spec, lock);
-    }
-    const hasMain = spec.command.length > 0;
-    let isRead = false;
-    let attend: (() => Promise<number>) | undefined;
-    try {
-      recordEvent(context.roots, { type: 'container', action: 'start', name });
-      if (hasMain) attend = await startMain(context, instance, spec, lock, attachment);
-      isRead = hasMain && attachment === undefined;
-    } finally {
-      await services?.close(isRead);
-    }
-    journal.phase('started');
-    if (spec.boot && attachment === undefined) {
-      lock.share();
-      await (await import('./boot.ts')).awaitBoot(context, instance, spec);
-    }
-    return attend;
+    return await startMade(context, { spec, instance, lock }, attachment);
   } finally {
     releaseContainer(context.roots, name, lock);
   }
+}
+
+/** Of one that is up: its services, then its main command. Returns as startContainer does. */
+export async function startMade(
+  context: Context,
+  { spec, instance, lock }: Made,
+  attachment?: Attachment,
+): Promise<(() => Promise<number>) | undefined> {
+  let services: ServiceLog | undefined;
+  if (spec.services.length > 0) {
+    lock.share();
+    await requireUp(context, spec);
+    services = await (await import('./services.ts')).runServices(context, instance, spec, lock);
+  }
+  const hasMain = spec.command.length > 0;
+  let isRead = false;
+  let attend: (() => Promise<number>) | undefined;
+  try {
+    recordEvent(context.roots, { type: 'container', action: 'start', name: spec.name });
+    if (hasMain) attend = await startMain(context, instance, spec, lock, attachment);
+    isRead = hasMain && attachment === undefined;
+  } finally {
+    await services?.close(isRead);
+  }
+  new Journal(containerPaths(context.roots, spec.name).journal).phase('started');
+  if (spec.boot && attachment === undefined) {
+    lock.share();
+    await (await import('./boot.ts')).awaitBoot(context, instance, spec);
+  }
+  return attend;
 }
 
 /** Services may take their time: exec, and whoever looks after them, is not kept waiting. */

@@ -66,20 +66,26 @@ export function wholeEnv(
   return { HOME: home, ...(term === undefined ? {} : { TERM: term }), ...env };
 }
 
-/** A program's environment, as far as it may have an effect on the host's tools that lead to it. */
+/**
+ * A program's environment, as far as it may have an effect on the host's tools that lead to it. Where some of it is set inside,
+ * so is PATH: the image's env(1), which does that, need not be where the program is looked for.
+ */
 export function programEnv(env: Readonly<Record<string, string>>, options: EnvOptions): Record<string, string> {
   // A variable may be called __proto__.
   const outside: Record<string, string> = Object.create(null);
+  let isAllOutside = true;
   for (const [key, value] of Object.entries(wholeEnv(env, options))) {
     if (!isSetInside(key, value)) outside[key] = value;
+    else isAllOutside = false;
   }
+  if (!isAllOutside) outside.PATH = `${env.PATH}:${PATH}`;
   return outside;
 }
 
 export function setInside(env: Readonly<Record<string, string>>): string[] {
   const words: string[] = [];
   for (const [key, value] of Object.entries(env)) if (isSetInside(key, value)) words.push(`${key}=${value}`);
-  return words.length === 0 ? [] : ['env', '--', ...words];
+  return words.length === 0 ? [] : ['env', '--', `PATH=${env.PATH}`, ...words];
 }
 
 /**

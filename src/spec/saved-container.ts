@@ -16,6 +16,7 @@ import {
   parseNicName,
   parseSnapshotName,
 } from './name.ts';
+import { namesTo } from './names-to.ts';
 import { formatRestart, parseRestart } from './restart.ts';
 import { checkRoute, parseSysctlValue, sysctlPath } from './routing.ts';
 import { parseCapability, parseSeccomp } from './security.ts';
@@ -135,11 +136,11 @@ const settings = {
   services: z.array(text),
   stopCommands: z.array(text),
   command: z.array(text),
-  env: z.record(z.string().check(z.regex(/^[^\s=\0]+$/, 'no name of a variable')), text),
+  env: namesTo(z.string().check(z.regex(/^[^\s=\0]+$/, 'no name of a variable')), text),
   user: z.optional(text),
   workdir: z.optional(text),
   stopSignal: z.optional(parsed(parseSignal)),
-  labels: z.optional(z.record(text, text)),
+  labels: z.optional(namesTo(text, text)),
   exposedPorts: z.optional(z.array(text)),
   router: z.optional(z.literal(true)),
   mptcp: z.optional(z.literal(true)),

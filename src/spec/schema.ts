@@ -1,5 +1,6 @@
 /** What state files hold, as zod schemas; the types come from them. Values are loaded by who must check a file, only then. */
 import * as z from 'zod/mini';
+import { namesTo } from './names-to.ts';
 
 const where = { target: z.string(), readOnly: z.optional(z.boolean()) };
 
@@ -185,13 +186,13 @@ export const container = z.object({
   services: z.array(z.string()),
   stopCommands: z.array(z.string()),
   command: z.array(z.string()),
-  env: z.record(z.string(), z.string()),
+  env: namesTo(z.string(), z.string()),
   /** `user[:group]` of the main command and of exec, resolved inside. */
   user: z.optional(z.string()),
   workdir: z.optional(z.string()),
   /** Name or number of what a stop sends, in place of TERM. */
   stopSignal: z.optional(z.string()),
-  labels: z.optional(z.record(z.string(), z.string())),
+  labels: z.optional(namesTo(z.string(), z.string())),
   /** `80/tcp`: what the image says it listens on. */
   exposedPorts: z.optional(z.array(z.string())),
   snapshots: z.optional(z.array(snapshot)),

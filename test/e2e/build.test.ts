@@ -147,17 +147,18 @@ env: {WHO: me}
     build(host, folder('site', SITE, SITE_FILES), 'site:1');
     const recipe = folder(
       'upon',
-      `{ from: 'site:1', env: { EMPTY: full, MORE: 'x=y' }, expose: [443], labels: { a: b } }`,
+      `{ from: 'site:1', env: { EMPTY: full, MORE: 'x=y', __proto__: z }, expose: [443], labels: { a: b, __proto__: c } }`,
     );
     const upon = build(host, recipe, 'upon');
     const below = inspectImage(host, 'site:1');
     expect(upon.layers).toEqual(below.layers);
     expect(upon.settings).toMatchObject({
-      Env: ['GREETING=hello you', 'EMPTY=full', 'MORE=x=y'],
+      Env: ['GREETING=hello you', 'EMPTY=full', 'MORE=x=y', '__proto__=z'],
       Cmd: ['cat', '/copy'],
       ExposedPorts: { '80/tcp': {}, '53/udp': {}, '443/tcp': {} },
       Labels: { 'org.example.what': 'a test', a: 'b' },
     });
+    expect(Object.entries(upon.settings.Labels as object)).toContainEqual(['__proto__', 'c']);
     const next = build(
       host,
       folder('next', `{ from: upon, entrypoint: [id], steps: [{ run: 'echo "$MORE" >/more' }] }`),

@@ -49,7 +49,8 @@ test('the environment is built, not inherited', () => {
 });
 
 test("-e K is the caller's, where it has one", () => {
-  const words = ['-e', 'MINE', '-e', 'UNSET', '-e', 'EMPTY=', '-e', 'GIVEN=a=b', '-e', 'dotted.key=x'];
+  const names = ['-e', 'dotted.key=x', '-e', '__proto__=y', '-e', 'constructor'];
+  const words = ['-e', 'MINE', '-e', 'UNSET', '-e', 'EMPTY=', '-e', 'GIVEN=a=b', ...names];
   const result = host.run([MINICT, 'exec', ...words, 'p1', 'env'], { MINE: 'yes' });
   expect(lines(result.stdout)).toEqual([
     'EMPTY=',
@@ -58,6 +59,7 @@ test("-e K is the caller's, where it has one", () => {
     'HOSTNAME=p1',
     'MINE=yes',
     PATH,
+    '__proto__=y',
     'dotted.key=x',
   ]);
 });

@@ -47,6 +47,10 @@ test('a stopped container: each file of it, its settings, its snapshots', async 
     'web',
     '-l',
     'k=v',
+    '-e',
+    '__proto__=x',
+    '-l',
+    '__proto__=y',
     '--stop-signal',
     'INT',
     '--',
@@ -67,6 +71,8 @@ test('a stopped container: each file of it, its settings, its snapshots', async 
   expect(over('start', 'web1')).toBe('web1\n');
   expect(filesOf(hosts.there, 'web1')).toEqual(files);
   expect(over('exec', 'web1', 'sh', '-c', 'echo $A; pwd; id -u; hostname')).toBe('b c\n/srv\n1000\nweb1\n');
+  expect(over('exec', 'web1', 'env')).toContain('__proto__=x\n');
+  expect(over('inspect', 'web1')).toContain('"__proto__": "y"');
   const [mine, theirs] = [ok, over].map((minict) => JSON.parse(minict('inspect', 'web1'))[0]);
   for (const key of ['createdAt', 'command', 'env', 'user', 'workdir', 'stopSignal', 'labels', 'image', 'imageId']) {
     expect(theirs[key], key).toEqual(mine[key]);
