@@ -6,7 +6,7 @@ import { statSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { firstLine, HostError } from '../errors.ts';
 import { mountsIn } from '../host/facts.ts';
-import { unmount } from '../host/namespaces.ts';
+import { detachMounts, inMountNamespace, unmount } from '../host/namespaces.ts';
 import { removeSubvolumesArgv } from '../host/subvolume.ts';
 import { sayCommand } from '../host/verbose.ts';
 import type { Claim, Command, Step } from '../step.ts';
@@ -99,6 +99,27 @@ async function unmountAll(targets: readonly string[], context: SpawnContext): Pr
   return left.length === 0 ? undefined : complaint(argv(left), context);
 }
 
+/**
+ * A mount in a namespace that stays has no identity: it is known as this step's by what is seen there. Returns what is said of a
+ * failure.
+ */
+function unmountWithin({ run, undo }: Step, { verbose }: SpawnContext): string | undefined {
+  if (run.kind !== 'mount' || undo?.kind !== 'umount' || undo.mntns === undefined) return undefined;
+  if (!statSync(undo.mntns, { throwIfNoEntry: false })) return undefined;
+  const { source, target } = run;
+  try {
+    inMountNamespace(undo.mntns, () => {
+      const [wanted, there] = [source, target].map((path) => statSync(path, { throwIfNoEntry: false }));
+      if (wanted === undefined || wanted.dev !== there?.dev || wanted.ino !== there.ino) return;
+      if (verbose) sayCommand(commandArgv(undo));
+      detachMounts(undo.targets);
+    });
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 /** What rm leaves may have a btrfs subvolume in it. */
 async function removeTrees(trees: readonly string[], context: SpawnContext): Promise<string | undefined> {
   const argv = (those: readonly string[]) => ['rm', '-rf', '--one-file-system', '--', ...those];
@@ -155,7 +176,10 @@ export async function undoAll(
     }
   }
   for (const [index, { unmounting }] of work.entries()) {
-    for (const { undo } of kept[index] ? [] : unmounting) {
+    for (const step of kept[index] ? [] : unmounting) {
+      const failure = unmountWithin(step, context);
+      if (failure !== undefined) failures[index]?.push(failure);
+      const { undo } = step;
       if (undo?.kind !== 'umount' || !undo.unlink) continue;
       try {
         for (const path of undo.targets.filter(isEmptyFile)) unlinkSync(path);

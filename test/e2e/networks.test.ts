@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated, expectRefusedThere, linksSettle } from '../helpers/expect.ts';
-import { killBefore, runWithFault } from '../helpers/faults.ts';
+import { FAILURES, killBefore, runWithFault } from '../helpers/faults.ts';
 import { Host, MINICT } from '../helpers/host.ts';
 import { kernelView } from '../helpers/kernel-view.ts';
 import { globalAddresses, readIp } from '../helpers/links.ts';
@@ -258,6 +258,20 @@ test('scripts of network create and rm, connect and disconnect leave the kernel 
   expect(network('disconnect', 'inner', 'a').status).toBe(0);
   await both(['create', 'drawn', '--subnet', '10.77.0.0/24'], ['rm', 'drawn']);
   await both(['connect', 'inner', 'a'], ['disconnect', 'inner', 'a']);
+});
+
+test('a connect that fails leaves the mounts and the hosts file of a container that was in one network', () => {
+  create('once', '--network', 'lan');
+  const [before, hosts] = [kernelView(host, 'once'), hostsOf('once')];
+  for (const fault of FAILURES) {
+    const { status, tool } = runWithFault(host, ['network', 'connect', 'inner', 'once'], fault, 1);
+    expect([fault, status, tool]).toEqual([fault, 125, 'ip']);
+    expect(kernelView(host, 'once')).toEqual(before);
+    expect(hostsOf('once')).toBe(hosts);
+  }
+  expect(network('connect', 'inner', 'once').status).toBe(0);
+  expect(hostsOf('once')).toContain('# network inner\n');
+  expect(host.minict('rm', 'once').status).toBe(0);
 });
 
 test.each<[string[], RegExp]>([
