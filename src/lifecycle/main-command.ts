@@ -5,7 +5,6 @@ import { isPopulated } from '../cgroup/processes.ts';
 import { HostError, NotFoundError } from '../errors.ts';
 import { toolPath } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
-import { containerEnv } from '../process/enter.ts';
 import { handOnSignals, supervised } from '../process/supervisor.ts';
 import { type ContainerSpec, isIsolated } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
@@ -107,8 +106,7 @@ export async function startMain(
         init: waiterOf(spec, attachment),
         entry: entry === undefined ? undefined : ENTRY_FD,
       });
-  const isDoubtful =
-    attachment === undefined && !spec.boot && seemsNotToRun(spec, place, containerEnv(spec).PATH ?? '');
+  const isDoubtful = attachment === undefined && !spec.boot && seemsNotToRun(spec, place);
   const log = attachment === undefined ? (await import('./open-log.ts')).openLog(paths, spec) : undefined;
   // Before there is a program: it may be far before this process goes on.
   let pid: number | undefined;

@@ -1,6 +1,7 @@
 /** Whether a program can be run, as far as that is seen from outside of the container. Reads only. */
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
+import { containerEnv, envFolders, setInside } from '../process/enter.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
@@ -29,15 +30,20 @@ function interpreterOf({ layers, mounted }: Place, path: string): string | undef
   }
 }
 
-/** The files that execvp(3) tries for the program, in order. */
-function candidates({ command: [program = ''], workdir = '/' }: ContainerSpec, path: string): string[] {
+/** The files that execvp(3) tries for a program, in order. */
+function candidates(program: string, workdir: string, path: string): string[] {
   if (program.includes('/')) return [join('/', workdir, program)];
   return path.split(':').map((folder) => join('/', folder.startsWith('/') ? folder : join(workdir, folder), program));
 }
 
 /** Where it looks as if the main command cannot be run. A mount that was made inside is not seen. */
-export function seemsNotToRun(spec: ContainerSpec, place: Place, path: string): boolean {
-  const file = candidates(spec, path).find((candidate) => isExecutable(place, candidate) === true);
+export function seemsNotToRun(spec: ContainerSpec, place: Place): boolean {
+  const { command, workdir = '/' } = spec;
+  const env = containerEnv(spec);
+  const find = (program: string, path: string) =>
+    candidates(program, workdir, path).find((candidate) => isExecutable(place, candidate) === true);
+  if (place.oci === undefined && setInside(env).length > 0 && find('env', envFolders(env)) === undefined) return true;
+  const file = find(command[0] ?? '', env.PATH ?? '');
   if (file === undefined) return true;
   const interpreter = interpreterOf(place, file);
   return interpreter !== undefined && isExecutable(place, join('/', interpreter)) !== true;

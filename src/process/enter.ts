@@ -78,10 +78,16 @@ export function programEnv(env: Readonly<Record<string, string>>, options: EnvOp
     if (!isSetInside(key, value)) outside[key] = value;
     else isAllOutside = false;
   }
-  if (!isAllOutside) outside.PATH = `${env.PATH}:${PATH}`;
+  if (!isAllOutside) outside.PATH = envFolders(env);
   return outside;
 }
 
+/** Where env(1) is looked for, as PATH has it. */
+export function envFolders({ PATH: own }: Readonly<Record<string, string>>): string {
+  return `${own}:${PATH}`;
+}
+
+/** Words that set the rest of it inside; none where all is set outside. */
 export function setInside(env: Readonly<Record<string, string>>): string[] {
   const words: string[] = [];
   for (const [key, value] of Object.entries(env)) if (isSetInside(key, value)) words.push(`${key}=${value}`);

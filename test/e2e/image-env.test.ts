@@ -76,6 +76,14 @@ test.each([[[]], [['-w', '/tmp']], [['--pid', 'private']]])(
   },
 );
 
+test('without env(1) start tells that the main command cannot be run', () => {
+  const { host } = now.lab;
+  expect(host.minict('create', 'c', '--no-network', '-e', 'LD_DEBUG=', '--', 'true').status).toBe(0);
+  expect(host.minict('exec', 'c', 'rm', '/usr/bin/env').status).toBe(0);
+  expect(host.minict('start', 'c')).toMatchObject({ status: 127, stderr: expect.stringContaining('minict logs c') });
+  expect(host.minict('logs', 'c').stdout).toContain("'env'");
+});
+
 test('what no program could get, or no image can say, is refused', () => {
   const { host } = now.lab;
   const refused = (settings: object, message: RegExp) =>
