@@ -31,7 +31,7 @@ const coreInOnePiece: BunPlugin = {
   setup(build) {
     build.onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => {
       if (CORE.includes(path) || !lazy.has(path) || WITHOUT_CORE.includes(path)) return undefined;
-      const core = CORE.map((source) => `import '${source}';`).join('\n');
+      const core = CORE.map((source) => `import ${JSON.stringify(source)};`).join('\n');
       return { contents: `${core}\n${await Bun.file(path).text()}`, loader: 'ts' };
     });
   },
