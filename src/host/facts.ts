@@ -111,8 +111,16 @@ export function mountPointsAt(mountinfo: string, targets: readonly string[]): Mo
 
 /** The host's name servers without loopback ones, which mean the host itself (docker does the same). */
 export function readResolvConf(): string {
-  if (!statSync('/etc/resolv.conf', { throwIfNoEntry: false })?.isFile()) return '';
-  return readFileSync('/etc/resolv.conf', 'utf8')
+  const own = withoutLoopback('/etc/resolv.conf');
+  if (/^\s*nameserver\s/m.test(own)) return own;
+  // systemd-resolved listens on a loopback address, and has written here whom it asks (systemd-resolved.service(8)).
+  const upstream = withoutLoopback('/run/systemd/resolve/resolv.conf');
+  return upstream === '' ? own : upstream;
+}
+
+function withoutLoopback(path: string): string {
+  if (!statSync(path, { throwIfNoEntry: false })?.isFile()) return '';
+  return readFileSync(path, 'utf8')
     .split('\n')
     .filter((line) => !/^\s*nameserver\s+(127\.|::1)/.test(line))
     .join('\n');

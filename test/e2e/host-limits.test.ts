@@ -159,7 +159,7 @@ test('a failed first create leaves a network that the next one can use', async (
   await other.destroy();
 });
 
-test('no /etc/resolv.conf, or none that is a file', () => {
+test('no /etc/resolv.conf, none that is a file, one that names the host itself alone', () => {
   host.run(['sh', '-ec', 'cp -a /etc /run/etc; rm -f /run/etc/resolv.conf; mount --bind /run/etc /etc']);
   for (const make of ['true', 'mkdir /etc/resolv.conf']) {
     host.run(['sh', '-c', make]);
@@ -167,7 +167,16 @@ test('no /etc/resolv.conf, or none that is a file', () => {
     expect(host.minict('exec', 'c2', 'cat', '/etc/resolv.conf')).toEqual({ status: 0, stdout: '', stderr: '' });
     host.minict('rm', 'c2');
   }
-  host.run(['umount', '/etc']);
+  // As systemd-resolved has it: a loopback address in the one file, and in the other whom it asks.
+  const listens = 'nameserver 127.0.0.53\noptions edns0\n';
+  const script =
+    'rmdir /etc/resolv.conf; mkdir -p /run/systemd/resolve; printf "$0" >/etc/resolv.conf; printf "$1" >"$2"';
+  const upstream = 'nameserver 192.0.2.53\n';
+  host.run(['sh', '-ec', script, listens, upstream, '/run/systemd/resolve/resolv.conf']);
+  expectCreated(host, 'c2');
+  expect(host.minict('exec', 'c2', 'cat', '/etc/resolv.conf').stdout).toBe(upstream);
+  host.minict('rm', 'c2');
+  host.run(['sh', '-ec', 'rm -r /run/systemd/resolve; umount /etc']);
 });
 
 test('a state folder on an overlay', () => {
