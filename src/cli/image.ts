@@ -129,6 +129,7 @@ export const define: Define = (command, globals) => {
     .description('remove images without a name that no container uses, and what builds keep besides')
     .option('-a, --all', 'those with a name, too')
     .option('--dry-run', 'only list them')
+    .option('-f, --force', 'for scripts that docker would ask; minict never does')
     .action(async (options: { all?: boolean; dryRun?: boolean }) => {
       const { pruneImages } = await import('../lifecycle/images.ts');
       const names = await pruneImages(store('prune'), options.all ?? false, options.dryRun ?? false);

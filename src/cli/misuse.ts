@@ -5,38 +5,125 @@ import { InvalidInputError } from '../errors.ts';
 /** What other tools call it. */
 const OTHERS_WORDS: Readonly<Record<string, string>> = {
   build: 'image build',
+  connect: 'network connect',
   delete: 'rm',
+  disconnect: 'network disconnect',
   doctor: 'system doctor',
   history: 'image history',
   images: 'image ls',
+  impair: 'net impair',
   import: 'image import',
   info: 'system doctor',
   list: 'ps -a',
   load: 'image import',
   ls: 'ps -a',
   netem: 'net impair',
+  networks: 'network ls',
   prune: 'system prune',
   pull: 'image pull',
   push: 'image push',
   remove: 'rm',
+  restore: 'snapshot rollback',
   rmi: 'image rm',
+  rollback: 'snapshot rollback',
   save: 'image save',
   shell: 'exec -it NAME sh',
   tag: 'image tag',
+  tap: 'network tap',
   tcpdump: 'capture',
   version: '--version',
+  volumes: 'volume ls',
 };
 
+/** Verbs of a group. */
+const OTHERS_VERBS: Readonly<Record<string, string>> = {
+  'system df': 'image df',
+  'system info': 'system doctor',
+};
+
+type Hints = Readonly<Record<string, (verb: string) => string>>;
+
+const NO_DEVICES = () =>
+  "leave it out: devices are the host's, but with --dev private, --profile hardened, or an OCI runtime";
+const RESOLVER = () => "name servers are the host's; others: -v FILE:/etc/resolv.conf:ro";
+
 /** What docker calls it, of create and run. */
-const OTHERS_OPTIONS: Readonly<Record<string, (verb: string) => string>> = {
+const CREATE_HINTS: Hints = {
+  '--add-host': () =>
+    'members of its networks are in its /etc/hosts; with others, a file of yours: -v FILE:/etc/hosts:ro',
+  '--cidfile': () => 'it is known by the name that you give it',
+  '--device': NO_DEVICES,
   '--device-read-bps': () => '--io-read-bps',
   '--device-read-iops': () => '--io-read-iops',
   '--device-write-bps': () => '--io-write-bps',
   '--device-write-iops': () => '--io-write-iops',
+  '--dns': RESOLVER,
+  '--dns-search': RESOLVER,
+  '--expose': () => 'leave it out: its networks reach all ports; -p leads from the host to one',
+  '--gpus': NO_DEVICES,
+  '--ip6': () => '--ip takes both families',
+  '--link': () =>
+    'members of a network find each other by name: --network; for a cable --nic p2p:CONTAINER, or minict link',
   '--log-opt': () => '--log-max-size, --log-max-files',
   '--mount': () => '-v SRC:DST, --tmpfs DST',
   '--name': (verb) => `the name is an argument: minict ${verb} NAME`,
+  '--net': () => '--network NETWORK, or --no-network',
+  '--network-alias': () => 'members of a network find each other by the names of containers',
+  '--platform': () => 'minict image pull SOURCE NAME, before',
   '--privileged': () => 'leave it out: the profile lab, the default, lets root do all',
+  '--publish-all': () => '-p PORT for each of them',
+  '-P': () => '-p PORT for each of them',
+  '--pull': () => 'minict image pull SOURCE NAME, before',
+  '--stop-timeout': () => 'minict stop -t SECONDS',
+  '--uts': () => 'leave it out: each has its own',
+  '--volumes-from': () => '-v NAME:DST, a named volume, for each of them',
+};
+
+const AS_JSON = (verb: string) => `it prints JSON: minict ${verb} NAME | jq …`;
+const ALL = (verb: string) => `minict ps -aq | xargs -r minict ${verb}`;
+
+/** The same, of other verbs. */
+const OPTION_HINTS: Readonly<Record<string, Hints>> = {
+  create: CREATE_HINTS,
+  run: CREATE_HINTS,
+  exec: { '--privileged': () => 'leave it out: root may do all, where the profile is lab' },
+  inspect: { '-f': AS_JSON, '--format': AS_JSON },
+  'image inspect': { '-f': AS_JSON, '--format': AS_JSON },
+  'network inspect': { '-f': AS_JSON, '--format': AS_JSON },
+  'volume inspect': { '-f': AS_JSON, '--format': AS_JSON },
+  'image build': {
+    '-t': (verb) => `the name is an argument: minict ${verb} FOLDER NAME`,
+    '--tag': (verb) => `the name is an argument: minict ${verb} FOLDER NAME`,
+  },
+  'network create': {
+    '--ip-range': () => 'create --ip and --nic …,ip= choose an address',
+    '--ipv6': () => '--subnet fd00:7::/64',
+    '--opt': () => '-o KEY=VALUE',
+    '--parent': () => '--uplink INTERFACE',
+  },
+  capture: {
+    '-i': () => 'the interfaces are arguments: minict capture NAME:NIC -w FILE',
+    '--interface': () => 'the interfaces are arguments: minict capture NAME:NIC -w FILE',
+  },
+  cp: {
+    '-r': () => 'leave it out: what is in a folder is copied, too',
+    '-R': () => 'leave it out: what is in a folder is copied, too',
+  },
+  ps: { '--no-trunc': () => 'leave it out: nothing is cut off' },
+  rm: {
+    '-a': ALL,
+    '--all': ALL,
+    '-rf': () => 'minict rm -f',
+    '-fv': () => 'minict rm -f',
+    '-v': () => 'leave it out: its own volumes go with it, named ones stay',
+  },
+  start: {
+    '-a': () => 'minict start NAME, then minict attach NAME',
+    '--all': ALL,
+    '--attach': () => 'minict start NAME, then minict attach NAME',
+  },
+  stop: { '-a': ALL, '--all': ALL },
+  restart: { '-a': ALL, '--all': ALL },
 };
 
 /** The verb that the command line got to, with that of a group: `image import`. */
@@ -54,13 +141,17 @@ function hintOf(program: Command, verb: readonly string[], error: CommanderError
   const word = /'([^' ]+)/.exec(cause)?.[1] ?? '';
   const others = verb.length === 0 && Object.hasOwn(OTHERS_WORDS, word) ? OTHERS_WORDS[word] : undefined;
   if (error.code === 'commander.unknownCommand' && others !== undefined) return `minict ${others}`;
+  const inGroup = [...verb, word].join(' ');
+  if (error.code === 'commander.unknownCommand' && Object.hasOwn(OTHERS_VERBS, inGroup)) {
+    return `minict ${OTHERS_VERBS[inGroup]}`;
+  }
   if (error.code === 'commander.unknownOption' && verb.length > 0) {
     if (program.options.some(({ long }) => long === word))
       return `it stands before the verb: minict ${word} ${verb[0]} …`;
     const [option = ''] = word.split('=');
-    if (['create', 'run'].includes(verb[0] as string) && Object.hasOwn(OTHERS_OPTIONS, option)) {
-      return (OTHERS_OPTIONS[option] as (verb: string) => string)(verb[0] as string);
-    }
+    const path = verb.join(' ');
+    const hints = Object.hasOwn(OPTION_HINTS, path) ? OPTION_HINTS[path] : undefined;
+    if (hints !== undefined && Object.hasOwn(hints, option)) return (hints[option] as (verb: string) => string)(path);
   }
   return suggestion === undefined ? help : `${suggestion.replace(/^\((.*)\)$/, '$1')} ${help}`;
 }

@@ -16,7 +16,7 @@ export const define: Define = (command, globals) => {
     return { context, instance: ensureState(context.roots) };
   };
   command
-    .command('create <name> <snapshot>')
+    .command('create <name> <snapshot>', { isDefault: true })
     .description('keep the files as they are; at once where the container is stopped, as a copy where it is up')
     .action(async (name: string, snapshot: string) => {
       const { context, instance } = begin('create');

@@ -18,6 +18,7 @@ export const define: Define = (command, globals) => {
     .command('prune')
     .description("remove minict's own leftovers, and the default network where no container is in it")
     .option('--dry-run', 'only list them')
+    .option('-f, --force', 'for scripts that docker would ask; minict never does')
     .action(async (options: { dryRun?: boolean }) => {
       requireRoot('system prune');
       const context = contextFrom(globals());

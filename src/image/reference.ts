@@ -10,7 +10,7 @@ const DEFAULT_TAG = ':latest';
 export function parseImageName(text: string): string {
   if (!NAME.test(text)) {
     throw new InvalidInputError(`cannot use image name ${JSON.stringify(text)}: not a valid name`, {
-      hint: 'for example web:1',
+      hint: text.includes('/') ? 'a name has no /: for example web:1' : 'for example web:1',
     });
   }
   return text.includes(':') ? text : `${text}${DEFAULT_TAG}`;

@@ -26,14 +26,32 @@ export interface ExecOptions {
   readonly workdir?: string;
 }
 
+/** A `--` may stand before it, as with create and run; what begins with a dash without one is an option in a wrong place. */
+function programOf(name: string, words: readonly string[]): readonly string[] {
+  const [first = ''] = words;
+  if (!first.startsWith('-')) return words;
+  const program = words.slice(1);
+  if (first !== '--') {
+    throw new InvalidInputError(
+      `cannot exec in ${name}: ${JSON.stringify(first)} stands after NAME, and is no option there`,
+      {
+        hint: `minict exec ${first} ${name} …; for a program of that name minict exec ${name} -- ${first}`,
+      },
+    );
+  }
+  if (program.length > 0) return program;
+  throw new InvalidInputError(`cannot exec in ${name}: no program is named`, { hint: `minict exec ${name} CMD` });
+}
+
 /** Does not return, unless it leaves the program. Throws InvalidInputError, NotFoundError, ConflictError (not up), HostError. */
 export async function execProgram(
   { roots, verbose }: Context,
   rawName: string,
-  program: readonly string[],
+  given: readonly string[],
   options: ExecOptions,
 ): Promise<void> {
   const name = parseContainerName(rawName);
+  const program = programOf(name, given);
   const terminal = isTerminal(0);
   if (options.tty && !terminal) {
     throw new InvalidInputError('cannot use -t: stdin is no terminal', { hint: 'leave out -t' });
@@ -53,12 +71,12 @@ export async function execProgram(
   }
   const wanted = options.user ?? record.user;
   const user = wanted === undefined ? undefined : await findUser(wanted, record.place);
-  const given = { ...record.env, ...options.env };
+  const programEnv = { ...record.env, ...options.env };
   const workdir = options.workdir ?? record.workdir;
   const isLeft = options.leave !== undefined;
   const term = terminal ? process.env.TERM : undefined;
   const isOnTerminal = terminal && (!isLeft || record.place.oci === undefined);
-  const words = { argv: program, env: given, user, workdir };
+  const words = { argv: program, env: programEnv, user, workdir };
   const { argv, env } = await wayIn(record.place, words, isOnTerminal ? { term } : undefined, isLeft);
   if (verbose) (await import('../host/verbose.ts')).sayCommand(argv);
   try {

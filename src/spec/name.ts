@@ -11,7 +11,7 @@ export function parseContainerName(text: string): string {
   }
   if (!CONTAINER_NAME.test(text)) {
     const hint = text.includes(':')
-      ? `${JSON.stringify(text)} is no container name; use --image`
+      ? 'a name has no colon; an image is named by --image'
       : 'letters, digits, _ . - and first a letter or digit';
     throw new InvalidInputError(`cannot use container name ${JSON.stringify(text)}: not a valid name`, { hint });
   }
@@ -70,13 +70,20 @@ export function parseHostInterface(text: string): string {
   throw new InvalidInputError(`cannot use interface ${JSON.stringify(text)}: not the name of one`, { hint: 'ip link' });
 }
 
+function networkHint(text: string): string {
+  if (text === 'none') return '--no-network';
+  if (text === 'host') return 'a container has a network of its own always; -p 0.0.0.0:PORT:PORT leads into it';
+  if (text === 'bridge' || text === 'default') return 'leave it out, for the default network';
+  return 'letters, digits, _ . - and first a letter or digit, 63 at most';
+}
+
 /** docker's grammar, and its reserved words. Throws InvalidInputError. */
 export function parseNetworkName(text: string): string {
   const isReserved = ['none', 'host', 'default', 'bridge', 'all'].includes(text);
   if (CONTAINER_NAME.test(text) && text.length <= 63 && !isReserved) return text;
   throw new InvalidInputError(
     `cannot use network name ${JSON.stringify(text)}: ${isReserved ? 'a word of its own' : 'not a valid name'}`,
-    { hint: text === 'none' ? '--no-network' : 'letters, digits, _ . - and first a letter or digit, 63 at most' },
+    { hint: networkHint(text) },
   );
 }
 

@@ -41,6 +41,8 @@ test('stdin goes in only with -i, byte for byte', () => {
 
 test('what follows the name is the program, options too', () => {
   expect(host.minict('exec', 'p1', 'echo', '-e', '--', '-i', '--help').stdout).toBe('-- -i --help\n');
+  expect(host.minict('exec', 'p1', '--', 'echo', '--', '-i').stdout).toBe('-- -i\n');
+  expect(host.minict('exec', '-e', 'A=1', 'p1', '--', 'sh', '-c', 'echo $A').stdout).toBe('1\n');
 });
 
 test('the environment is built, not inherited', () => {
