@@ -163,6 +163,11 @@ export function isTerminal(fd: number): boolean {
   return calls().isatty(fd) === 1;
 }
 
+/** What is started from here on can be ended by TERM and INT, whatever minict's caller has blocked. */
+export function unblockSignals(): void {
+  calls().sigprocmask(SIG_SETMASK, new Uint8Array(SIGSET_SIZE), null);
+}
+
 /**
  * Makes this process ready to become another program: Bun ignores SIGPIPE and SIGXFSZ and raises the file limit, and
  * execve(2) would hand both on; also what signals the caller has blocked, which then could not end the program.
@@ -171,7 +176,7 @@ export function restoreForExec(softFileLimit: number): void {
   const c = calls();
   c.signal(SIGPIPE, 0n);
   c.signal(SIGXFSZ, 0n);
-  c.sigprocmask(SIG_SETMASK, new Uint8Array(SIGSET_SIZE), null);
+  unblockSignals();
   const limit = new BigUint64Array(2);
   if (c.prlimit(0, RLIMIT_NOFILE, null, limit) === 0 && (limit[1] ?? 0n) >= BigInt(softFileLimit)) {
     limit[0] = BigInt(softFileLimit);

@@ -1,6 +1,7 @@
 /** start: brings back whatever is missing, then runs the services in order, or the main command under its supervisor. */
 import { existsSync, rmSync } from 'node:fs';
 import { ConflictError } from '../errors.ts';
+import { unblockSignals } from '../host/exec-calls.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal } from '../runner/journal.ts';
 import type { ContainerSpec } from '../spec/container.ts';
@@ -83,6 +84,7 @@ export async function startMade(
   { spec, instance, lock }: Made,
   attachment?: Attachment,
 ): Promise<(() => Promise<number>) | undefined> {
+  unblockSignals();
   let services: ServiceLog | undefined;
   if (spec.services.length > 0) {
     lock.share();

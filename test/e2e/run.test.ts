@@ -133,6 +133,15 @@ test('a signal that run was told to ignore does not reach the program', async ()
   expect(await child.exited).toBe(4);
 });
 
+test('signals that the caller has blocked are not blocked in the program', () => {
+  const words = ['run', '--rm', '--no-network', 'blocked', '--', 'grep', 'SigBlk', '/proc/self/status'];
+  expect(host.run(['env', '--block-signal', MINICT, ...words])).toEqual({
+    status: 0,
+    stdout: `SigBlk:\t${'0'.repeat(16)}\n`,
+    stderr: '',
+  });
+});
+
 test('the program outlives a killed run, and its status is recorded', async () => {
   const child = await running([], endsAt('TERM'));
   child.kill('SIGKILL');
