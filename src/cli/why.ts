@@ -15,10 +15,11 @@ interface Options {
   readonly 6?: true;
 }
 
-/** `tcp/80`, `udp/53`, `icmp`. Throws InvalidInputError. */
+/** `tcp/80` or, in the order of `-p`, `80/tcp`; `icmp`. Throws InvalidInputError. */
 function parseService(text: string): Pick<Question, 'protocol' | 'port'> {
   if (text === 'icmp' || text === 'ping') return { protocol: 'icmp', port: undefined };
-  const [, protocol, digits] = /^(tcp|udp)\/(\d{1,5})$/.exec(text) ?? [];
+  const turned = text.replace(/^(\d+)\/([a-z]+)$/, '$2/$1');
+  const [, protocol, digits] = /^(tcp|udp)\/(\d{1,5})$/.exec(turned) ?? [];
   const port = Number(digits);
   if (protocol !== undefined && port >= 1 && port <= 65535) return { protocol: protocol as 'tcp' | 'udp', port };
   throw new InvalidInputError(`cannot use ${JSON.stringify(text)} as a service: PROTO/PORT, 1 to 65535`, {

@@ -1,6 +1,6 @@
 /** Network namespaces on a path, and who has an address: each is read once for a question. Reads only. */
 import { existsSync } from 'node:fs';
-import { HostError } from '../errors.ts';
+import { HostError, StateError } from '../errors.ts';
 import { hasDefaultRoute } from '../host/inside/defaults.ts';
 import { type Interface, readInterfaces } from '../host/inside/interfaces.ts';
 import { readNeighbours } from '../host/inside/neighbours.ts';
@@ -9,6 +9,7 @@ import type { Inside } from '../host/inside/run.ts';
 import { readSettings } from '../host/inside/settings.ts';
 import { type Family, formatIp, parseIp } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { readEnterRecord } from '../state/enter-record.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
 import { readInstance } from '../state/store.ts';
@@ -64,7 +65,7 @@ export class Nodes {
       verbose: this.context.verbose,
     };
     const runs = !isHost && isRunning(readInstance(this.context.roots) ?? '', name);
-    const known = { name, isHost, spec, isRunning: runs };
+    const known = { name, isHost, spec, isRunning: runs, isPaused: runs && this.isPaused(name) };
     const nothing = { interfaces: [], settings: new Map(), hasDefault: false, rules: undefined, neighbours: [] };
     const state = spec === undefined ? 'up' : this.stateOf(name);
     const interfaces = state === 'up' ? await readOrGone(inside) : undefined;
@@ -87,6 +88,16 @@ export class Nodes {
 
   isUp(name: string): boolean {
     return this.stateOf(name) === 'up';
+  }
+
+  private isPaused(name: string): boolean {
+    try {
+      return readEnterRecord(containerPaths(this.context.roots, name))?.paused === true;
+    } catch (error) {
+      // A damaged one is told by who enters.
+      if (error instanceof StateError) return false;
+      throw error;
+    }
   }
 
   private stateOf(name: string): Node['state'] {
@@ -168,6 +179,8 @@ function settingsOf(interfaces: readonly Interface[]): string[] {
   return [
     ...devs.flatMap((dev) => keys.map((key) => `net/ipv4/conf/${dev}/${key}`)),
     'net/ipv6/conf/all/forwarding',
+    'net/ipv4/icmp_echo_ignore_all',
+    'net/ipv6/icmp/echo_ignore_all',
     'net/bridge/bridge-nf-call-iptables',
     'net/bridge/bridge-nf-call-ip6tables',
   ];

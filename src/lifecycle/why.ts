@@ -11,13 +11,15 @@ import type { Inside } from '../host/inside/run.ts';
 import { readListeners } from '../host/inside/sockets.ts';
 import { readOvs } from '../host/ovs.ts';
 import { findBusybox } from '../image/base.ts';
+import { foreignLoss, impairmentOf, readTcFacts } from '../network/impairment.ts';
 import { type Family, formatIp, parseIp } from '../spec/address.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseContainerName } from '../spec/name.ts';
+import { quote } from '../spec/shell-words.ts';
 import { listNetworks, readNetworks } from '../state/network.ts';
 import { findContainer, listContainers } from '../state/store.ts';
-import type { Hop, MtuFacts, Node, PathFacts, Question } from '../why/facts.ts';
-import { bridgeOf, cidrSubnet, interfaceOf, isIn, networkOf, outgoingOf } from '../why/place.ts';
+import type { Hop, Loss, MtuFacts, Node, PathFacts, Question } from '../why/facts.ts';
+import { bridgeOf, cidrSubnet, interfaceOf, isIn, networkOf, outgoingOf, whereOf } from '../why/place.ts';
 import type { Context } from './context.ts';
 import { HOST, type Known, Nodes, type Seen } from './why-nodes.ts';
 import { walk } from './why-walk.ts';
@@ -60,7 +62,19 @@ export async function readPath(context: Context, question: Question, wanted: Fam
     probe === 'answered' && there.length > 1 && !isLed ? await measure(start, there[0] as Hop, family, to) : undefined;
   const after = await nodes.lookAgain(probe !== undefined);
   const now = (hop: Hop): Hop => ({ ...hop, node: after.get(hop.node.name) ?? hop.node });
-  const seen = { question, family, from, to, host: after.get(HOST) ?? host.node, containers: specs, probe, mtu };
+  const isLost = probe !== undefined && probe !== 'answered';
+  const losses = isLost ? await readLosses([...there, ...back]) : new Map<string, Loss>();
+  const seen = {
+    question,
+    family,
+    from,
+    to,
+    host: after.get(HOST) ?? host.node,
+    containers: specs,
+    probe,
+    mtu,
+    losses,
+  };
   const hops = { there: there.map(now), back: back.map(now) };
   const forwarders = await nodes.forwarders();
   const up = new Set(specs.map(({ name }) => name).filter((name) => nodes.isUp(name)));
@@ -73,6 +87,34 @@ export async function readPath(context: Context, question: Question, wanted: Fam
     judgeHost(path, 'routed'),
   ]);
   return { ...path, listeners, bridged, routed };
+}
+
+/** Of minict's impairments, and of what somebody else has put there that loses packets by its nature. */
+async function readLosses(hops: readonly Hop[]): Promise<PathFacts['losses']> {
+  const places = new Map<string, { name: string; dev: string }>();
+  for (const hop of hops) {
+    const dev = outgoingOf(hop);
+    const isInside = !hop.node.isHost && hop.node.state === 'up';
+    if (dev !== undefined && isInside) places.set(whereOf(hop.node, dev), { name: hop.node.name, dev });
+  }
+  const losses = new Map<string, Loss>();
+  for (const [where, { name, dev }] of places) {
+    try {
+      const facts = await readTcFacts(name, dev);
+      const own = impairmentOf(facts).lossPercent ?? 0;
+      if (own > 0) {
+        losses.set(where, { percent: own, by: 'net impair', fix: `minict net impair ${name}:${dev} --clear` });
+        continue;
+      }
+      const percent = foreignLoss(facts);
+      const fix = `tc -n ${name} qdisc del dev ${quote(dev)} root`;
+      if (percent > 0) losses.set(where, { percent, by: `its qdisc ${facts.root?.kind}`, fix });
+    } catch (error) {
+      // What cannot be read is no explanation.
+      if (!(error instanceof HostError)) throw error;
+    }
+  }
+  return losses;
 }
 
 async function readOvsPorts(hops: readonly Hop[]): Promise<PathFacts['ovs']> {

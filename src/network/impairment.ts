@@ -93,6 +93,13 @@ export function foreignRoot({ root }: TcFacts): Qdisc | undefined {
   return root === undefined || root.handle === '0:' || root.handle === HANDLE ? undefined : root;
 }
 
+/** What such a qdisc loses by its nature, in percent; 0 of one that only holds packets back. */
+export function foreignLoss(facts: TcFacts): number {
+  const foreign = foreignRoot(facts);
+  if (foreign?.kind === 'blackhole') return 100;
+  return (foreign?.options?.['loss-random']?.loss ?? 0) * 100;
+}
+
 function isLossFilter({ kind, pref, options }: Filter): boolean {
   return kind === 'bpf' && pref === PREFERENCE && options?.bytecode !== undefined;
 }

@@ -28,6 +28,8 @@ export interface Node {
   readonly state: 'up' | 'stopped' | 'gone';
   /** A process is in it. */
   readonly isRunning: boolean;
+  /** Its processes are held still (`pause`): the kernel alone answers for them. */
+  readonly isPaused: boolean;
   readonly interfaces: readonly Interface[];
   readonly settings: Settings;
   /** A default route of the path's family. */
@@ -85,6 +87,14 @@ export interface HostDrop {
   readonly fix: string;
 }
 
+/** What a NIC loses of all that leaves it, by a qdisc or a filter of its own. */
+export interface Loss {
+  readonly percent: number;
+  /** What loses it, in words. */
+  readonly by: string;
+  readonly fix: string;
+}
+
 export interface PathFacts {
   readonly question: Question;
   readonly family: Family;
@@ -103,6 +113,8 @@ export interface PathFacts {
   /** Undefined where none was sent, since it could not leave. */
   readonly probe: Outcome | undefined;
   readonly mtu: MtuFacts | undefined;
+  /** By container and NIC (`whereOf`); empty where the probe was answered, or none was sent. */
+  readonly losses: ReadonlyMap<string, Loss>;
   /** At the target; undefined where it is none of minict's, or ss is missing. */
   readonly listeners: readonly Listener[] | undefined;
   /** Ports by bridge, as Open vSwitch's database has them; undefined where it does not answer, or nobody asks. */

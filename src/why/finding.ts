@@ -17,6 +17,7 @@ export type Cause =
   | 'not-listening'
   | 'not-published'
   | 'refused'
+  | 'impaired'
   | 'mtu'
   | 'no-answer';
 

@@ -12,12 +12,13 @@ import {
   checkTunnel,
 } from './checks/bridge.ts';
 import { checkFirewall } from './checks/firewall.ts';
-import { checkContainer, checkIncomingNic, checkOutgoingNic } from './checks/interface.ts';
+import { checkContainer, checkIncomingNic, checkLoopback, checkOutgoingNic } from './checks/interface.ts';
+import { checkLoss } from './checks/loss.ts';
 import { checkMtu } from './checks/mtu.ts';
 import { checkNeighbour, checkNeighbourBeyond } from './checks/neighbour.ts';
 import { checkDestination, checkLoopbackRoute } from './checks/published.ts';
 import { checkForwarding, checkLoop, checkReversePath, checkRoute } from './checks/route.ts';
-import { checkAnswer, checkListening } from './checks/service.ts';
+import { checkAnswer, checkEcho, checkListening } from './checks/service.ts';
 import type { PathFacts } from './facts.ts';
 import type { Finding } from './finding.ts';
 import { ipCommand, together } from './mend.ts';
@@ -45,6 +46,7 @@ const SOURCE: readonly Check[] = [
   checkLoopbackRoute,
   checkRoute,
   checkFirewall,
+  checkLoss,
   ...LINK,
 ];
 const ROUTER: readonly Check[] = [
@@ -56,9 +58,19 @@ const ROUTER: readonly Check[] = [
   checkRouterAddress,
   checkRoute,
   checkFirewall,
+  checkLoss,
   ...LINK,
 ];
-const TARGET: readonly Check[] = [...ENTER, checkDestination, checkFirewall, checkListening];
+const TARGET: readonly Check[] = [...ENTER, checkDestination, checkFirewall, checkEcho, checkListening];
+/** A node that asks itself. */
+const ITSELF: readonly Check[] = [
+  checkContainer,
+  checkLoopback,
+  checkDestination,
+  checkFirewall,
+  checkEcho,
+  checkListening,
+];
 /** An answer takes the same links, or others. */
 const BACK: readonly Check[] = [
   checkLoop,
@@ -67,6 +79,7 @@ const BACK: readonly Check[] = [
   checkForwarding,
   checkRoute,
   checkFirewall,
+  checkLoss,
   checkBridgedRules,
 ];
 
@@ -127,8 +140,7 @@ function* sequence(facts: PathFacts): Generator<readonly [Place, Check]> {
 
 function checksAt({ hop, index, next }: Place): readonly Check[] {
   const isLocal = hop.route?.kind === 'route' && hop.route.isLocal;
-  if (index === 0)
-    return isLocal ? [checkContainer, checkDestination, checkFirewall, checkListening] : [...SOURCE, ...beyond(next)];
+  if (index === 0) return isLocal ? ITSELF : [...SOURCE, ...beyond(next)];
   return isLocal || hop.route === undefined || hop.isEnd ? TARGET : [...ROUTER, ...beyond(next)];
 }
 

@@ -201,6 +201,31 @@ const FAULTS: readonly Fault[] = [
     'web1 → web2',
     /web2 eth0 has MTU 1300/,
   ],
+  [
+    "a router's NIC that loses all, and ARP's answers first",
+    'ip -n web1 neigh flush all; minict net impair r1:eth0 --loss 100%',
+    'web1 web2',
+    'impaired',
+    'r1 eth0',
+    /net impair loses 100% of what leaves it/,
+  ],
+  [
+    "a router's NIC that loses all on the way back",
+    'minict why web1 web2; minict net impair r1:eth0 --loss 100%',
+    'web1 web2',
+    'impaired',
+    'r1 eth0',
+    /net impair loses 100% of what leaves it/,
+  ],
+  ['a loopback that is down', 'ip -n web3 link set dev lo down', 'web3 web3', 'nic-down', 'web3 lo', /^down$/],
+  [
+    'pings that are ignored',
+    'ip netns exec web2 sysctl -qw net.ipv4.icmp_echo_ignore_all=1',
+    'web1 web2',
+    'not-listening',
+    'web2',
+    /icmp_echo_ignore_all is 1/,
+  ],
 ];
 
 test.each(FAULTS)('%s', (...fault) => now.lab.expectMended(fault));

@@ -73,6 +73,26 @@ describe('what no command can mend', () => {
     });
   });
 
+  test('a rule of routing prohibits it', () => {
+    lab.sh('ip -n r1 rule add from 10.1.0.2 pref 9 prohibit');
+    expect(lab.failureOf('web1 web2 80/tcp')).toMatchObject({
+      cause: 'no-route',
+      where: 'r1',
+      found: 'a rule, or a route of another table, prohibits 10.2.0.2',
+      look: 'ip -n r1 rule show',
+    });
+    lab.sh('ip -n r1 rule del pref 9');
+  });
+
+  test('one that is paused has a kernel that answers, and no program', () => {
+    lab.sh('minict pause web3');
+    const told = lab.expectWorks('web1 web3 tcp/80');
+    expect(told.checks).toContainEqual(
+      expect.objectContaining({ where: 'web3', check: 'container', found: expect.stringMatching(/^up, and paused: /) }),
+    );
+    lab.sh('minict unpause web3');
+  });
+
   test('a service that does not listen, and nothing to start it by', () => {
     expect(lab.failureOf('web2 web1 tcp/9')).toMatchObject({ cause: 'not-listening', where: 'web1' });
     expect(lab.failureOf('web1 web3 udp/53')).toMatchObject({ cause: 'not-listening', where: 'web3' });

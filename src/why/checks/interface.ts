@@ -11,7 +11,14 @@ export function checkContainer({ node }: Place): Finding | undefined {
   const start = `minict ${node.state === 'gone' && node.isRunning ? 'restart' : 'start'} ${node.name}`;
   if (node.state === 'stopped') return fail(node.name, 'container', 'stopped', 'stopped', start);
   if (node.state === 'gone') return fail(node.name, 'container', 'stopped', 'its network namespace is gone', start);
-  return ok(node.name, 'container', 'up');
+  return ok(node.name, 'container', node.isPaused ? 'up, and paused: its programs answer nothing' : 'up');
+}
+
+/** What a node sends to itself goes by its loopback. */
+export function checkLoopback({ node }: Place): Finding | undefined {
+  const lo = interfaceOf(node, 'lo');
+  if (lo === undefined || lo.isUp) return undefined;
+  return fail(whereOf(node, 'lo'), 'NIC', 'nic-down', 'down', ipCommand(node, 'link set dev lo up'));
 }
 
 export function checkIncomingNic(place: Place): Finding | undefined {

@@ -6,6 +6,7 @@ import { insideCommand, ipCommand, linkLocal, sysctlCommand, together, watchComm
 import { interfaceOf, outgoingOf, type Place, whereOf } from '../place.ts';
 import { describeDrop, dropFix } from '../rule-text.ts';
 import { findDropAt } from '../rules.ts';
+import { lossOf } from './loss.ts';
 
 /** Of who handed it on to this node. */
 export function checkNeighbour(place: Place): Finding | undefined {
@@ -59,6 +60,8 @@ function silent({ facts }: Place, sender: Hop, receiver: Hop, dev: string): Find
   const where = whereOf(sender.node, dev);
   const says = (found: string, advice: string | Advice) =>
     fail(where, name, 'arp', `${node.name} does not answer for ${sender.nextHop}: ${found}`, advice);
+  const loss = lossOf(facts.losses, node, inner);
+  if (loss !== undefined) return loss;
   const asker = interfaceOf(sender.node, dev);
   const without = facts.family === 6 && asker !== undefined ? linkLocal(sender.node, asker) : undefined;
   if (without !== undefined) {

@@ -9,7 +9,7 @@ import { cidrSubnet, expectedNic, interfaceOf, isIn, networkOf, nicOf, type Plac
 import { routeBack, routerTo } from '../routers.ts';
 
 export function checkRoute(place: Place): Finding | undefined {
-  const { node, hop, to, way } = place;
+  const { facts, node, hop, to, way } = place;
   const { route } = hop;
   if (route === undefined || (route.kind === 'route' && route.isLocal)) return undefined;
   const check = way === 'there' ? 'route' : 'way back';
@@ -27,6 +27,13 @@ export function checkRoute(place: Place): Finding | undefined {
   if (refusing !== undefined) {
     const fix = ipCommand(node, `route del ${refusing}`);
     return fail(node.name, check, cause, `the route '${refusing}' refuses ${to}`, fix);
+  }
+  // EACCES is prohibit's alone: without such a route in the main table, a rule, or another table, has it.
+  if (/permission denied/i.test(route.error)) {
+    const found = `a rule, or a route of another table, prohibits ${to}`;
+    return fail(node.name, check, cause, found, {
+      look: ipCommand(node, `${facts.family === 4 ? '' : '-6 '}rule show`),
+    });
   }
   return fail(node.name, check, cause, `no route to ${to} (${route.error})`, missingRoute(place));
 }

@@ -1,8 +1,17 @@
 /** The other end: who listens there, and what it answered. */
 import { type Finding, fail, ok } from '../finding.ts';
-import { insideCommand, watchCommand } from '../mend.ts';
+import { insideCommand, sysctlCommand, watchCommand } from '../mend.ts';
 import type { Place } from '../place.ts';
 import { checkPublished } from './published.ts';
+
+/** Pings are the kernel's to answer. */
+export function checkEcho({ facts, node }: Place): Finding | undefined {
+  if (facts.question.protocol !== 'icmp') return undefined;
+  const key = facts.family === 4 ? 'net/ipv4/icmp_echo_ignore_all' : 'net/ipv6/icmp/echo_ignore_all';
+  if (node.settings.get(key) !== '1') return undefined;
+  const setting = key.replaceAll('/', '.');
+  return fail(node.name, 'listening', 'not-listening', `${setting} is 1`, sysctlCommand(node, setting, 0));
+}
 
 export function checkListening(place: Place): Finding | undefined {
   const { facts, node, hop } = place;
