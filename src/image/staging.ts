@@ -2,7 +2,7 @@
 import { HostError, MinictError } from '../errors.ts';
 import { lockImageFiles } from '../state/locks.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';
-import { inNewFolder } from '../state/staging.ts';
+import { inNewFolder, removeStaleFolders } from '../state/staging.ts';
 
 export interface Staging {
   readonly roots: Roots;
@@ -25,12 +25,22 @@ function fullDisk(verb: string, roots: Roots): HostError {
   return new HostError(`cannot ${verb}: no space left on the disk of ${roots.root}`, { hint: `df -h ${roots.root}` });
 }
 
+/** What a Ctrl-C or a kill left may be as large as an image. */
+function forgetInterrupted(dir: string): void {
+  try {
+    removeStaleFolders(dir);
+  } catch {
+    // It stands in nobody's way: `system prune` tries again, and says what hinders it.
+  }
+}
+
 /**
  * What `make` puts into its place stays, also where no image has it yet: nobody removes it until `make` has ended. The
  * rest of the folder goes, however it ends. `verb` is for messages ("import web.tar").
  */
 export async function withStaging<T>(roots: Roots, verb: string, make: (staging: Staging) => Promise<T>): Promise<T> {
   try {
+    forgetInterrupted(imagePaths(roots).dir);
     const files = lockImageFiles(roots);
     try {
       return await inNewFolder(imagePaths(roots).dir, (dir, lockFd) => make({ roots, dir, lockFd }));
