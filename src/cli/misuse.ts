@@ -15,7 +15,7 @@ const OTHERS_WORDS: Readonly<Record<string, string>> = {
   import: 'image import',
   info: 'system doctor',
   list: 'ps -a',
-  load: 'image import',
+  load: 'image load',
   ls: 'ps -a',
   netem: 'net impair',
   networks: 'network ls',

@@ -35,23 +35,41 @@ function readHead(fd: number): Buffer {
 
 /** What is imported, and how messages and the history call it. */
 interface Source {
+  readonly path: string;
   readonly verb: string;
   readonly createdBy: string;
 }
 
 function sourceOf(path: string): Source {
   const name = path === STDIN ? 'standard input' : path;
-  return { verb: `import ${name}`, createdBy: importedFrom(path === STDIN ? name : realpathSync(path)) };
+  return { path, verb: `import ${name}`, createdBy: importedFrom(path === STDIN ? name : realpathSync(path)) };
+}
+
+/** Archives that hold a root file system somewhere inside, by a file at their top, and what takes them. */
+const OTHERS_ARCHIVES = [
+  ['minict-container.json', 'an archive of save-container', 'load-container -i'],
+  ['oci-layout', 'an archive of images', 'image load -i'],
+  ['manifest.json', 'an archive of images', 'image load -i'],
+] as const;
+
+/** `docker save` in place of `docker export`, say. Throws InvalidInputError. */
+function refuseOthersArchive(tree: string, { verb, path }: Source): void {
+  const names = new Set(readdirSync(tree));
+  if (['bin', 'etc', 'sbin', 'usr'].some((folder) => names.has(folder))) return;
+  const found = OTHERS_ARCHIVES.find(([name]) => names.has(name));
+  if (found === undefined) return;
+  const [, kind, taker] = found;
+  const isFolder = path !== STDIN && statUserPath(path, verb).isDirectory();
+  const hint = isFolder ? `minict image pull oci:${path} NAME` : `minict ${taker} ${path === STDIN ? 'FILE' : path}`;
+  throw new InvalidInputError(`cannot ${verb}: it is ${kind}, and no root file system`, { hint });
 }
 
 /** The blob is the tar itself, hashed and written while it is unpacked. */
-async function layerOfPieces(
-  staging: Staging,
-  pieces: AsyncIterable<Buffer>,
-  { verb, createdBy }: Source,
-): Promise<Layer> {
+async function layerOfPieces(staging: Staging, pieces: AsyncIterable<Buffer>, source: Source): Promise<Layer> {
+  const { verb, createdBy } = source;
   const writer = new BlobWriter(staging);
   const unpacked = await unpackTree(staging, pieces, { verb, isLayer: false, tap: (piece) => writer.write(piece) });
+  refuseOthersArchive(unpacked.tree, source);
   const blob = writer.publish(layerType(undefined));
   adoptOnlyLayer(staging.roots, blob.digest, unpacked);
   return { blob, diffId: blob.digest, createdBy };
@@ -76,6 +94,7 @@ async function layerOfTarball(staging: Staging, fd: number, source: Source): Pro
     }
   }
   const { diffId, ...unpacked } = await unpackBlob(staging, writer.path, compression, { verb, isLayer: false });
+  refuseOthersArchive(unpacked.tree, source);
   const blob = writer.publish(layerType(compression.name));
   adoptOnlyLayer(staging.roots, diffId, unpacked);
   return { blob, diffId, createdBy };

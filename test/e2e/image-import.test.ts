@@ -107,6 +107,21 @@ test('refuses what is empty, damaged, cut short, or not there', () => {
   expect(images()).toEqual(before);
 });
 
+test('refuses archives of images and of containers, with what takes them', () => {
+  const make = (...words: string[]) => expect(host.minict(...words)).toMatchObject({ status: 0 });
+  make('create', 'c0');
+  make('image', 'save', 'base', '-o', join(dir, 'docker.tar'));
+  make('image', 'save', 'base', '--format', 'oci-archive', '-o', join(dir, 'oci.tar'));
+  make('save-container', 'c0', '-o', join(dir, 'c0.tar'));
+  make('rm', 'c0');
+  host.run(['gzip', '-k', join(dir, 'docker.tar')]);
+  for (const file of ['docker.tar', 'docker.tar.gz', 'oci.tar']) {
+    const refusal = /it is an archive of images, and no root file system\nhint: minict image load -i \/.*tar/;
+    expectRefused(host.minict('image', 'import', join(dir, file), 'x'), refusal);
+  }
+  expectRefused(host.minict('image', 'import', join(dir, 'c0.tar'), 'x'), /hint: minict load-container -i /);
+});
+
 test('a full disk is named, and nothing is left on it', () => {
   const small = join(dir, 'small');
   mkdirSync(small);
