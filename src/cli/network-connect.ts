@@ -1,12 +1,34 @@
 /** minict network connect|disconnect */
+import { NotFoundError } from '../errors.ts';
 import { connect as connectContainer, disconnect as disconnectContainer, findNic } from '../lifecycle/connect.ts';
+import type { Context } from '../lifecycle/context.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseContainerName, parseNetworkName, parseNicName } from '../spec/name.ts';
 import { checkNic } from '../spec/nic.ts';
+import { listNetworks } from '../state/network.ts';
+import { listContainers } from '../state/store.ts';
 import { addDryRun, type DryRunOptions } from './dry-run.ts';
 import { type DefineNetworkVerb, scripts } from './network-scripts.ts';
 import { type AddressOptions, addAddressOptions } from './nic-options.ts';
 import { print } from './output.ts';
+
+/** The names the other way round: the hint says so. */
+async function inOrder<T>(
+  context: Context,
+  words: readonly [string, string, string],
+  act: () => Promise<T>,
+): Promise<T> {
+  const [verb, network, container] = words;
+  try {
+    return await act();
+  } catch (error) {
+    const { roots } = context;
+    const isTurned = listNetworks(roots).includes(container) && listContainers(roots).includes(network);
+    if (!(error instanceof NotFoundError && isTurned)) throw error;
+    const hint = `the network stands first: minict network ${verb} ${container} ${network}`;
+    throw new NotFoundError(error.message, { hint });
+  }
+}
 
 export const connect: DefineNetworkVerb = (command, { begin }) => {
   addDryRun(addAddressOptions(command))
@@ -23,7 +45,9 @@ export const connect: DefineNetworkVerb = (command, { begin }) => {
       );
       const begun = await begin('connect', options, [container], printed);
       if (begun === undefined) return;
-      const nic = await connectContainer(begun.context, begun.instance, parseContainerName(container), request);
+      const nic = await inOrder(begun.context, ['connect', network, container], () =>
+        connectContainer(begun.context, begun.instance, parseContainerName(container), request),
+      );
       print(`${container}:${nic.name}\n`);
     });
 };
@@ -43,6 +67,8 @@ export const disconnect: DefineNetworkVerb = (command, { begin }) => {
       if (begun === undefined) return;
       const { context, instance } = begun;
       const find = (spec: ContainerSpec) => findNic(spec, parseNetworkName(network), name);
-      await disconnectContainer(context, instance, parseContainerName(container), find);
+      await inOrder(context, ['disconnect', network, container], () =>
+        disconnectContainer(context, instance, parseContainerName(container), find),
+      );
     });
 };

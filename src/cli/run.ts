@@ -1,12 +1,12 @@
 /** minict run: create, start, attach. Attached, the program has this terminal; -d leaves it to its supervisor. */
 import { InvalidInputError } from '../errors.ts';
 import { isTerminal } from '../host/exec-calls.ts';
-import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { removeContainers } from '../lifecycle/remove.ts';
 import { type Made, startMade } from '../lifecycle/start.ts';
 import { addContainerOptions, type ContainerOptions, makeContainer } from './container-options.ts';
 import { addDryRun, creation, type DryRunOptions, dryRun } from './dry-run.ts';
-import { print } from './output.ts';
+import { print, printError } from './output.ts';
 import { reportError } from './report.ts';
 import type { Define } from './verbs.ts';
 
@@ -32,6 +32,15 @@ function refuseLasting({ restart, dryRun, dryRunUndo }: RunOptions): void {
       hint: 'leave out --rm',
     });
   }
+}
+
+/** As with docker, an image stood where the program stands. */
+async function sayImage({ roots }: Context, name: string, [first = '']: readonly string[]): Promise<void> {
+  const { nameOf, readCatalog } = await import('../image/catalog.ts');
+  const { shownName } = await import('../image/reference.ts');
+  const names = (await readCatalog(roots)).flatMap((entry) => nameOf(entry) ?? []);
+  if (!names.some((each) => [each, shownName(each)].includes(first))) return;
+  printError(`hint: ${first} is an image: minict run ${name} --image ${first}\n`);
 }
 
 export const define: Define = (command, globals) => {
@@ -72,6 +81,7 @@ export const define: Define = (command, globals) => {
         const attend = await makeContainer(context, name, { ...options, autoRemove }, cmd, start);
         if (options.detach) print(`${name}\n`);
         else process.exitCode = await attend?.();
+        if (process.exitCode === 127 && options.image === undefined) await sayImage(context, name, words);
         isLeft = options.detach === true;
       } finally {
         if (options.rm && !isLeft && instance !== undefined) {

@@ -74,6 +74,8 @@ test.each<[string[], RegExp]>([
   [['exec', 'taken', '-it', 'sh'], /"-it" stands after NAME, .*\nhint: minict exec -it taken /],
   [['exec', '-i', 'taken', '-t', 'sh'], /"-t" stands after NAME/],
   [['exec', 'taken', '--'], /no program is named/],
+  [['network', 'connect', 'taken', 'minict0'], /the network stands first: minict network connect minict0 taken\n/],
+  [['network', 'disconnect', 'taken', 'minict0'], /minict network disconnect minict0 taken\n/],
   [['create', 'b', '--network', 'host'], /network name "host": a word of its own\nhint: .* -p /],
   [['create', 'b', '--network', 'none'], /network name "none": a word of its own\nhint: --no-network\n/],
   [
@@ -95,6 +97,13 @@ test.each([['create'], ['image', 'import'], ['system']])('help %s %s is its --he
   const help = host.minict(...words, '--help');
   expect(help).toMatchObject({ status: 0, stdout: expect.stringContaining(`Usage: minict ${words.join(' ')}`) });
   expect(host.minict('help', ...words)).toEqual(help);
+});
+
+test('an image in the place of the program is told, as docker has it there', () => {
+  const result = host.minict('run', '--rm', 'b', 'base');
+  expect(result).toMatchObject({ status: 127, stdout: '' });
+  expect(result.stderr).toMatch(/^[^\n]*chroot: [^\n]*\nhint: base is an image: minict run b --image base\n$/);
+  expect(host.minict('run', '--rm', 'b', 'nope').stderr).not.toContain('hint:');
 });
 
 test('a result that cannot be written is told', () => {

@@ -32,7 +32,10 @@ function judge(place: Place, sender: Hop, receiver: Hop | undefined): Finding | 
   const entry = node.neighbours.find(({ ip, dev: on }) => ip === nextHop && on === dev);
   if (entry?.mac !== undefined && own?.mac !== undefined && entry.mac !== own.mac) {
     const kept = entry.states.includes('PERMANENT') ? 'a static entry says' : 'it has learnt';
-    const found = `${kept} that ${nextHop} is at ${entry.mac}; ${whereOf(receiver?.node ?? node, own.name)} has ${own.mac}`;
+    const other = facts.containers.flatMap(({ name: who, nics }) =>
+      nics.filter(({ mac }) => mac === entry.mac).map((nic) => ` (${who} ${nic.name})`),
+    );
+    const found = `${kept} that ${nextHop} is at ${entry.mac}${other[0] ?? ''}; ${whereOf(receiver?.node ?? node, own.name)} has ${own.mac}`;
     return fail(where, name, 'arp', found, ipCommand(node, `neigh del ${nextHop} dev ${quote(dev)}`));
   }
   const isFailed = entry?.states.some((state) => state === 'FAILED' || state === 'INCOMPLETE') ?? false;
