@@ -45,7 +45,7 @@ const CLEAN_ENV = 'PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C';
 
 /** The first words of a script, and its line that is the writer. */
 const WORDS =
-  'minict_env=$1 minict_tool=$2 minict_pipe=$3 minict_log=$4 minict_bytes=$5 minict_files=$6 minict_next=$7 minict_wink=$8; shift 8';
+  'minict_env=$1 minict_tool=$2 minict_pipe=$3 minict_log=$4 minict_bytes=$5 minict_files=$6 minict_next=$7 minict_sleep=$8; shift 8';
 
 function writerLine({ timestamps }: LogPipe): string {
   const writer = timestamps
@@ -108,10 +108,10 @@ export function logEndLines({ timestamps }: LogPipe): string {
 ${timestamps ? `trap '' PIPE; printf '${END_MARK}\\n' >&5` : ''}
 exec 5>&-
 ${IS_WRITTEN}
-minict_winks=250
-while read -r minict_left <"$minict_payload" && ! minict_is_written && [ "$minict_winks" -gt 0 ]; do
-  "$minict_wink" 0.02
-  minict_winks=$((minict_winks - 1))
+minict_tries=250
+while read -r minict_left <"$minict_payload" && ! minict_is_written && [ "$minict_tries" -gt 0 ]; do
+  "$minict_sleep" 0.02
+  minict_tries=$((minict_tries - 1))
 done
 read -r minict_left <"$minict_payload" || wait "$minict_writer"
 `;
