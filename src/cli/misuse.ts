@@ -82,6 +82,9 @@ const CREATE_HINTS: Hints = {
 const AS_JSON = (verb: string) => `it prints JSON: minict ${verb} NAME | jq …`;
 const ALL = (verb: string) => `minict ps -aq | xargs -r minict ${verb}`;
 
+const LIMITS_ALONE = () =>
+  'limits alone change; with other settings minict commit NAME IMAGE, and a create of that image';
+
 /** The same, of other verbs. */
 const OPTION_HINTS: Readonly<Record<string, Hints>> = {
   create: CREATE_HINTS,
@@ -121,6 +124,13 @@ const OPTION_HINTS: Readonly<Record<string, Hints>> = {
     '-a': () => 'minict start NAME, then minict attach NAME',
     '--all': ALL,
     '--attach': () => 'minict start NAME, then minict attach NAME',
+  },
+  update: {
+    '--restart': LIMITS_ALONE,
+    '--health-cmd': LIMITS_ALONE,
+    '-e': LIMITS_ALONE,
+    '-p': LIMITS_ALONE,
+    '-v': LIMITS_ALONE,
   },
   stop: { '-a': ALL, '--all': ALL },
   restart: { '-a': ALL, '--all': ALL },

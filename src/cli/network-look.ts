@@ -41,6 +41,10 @@ function rowOf({ record, members, state, missing, down }: NetworkView): object {
   return { ...settings, state, ...more, containers };
 }
 
+function firstOf(names: readonly string[]): string {
+  return names.length > 3 ? `${names.slice(0, 3).join(', ')}, …` : names.join(', ');
+}
+
 async function list(context: Context, options: LsOptions): Promise<void> {
   requireFormat(options.format);
   const matches = parseFilters(options.filter, FILTERS);
@@ -53,7 +57,7 @@ async function list(context: Context, options: LsOptions): Promise<void> {
       record.driver,
       record.link,
       record.subnets.map(({ subnet }) => subnet).join(', '),
-      members.length > 3 ? `${members.slice(0, 3).join(', ')}, …` : members.join(', '),
+      firstOf([...members, ...Object.keys(record.taps ?? {}).map((name) => `${name} (tap)`)]),
       missing.length > 0 ? `${state} (missing: ${missing.join(', ')})` : state,
     ]);
     print(table([['NAME', 'DRIVER', 'LINK', 'SUBNETS', 'CONTAINERS', 'STATE'], ...rows]));

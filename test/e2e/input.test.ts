@@ -68,6 +68,7 @@ test.each<[string[], RegExp]>([
   [['network', 'inspect', '--format', 'json', 'x'], /hint: it prints JSON: minict network inspect NAME/],
   [['image', 'build', '-t', 'x', '.'], /unknown option '-t'\nhint: .*minict image build FOLDER NAME\n/],
   [['rm', '--all'], /unknown option '--all'\nhint: minict ps -aq \| xargs -r minict rm\n/],
+  [['update', '--restart', 'always', 'taken'], /unknown option '--restart'\nhint: limits alone change/],
   [['system', 'df'], /unknown command 'df'\nhint: minict image df\n/],
   [['snapshot', 'taken'], /missing required argument 'snapshot'/],
   [['image', 'tag', 'lab/web:1', 'x'], /"lab\/web:1": not a valid name\nhint: a name has no \//],

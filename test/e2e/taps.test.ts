@@ -42,6 +42,7 @@ test('it is a port of the network, and what it prints is what qemu wants', () =>
   expect(JSON.parse(network('inspect', 'lan').stdout)[0].taps).toEqual({
     vm0: { addresses: ['10.1.0.3/24', 'fd00:1::3/64'], mac, user: '65534' },
   });
+  expect(network('ls').stdout).toMatch(/^lan .* c1, vm0 \(tap\) +up$/m);
   expect(host.minict('exec', 'c1', 'cat', '/etc/hosts').stdout).toContain('10.1.0.3\tvm0\n');
 });
 
