@@ -5,6 +5,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstLine, HostError } from '../errors.ts';
+import { readGroupFile } from '../host/group-file.ts';
 import { type CgroupHost, readCgroupHost } from './cgroup.ts';
 
 /**
@@ -48,7 +49,8 @@ export function freezerOf({ version }: CgroupHost, path: string): Freezer {
 /** Whether somebody holds the group at `path`, whose processes may not all be still yet. */
 export function isHeldStill(path: string): boolean {
   const { file, release } = freezerOf(readCgroupHost(), path);
-  return existsSync(file) && readFileSync(file, 'utf8').trim() !== release;
+  const state = readGroupFile(file);
+  return state !== undefined && state.trim() !== release;
 }
 
 /** Returns once the group's processes are still. Throws HostError where they do not get there; then they go on. */

@@ -2,9 +2,10 @@
  * The processes of a cgroup: whether there are any, signals for all, their end. Nothing is frozen meanwhile: a killed minict
  * would leave a group in which the next program hangs.
  */
-import { existsSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from '../errors.ts';
+import { readGroupFile } from '../host/group-file.ts';
 import { signalProcesses } from '../host/syscalls.ts';
 import type { CgroupHost } from './cgroup.ts';
 
@@ -17,14 +18,24 @@ export function tree(path: string): string[] {
   if (stat === undefined) return [];
   // The kernel counts the groups below as links: most have none, and are not listed.
   if (stat.nlink === 2) return [path];
-  const below = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return [path, ...below.flatMap((entry) => tree(join(path, entry.name)))];
+  return [path, ...groupsIn(path).flatMap((name) => tree(join(path, name)))];
+}
+
+/** None where it was removed meanwhile. */
+function groupsIn(path: string): string[] {
+  try {
+    const entries = readdirSync(path, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 export function processesIn(path: string): number[] {
   return tree(path).flatMap((group) => {
-    const procs = join(group, 'cgroup.procs');
-    return existsSync(procs) ? readFileSync(procs, 'utf8').split('\n').filter(Boolean).map(Number) : [];
+    const pids = readGroupFile(join(group, 'cgroup.procs')) ?? '';
+    return pids.split('\n').filter(Boolean).map(Number);
   });
 }
 
@@ -36,8 +47,7 @@ export function isUnused(path: string): boolean {
 /** Whether a live process is in the group or below it. */
 export function isPopulated(host: CgroupHost, path: string): boolean {
   if (host.version === 1) return processesIn(path).length > 0;
-  const events = join(path, 'cgroup.events');
-  return existsSync(events) && readFileSync(events, 'utf8').includes('populated 1');
+  return readGroupFile(join(path, 'cgroup.events'))?.includes('populated 1') ?? false;
 }
 
 async function waitUntil(test: () => boolean, timeoutMs: number): Promise<boolean> {

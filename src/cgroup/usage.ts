@@ -1,19 +1,9 @@
 /** What a container uses, from the files of its cgroups. Reads only. */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readGroupFile } from '../host/group-file.ts';
 import { type CgroupHost, cgroupPaths, readCgroupHost } from './cgroup.ts';
 import { findController } from './controllers.ts';
 import { CONTROLLERS, type Controller } from './limits.ts';
-
-/** Undefined where there is none. */
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
-    throw error;
-  }
-}
 
 /** Of a file with lines `KEY NUMBER`. */
 function numberOf(text: string | undefined, key: string): number | undefined {
@@ -29,7 +19,7 @@ interface Group {
 
 function groupIn(host: CgroupHost, instance: string, name: string): Group {
   const { container } = cgroupPaths(host, instance, name);
-  return { version: host.version, read: (file) => read(`${container}/${file}`) };
+  return { version: host.version, read: (file) => readGroupFile(`${container}/${file}`) };
 }
 
 /** Of a container with limits of memory, in its group. */

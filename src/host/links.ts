@@ -58,19 +58,30 @@ export async function readLinks(netns?: string): Promise<Map<string, HostLink>> 
   );
 }
 
-/** All interfaces, and once more where something seems to be missing: a look may fall into the middle of a change. */
-export interface TwoLooks {
-  readonly first: () => Promise<ReadonlyMap<string, HostLink>>;
-  readonly second: () => Promise<ReadonlyMap<string, HostLink>>;
+export interface Look {
+  readonly links: ReadonlyMap<string, HostLink>;
+  /** When it began, in milliseconds since 1970. */
+  readonly atMs: number;
 }
 
-export function lookAtLinks(): TwoLooks {
+/**
+ * All interfaces, and again where something seems to be missing: a look may fall into the middle of a change. The first one and
+ * the second are had once, for many containers.
+ */
+export interface Looks {
+  readonly first: () => Promise<Look>;
+  readonly second: () => Promise<Look>;
+  readonly next: () => Promise<Look>;
+}
+
+export function lookAtLinks(): Looks {
+  const next = async (): Promise<Look> => ({ atMs: Date.now(), links: await readLinks() });
   const once = () => {
-    let links: Promise<ReadonlyMap<string, HostLink>> | undefined;
+    let look: Promise<Look> | undefined;
     return () => {
-      links ??= readLinks();
-      return links;
+      look ??= next();
+      return look;
     };
   };
-  return { first: once(), second: once() };
+  return { first: once(), second: once(), next };
 }

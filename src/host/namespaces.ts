@@ -36,9 +36,11 @@ function symbols(): Libc {
   return libc;
 }
 
+const errno = () => read.i32(symbols().__errno_location() as never, 0);
+
 function check(result: number, what: string): void {
   if (result === 0) return;
-  const number = read.i32(symbols().__errno_location() as never, 0);
+  const number = errno();
   const names = Object.entries(process.getBuiltinModule('node:os').constants.errno);
   const code = names.find(([, value]) => value === number)?.[0] ?? `errno ${number}`;
   throw new HostError(`cannot ${what}: ${code}`);
@@ -74,16 +76,15 @@ function enter(fd: number, own: Own, what: string): void {
 }
 
 function within<T>(file: string, own: Own, action: () => T): T {
-  return keeping(own, (back) =>
-    withOpen([file], constants.O_RDONLY, (there) => {
-      enter(there, own, `enter ${file}`);
-      try {
-        return action();
-      } finally {
-        back();
-      }
-    }),
-  );
+  return keeping(own, (back) => {
+    // Nobody can unmount the file while it is open.
+    withOpen([file], constants.O_RDONLY, (there) => enter(there, own, `enter ${file}`));
+    try {
+      return action();
+    } finally {
+      back();
+    }
+  });
 }
 
 /** `action` may go into another namespace, and calls `back` where it did. */
@@ -179,9 +180,12 @@ export function mountAll(calls: readonly MountCall[]): void {
   }
 }
 
-/** Says whether it did; umount(8) can say why not. */
-export function unmount(target: string): boolean {
-  return symbols().umount2(cString(target), UMOUNT_NOFOLLOW) === 0;
+const EBUSY = 16;
+
+/** Whether it did, or is in use; of anything else umount(8) can say why not. */
+export function unmount(target: string): 'done' | 'busy' | 'failed' {
+  if (symbols().umount2(cString(target), UMOUNT_NOFOLLOW) === 0) return 'done';
+  return errno() === EBUSY ? 'busy' : 'failed';
 }
 
 /** `umount --lazy`, one after the other. Throws HostError. */

@@ -5,7 +5,7 @@ import { isHeldStill } from '../cgroup/freeze.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { readOomKills } from '../cgroup/usage.ts';
 import { mountPointsAt } from '../host/facts.ts';
-import type { HostLink, TwoLooks } from '../host/links.ts';
+import type { HostLink, Look, Looks } from '../host/links.ts';
 import { inMountNamespace } from '../host/namespaces.ts';
 import { nicDriver } from '../network/driver.ts';
 import { nicPart, portPart } from '../network/parts.ts';
@@ -16,7 +16,7 @@ import { readEnterRecord } from '../state/enter-record.ts';
 import { type Health, readHealth } from '../state/health-record.ts';
 import { isLocked } from '../state/locks.ts';
 import { readOomCount } from '../state/oom-count.ts';
-import { containerPaths } from '../state/paths.ts';
+import { type ContainerPaths, containerPaths } from '../state/paths.ts';
 import { type RunRecord, readRun } from '../state/run-record.ts';
 import { type Claim, mountTarget, type Part } from '../step.ts';
 import type { Context } from './context.ts';
@@ -114,10 +114,32 @@ export async function readStatus(
   context: Context,
   instance: string,
   spec: ContainerSpec,
-  links: TwoLooks,
+  looks: Looks,
 ): Promise<Status> {
-  const status = await readStatusOnce(context, instance, spec, await links.first());
-  return status.state === 'broken' ? readStatusOnce(context, instance, spec, await links.second()) : status;
+  const paths = containerPaths(context.roots, spec.name);
+  for (let count = 1; ; count += 1) {
+    const { links, atMs } = await lookOf(looks, count);
+    const status = await readStatusOnce(context, instance, spec, links);
+    if (status.state !== 'broken' || count === MOST_LOOKS) return status;
+    // Who has changed it since may have let go of it before its lock was looked at.
+    if (count > 1 && changedMs(paths) < atMs) return status;
+  }
+}
+
+/** Of one that is changed without end. */
+const MOST_LOOKS = 10;
+/** The kernel's times of files lag behind the clock by a tick. */
+const TICK_MS = 20;
+
+function lookOf({ first, second, next }: Looks, count: number): Promise<Look> {
+  if (count === 1) return first();
+  return count === 2 ? second() : next();
+}
+
+/** When at the latest: each change of what is in effect writes into the journal, or a file comes or goes beside it. */
+function changedMs({ journal, runDir }: ContainerPaths): number {
+  const times = [journal, runDir].map((path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
+  return Math.max(...times) + TICK_MS;
 }
 
 async function readStatusOnce(

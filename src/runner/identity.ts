@@ -1,6 +1,7 @@
 /** Whether the thing a step claimed is still the very same thing. Reads only. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { readGroupFile } from '../host/group-file.ts';
 import { publishedTarget, tableHandle } from '../host/nft-table.ts';
 import { findOvsRow } from '../host/ovs.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
@@ -29,8 +30,7 @@ export function initOf(group: string): string | undefined {
 
 /** Numbers of those in a group; 0 is one of another PID namespace. */
 export function processesOf(group: string): string[] {
-  const procs = join(group, 'cgroup.procs');
-  return existsSync(procs) ? readFileSync(procs, 'utf8').split('\n').filter(Boolean) : [];
+  return (readGroupFile(join(group, 'cgroup.procs')) ?? '').split('\n').filter(Boolean);
 }
 
 /** NSpid of proc_pid_status(5): its number in each PID namespace that it is in. */

@@ -90,12 +90,26 @@ async function doUndo(undo: Command & { kind: 'run' }, context: SpawnContext): P
   return endGroup(undo.does.group);
 }
 
+/** Who goes in by a namespace's file, or looks into it, has it open for a moment. */
+const GOES_IN_MS = 100;
+
+async function unmountOne(target: string): Promise<boolean> {
+  const end = performance.now() + GOES_IN_MS;
+  let state = unmount(target);
+  while (state === 'busy' && performance.now() < end) {
+    await Bun.sleep(1);
+    state = unmount(target);
+  }
+  return state === 'done';
+}
+
 /** By system calls; of those that are busy umount(8) tells why. */
 async function unmountAll(targets: readonly string[], context: SpawnContext): Promise<string | undefined> {
   if (targets.length === 0) return undefined;
   const argv = (those: readonly string[]) => ['umount', '--', ...those];
   if (context.verbose) sayCommand(argv(targets));
-  const left = targets.filter((target) => !unmount(target));
+  const left: string[] = [];
+  for (const target of targets) if (!(await unmountOne(target))) left.push(target);
   return left.length === 0 ? undefined : complaint(argv(left), context);
 }
 

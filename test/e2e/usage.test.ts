@@ -35,11 +35,12 @@ afterAll(() => host.destroy());
 const stats = (...names: string[]): Stats[] =>
   JSON.parse(host.minict('stats', '--no-stream', '--format', 'json', ...names).stdout);
 
-test('stats of those that run: CPU, memory and its limit, processes', () => {
+test('stats of those that run: CPU, memory and its limit, processes', async () => {
   const all = stats();
   expect(all.map(({ name }) => name)).toEqual(['limited', 'plain']);
-  for (const { cpuPercent, memoryBytes, pids } of all) {
-    expect(cpuPercent).toBeGreaterThan(0);
+  // Within the 20 ms of a look, others may have the CPUs.
+  expect(await eventually(() => stats().every(({ cpuPercent }) => cpuPercent > 0))).toBe(true);
+  for (const { memoryBytes, pids } of all) {
     expect(memoryBytes).toBeGreaterThan(20_000_000);
     expect(memoryBytes).toBeLessThan(200_000_000);
     expect(pids).toBe(1);
