@@ -25,7 +25,7 @@ row() {
   if ! measured "$2" || ! measured "$4"; then return 0; fi
   ours=$(median "$2")
   beside=$(median "$4")
-  ratio=$(awk -v a="$ours" -v b="$beside" 'BEGIN { printf "%.2f", a / b }')
+  ratio=$(awk -v a="$ours" -v b="$beside" 'BEGIN { printf "%.3g", a / b }')
   if [ "$5" != - ]; then
     limit="≤ $5 ×"
     result=$(verdict "$ratio" "$5")
@@ -40,7 +40,7 @@ version_ms=$(median minict:version)
 exec_ms=$(median minict:exec)
 bare_ms=$(median bare:exec)
 exec_extra=$(awk -v a="$exec_ms" -v b="$bare_ms" 'BEGIN { printf "%.2f", a - b }')
-exec_ratio=$(awk -v a="$exec_ms" -v b="$bare_ms" 'BEGIN { printf "%.2f", a / b }')
+exec_ratio=$(awk -v a="$exec_ms" -v b="$bare_ms" 'BEGIN { printf "%.3g", a / b }')
 idle=$(fact idle-processes)
 left_out=$(fact left-out)
 
