@@ -28,7 +28,7 @@ row() {
   ratio=$(awk -v a="$ours" -v b="$beside" 'BEGIN { printf "%.3g", a / b }')
   if [ "$5" != - ]; then
     limit="≤ $5 ×"
-    result=$(verdict "$ratio" "$5")
+    result=$(verdict "$ours" "$(awk -v b="$beside" -v limit="$5" 'BEGIN { print b * limit }')")
   fi
   printf '| %s | %s | %s | %s | **%s ×** | %s | %s |\n' "$1" "$ours" "$3" "$beside" "$ratio" "$limit" "$result"
 }

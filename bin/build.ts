@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import type { BunPlugin } from 'bun';
 import { alignToLargePages } from './large-pages.ts';
 
-/** What the verbs of a container's life load, and the others most of it. */
+/** What the verbs of a container's life load, and `network connect`; the others need most of it. */
 const CORE = ['src/cli/lifecycle-verbs.ts', 'src/lifecycle/connect.ts'].map((path) => resolve(path));
 /** Help needs none of it. */
 const WITHOUT_CORE = [resolve('src/cli/commander-program.ts')];
