@@ -5,7 +5,6 @@ import { ConflictError } from '../errors.ts';
 import { isMountPoint } from '../host/exec-calls.ts';
 import { readMountPoints } from '../host/facts.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
-import { isEmpty, readHooks } from '../host/firewall/hooks.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import {
   type ContainerFacts,
@@ -23,11 +22,9 @@ import { doInProcess } from '../runner/in-process.ts';
 import { Journal } from '../runner/journal.ts';
 import { loadRuntime } from '../runtime/runtime.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec } from '../spec/container.ts';
-import { isLoopback, type Port } from '../spec/port.ts';
 import { recordEvent } from '../state/events.ts';
 import { together } from '../state/json-file.ts';
 import { lockHost } from '../state/locks.ts';
-import type { NetworkRecord } from '../state/network.ts';
 import {
   type ContainerPaths,
   containerPaths,
@@ -45,6 +42,7 @@ import { planSkeleton } from '../storage/rootfs.ts';
 import { mountedOf } from './attachments.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
+import { findDrops } from './foreign-drops.ts';
 import { ensureImageTree, imageTreeOf } from './image-trees.ts';
 import { placeOf } from './place.ts';
 import { removeTraces } from './remove.ts';
@@ -149,7 +147,7 @@ export async function createContainer(
   const meanwhile = [
     // First: where there are rules, who prints them takes as long as ip.
     () => {
-      drops = reservation && findDrops(reservation.networks, reservation.ports);
+      drops = reservation && findDrops(context.roots, reservation.networks, reservation.ports);
     },
     async () => {
       const [staged, join] = await together(stageContainer(context.roots, spec), reservation?.stage());
@@ -172,24 +170,6 @@ export async function createContainer(
     throw error;
   }
   return (await drops) ?? [];
-}
-
-/** Most hosts have no firewall: then nothing is loaded for it, and no process started. */
-export async function findDrops(
-  networks: readonly NetworkRecord[],
-  ports: readonly Port[] = [],
-): Promise<readonly ForeignDrop[]> {
-  const isPublished = ports.some(({ ip }) => !isLoopback(ip));
-  const ways = networks.flatMap(({ link, nat, driver }) => [
-    // What Open vSwitch or a macvlan passes on no rule for bridges sees.
-    ...(driver === 'bridge' || driver === 'vxlan' ? [{ link, path: 'bridged' as const }] : []),
-    ...(nat ? [{ link, path: 'routed' as const }] : []),
-    ...(isPublished ? [{ link, path: 'published' as const }] : []),
-  ]);
-  const met = ways.filter(({ path }) => !isEmpty(readHooks(path)));
-  if (met.length === 0) return [];
-  const { judgeFirewall } = await import('../host/firewall/drops.ts');
-  return (await Promise.all(met.map(async ({ link, path }) => (await judgeFirewall(link, path)).drops))).flat();
 }
 
 /** From here on `exec` finds the container. */

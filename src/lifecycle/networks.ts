@@ -20,7 +20,7 @@ import {
 } from '../state/network.ts';
 import { networkPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
-import { findDrops } from './create.ts';
+import { findDrops } from './foreign-drops.ts';
 import { knownSubnets, settlePorts, withGateway } from './network.ts';
 import { ensureLink, linkInUse, removeLink } from './network-link.ts';
 import { membersOf } from './network-view.ts';
@@ -185,7 +185,7 @@ export async function createNetwork(
       throw error;
     }
     recordEvent(context.roots, { type: 'network', action: 'create', name: record.name });
-    return record.nat ? (await findDrops([record])).filter(({ path }) => path === 'routed') : [];
+    return record.nat ? (await findDrops(context.roots, [record])).filter(({ path }) => path === 'routed') : [];
   } finally {
     lock.release();
   }

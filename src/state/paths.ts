@@ -24,6 +24,11 @@ export function gatewayJournalPath(roots: Roots): string {
   return join(roots.runDir, '.gateway');
 }
 
+/** What the host's firewall was found to stop. */
+export function firewallVerdictsPath(roots: Roots): string {
+  return join(roots.runDir, '.firewall');
+}
+
 /** What happened to containers and networks, oldest first; older ones are beside it. */
 export function eventsPath(roots: Roots): string {
   return join(roots.root, 'events');

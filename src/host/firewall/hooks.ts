@@ -2,8 +2,8 @@
  * Which chains of the host's firewall a container's packets meet at all. On most hosts there is none, and `create` asks
  * each time: so no process is started, and no rule is read here.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { netlinkAttributes, netlinkDump } from '../netlink.ts';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { netlinkAttribute, netlinkAttributes, netlinkDump } from '../netlink.ts';
 
 /** Between two ports of one bridge, from the bridge to the host's other interfaces, or from these to a published port. */
 export type Path = 'bridged' | 'routed' | 'published';
@@ -18,17 +18,26 @@ export interface ForwardChain {
   readonly family: 'ip' | 'inet' | 'bridge';
   readonly table: string;
   readonly name: string;
+  readonly policy: 'accept' | 'drop';
 }
 
 // linux/netfilter.h, linux/netfilter/nfnetlink.h and nf_tables.h
 const NETLINK_NETFILTER = 12;
+const GETTABLE = (10 << 8) | 1;
 const GETCHAIN = (10 << 8) | 4;
+const GETRULE = (10 << 8) | 7;
 const FAMILIES: Readonly<Record<number, ForwardChain['family']>> = { 1: 'inet', 2: 'ip', 7: 'bridge' };
+const TABLE_NAME = 1;
+const TABLE_HANDLE = 4;
 const CHAIN_TABLE = 1;
 const CHAIN_NAME = 3;
 const CHAIN_HOOK = 4;
+const CHAIN_POLICY = 5;
+const RULE_TABLE = 1;
+const RULE_HANDLE = 3;
 const HOOK_NUMBER = 1;
 const FORWARD = 2;
+const DROP = 0;
 
 /** Whether bridged IPv4 packets meet the rules of iptables and of nft's families ip and inet (br_netfilter). */
 export function bridgedMeetsIpRules(): boolean {
@@ -58,16 +67,50 @@ function hasLegacyFilter(): boolean {
   }
 }
 
+/**
+ * What stays the same as long as the chains at the forward hook, and the rules of their tables, are the same; undefined where
+ * the kernel does not tell. A rule never changes, but gives way to another, and none gets the handle of one before it: only
+ * counters move, and what named sets hold.
+ */
+export function rulesMark(): string | undefined {
+  if (hasLegacyFilter()) return undefined;
+  const chains = readForwardChains();
+  const tables = dump(GETTABLE).flatMap(({ family, attributes }) => {
+    const name = text(attributes.get(TABLE_NAME));
+    if (!chains.some((chain) => chain.family === FAMILIES[family] && chain.table === name)) return [];
+    const rules = dump(GETRULE, family, netlinkAttribute(RULE_TABLE, Buffer.from(`${name}\0`)));
+    return [
+      [family, name, hex(attributes.get(TABLE_HANDLE)), ...rules.map((rule) => hex(rule.attributes.get(RULE_HANDLE)))],
+    ];
+  });
+  // Handles are those of a network namespace.
+  const namespace = statSync('/proc/self/ns/net').ino;
+  return Bun.hash(JSON.stringify([namespace, bridgedMeetsIpRules(), chains, tables])).toString(16);
+}
+
 function readForwardChains(): ForwardChain[] {
-  // nfgenmsg: any family, version 0, no resource.
-  const chains = netlinkDump(NETLINK_NETFILTER, GETCHAIN, new Uint8Array(4)) ?? [];
-  return chains.flatMap((chain) => {
-    const family = FAMILIES[chain[0] ?? 0];
-    const attributes = new Map(netlinkAttributes(chain.subarray(4)));
+  return dump(GETCHAIN).flatMap(({ family: number, attributes }) => {
+    const family = FAMILIES[number];
     const hook = new Map(netlinkAttributes(attributes.get(CHAIN_HOOK) ?? Buffer.alloc(0)));
     if (family === undefined || hook.get(HOOK_NUMBER)?.readUInt32BE() !== FORWARD) return [];
-    return [{ family, table: text(attributes.get(CHAIN_TABLE)), name: text(attributes.get(CHAIN_NAME)) }];
+    const policy = attributes.get(CHAIN_POLICY)?.readUInt32BE() === DROP ? 'drop' : 'accept';
+    return [{ family, table: text(attributes.get(CHAIN_TABLE)), name: text(attributes.get(CHAIN_NAME)), policy }];
   });
+}
+
+/** What the kernel has of one kind; of any family, if none is named. */
+function dump(type: number, family = 0, ...wanted: readonly Buffer[]) {
+  // nfgenmsg: the family, version 0, no resource.
+  const answers =
+    netlinkDump(NETLINK_NETFILTER, type, Buffer.concat([Buffer.from([family, 0, 0, 0]), ...wanted])) ?? [];
+  return answers.map((answer) => ({
+    family: answer[0] ?? 0,
+    attributes: new Map(netlinkAttributes(answer.subarray(4))),
+  }));
+}
+
+function hex(value: Buffer | undefined): string | undefined {
+  return value?.toString('hex');
 }
 
 /** Strings end with a zero byte. */

@@ -21,7 +21,6 @@ const named = z.object({ family: z.string(), table: z.string() });
 const ruleset = z.object({
   nftables: z.array(
     z.object({
-      chain: z.optional(z.extend(named, { name: z.string(), policy: z.optional(z.string()) })),
       rule: z.optional(z.extend(named, { chain: z.string(), expr: z.array(z.record(z.string(), z.unknown())) })),
     }),
   ),
@@ -53,14 +52,13 @@ export async function readNft(
   return wanted.map((base) => {
     const isOurs = (item: { family: string; table: string }) =>
       item.family === base.family && item.table === base.table;
-    const policy = nftables.find(({ chain }) => chain && isOurs(chain) && chain.name === base.name)?.chain?.policy;
     const rules = nftables.flatMap(({ rule }) => (rule && isOurs(rule) ? [rule] : []));
     const chains = new Map<string, Rule[]>();
     for (const { chain, expr } of rules) chains.set(chain, [...(chains.get(chain) ?? []), parseRule(expr, traffic)]);
     return {
       table: `nft table ${base.family} ${base.table}`,
       base: base.name,
-      policy: policy === 'drop' ? 'drop' : 'accept',
+      policy: base.policy,
       chains,
       fix: fixFor(base, traffic, bridge),
     };
