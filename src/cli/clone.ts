@@ -78,6 +78,7 @@ async function cloneContainer(context: Context, source: string, name: string, op
           pending: __,
           ownHosts: ___,
           autoRemove: ____,
+          volatile: _____,
           ...settings
         } = await getContainer(context.roots, source);
         const hostname = options.hostname ?? (settings.hostname === source ? name : settings.hostname);

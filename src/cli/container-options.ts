@@ -54,6 +54,8 @@ export interface ContainerOptions extends NicOptions, IsolationOptions, LimitOpt
   readonly route: readonly string[];
   readonly sysctl: readonly string[];
   readonly publish: readonly string[];
+  /** Of `run`. */
+  readonly rm?: boolean;
 }
 
 export function addContainerOptions(command: VerbCommand): VerbCommand {
@@ -130,6 +132,7 @@ export async function specFrom(
     ...combined,
     ...boot,
     ...(opts.readOnly ? { readOnly: true } : {}),
+    ...(opts.rm ? { volatile: true } : {}),
     ...(volumes.length === 0 ? {} : { volumes }),
     ...source,
     ...storageFrom(opts),

@@ -11,7 +11,6 @@ import { reportError } from './report.ts';
 import type { Define } from './verbs.ts';
 
 interface RunOptions extends ContainerOptions, DryRunOptions {
-  readonly rm?: boolean;
   readonly interactive?: boolean;
   readonly tty?: boolean;
   readonly detach?: boolean;

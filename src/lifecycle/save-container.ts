@@ -91,6 +91,7 @@ async function describe(roots: Roots, instance: string, spec: ContainerSpec, par
     pending: ___,
     ownHosts: _____,
     autoRemove: ______,
+    volatile: _______,
     ...rest
   } = spec;
   // Elsewhere, its files are layers.

@@ -277,8 +277,7 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
     {
       name: spec.name,
       rootfs: rootfsOf(spec, paths.rootfs),
-      root:
-        spec.lower && driverOf(spec).rootMount(paths, lowerLayers(spec.lower, paths, facts), spec.readOnly ?? false),
+      root: spec.lower && driverOf(spec).rootMount(paths, lowerLayers(spec.lower, paths, facts), spec),
       readOnlyTree: spec.readOnly ? spec.inPlace : undefined,
       readOnly: spec.readOnly ?? false,
       files: { '/etc/hosts': facts.hostsFile, '/etc/hostname': paths.hostname, '/etc/resolv.conf': paths.resolvConf },

@@ -181,6 +181,8 @@ export const container = z.object({
   restart: z.optional(
     z.object({ policy: z.enum(['on-failure', 'always', 'unless-stopped']), max: z.optional(z.number()) }),
   ),
+  /** What is written into it need not outlast a crash of the host: `run --rm`. */
+  volatile: z.optional(z.literal(true)),
   /** It goes with its main command: `run -d --rm`. */
   autoRemove: z.optional(z.literal(true)),
   services: z.array(z.string()),

@@ -18,7 +18,7 @@ export const btrfs: StorageDriver = {
     checkLayers(layers, dir);
   },
   folders: ({ rootfs }) => [rootfs],
-  rootMount: ({ files }, _, readOnly) => treeMount(files, readOnly),
+  rootMount: ({ files }, _, how) => treeMount(files, how),
   trees: {
     fromLayers: (layers, to) => [{ kind: 'run', argv: ['btrfs', 'subvolume', 'create', to] }, mergeCommand(layers, to)],
     fromTree: (from, to) => [{ kind: 'run', argv: ['btrfs', 'subvolume', 'snapshot', from, to] }],

@@ -6,7 +6,7 @@ import { mergeCommand, treeMount } from './plain-tree.ts';
 export const copy: StorageDriver = {
   validate: checkLayers,
   folders: ({ rootfs }) => [rootfs],
-  rootMount: ({ files }, _, readOnly) => treeMount(files, readOnly),
+  rootMount: ({ files }, _, how) => treeMount(files, how),
   trees: {
     fromLayers: (layers, to) => [{ kind: 'mkdir', path: to, mode: 0o755 }, mergeCommand(layers, to)],
     fromTree: (from, to) => [{ kind: 'run', argv: ['cp', '-a', '--reflink=auto', '-T', '--', from, to] }],

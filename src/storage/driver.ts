@@ -10,13 +10,16 @@ import { copy } from './copy.ts';
 import { overlay } from './overlay.ts';
 import type { RootMount } from './rootfs.ts';
 
+/** Whether a container writes into its root, and whether it is to last. */
+export type Writing = Pick<ContainerSpec, 'readOnly' | 'volatile'>;
+
 export interface StorageDriver {
   /** Throws HostError or InvalidInputError where it cannot keep containers of such layers in the state folder `dir`. */
   validate(layers: readonly string[], dir: string): void;
   /** Folders that it needs in the container's own. */
   folders(paths: ContainerPaths): string[];
   /** What is mounted at the container's `rootfs`. */
-  rootMount(paths: ContainerPaths, layers: readonly string[], readOnly: boolean): RootMount;
+  rootMount(paths: ContainerPaths, layers: readonly string[], how: Writing): RootMount;
   /** Absent where what a container wrote is a layer on top of its image's (overlay). */
   readonly trees?: TreeDriver;
 }

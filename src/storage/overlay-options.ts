@@ -25,6 +25,8 @@ export interface Overlay {
   /** Both absent where it is only looked at: nothing is written into any. */
   readonly upper?: string;
   readonly work?: string;
+  /** At its unmount the kernel does not write to the disk whatever is in memory of the file system, anybody's. */
+  readonly volatile?: boolean;
 }
 
 /** overlayfs splits lowerdir at colons, and options at commas; both take a backslash before them. */
@@ -39,7 +41,7 @@ const MAX_OPTIONS_BYTES = 4095;
  * Where a page is too short for whole paths, they are told from the folder that most layers are in. Throws
  * InvalidInputError where even these are too many.
  */
-export function overlayOptions({ lower, upper, work }: Overlay): { options: string; cwd?: string } {
+export function overlayOptions({ lower, upper, work, volatile }: Overlay): { options: string; cwd?: string } {
   const optionsOf = (shown: (path: string) => string) =>
     [
       `lowerdir=${lower.map(shown).map(overlayPath).join(':')}`,
@@ -49,6 +51,7 @@ export function overlayOptions({ lower, upper, work }: Overlay): { options: stri
       'index=off',
       'metacopy=off',
       'redirect_dir=off',
+      ...(volatile ? ['volatile'] : []),
     ].join(',');
   const options = optionsOf((path) => path);
   if (Buffer.byteLength(options) <= MAX_OPTIONS_BYTES) return { options };

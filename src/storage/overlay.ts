@@ -1,6 +1,7 @@
 /** overlay: the image's layers, read-only, under a directory of the container's own. Nothing is copied. */
 import { statfsSync } from 'node:fs';
 import { HostError } from '../errors.ts';
+import type { Command } from '../step.ts';
 import type { StorageDriver } from './driver.ts';
 import { checkLayers, overlayOptions } from './overlay-options.ts';
 
@@ -19,20 +20,32 @@ export function checkUpper(dir: string): void {
   }
 }
 
+/** What the kernel leaves beside a volatile overlay. */
+function volatileMarks(work: string): Command[] {
+  const incompat = `${work}/work/incompat`;
+  return [
+    { kind: 'unlink', path: `${incompat}/volatile/dirty` },
+    { kind: 'rmdir', path: `${incompat}/volatile` },
+    { kind: 'rmdir', path: incompat },
+  ];
+}
+
 export const overlay: StorageDriver = {
   validate(layers, dir) {
     checkUpper(dir);
     checkLayers(layers, dir);
   },
   folders: ({ upper, work, rootfs }) => [upper, work, rootfs],
-  rootMount: ({ upper, work }, layers, readOnly) => {
-    const { options, ...cwd } = overlayOptions({ lower: layers, upper, work });
+  rootMount: ({ upper, work }, layers, { readOnly = false, volatile = false }) => {
+    const isVolatile = volatile && !readOnly;
+    const { options, ...cwd } = overlayOptions({ lower: layers, upper, work, volatile: isVolatile });
     return {
       why: readOnly ? 'the image, read-only' : 'the image, read-only, under a layer of its own',
       source: 'overlay',
       fstype: 'overlay',
       options: readOnly ? `ro,${options}` : options,
       ...cwd,
+      ...(isVolatile ? { marks: volatileMarks(work) } : {}),
     };
   },
 };

@@ -2,12 +2,13 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Command } from '../step.ts';
+import type { Writing } from './driver.ts';
 import { overlayOptions } from './overlay-options.ts';
 import type { RootMount } from './rootfs.ts';
 import { TRIM } from './view.ts';
 
 /** Private: in the host's table, what is mounted in the root would show in the tree itself. */
-export function treeMount(files: string, readOnly: boolean): RootMount {
+export function treeMount(files: string, { readOnly }: Writing): RootMount {
   const options = readOnly ? 'bind,ro,private' : 'bind,private';
   return { why: "the container's files", source: files, fstype: 'none', options };
 }

@@ -80,6 +80,8 @@ export interface RootMount {
   readonly options: string;
   /** What relative paths in the options begin with. */
   readonly cwd?: string;
+  /** Removes what is left by the mount, and keeps the kernel from another one. */
+  readonly marks?: readonly Command[];
 }
 
 export interface RootfsPlan {
@@ -129,7 +131,7 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
     steps.push(besideMounts('idmap', why, mountFolderIdmapped(userns.folder, userns.hostId), place));
   }
   if (root !== undefined) {
-    const { why, ...what } = root;
+    const { why, marks: _, ...what } = root;
     mount('rootfs', why, { target: rootfs, ...what });
   }
   if (readOnlyTree !== undefined) {
@@ -168,6 +170,9 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
       run: { kind: 'umount', targets: plan.trim, lazy: true, mntns },
       endsWith: 'mntns',
     });
+  }
+  for (const [index, run] of (root?.marks ?? []).entries()) {
+    steps.push({ id: `mark ${index}`, why: 'so that it can be mounted again', chain, run });
   }
   return steps;
 }
