@@ -1,8 +1,7 @@
 /** What the host's firewall stops of what is about to run: for the warnings of `create` and `network create`. */
-import { readRoutes } from '../host/facts.ts';
+import { readFileSync } from 'node:fs';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
-import { isEmpty, type Path, readHooks, rulesMark } from '../host/firewall/hooks.ts';
-import { formatSubnet } from '../spec/address.ts';
+import { isEmpty, type Path, readForwardChains, readHooks, rulesMark } from '../host/firewall/hooks.ts';
 import { isLoopback, type Port } from '../spec/port.ts';
 import { readVerdicts, type Verdicts, writeVerdicts } from '../state/firewall-verdicts.ts';
 import type { NetworkRecord } from '../state/network.ts';
@@ -29,9 +28,10 @@ export async function findDrops(
     ...(nat ? [{ link, path: 'routed' as const }] : []),
     ...(isPublished ? [{ link, path: 'published' as const }] : []),
   ]);
-  const met = ways.filter(({ path }) => !isEmpty(readHooks(path)));
+  const chains = readForwardChains();
+  const met = ways.filter(({ path }) => !isEmpty(readHooks(path, chains)));
   if (met.length === 0) return [];
-  const mark = rulesMark();
+  const mark = rulesMark(chains);
   const known = mark === undefined ? {} : readVerdicts(roots, mark);
   const judged = await Promise.all(met.map(async (way) => judge(way, known)));
   const isNew = judged.some(({ key, drops }) => known[key] !== drops);
@@ -43,8 +43,9 @@ export async function findDrops(
 }
 
 async function judge({ link, path }: Way, known: Verdicts) {
-  const subnet = readRoutes().find(({ dev, subnet: { family } }) => dev === link && family === 4)?.subnet;
-  const key = [path, link, ...(subnet === undefined ? [] : [formatSubnet(subnet)])].join(' ');
+  // Rules name subnets.
+  const routes = readFileSync('/proc/net/route', 'utf8').split('\n');
+  const key = [path, link, ...routes.filter((route) => route.startsWith(`${link}\t`))].join(' ');
   const drops = known[key];
   if (drops !== undefined) return { key, drops, isWhole: true };
   const { judgeFirewall } = await import('../host/firewall/drops.ts');

@@ -148,23 +148,67 @@ describe('what drops nothing is not warned of', () => {
   });
 });
 
-describe('where there is no rule at all', () => {
+describe('a create starts a firewall tool only where rules are new to it', () => {
   let bare: Host;
   beforeAll(async () => {
     bare = await Host.create();
   });
   afterAll(() => bare.destroy());
 
-  test('create starts no firewall tool', () => {
+  /** The programs that a create starts, and what it says of the firewall. */
+  function create(name: string): { programs: string; warning: string | undefined } {
     const trace = join(bare.root, 'trace');
-    const started = (name: string) => {
-      bare.run(['strace', '-f', '-qq', '-e', 'trace=execve', '-o', trace, MINICT, 'create', name]);
-      return readFileSync(trace, 'utf8');
-    };
-    const none = started('none');
-    expect(none).toContain('"ip"');
-    expect(none).not.toMatch(/"nft"|"iptables/);
-    bare.run(['sh', '-c', nft('ip', 'n', 'f', 'accept', [])]);
-    expect(started('some')).toContain('"nft"');
+    const strace = ['strace', '-f', '-qq', '-e', 'trace=execve', '-o', trace, MINICT, 'create', name];
+    const { stderr } = bare.run(strace);
+    const warning = stderr.split('\n').find((line) => line.startsWith('minict: warning'));
+    return { programs: readFileSync(trace, 'utf8'), warning };
+  }
+  const asked = { programs: expect.stringMatching(/"nft"/) };
+  const remembered = { programs: expect.not.stringMatching(/"nft"|"iptables/) };
+
+  test('no rule at all', () => {
+    const { programs, warning } = create('none');
+    expect(programs).toContain('"ip"');
+    expect({ programs, warning }).toEqual({ ...remembered, warning: undefined });
+  });
+
+  test.each([
+    ['a table', nft('ip', 'n', 'f', 'accept', []), undefined],
+    ['a policy', "nft 'chain ip n f { policy drop; }'", /table ip n, chain f, policy drop/],
+    ['a rule', 'nft \'insert rule ip n f iifname "minict0" counter accept\'', undefined],
+    ['another rule in its place', "nft 'flush chain ip n f; add rule ip n f drop'", /table ip n, chain f, rule 'drop'/],
+    [
+      'a chain that is jumped to',
+      "nft 'add chain ip n x; insert rule ip n f jump x; add rule ip n x accept'",
+      undefined,
+    ],
+    ['the same table anew', `nft delete table ip n; ${nft('ip', 'n', 'f', 'drop', [])}`, /chain f, policy drop/],
+    ['br_netfilter', 'sysctl -qw net.bridge.bridge-nf-call-iptables=0', undefined],
+    ['br_netfilter again', 'sysctl -qw net.bridge.bridge-nf-call-iptables=1', /chain f, policy drop/],
+  ])('%s', (what, rules, warning) => {
+    expect(bare.run(['sh', '-ec', `sysctl -qw net.bridge.bridge-nf-call-iptables=1; ${rules}`]).status).toBe(0);
+    const name = what.replaceAll(/[ _]/g, '-');
+    const said = warning === undefined ? undefined : expect.stringMatching(warning);
+    const first = create(name);
+    expect(first).toEqual({ ...(what.startsWith('br_') ? { programs: expect.any(String) } : asked), warning: said });
+    expect(create(`${name}-2`)).toEqual({ ...remembered, warning: said });
+  });
+
+  test('rules that came and went leave what was remembered true', () => {
+    bare.run([
+      'sh',
+      '-ec',
+      'nft add rule ip n f accept; nft delete rule ip n f handle $(nft -a list chain ip n f | sed -n "s/.*accept # handle //p")',
+    ]);
+    expect(create('after')).toEqual({ ...remembered, warning: expect.stringMatching(/chain f, policy drop/) });
+  });
+
+  test('what is damaged is judged anew', () => {
+    bare.run([
+      'sh',
+      '-ec',
+      'cp /run/minict/.firewall /run/minict/was; sed "s/policy drop/policy drip/" /run/minict/was >/run/minict/.firewall; rm /run/minict/was',
+    ]);
+    expect(create('anew')).toEqual({ ...asked, warning: expect.stringMatching(/chain f, policy drop/) });
   });
 });

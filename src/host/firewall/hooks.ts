@@ -46,10 +46,10 @@ export function bridgedMeetsIpRules(): boolean {
 }
 
 /** Chains that see packets on `path`; none where the kernel does not tell (not root, no nf_tables). */
-export function readHooks(path: Path): Hooks {
+export function readHooks(path: Path, chains: readonly ForwardChain[] = readForwardChains()): Hooks {
   const ip = path !== 'bridged' || bridgedMeetsIpRules();
   const meets = ({ family }: ForwardChain) => (family === 'bridge' ? path === 'bridged' : ip);
-  return { nft: readForwardChains().filter(meets), legacy: ip && hasLegacyFilter() };
+  return { nft: chains.filter(meets), legacy: ip && hasLegacyFilter() };
 }
 
 export function isEmpty(hooks: Hooks): boolean {
@@ -72,9 +72,8 @@ function hasLegacyFilter(): boolean {
  * the kernel does not tell. A rule never changes, but gives way to another, and none gets the handle of one before it: only
  * counters move, and what named sets hold.
  */
-export function rulesMark(): string | undefined {
+export function rulesMark(chains: readonly ForwardChain[] = readForwardChains()): string | undefined {
   if (hasLegacyFilter()) return undefined;
-  const chains = readForwardChains();
   const tables = dump(GETTABLE).flatMap(({ family, attributes }) => {
     const name = text(attributes.get(TABLE_NAME));
     if (!chains.some((chain) => chain.family === FAMILIES[family] && chain.table === name)) return [];
@@ -88,7 +87,7 @@ export function rulesMark(): string | undefined {
   return Bun.hash(JSON.stringify([namespace, bridgedMeetsIpRules(), chains, tables])).toString(16);
 }
 
-function readForwardChains(): ForwardChain[] {
+export function readForwardChains(): ForwardChain[] {
   return dump(GETCHAIN).flatMap(({ family: number, attributes }) => {
     const family = FAMILIES[number];
     const hook = new Map(netlinkAttributes(attributes.get(CHAIN_HOOK) ?? Buffer.alloc(0)));
