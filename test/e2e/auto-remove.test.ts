@@ -129,9 +129,11 @@ test.each([
 });
 
 test('a reboot leaves it stopped; started again, it goes with its main command', async () => {
-  expect(run(...sh(GO))).toEqual(done);
+  expect(run(...sh(`echo said >/written; ${GO}`))).toEqual(done);
+  expect(await eventually(() => host.minict('exec', 'a1', 'cat', '/written').stdout === 'said\n')).toBe(true);
   await host.reboot();
   expect(inspect(host, 'a1').status.state).toBe('stopped');
+  expect(host.minict('cp', 'a1:/written', join(host.root, 'written'))).toMatchObject({ status: 0 });
   expect(host.minict('start', 'a1')).toEqual(done);
   host.minict('exec', 'a1', 'touch', '/go');
   expect(await isGone()).toBe(true);

@@ -162,6 +162,15 @@ test('wait by another, while run --rm removes the container', async () => {
   expect(await new Response(waiter.stdout).text()).toBe('6\n');
 });
 
+test('no unmount writes to the disk for what run --rm throws away; what is to last is not volatile', () => {
+  const rootOf = (...words: string[]) =>
+    host.minict('run', ...words, '--', 'grep', '^overlay / ', '/proc/mounts').stdout;
+  expect(rootOf('--rm', 'v1')).toMatch(/volatile/);
+  expect(rootOf('--rm', '--read-only', 'v1')).not.toMatch(/volatile/);
+  expect(rootOf('v1')).toMatch(/^overlay \/ .*upperdir=(?!.*volatile)/);
+  expect(host.minict('rm', 'v1').status).toBe(0);
+});
+
 test('stop by another, while run --rm removes the container', async () => {
   for (let round = 0; round < 10; round += 1) {
     const child = await running(['--rm'], 'echo up; exec sleep 100');
