@@ -122,6 +122,16 @@ export function createMemoryFile(name: string): number {
   return Number(symbols().syscall(number, BigInt(ptr(cString(name))), MFD_CLOEXEC, 0n, 0n));
 }
 
+/** Descriptors of a pipe's two ends, that close on exec. Throws HostError. */
+export function openPipe(): { readonly reading: number; readonly writing: number } {
+  const O_CLOEXEC = 0o2000000n;
+  const number = process.arch === 'arm64' ? 59n : 293n;
+  const ends = new Int32Array(2);
+  if (symbols().syscall(number, BigInt(ptr(ends)), O_CLOEXEC, 0n, 0n) !== 0n) throw new HostError('cannot make a pipe');
+  const [reading, writing] = ends as unknown as [number, number];
+  return { reading, writing };
+}
+
 /** An xattr's value is of 64 KiB at most, and the list of a file's names too (xattr(7)). */
 const MAX_XATTR_BYTES = 65536;
 

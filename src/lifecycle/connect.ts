@@ -10,6 +10,7 @@ import { nicPart, portPart } from '../network/parts.ts';
 import { planNics } from '../plan/container.ts';
 import { applySteps } from '../runner/apply.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
+import { BegunIp } from '../runner/spawn.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec, networkOf, networksOf } from '../spec/container.ts';
 import type { NicRequest } from '../spec/nic.ts';
 import { recordEvent } from '../state/events.ts';
@@ -131,6 +132,7 @@ export async function connect(
   requireTools();
   await settleCables(context, instance, name);
   const lock = lockContainer(context.roots, name, 'exclusive');
+  const begun = new BegunIp({ lockFds: [lock.fd] });
   try {
     await recover(context, instance, name, lock.fd);
     const before = await getContainer(context.roots, name);
@@ -165,10 +167,16 @@ export async function connect(
         return hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
       };
       try {
-        await applySteps(`connect ${name}`, steps, journal, spawnContext(context, lock.fd), {
-          rest,
-          meanwhile: [record],
-        });
+        await applySteps(
+          `connect ${name}`,
+          steps,
+          journal,
+          { ...spawnContext(context, lock.fd), begun },
+          {
+            rest,
+            meanwhile: [record],
+          },
+        );
       } catch (error) {
         writeContainer(context.roots, before);
         reservation.release();
@@ -184,6 +192,7 @@ export async function connect(
       reservation.release();
     }
   } finally {
+    begun.end();
     releaseContainer(context.roots, name, lock);
   }
 }

@@ -1,5 +1,7 @@
 /** Child processes of plans: a bare spawn, since this is the hot path. argv arrays only, never a shell string. */
+import { closeSync, writeFileSync } from 'node:fs';
 import { inNetworkNamespace, netnsPath } from '../host/namespaces.ts';
+import { openPipe } from '../host/syscalls.ts';
 import { missingTool } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
 
@@ -12,6 +14,43 @@ export interface SpawnContext {
   /** Descriptors of locks: a child that outlives a killed minict keeps the next one waiting. */
   readonly lockFds: readonly number[];
   readonly verbose: boolean;
+  /** For the first of ip's batches on the host. */
+  readonly begun?: BegunIp;
+}
+
+const IP_BATCH = ['ip', '-batch', '-'];
+
+/** An `ip -batch -` that comes up while its lines are being made. Without any it does nothing: so, too, where minict is killed. */
+export class BegunIp {
+  private begun: { readonly child: ReturnType<typeof spawn>; readonly lines: number } | undefined;
+
+  /** Throws HostError. */
+  constructor({ lockFds }: Pick<SpawnContext, 'lockFds'>) {
+    const { reading, writing } = openPipe();
+    try {
+      this.begun = { child: spawn(IP_BATCH, [reading, 'ignore', 'pipe', ...lockFds]), lines: writing };
+    } finally {
+      closeSync(reading);
+    }
+  }
+
+  /** Gives it its lines, once. */
+  take(lines: string): ReturnType<typeof spawn> | undefined {
+    const { begun } = this;
+    this.begun = undefined;
+    if (begun === undefined) return undefined;
+    try {
+      writeFileSync(begun.lines, lines);
+    } catch {
+      // One that has ended before says by its status why.
+    }
+    closeSync(begun.lines);
+    return begun.child;
+  }
+
+  end(): void {
+    this.take('');
+  }
 }
 
 /**
@@ -20,11 +59,19 @@ export interface SpawnContext {
  */
 export async function runTool(argv: readonly string[], context: SpawnContext, stdin?: string): Promise<Outcome> {
   if (context.verbose) sayCommand(argv, stdin);
-  const input = stdin === undefined ? ('ignore' as const) : Buffer.from(stdin);
-  const child = spawnTool(argv, [input, 'ignore', 'pipe', ...context.lockFds]);
+  const child =
+    begunFor(argv, context, stdin) ?? spawnTool(argv, [inputOf(stdin), 'ignore', 'pipe', ...context.lockFds]);
   const exitCode = await child.exited;
   const stderr = exitCode === 0 ? '' : await new Response(child.stderr as unknown as ReadableStream).text();
   return { exitCode, stderr };
+}
+
+function begunFor(argv: readonly string[], { begun }: SpawnContext, stdin: string | undefined) {
+  return stdin !== undefined && argv.join(' ') === IP_BATCH.join(' ') ? begun?.take(stdin) : undefined;
+}
+
+function inputOf(stdin: string | undefined) {
+  return stdin === undefined ? 'ignore' : Buffer.from(stdin);
 }
 
 /**
