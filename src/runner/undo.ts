@@ -226,7 +226,7 @@ export async function undoAll(
     const known = failures[trees.get(path) as number];
     if (mounts.length > 0 && known?.length === 0) known.push(`mounted in it: ${mounts.join(' ')}`);
   }
-  const undone = [...failures.keys()].filter((index) => failures[index]?.length === 0);
+  const undone = failures.flatMap((failed, index) => (failed.length === 0 ? [index] : []));
   const removable = [...trees].filter(([, index]) => undone.includes(index)).map(([path]) => path);
   const rest = meanwhile(undone);
   // What it throws is looked at when the files are gone; and it has come to where it waits, for the disk, before a process is

@@ -94,8 +94,8 @@ function sha256(text: string): string {
 
 /** A locally administered unicast MAC address, always the same for the same instance, owner (a network, a container) and NIC. */
 export function derivedMac(instance: string, owner: string, nic: string): string {
-  const bytes = sha256(`mac/${instance}/${owner}/${nic}`);
-  return ['02', ...(bytes.slice(0, 10).match(/../g) ?? [])].join(':');
+  const digits = sha256(`mac/${instance}/${owner}/${nic}`);
+  return ['02', ...[0, 2, 4, 6, 8].map((at) => digits.slice(at, at + 2))].join(':');
 }
 
 /** Of a host's end: higher than all others of the bridge, which otherwise takes the lowest of its ports for its own. */

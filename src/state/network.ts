@@ -122,9 +122,7 @@ export class AddressPool {
     this.own = new Map([...own, ...tapAddresses(record)]);
     this.held = new Map(
       Object.entries(record.members).flatMap(([member, { nics }]) =>
-        Object.values(nics)
-          .flat()
-          .map((address) => [address, member] as const),
+        Object.values(nics).flatMap((addresses) => addresses.map((address) => [address, member] as const)),
       ),
     );
   }
