@@ -40,7 +40,7 @@ export function sparePopulated(repair: Repair, state: JournalState, instance: st
   // What is in the payload is in the groups of its limits, too.
   if (isPopulated(readCgroupHost(), payload) && [...lost].some((group) => group !== supervisor)) return repair;
   // A cgroup namespace has the very group as its root that was there when it was made.
-  if (lost.has(payload) && isIsolated(spec, 'cgroup')) return repair;
+  if (lost.has(payload) && isIsolated(spec, 'cgroupns')) return repair;
   const kept = new Set(redo.flatMap((step) => groupOf(step) ?? []).filter((group) => !lost.has(group)));
   const isSpared = ({ run, part, ...step }: Step) => {
     const path = groupOf({ run, ...step }) ?? (run.kind === 'write' ? dirname(run.path) : '');

@@ -174,12 +174,18 @@ describe('an empty group that somebody removed, of a container with processes in
   });
 
   test('while its main command is waited for to start again, too; a process that was put elsewhere is told', async () => {
-    const failing = ['--restart', 'always', '--', 'sh', '-c', 'exit 3'];
-    host.minict('run', '-d', 'b1', ...failing);
-    expect(await eventually(() => / restarting/.test(host.minict('ps').stdout))).toBe(true);
-    expect(await eventually(() => host.run(['rmdir', group('payload')]).status === 0)).toBe(true);
+    const fail = async (...options: string[]) => {
+      host.minict('run', '-d', 'b1', '--restart', 'always', ...options, '--', 'sh', '-c', 'exit 3');
+      expect(await eventually(() => / restarting/.test(host.minict('ps').stdout))).toBe(true);
+      expect(await eventually(() => host.run(['rmdir', group('payload')]).status === 0)).toBe(true);
+    };
+    await fail();
     expect(start()).toEqual({ status: 0, stdout: 'b1\n', stderr: '' });
     expect(existsSync(group('payload'))).toBe(true);
+    host.minict('rm', '-f', 'b1');
+    // That namespace would go on to have the old group as its root.
+    await fail('--cgroupns', 'private');
+    expectRefused(start(), /^minict: cannot start b1: its cgroup must be made anew.*\nhint: minict restart b1\n$/);
     host.minict('rm', '-f', 'b1');
 
     host.minict('run', '-d', 'b1', '--', 'sleep', '300');
