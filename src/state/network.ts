@@ -23,12 +23,8 @@ export function readNetwork(roots: Roots, name: string): Promise<NetworkRecord |
 export async function getNetwork(roots: Roots, name: string): Promise<NetworkRecord> {
   const record = await readNetwork(roots, name);
   if (record !== undefined) return record;
-  // No network can be called so.
-  const isDefault = name === 'default' || name === 'bridge';
   throw new NotFoundError(`cannot find network ${name}: no such network`, {
-    hint: isDefault
-      ? 'minict network ls; the default network is minict0'
-      : `minict network ls; minict network create ${name}`,
+    hint: `minict network ls; minict network create ${name}`,
   });
 }
 
