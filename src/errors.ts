@@ -58,6 +58,14 @@ export class StepError extends MinictError {
   }
 }
 
+/** A signal to end came, and what was done has been undone. The exit status is a shell's for that signal. */
+export class InterruptedError extends MinictError {
+  constructor(message: string, signal: number, leftovers: readonly string[]) {
+    const hint = leftovers.length > 0 ? { hint: `left over: ${leftovers.join('; ')}` } : {};
+    super(message, { ...hint, exitCode: 128 + signal });
+  }
+}
+
 /** What a system call on a path failed with, without the path, which the message has: `no such file or directory`. */
 export function systemCause(error: unknown): string {
   return (error as Error).message.replace(/^E[A-Z0-9]+: (.*), \w+( '.*)?$/s, '$1');

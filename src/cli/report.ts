@@ -1,5 +1,5 @@
 /** How errors are printed, and verbs that take several names. */
-import { MinictError } from '../errors.ts';
+import { InterruptedError, MinictError } from '../errors.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { print, printError } from './output.ts';
 
@@ -84,12 +84,13 @@ function printDetails({ details }: MinictError): void {
   for (const line of details?.split('\n').filter(Boolean) ?? []) printError(`  ${oneLine(line)}\n`);
 }
 
-/** Prints what `action` gives for each name, goes on after a failure; exit status is the worst. */
+/** Prints what `action` gives for each name, goes on after a failure; exit status is the worst. Throws InterruptedError. */
 export async function eachName(names: readonly string[], action: (name: string) => Promise<string>): Promise<void> {
   for (const name of names) {
     try {
       print(`${await action(name)}\n`);
     } catch (error) {
+      if (error instanceof InterruptedError) throw error;
       process.exitCode = Math.max(Number(process.exitCode ?? 0), reportError(error));
     }
   }

@@ -33,6 +33,15 @@ function symbols(): Libc {
   return libc;
 }
 
+/** Whether this process was told to ignore a signal, as nohup(1) does (rt_sigaction(2)). */
+export function isIgnored(signal: number): boolean {
+  const SIG_IGN = 1n;
+  const number = process.arch === 'arm64' ? 134n : 13n;
+  // The kernel's struct: a handler, flags, a restorer, and a mask of eight bytes.
+  const now = new BigUint64Array(4);
+  return symbols().syscall(number, BigInt(signal), 0n, BigInt(ptr(now)), 8n) === 0n && now[0] === SIG_IGN;
+}
+
 /** Descriptors open at a time. */
 const PIDFDS = 256;
 

@@ -3,7 +3,7 @@
  * bridges, NAT and published ports, switches. No interface of a container is made anew, so what was set inside stays; one that is
  * gone comes back with `start`.
  */
-import { NotFoundError } from '../errors.ts';
+import { InterruptedError, NotFoundError } from '../errors.ts';
 import type { HostLink } from '../host/links.ts';
 import type { Owner } from '../network/driver.ts';
 import { attaches } from '../network/parts.ts';
@@ -163,6 +163,7 @@ export async function* reload(
     try {
       yield* lines;
     } catch (error) {
+      if (error instanceof InterruptedError) throw error;
       onError(error);
     }
   }

@@ -2,6 +2,7 @@
 import { StepError } from '../errors.ts';
 import type { Step } from '../step.ts';
 import { runChain, StepFailure } from './chain.ts';
+import { Interruption } from './interruption.ts';
 import type { Journal } from './journal.ts';
 import { Progress } from './progress.ts';
 import type { SpawnContext } from './spawn.ts';
@@ -42,17 +43,34 @@ export interface Besides {
 
 /**
  * Applies `steps`, whose plan goes into `journal` first. A failure undoes these steps, the failing one's half-done work
- * included, and throws StepError (or HostError for a missing tool). What `rest` and `meanwhile` throw is a failure, too.
+ * included, and throws StepError (or HostError for a missing tool). What `rest` and `meanwhile` throw is a failure, too, and so is
+ * a signal to end: InterruptedError.
  */
 export async function applySteps(
   what: string,
   steps: readonly Step[],
   journal: Journal,
   context: SpawnContext,
-  { rest, meanwhile = [] }: Besides = {},
+  besides: Besides = {},
+): Promise<void> {
+  const interruption = new Interruption();
+  try {
+    await applyUnless(interruption, what, steps, journal, context, besides);
+  } finally {
+    interruption.end();
+  }
+}
+
+async function applyUnless(
+  interruption: Interruption,
+  what: string,
+  steps: readonly Step[],
+  journal: Journal,
+  context: SpawnContext,
+  { rest, meanwhile = [] }: Besides,
 ): Promise<void> {
   let all = steps;
-  const progress = new Progress();
+  const progress = new Progress(interruption);
   const failures: unknown[] = [];
   const running: Promise<void>[] = [];
   const follow = (run: Promise<void>) => {
@@ -83,10 +101,13 @@ export async function applySteps(
     if (result.status === 'rejected') failures.push(result.reason);
   }
   const failure = failures[0];
-  if (failure === undefined) return;
+  if (failure === undefined && !(await interruption.isThereAtLast())) return;
   const begun = all.filter((step) => progress.started.has(step));
   const leftovers = await undoSteps({ steps: begun, identities: journal.salvage()?.identities ?? new Map() }, context);
   if (leftovers.length === 0) journal.undone(all.map((step) => step.id));
+  // A tool may have had the signal, too, and have failed for it.
+  const interrupted = interruption.error(what, leftovers);
+  if (interrupted !== undefined) throw interrupted;
   if (failure instanceof StepFailure) {
     throw new StepError(failure.step.id, `cannot ${what}: ${failure.step.why}: ${failure.cause}`, leftovers);
   }

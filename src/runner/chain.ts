@@ -87,6 +87,8 @@ async function runSteps(
     progress.done(some);
   };
   for (let pending = steps; pending.length > 0; ) {
+    // Of which the caller tells.
+    if (progress.isInterrupted) throw new HostError('interrupted');
     const visit = nextVisit(pending);
     if (visit !== undefined) {
       const made = makeVisit(visit, started, context);

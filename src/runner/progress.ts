@@ -1,12 +1,23 @@
 /** How far the chains of a plan have come: what was begun, what is done, and who waits for it. */
 import type { Step } from '../step.ts';
+import type { Interruption } from './interruption.ts';
 
 export class Progress {
+  readonly #interruption: Pick<Interruption, 'isThere'>;
   /** What may have been done, a failing step among it. */
   readonly started = new Set<Step>();
   readonly #coming = new Set<string>();
   #hasFailed = false;
   #waiting: (() => void)[] = [];
+
+  constructor(interruption: Pick<Interruption, 'isThere'>) {
+    this.#interruption = interruption;
+  }
+
+  /** Whether nothing is to be begun any more. */
+  get isInterrupted(): boolean {
+    return this.#interruption.isThere;
+  }
 
   /** They are to be done. */
   plan(steps: readonly Step[]): void {
