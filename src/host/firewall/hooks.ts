@@ -2,8 +2,9 @@
  * Which chains of the host's firewall a container's packets meet at all. On most hosts there is none, and `create` asks
  * each time: so no process is started, and no rule is read here.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { netlinkAttribute, netlinkAttributes, netlinkDump } from '../netlink.ts';
+import { networkNamespaceCookie } from '../syscalls.ts';
 
 /** Between two ports of one bridge, from the bridge to the host's other interfaces, or from these to a published port. */
 export type Path = 'bridged' | 'routed' | 'published';
@@ -26,6 +27,7 @@ const NETLINK_NETFILTER = 12;
 const GETTABLE = (10 << 8) | 1;
 const GETCHAIN = (10 << 8) | 4;
 const GETRULE = (10 << 8) | 7;
+const GETSET = (10 << 8) | 10;
 const FAMILIES: Readonly<Record<number, ForwardChain['family']>> = { 1: 'inet', 2: 'ip', 7: 'bridge' };
 const TABLE_NAME = 1;
 const TABLE_HANDLE = 4;
@@ -33,11 +35,22 @@ const CHAIN_TABLE = 1;
 const CHAIN_NAME = 3;
 const CHAIN_HOOK = 4;
 const CHAIN_POLICY = 5;
-const RULE_TABLE = 1;
+/** Of a rule, and of a set. */
+const OF_TABLE = 1;
+const RULE_CHAIN = 2;
 const RULE_HANDLE = 3;
+const RULE_EXPRESSIONS = 4;
+const SET_NAME = 2;
+const SET_HANDLE = 16;
 const HOOK_NUMBER = 1;
 const FORWARD = 2;
 const DROP = 0;
+const ATTRIBUTE_HEADER = 4;
+/** Expressions; what they have counted is told with them. */
+const COUNTING = ['counter', 'quota', 'last'];
+const LONGEST_COUNTING = 8;
+
+type Attributes = ReadonlyMap<number, Buffer>;
 
 /** Whether bridged IPv4 packets meet the rules of iptables and of nft's families ip and inet (br_netfilter). */
 export function bridgedMeetsIpRules(): boolean {
@@ -69,26 +82,47 @@ function hasLegacyFilter(): boolean {
 
 /**
  * What stays the same as long as the chains at the forward hook, and the rules of their tables, are the same; undefined where
- * the kernel does not tell. A rule never changes, but gives way to another, and none gets the handle of one before it: only
- * counters move, and what named sets hold.
+ * the kernel does not tell. What a counter counted, and what named sets hold, is not in it. A handle alone tells nothing: a rule
+ * that replaces another gets the other's. Of a set without a name a rule has the name that it gives back, so its handle counts.
  */
 export function rulesMark(chains: readonly ForwardChain[] = readForwardChains()): string | undefined {
-  if (hasLegacyFilter()) return undefined;
-  const tables = dump(GETTABLE).flatMap(({ family, attributes }) => {
-    const name = text(attributes.get(TABLE_NAME));
-    if (!chains.some((chain) => chain.family === FAMILIES[family] && chain.table === name)) return [];
-    const rules = dump(GETRULE, family, netlinkAttribute(RULE_TABLE, Buffer.from(`${name}\0`)));
-    return [
-      [family, name, hex(attributes.get(TABLE_HANDLE)), ...rules.map((rule) => hex(rule.attributes.get(RULE_HANDLE)))],
-    ];
-  });
   // Handles are those of a network namespace.
-  const namespace = statSync('/proc/self/ns/net').ino;
-  return Bun.hash(JSON.stringify([namespace, bridgedMeetsIpRules(), chains, tables])).toString(16);
+  const namespace = networkNamespaceCookie();
+  const tables = dump(GETTABLE);
+  if (namespace === undefined || tables === undefined || hasLegacyFilter()) return undefined;
+  const marks: Buffer[] = [Buffer.from(JSON.stringify([String(namespace), bridgedMeetsIpRules(), chains]))];
+  for (const { family, attributes } of tables) {
+    const name = text(attributes.get(TABLE_NAME));
+    if (!chains.some((chain) => chain.family === FAMILIES[family] && chain.table === name)) continue;
+    const table = netlinkAttribute(OF_TABLE, Buffer.from(`${name}\0`));
+    const [rules, sets] = [dump(GETRULE, family, table), dump(GETSET, family, table)];
+    if (rules === undefined || sets === undefined) return undefined;
+    marks.push(
+      Buffer.from([family]),
+      ...valuesOf(attributes, TABLE_NAME, TABLE_HANDLE),
+      ...sets.flatMap((set) => valuesOf(set.attributes, SET_NAME, SET_HANDLE)),
+      ...rules.flatMap((rule) => [...valuesOf(rule.attributes, RULE_CHAIN, RULE_HANDLE), ...expressionsOf(rule)]),
+    );
+  }
+  return Bun.hash(Buffer.concat(marks)).toString(16);
+}
+
+function valuesOf(attributes: Attributes, ...types: readonly number[]): Buffer[] {
+  return types.flatMap((type) => attributes.get(type) ?? []);
+}
+
+/** Of those that count, as each packet goes by, the names. */
+function expressionsOf({ attributes }: { readonly attributes: Attributes }): Buffer[] {
+  return netlinkAttributes(attributes.get(RULE_EXPRESSIONS) ?? Buffer.alloc(0)).map(([, expression]) => {
+    const name = expression.toString('latin1', ATTRIBUTE_HEADER, ATTRIBUTE_HEADER + LONGEST_COUNTING);
+    const counting = COUNTING.find((word) => name.startsWith(`${word}\0`));
+    return counting === undefined ? expression : Buffer.from(counting);
+  });
 }
 
 export function readForwardChains(): ForwardChain[] {
-  return dump(GETCHAIN).flatMap(({ family: number, attributes }) => {
+  const chains = dump(GETCHAIN) ?? [];
+  return chains.flatMap(({ family: number, attributes }) => {
     const family = FAMILIES[number];
     const hook = new Map(netlinkAttributes(attributes.get(CHAIN_HOOK) ?? Buffer.alloc(0)));
     if (family === undefined || hook.get(HOOK_NUMBER)?.readUInt32BE() !== FORWARD) return [];
@@ -97,19 +131,18 @@ export function readForwardChains(): ForwardChain[] {
   });
 }
 
-/** What the kernel has of one kind; of any family, if none is named. */
-function dump(type: number, family = 0, ...wanted: readonly Buffer[]) {
+/** What the kernel has of one kind; of any family, if none is named. Undefined where it refuses. */
+function dump(
+  type: number,
+  family = 0,
+  ...wanted: readonly Buffer[]
+): { readonly family: number; readonly attributes: Attributes }[] | undefined {
   // nfgenmsg: the family, version 0, no resource.
-  const answers =
-    netlinkDump(NETLINK_NETFILTER, type, Buffer.concat([Buffer.from([family, 0, 0, 0]), ...wanted])) ?? [];
-  return answers.map((answer) => ({
+  const answers = netlinkDump(NETLINK_NETFILTER, type, Buffer.concat([Buffer.from([family, 0, 0, 0]), ...wanted]));
+  return answers?.map((answer) => ({
     family: answer[0] ?? 0,
     attributes: new Map(netlinkAttributes(answer.subarray(4))),
   }));
-}
-
-function hex(value: Buffer | undefined): string | undefined {
-  return value?.toString('hex');
 }
 
 /** Strings end with a zero byte. */
