@@ -234,6 +234,34 @@ test('a journal with a torn last line is as good as one without it', async () =>
   expect(await host.settled(clean)).toEqual(clean);
 });
 
+describe("the host's journal", () => {
+  let other: Host;
+  beforeAll(async () => {
+    other = await Host.create();
+  });
+  afterAll(() => other.destroy());
+
+  test('does not grow with what is made again and again, and prune knows all that is left', () => {
+    const create = () => other.minict('create', 'b1', '--no-network', '--ipc', 'private');
+    const lines = () => other.run(['cat', '/run/minict/.host']).stdout.split('\n').length;
+    const mounts = () => other.run(['findmnt', '-rno', 'TARGET']).stdout;
+    const before = mounts();
+    expect(create().stderr).toBe('');
+    expect(mounts()).not.toBe(before);
+    other.minict('rm', 'b1');
+    // As many creates leave it, of which each found a folder unmounted.
+    other.run(['sh', '-c', 'cd /run/minict && for i in $(seq 200); do cat .host; done >.many && mv .many .host']);
+    const many = lines();
+    expect(many).toBeGreaterThan(256);
+    expect(other.run(['umount', '/run/timens']).status).toBe(0);
+    expect(create().stderr).toBe('');
+    expect(lines()).toBeLessThan(many / 10);
+    other.minict('rm', 'b1');
+    expect(other.minict('system', 'prune').status).toBe(0);
+    expect(mounts()).toBe(before);
+  });
+});
+
 test('a damaged container.json, and no journal: rm -f says what it leaves', async () => {
   expect(host.minict('create', 'b1').stderr).toBe('');
   writeFileSync(join(host.root, 'containers/b1/container.json'), '{');
