@@ -49,7 +49,10 @@ export const define: Define = (command, globals) => {
   command
     .argument('<name>')
     .argument('<image>')
-    .repeatable('-c, --change <line>', 'setting of the image, as a line of a Dockerfile')
+    .repeatable(
+      '-c, --change <line>',
+      'setting of the image, as a Dockerfile has it: CMD, ENTRYPOINT, USER, WORKDIR, STOPSIGNAL',
+    )
     .option('-m, --message <text>', "for the image's history")
     .option('--no-pause', 'let its processes go on meanwhile')
     .action(async (rawName: string, image: string, { change, message, pause }: CommitFlags) => {

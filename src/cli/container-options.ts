@@ -25,13 +25,14 @@ import { isDriver } from '../storage/driver.ts';
 import { environmentFrom, parseLabels } from './env.ts';
 import { addIsolationOptions, type IsolationOptions, isolationFrom } from './isolation-options.ts';
 import { addLimitOptions, limitsFrom } from './limit-options.ts';
+import { addNameOptions, type NameOptions, namesFrom } from './name-options.ts';
 import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
 import { reportDrops, reportNote } from './report.ts';
 import { addSupervisionOptions, type SupervisionOptions, supervisionFrom } from './supervision-options.ts';
 import type { VerbCommand } from './verb-command.ts';
 
 /** As commander hands them over. */
-export interface ContainerOptions extends NicOptions, IsolationOptions, LimitOptions, SupervisionOptions {
+export interface ContainerOptions extends NicOptions, NameOptions, IsolationOptions, LimitOptions, SupervisionOptions {
   readonly image?: string;
   readonly rootfs?: string;
   readonly storage?: string;
@@ -59,7 +60,7 @@ export interface ContainerOptions extends NicOptions, IsolationOptions, LimitOpt
 }
 
 export function addContainerOptions(command: VerbCommand): VerbCommand {
-  const settings = addNicOptions(command)
+  const settings = addNameOptions(addNicOptions(command))
     .option('--image <image>', 'image name, directory or tarball (default: base)')
     .option('--rootfs <dir>', 'a directory to be written in place')
     .option('--storage <driver>', 'overlay, btrfs or copy (default: MINICT_STORAGE, or overlay)')
@@ -138,6 +139,7 @@ export async function specFrom(
     ...storageFrom(opts),
     ...limits,
     ...routingFrom(opts),
+    ...(await namesFrom(opts, volumes)),
     ...isolationFrom(opts, limits.ulimits),
     ...supervisionFrom(opts, boot.command ?? combined.command),
   };

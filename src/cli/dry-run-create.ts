@@ -14,6 +14,7 @@ import { planNamedVolumes } from '../lifecycle/volumes.ts';
 import { loadRuntime } from '../runtime/runtime.ts';
 import { parsePublishes } from '../spec/port.ts';
 import { requireRouting } from '../spec/routing.ts';
+import { requireHostGateway } from '../state/hosts.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import { findContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
@@ -54,6 +55,7 @@ export async function planScript(
   await refuseUsedRoot(context, plain);
   const { nics, networks } = await assignNics(context, instance, plain, requestsFrom(opts));
   requireRouting(plain, nics);
+  requireHostGateway(plain.extraHosts, networks);
   const publish = parsePublishes(opts.publish);
   const { assignPorts } = await import('../lifecycle/ports.ts');
   const ports =

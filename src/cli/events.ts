@@ -4,7 +4,7 @@ import { parseTimeMs } from '../spec/time.ts';
 import { type Event, olderEventsPath, parseEvent } from '../state/events.ts';
 import { Lines, readGrowing } from '../state/growing-files.ts';
 import { eventsPath } from '../state/paths.ts';
-import { type Filters, parseFilters } from './filter.ts';
+import { exactly, type Filters, parseFilters } from './filter.ts';
 import { print, requireFormat } from './output.ts';
 import { oneLine } from './report.ts';
 import type { Define } from './verbs.ts';
@@ -18,10 +18,10 @@ interface EventsOptions {
 }
 
 const FILTERS: Filters<Event> = {
-  container: ({ type, name, container }) => (type === 'container' ? name : (container ?? '')),
-  network: ({ type, name }) => (type === 'network' ? name : ''),
-  event: ({ action }) => action,
-  type: ({ type }) => type,
+  container: exactly(({ type, name, container }) => (type === 'container' ? name : (container ?? ''))),
+  network: exactly(({ type, name }) => (type === 'network' ? name : '')),
+  event: exactly(({ action }) => action),
+  type: exactly(({ type }) => type),
 };
 
 function row({ time, type, action, name, ...more }: Event): string {

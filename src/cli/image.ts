@@ -23,7 +23,7 @@ export const define: Define = (command, globals) => {
   };
   command
     .command('import <source> <name>')
-    .description('a directory or a tarball (plain, gzip, xz, zstd), - for standard input')
+    .description('a directory or a tarball (plain, gzip, xz, zstd, bzip2), - for standard input')
     .action(async (source: string, name: string) => {
       const { importImage } = await import('../image/import.ts');
       await adding('import', (roots) => importImage(roots, source, name));

@@ -45,20 +45,16 @@ type Hints = Readonly<Record<string, (verb: string) => string>>;
 
 const NO_DEVICES = () =>
   "leave it out: devices are the host's, but with --dev private, --profile hardened, or an OCI runtime";
-const RESOLVER = () => "name servers are the host's; others: -v FILE:/etc/resolv.conf:ro";
 
 /** What docker calls it, of create and run. */
 const CREATE_HINTS: Hints = {
-  '--add-host': () =>
-    'members of its networks are in its /etc/hosts; with others, a file of yours: -v FILE:/etc/hosts:ro',
   '--cidfile': () => 'it is known by the name that you give it',
   '--device': NO_DEVICES,
   '--device-read-bps': () => '--io-read-bps',
   '--device-read-iops': () => '--io-read-iops',
   '--device-write-bps': () => '--io-write-bps',
   '--device-write-iops': () => '--io-write-iops',
-  '--dns': RESOLVER,
-  '--dns-search': RESOLVER,
+  '--dns-opt': () => '--dns-option',
   '--expose': () => 'leave it out: its networks reach all ports; -p leads from the host to one',
   '--gpus': NO_DEVICES,
   '--ip6': () => '--ip takes both families',

@@ -3,7 +3,7 @@ import type { Context } from '../lifecycle/context.ts';
 import { isUnused, lookAtInterfaces, type NetworkView, viewNetwork } from '../lifecycle/network-view.ts';
 import { listNetworks } from '../state/network.ts';
 import { readInstance } from '../state/store.ts';
-import { type Filters, parseFilters } from './filter.ts';
+import { BOOLEANS, exactly, type Filters, matching, oneOf, parseFilters } from './filter.ts';
 import type { DefineNetworkVerb } from './network-scripts.ts';
 import { print, requireFormat, table } from './output.ts';
 import { reportError } from './report.ts';
@@ -15,9 +15,9 @@ interface LsOptions {
 }
 
 const FILTERS: Filters<NetworkView> = {
-  name: ({ record }) => record.name,
-  driver: ({ record }) => record.driver,
-  dangling: (view) => String(isUnused(view)),
+  name: matching(({ record }) => record.name),
+  driver: exactly(({ record }) => record.driver),
+  dangling: oneOf(BOOLEANS, (view) => String(isUnused(view))),
 };
 
 async function views(context: Context, names: readonly string[]): Promise<NetworkView[]> {

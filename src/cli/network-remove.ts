@@ -11,8 +11,8 @@ export const rm: DefineNetworkVerb = (command, { begin }) => {
     const printed = scripts(
       'removes network',
       'makes network',
-      (lines, context, name) => lines.removeNetworkLines(context, name),
-      (lines, context, name) => lines.recreateNetworkLines(context, name),
+      (lines, context, name) => lines.removeNetworkLines(context, parseNetworkName(name)),
+      (lines, context, name) => lines.recreateNetworkLines(context, parseNetworkName(name)),
       'go on',
     );
     const begun = await begin('rm', options, names, printed);

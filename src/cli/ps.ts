@@ -3,11 +3,11 @@ import { lookAtLinks } from '../host/links.ts';
 import { shortDigest } from '../image/reference.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { readStatus, type Status } from '../lifecycle/status.ts';
-import { addressesOf } from '../spec/container.ts';
+import { addressesOf, type ContainerSpec, networksOf } from '../spec/container.ts';
 import { formatPort, type Port } from '../spec/port.ts';
 import { formatSpan } from '../spec/time.ts';
 import { findContainer, listContainers, readInstance } from '../state/store.ts';
-import { type Filters, parseFilters } from './filter.ts';
+import { exactly, type Filters, labelled, matching, oneOf, parseFilters } from './filter.ts';
 import { print, requireFormat, table } from './output.ts';
 import { reportError } from './report.ts';
 import type { Define } from './verbs.ts';
@@ -28,11 +28,21 @@ interface PsOptions {
   readonly filter: string[];
 }
 
-const FILTERS: Filters<Row> = {
-  name: (row) => row.name,
-  status: (row) => row.state,
-  image: (row) => row.image,
-  health: (row) => row.health?.status ?? 'none',
+interface Listed {
+  readonly row: Row;
+  readonly spec: ContainerSpec;
+}
+
+const STATES: readonly Status['state'][] = ['ready', 'running', 'paused', 'restarting', 'stopped', 'broken'];
+
+const FILTERS: Filters<Listed> = {
+  name: matching(({ row }) => row.name),
+  status: oneOf(STATES, ({ row }) => row.state),
+  image: exactly(({ row }) => row.image),
+  label: labelled(({ spec }) => spec.labels ?? {}),
+  network: exactly(({ spec }) => networksOf(spec.nics)),
+  exited: exactly(({ row }) => String(row.exitCode)),
+  health: oneOf(['starting', 'healthy', 'unhealthy', 'none'], ({ row }) => row.health?.status ?? 'none'),
 };
 
 /** `running 5 minutes`, `stopped, exited (137) 3 minutes ago`: what is so, and since when. */
@@ -65,7 +75,7 @@ export const define: Define = (command, globals) => {
     .option('-a, --all', 'stopped ones too')
     .option('-q, --quiet', 'names only')
     .option('--format <format>', 'table or json', 'table')
-    .repeatable('-f, --filter <K=V>', 'those of that name, status, image or health')
+    .repeatable('-f, --filter <K=V>', 'those of which name, status, image, label, … is that')
     .action(async (options: PsOptions) => {
       requireRoot('ps');
       requireFormat(options.format);
@@ -75,24 +85,26 @@ export const define: Define = (command, globals) => {
       const names = listContainers(context.roots);
       const links = lookAtLinks();
       const results = await Promise.allSettled(
-        names.map(async (name): Promise<Row | undefined> => {
+        names.map(async (name): Promise<Listed | undefined> => {
           const spec = await findContainer(context.roots, name);
           // Removed a moment ago.
           if (spec === undefined) return undefined;
           const status = await readStatus(context, instance, spec, links);
           const address = addressesOf(spec).join(', ');
           const down = spec.nics.filter((nic) => nic.down).map((nic) => nic.name);
-          return { name, ...status, image: spec.image ?? spec.inPlace ?? '', address, ports: spec.ports ?? [], down };
+          const image = spec.image ?? spec.inPlace ?? '';
+          return { spec, row: { name, ...status, image, address, ports: spec.ports ?? [], down } };
         }),
       );
-      const rows = results.flatMap((result) => {
+      const found = results.flatMap((result) => {
         if (result.status === 'fulfilled') return result.value ?? [];
         process.exitCode = reportError(result.reason);
         return [];
       });
       // Who asks for a status means those that are stopped, too.
       const all = options.all || options.filter.some((word) => word.startsWith('status='));
-      const shown = rows.filter((row) => (all || row.state !== 'stopped') && matches(row));
+      const wanted = found.filter((listed) => (all || listed.row.state !== 'stopped') && matches(listed));
+      const shown = wanted.map(({ row }) => row);
       if (options.format === 'json') print(`${JSON.stringify(shown)}\n`);
       else if (options.quiet) print(shown.map((row) => `${row.name}\n`).join(''));
       else {

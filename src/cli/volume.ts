@@ -4,7 +4,7 @@ import { createVolume, pruneVolumes, removeVolume, volumeUsers } from '../lifecy
 import { parseVolumeName } from '../spec/volume.ts';
 import { ensureState } from '../state/store.ts';
 import { findVolume, getVolume, type Volume, volumeNames } from '../storage/volume.ts';
-import { type Filters, parseFilters } from './filter.ts';
+import { BOOLEANS, type Filters, matching, oneOf, parseFilters } from './filter.ts';
 import { print, requireFormat, table } from './output.ts';
 import { eachName, reportError } from './report.ts';
 import type { Define } from './verbs.ts';
@@ -23,8 +23,8 @@ interface LsOptions {
 }
 
 const FILTERS: Filters<Row> = {
-  name: (row) => row.name,
-  dangling: (row) => String(row.usedBy.length === 0),
+  name: matching((row) => row.name),
+  dangling: oneOf(BOOLEANS, (row) => String(row.usedBy.length === 0)),
 };
 
 function rowOf({ name, data, createdAt }: Volume, users: ReadonlyMap<string, readonly string[]>): Row {

@@ -15,7 +15,10 @@ async function arping(link: string, address: string): Promise<string | undefined
   const [, mac] = /\[([0-9A-Fa-f:]{17})\]/.exec(output.stdout) ?? [];
   if (mac !== undefined) return mac.toLowerCase();
   if (output.exitCode === 0) return undefined;
-  throw new HostError(
-    `cannot look for ${address} on ${link}: ${output.stderr.trim() || `arping ended with ${output.exitCode}`}`,
-  );
+  const verb = `look for ${address} on ${link}`;
+  // It says so on stdout.
+  if (/ is down$/m.test(output.stdout)) {
+    throw new HostError(`cannot ${verb}: it is down`, { hint: `ip link set dev ${link} up` });
+  }
+  throw new HostError(`cannot ${verb}: ${output.stderr.trim() || `arping ended with ${output.exitCode}`}`);
 }

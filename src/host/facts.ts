@@ -1,6 +1,7 @@
 /** Read-only facts of the host: routes, interfaces, mount points, name servers. No process is started. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { type Subnet, subnetOf } from '../spec/address.ts';
+import type { ContainerSpec } from '../spec/container.ts';
 import { inMountinfo } from '../spec/octal.ts';
 
 export interface HostRoute {
@@ -109,8 +110,31 @@ export function mountPointsAt(mountinfo: string, targets: readonly string[]): Mo
   return parseMountPoints(lines.join('\n'));
 }
 
-/** The host's name servers without loopback ones, which mean the host itself (docker does the same). */
-export function readResolvConf(): string {
+/** The host's name servers without loopback ones, which mean the host itself (docker does the same), or what is said in their place. */
+export function readResolvConf(dns?: ContainerSpec['dns']): string {
+  const text = hostResolvConf();
+  return dns === undefined ? text : withDns(text, dns);
+}
+
+/** What is given stands in the place of the host's lines of that kind; a search domain `.` is none. */
+function withDns(text: string, { servers, search, options }: NonNullable<ContainerSpec['dns']>): string {
+  const isTaken = (line: string) => {
+    const [keyword = ''] = line.trim().split(/\s/);
+    if (keyword === 'nameserver') return servers !== undefined;
+    if (keyword === 'search' || keyword === 'domain') return search !== undefined;
+    return keyword === 'options' && options !== undefined;
+  };
+  const domains = (search ?? []).filter((domain) => domain !== '.');
+  const lines = [
+    ...text.split('\n').filter((line) => line !== '' && !isTaken(line)),
+    ...(servers ?? []).map((server) => `nameserver ${server}`),
+    ...(domains.length === 0 ? [] : [`search ${domains.join(' ')}`]),
+    ...(options === undefined ? [] : [`options ${options.join(' ')}`]),
+  ];
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+function hostResolvConf(): string {
   const own = withoutLoopback('/etc/resolv.conf');
   if (/^\s*nameserver\s/m.test(own)) return own;
   // systemd-resolved listens on a loopback address, and has written here whom it asks (systemd-resolved.service(8)).

@@ -8,5 +8,7 @@ export async function copyFile(verb: string, from: string, to: string, lockFd: n
     stdio: [from === '-' ? 0 : 'ignore', from === '-' ? Bun.file(to) : 1, 'pipe', lockFd],
   });
   const said = await new Response(child.stderr as ReadableStream).text();
-  if ((await child.exited) !== 0) throw new HostError(`cannot ${verb}: ${firstLine(said)}`);
+  if ((await child.exited) === 0) return;
+  if (child.signalCode === 'SIGPIPE') throw new HostError(`cannot ${verb}: whoever read it from stdout has gone`);
+  throw new HostError(`cannot ${verb}: ${firstLine(said)}`);
 }

@@ -70,7 +70,7 @@ export function readFacts(
     ...readRoot(context, spec, toCome),
     hostsFile: hostsFileOf(context, spec),
     ownHosts: ownHostsOf(spec, networks),
-    resolvConf: readResolvConf(),
+    resolvConf: readResolvConf(spec.dns),
     runtime,
     namespaceFolders: copiedFolders(spec),
     ...(isIsolated(spec, 'pid') && !spec.boot ? { init: toolPath('catatonit') } : {}),
@@ -101,13 +101,13 @@ export function hostsFileOf({ roots }: Context, spec: ContainerSpec): string {
 /** `networks` are its own, with itself among the members or not yet. */
 export function ownHostsOf(spec: ContainerSpec, networks: readonly NetworkRecord[]): string | undefined {
   if (!hasOwnHosts(spec)) return undefined;
-  const { name, hostname, nics } = spec;
+  const { name, hostname, nics, extraHosts } = spec;
   const names = networksOf(nics);
-  if (names.length === 0) return hostsWithout(hostname);
+  if (names.length === 0) return hostsWithout(hostname, extraHosts);
   const joined = networks.map((record) => {
     const here = nics.filter((nic) => networkOf(nic) === record.name);
     const addresses = here.map((nic) => [nic.name, nic.addresses.map(plainAddress)] as const);
     return withMember(record, name, { hostname, networks: names }, Object.fromEntries(addresses));
   });
-  return hostsText(joined);
+  return hostsText(joined, extraHosts);
 }

@@ -23,6 +23,7 @@ import { Journal } from '../runner/journal.ts';
 import { loadRuntime } from '../runtime/runtime.ts';
 import { type ContainerSpec, hasOwnHosts, type NicSpec } from '../spec/container.ts';
 import { recordEvent } from '../state/events.ts';
+import { requireHostGateway } from '../state/hosts.ts';
 import { together } from '../state/json-file.ts';
 import { lockHost } from '../state/locks.ts';
 import {
@@ -121,6 +122,7 @@ export async function createContainer(
   origin?: TreeOrigin,
 ): Promise<readonly ForeignDrop[]> {
   const paths = containerPaths(context.roots, spec.name);
+  if (spec.extraHosts !== undefined) requireHostGateway(spec.extraHosts, reservation?.networks ?? []);
   for (const { run } of planSkeleton(skeletonPath(context.roots))) doInProcess(run);
   await prepareHost(context, spec);
   await waitForHostLinks(`create ${spec.name}`, spec.nics);

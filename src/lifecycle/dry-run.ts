@@ -228,7 +228,7 @@ async function bringUpLines(
   const networks = await readNetworks(context.roots, networksOf(spec.nics));
   const facts = await factsFor(context, spec, networks);
   const whole = planBringUp(spec, containerPaths(context.roots, spec.name), facts);
-  const { undo, redo, again } = await planRepair(spec, state, whole);
+  const { undo, redo, again } = await planRepair(instanceForScripts(context), spec, state, whole);
   const broken = undo.length === 0 ? '' : goingOn(undoLines(undo));
   const lines = runLines(await planSurroundings(context, networks, spec)) + broken + runLines([...again, ...redo]);
   return { lines, mounted: mountedOf(facts.rootfs.volumes) };

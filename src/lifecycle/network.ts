@@ -28,7 +28,7 @@ import { gatewayJournalPath } from '../state/paths.ts';
 import { readInstance } from '../state/store.ts';
 import type { Context } from './context.ts';
 import { isThere, linkInUse, linkState, removeLink } from './network-link.ts';
-import { chooseSubnet, subnetOn } from './subnet.ts';
+import { chooseSubnet, subnetOn, takeSubnet } from './subnet.ts';
 
 export const DEFAULT_NETWORK = 'minict0';
 
@@ -57,7 +57,7 @@ export async function knownSubnets(context: Context): Promise<Subnet[]> {
 }
 
 async function newDefault(context: Context, instance: string, ip: string | undefined): Promise<NetworkRecord> {
-  if (ip === undefined) return defaultRecord(instance, chooseSubnet(undefined, await knownSubnets(context)));
+  if (ip === undefined) return defaultRecord(instance, chooseSubnet(await knownSubnets(context), true));
   const { address, prefix } = parseAddress(ip);
   const wanted = subnetOf(address, prefix ?? 24);
   if (address.family === 6 || !isPrivate(wanted)) {
@@ -65,7 +65,7 @@ async function newDefault(context: Context, instance: string, ip: string | undef
       hint: 'a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)',
     });
   }
-  return defaultRecord(instance, chooseSubnet(wanted));
+  return defaultRecord(instance, takeSubnet(wanted));
 }
 
 /** Of a bridge that has lost its record: with the state folder, or since a script made it. */

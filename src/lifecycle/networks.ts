@@ -24,7 +24,7 @@ import { findDrops } from './foreign-drops.ts';
 import { knownSubnets, settlePorts, withGateway } from './network.ts';
 import { ensureLink, linkInUse, removeLink } from './network-link.ts';
 import { membersOf } from './network-view.ts';
-import { chooseSubnet, refuseOverlap } from './subnet.ts';
+import { chooseSubnet, refuseOverlap, refuseSpecial } from './subnet.ts';
 
 /** What is asked for; absent is what minict chooses, or nothing. */
 export interface NetworkRequest extends DriverRequest {
@@ -43,9 +43,10 @@ async function chooseSubnets(
   { isOpen = false, gateways }: Settled,
 ): Promise<readonly Subnet[]> {
   const known = await knownSubnets(context);
-  if (subnets.length === 0) return isOpen ? [] : [chooseSubnet(undefined, known)];
+  if (subnets.length === 0) return isOpen ? [] : [chooseSubnet(known, false)];
   const wanted = subnets.map(parseSubnet);
   for (const [index, subnet] of wanted.entries()) {
+    refuseSpecial(subnet);
     if (wanted.findIndex(({ family }) => family === subnet.family) !== index) {
       throw new InvalidInputError(`cannot use subnet ${formatSubnet(subnet)}: a second one of its family`, {
         hint: 'one IPv4 and one IPv6 subnet a network',

@@ -240,5 +240,6 @@ export async function leave(context: Context, member: Member, nic: NicSpec): Pro
   if (left !== undefined) await writeNetwork(roots, withoutMembers(left, [member.name]));
   await writeMember(context, member, await readNetworks(roots, names));
   // Nobody else writes into it.
-  if (names.length === 0) writeHosts(containerPaths(roots, member.name).hosts, hostsWithout(member.hostname));
+  if (names.length === 0)
+    writeHosts(containerPaths(roots, member.name).hosts, hostsWithout(member.hostname, member.extraHosts));
 }

@@ -27,6 +27,7 @@ export interface Repair {
 }
 
 export async function planRepair(
+  instance: string,
   spec: ContainerSpec,
   state: JournalState | undefined,
   whole: readonly Step[],
@@ -51,7 +52,9 @@ export async function planRepair(
   const redo = whole.filter((step) => isBroken(step.part) || !inEffect.has(step.id) || isLoose(step));
   // It reads with zod, which a create does not need.
   const { findLost } = await import('./lost-settings.ts');
-  return { undo, redo, again: await findLost(spec, whole, redo) };
+  const planned = { undo, redo, again: await findLost(spec, whole, redo) };
+  if (!broken.has('cgroup') || !isRunning(instance, spec.name)) return planned;
+  return (await import('./groups-again.ts')).sparePopulated(planned, state, instance, spec);
 }
 
 /** Under another name it is not made anew: its other end has the NIC's name inside. */
@@ -116,7 +119,10 @@ export async function repair(
   await prepareHost(context, spec);
   const networks = await readNetworks(context.roots, networksOf(spec.nics));
   const facts = readFacts(context, instance, spec, networks, { runtime: await loadRuntime(spec) });
-  const { undo, redo, again } = await planRepair(spec, state, planBringUp(spec, paths, facts));
+  const { undo, redo, again } = await planRepair(instance, spec, state, planBringUp(spec, paths, facts));
+  if (state !== undefined && redo.some(({ part }) => part === 'cgroup')) {
+    (await import('./groups-again.ts')).refuseStrays(state, instance, spec, paths);
+  }
   if (redo.some(({ part }) => part === 'ports')) (await import('./ports.ts')).refuseUsed(spec.ports ?? []);
   if (state !== undefined && undo.length > 0) {
     await refuseRenamed(instance, spec, state, undo);

@@ -1,7 +1,7 @@
 /** Which subnet a network can have: never one that the host has a route into. */
-import { ConflictError } from '../errors.ts';
+import { ConflictError, InvalidInputError } from '../errors.ts';
 import { type HostRoute, readRoutes } from '../host/facts.ts';
-import { formatSubnet, overlap, parseSubnet, type Subnet } from '../spec/address.ts';
+import { formatSubnet, overlap, parseIp, parseSubnet, type Subnet, subnetOf } from '../spec/address.ts';
 
 const DEFAULT_SUBNET = '192.168.0.0/24';
 
@@ -20,6 +20,25 @@ export function refuseOverlap(subnet: Subnet, hint: string): void {
   );
 }
 
+/** No interface can have an address of these, or none that anybody reaches (RFC 6890): this host, loopback, multicast, broadcast. */
+const SPECIAL = [
+  ['0.0.0.0', 8],
+  ['127.0.0.0', 8],
+  ['224.0.0.0', 4],
+  ['255.255.255.255', 32],
+  ['::', 127],
+  ['ff00::', 8],
+] as const;
+
+/** Throws InvalidInputError. */
+export function refuseSpecial(subnet: Subnet): void {
+  const special = SPECIAL.find(([base, prefix]) => overlap(subnetOf(parseIp(base), prefix), subnet));
+  if (special === undefined) return;
+  throw new InvalidInputError(`cannot use subnet ${formatSubnet(subnet)}: ${special.join('/')} is not for networks`, {
+    hint: 'for example 10.1.0.0/24, or fd00:1::/64',
+  });
+}
+
 /** That of a bridge's address; the default one where it has none. */
 export function subnetOn(dev: string): Subnet {
   return (
@@ -27,15 +46,17 @@ export function subnetOn(dev: string): Subnet {
   );
 }
 
-/** `wanted`, or the next free /24 from 192.168.0.0, beside `others`. Throws ConflictError where a host route overlaps. */
-export function chooseSubnet(wanted: Subnet | undefined, others: readonly Subnet[] = []): Subnet {
-  if (wanted !== undefined) {
-    refuseOverlap(wanted, 'leave it out, or take another private subnet');
-    return wanted;
-  }
+/** That of a default network which is asked for by an address. Throws ConflictError where a host route overlaps. */
+export function takeSubnet(wanted: Subnet): Subnet {
+  refuseOverlap(wanted, 'leave it out, or take another private subnet');
+  return wanted;
+}
+
+/** The next free /24, beside `others`: the default network's from 192.168.0.0, any other one's from 192.168.1.0. Throws ConflictError. */
+export function chooseSubnet(others: readonly Subnet[], isDefault: boolean): Subnet {
   const routes = readRoutes();
   const first = parseSubnet(DEFAULT_SUBNET);
-  for (let index = 0n; index < 256n; index += 1n) {
+  for (let index = isDefault ? 0n : 1n; index < 256n; index += 1n) {
     const subnet = { ...first, base: first.base + index * 256n };
     const isTaken = routeInto(subnet, routes) !== undefined || others.some((other) => overlap(other, subnet));
     if (!isTaken) return subnet;

@@ -2,6 +2,7 @@
 import { ConflictError, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import { requireTools } from '../host/tool.ts';
+import { readToolOutput } from '../host/tool-output.ts';
 import { networkDriver } from '../network/driver.ts';
 import { tapStepId } from '../network/tap.ts';
 import { Journal } from '../runner/journal.ts';
@@ -59,6 +60,14 @@ export async function getNetworkOfTap(context: Context, name: string): Promise<N
   });
 }
 
+/** By name: a number need not be anybody's yet. Throws NotFoundError. */
+async function requireUser(user: string | undefined): Promise<void> {
+  if (user === undefined || /^\d+$/.test(user)) return;
+  const found = await readToolOutput(['getent', 'passwd', user]);
+  if (found === undefined || found.exitCode === 0) return;
+  throw new NotFoundError(`cannot use user ${user}: the host has none of that name`, { hint: 'getent passwd' });
+}
+
 /** The network's record with it. Writes nothing. Throws ConflictError, InvalidInputError. */
 export async function planNewTap(
   context: Context,
@@ -83,6 +92,7 @@ export async function planNewTap(
       hint: `ip link show ${name}`,
     });
   }
+  await requireUser(user);
   const addresses = chooseAddresses(context, record, request);
   const [first] = addresses;
   // It is nobody's interface, and its network's own as far as names go.

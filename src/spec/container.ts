@@ -35,17 +35,22 @@ export function treeOf({ inPlace, storage = 'overlay' }: ContainerSpec, files: s
   return inPlace ?? (storage === 'overlay' ? undefined : files);
 }
 
+/** docker's word for the host, as the container reaches it: the address of a line in its hosts file. */
+export const HOST_GATEWAY = 'host-gateway';
+
 /**
- * Who is in one network alone, and always was, has that network's hosts file; everybody else one of their own, and so has who is
- * kept apart: root inside can write it.
+ * Who is in one network alone, and always was, has that network's hosts file; everybody else one of their own, and so has who has
+ * lines of its own, or is kept apart: root inside can write it.
  */
 export function hasOwnHosts({
   nics,
   ownHosts,
+  extraHosts,
   profile,
   userns,
-}: Pick<ContainerSpec, 'nics' | 'ownHosts' | 'profile' | 'userns'>): boolean {
-  return ownHosts === true || profile !== undefined || userns !== undefined || networksOf(nics).length !== 1;
+}: Pick<ContainerSpec, 'nics' | 'ownHosts' | 'extraHosts' | 'profile' | 'userns'>): boolean {
+  if (ownHosts === true || extraHosts !== undefined) return true;
+  return profile !== undefined || userns !== undefined || networksOf(nics).length !== 1;
 }
 
 /** The network that it is in; a cable and a network card are in none. */

@@ -73,7 +73,7 @@ export function parseHostInterface(text: string): string {
 function networkHint(text: string): string {
   if (text === 'none') return '--no-network';
   if (text === 'host') return 'a container has a network of its own always; -p 0.0.0.0:PORT:PORT leads into it';
-  if (text === 'bridge' || text === 'default') return 'leave it out, for the default network';
+  if (text === 'bridge' || text === 'default') return 'leave it out, for the default network, which is minict0';
   return 'letters, digits, _ . - and first a letter or digit, 63 at most';
 }
 

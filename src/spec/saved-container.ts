@@ -16,6 +16,7 @@ import {
   parseNicName,
   parseSnapshotName,
 } from './name.ts';
+import { checkDns, checkExtraHost, parseNameServer, parseResolverOption, parseSearchDomain } from './names.ts';
 import { namesTo } from './names-to.ts';
 import { formatRestart, parseRestart } from './restart.ts';
 import { checkRoute, parseSysctlValue, sysctlPath } from './routing.ts';
@@ -152,6 +153,22 @@ const settings = {
     ),
   ),
   sysctls: z.optional(z.record(parsed(sysctlPath), parsed(parseSysctlValue))),
+  dns: z.optional(
+    z
+      .strictObject({
+        servers: z.optional(z.array(parsed(parseNameServer))),
+        search: z.optional(z.array(parsed(parseSearchDomain))),
+        options: z.optional(z.array(parsed(parseResolverOption))),
+      })
+      .check(({ value, issues }) => addIssue(issues, value, () => checkDns(value))),
+  ),
+  extraHosts: z.optional(
+    z.array(
+      z
+        .strictObject({ name: z.string(), address: z.string() })
+        .check(({ value, issues }) => addIssue(issues, value, () => checkExtraHost(value))),
+    ),
+  ),
   limits: z.optional(
     z.strictObject({
       memoryBytes: z.optional(z.number()),

@@ -104,6 +104,8 @@ const limits = z.object({
   io: z.optional(z.record(z.string(), io)),
 });
 
+const extraHosts = z.array(z.object({ name: z.string(), address: z.string() }));
+
 /** container.json: all of a container that outlasts a reboot. */
 export const container = z.object({
   version: z.literal(1),
@@ -161,6 +163,16 @@ export const container = z.object({
   ports: z.optional(z.array(port)),
   /** It has a hosts file of its own, whatever its networks are now. */
   ownHosts: z.optional(z.literal(true)),
+  /** Of its resolv.conf, what is not the host's; `.` is no search domain. */
+  dns: z.optional(
+    z.object({
+      servers: z.optional(z.array(z.string())),
+      search: z.optional(z.array(z.string())),
+      options: z.optional(z.array(z.string())),
+    }),
+  ),
+  /** Lines of its hosts file that are its own; the address may be `host-gateway`. */
+  extraHosts: z.optional(extraHosts),
   /** Of all its processes together, by their cgroup; what is not there has no limit. */
   limits: z.optional(limits),
   /** Of each of its processes, as getrlimit(2) names them; -1 is unlimited. */
@@ -266,6 +278,7 @@ export const network = z.object({
       macs: z.optional(z.record(z.string(), z.string())),
       /** All its networks, where it has a hosts file of its own. */
       networks: z.optional(z.array(z.string())),
+      extraHosts: z.optional(extraHosts),
       /** What it publishes, whichever of its networks that leads through. */
       ports: z.optional(z.array(port)),
     }),

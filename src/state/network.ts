@@ -40,6 +40,7 @@ export interface Member {
   readonly hostname: string;
   readonly nics: NicSpec[];
   readonly ownHosts?: true | undefined;
+  readonly extraHosts?: ContainerSpec['extraHosts'];
   readonly profile?: ContainerSpec['profile'] | undefined;
   readonly userns?: ContainerSpec['userns'] | undefined;
   readonly ports?: readonly Port[] | undefined;
@@ -86,11 +87,11 @@ export async function finishWriting(roots: Roots, record: NetworkRecord): Promis
 
 async function writeAllHosts(roots: Roots, record: NetworkRecord): Promise<void> {
   writeHosts(networkPaths(roots, record.name).hosts, hostsText([record]));
-  for (const [name, { networks }] of Object.entries(record.members)) {
+  for (const [name, { networks, extraHosts }] of Object.entries(record.members)) {
     const path = containerPaths(roots, name).hosts;
     // Before that is there, a create writes it itself.
     if (networks === undefined || !existsSync(path)) continue;
-    writeHosts(path, hostsText(await readNetworks(roots, networks)));
+    writeHosts(path, hostsText(await readNetworks(roots, networks), extraHosts));
   }
 }
 
@@ -215,6 +216,7 @@ export function withMember(
   member: {
     readonly hostname: string;
     readonly networks: readonly string[] | undefined;
+    readonly extraHosts?: ContainerSpec['extraHosts'];
     readonly ports?: readonly Port[] | undefined;
     readonly macs?: Readonly<Record<string, string>>;
   },
@@ -224,19 +226,27 @@ export function withMember(
   const entries = Object.entries(nics).map(([nic, addresses]): [string, string[]] => [nic, [...addresses]]);
   const ports = member.ports === undefined || member.ports.length === 0 ? {} : { ports: [...member.ports] };
   const macs = member.macs === undefined ? {} : { macs: { ...member.macs } };
-  const whole = { hostname: member.hostname, nics: Object.fromEntries(entries), ...macs, ...networks, ...ports };
+  const extra = member.extraHosts === undefined ? {} : { extraHosts: member.extraHosts };
+  const whole = {
+    hostname: member.hostname,
+    nics: Object.fromEntries(entries),
+    ...macs,
+    ...networks,
+    ...extra,
+    ...ports,
+  };
   return { ...record, members: { ...record.members, [name]: whole } };
 }
 
 /** The records of its networks with a container in them, with the addresses of its interfaces. */
 export function joined(member: Member, networks: readonly NetworkRecord[]): NetworkRecord[] {
-  const { name, hostname, nics, ports } = member;
+  const { name, hostname, nics, extraHosts, ports } = member;
   const all = hasOwnHosts(member) ? networksOf(nics) : undefined;
   return networks.map((record) => {
     const here = nics.filter((nic) => networkOf(nic) === record.name);
     const addresses = Object.fromEntries(here.map((nic) => [nic.name, nic.addresses.map(plainAddress)]));
     const macs = Object.fromEntries(here.map((nic) => [nic.name, nic.mac]));
-    return withMember(record, name, { hostname, networks: all, ports, macs }, addresses);
+    return withMember(record, name, { hostname, networks: all, extraHosts, ports, macs }, addresses);
   });
 }
 

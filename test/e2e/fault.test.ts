@@ -1,5 +1,6 @@
 /** Each host command of each verb fails, before or after it did its work: one clear error, and the way back. */
 import { describe, expect, test } from 'vitest';
+import { expectRefused } from '../helpers/expect.ts';
 import { useFaultHost } from '../helpers/fault-host.ts';
 import { FAILURES, runRefused } from '../helpers/faults.ts';
 import { failAtCommands, MANY_POINTS } from '../helpers/recovery.ts';
@@ -38,6 +39,23 @@ describe('system calls that the kernel refuses', () => {
     expect(
       faulty.host.minict('exec', 'f1', 'sh', '-c', 'ls /sys/class/net /dev/null && ping -c 1 192.168.0.1').status,
     ).toBe(0);
+    expect(faulty.host.minict('rm', 'f1').status).toBe(0);
+    expect(await faulty.host.settled(faulty.clean)).toEqual(faulty.clean);
+  });
+
+  test('a namespace file is open while it is to be unmounted: for a moment, which is waited for, or for long', async () => {
+    expect(faulty.host.minict('create', 'f1').status).toBe(0);
+    const stopped = { status: 0, stdout: 'f1\n', stderr: '' };
+    const moment = { k: '1..5', alone: true, error: 'EBUSY' } as const;
+    const result = runRefused(faulty.host, ['stop', 'f1'], 'umount2', moment);
+    expect(result).toEqual({ ...stopped, tools: expect.not.arrayContaining(['umount']) });
+    expect(faulty.host.minict('start', 'f1').status).toBe(0);
+    const holder = faulty.host.spawn(['sh', '-c', 'exec 3</run/mntns/f1; echo open; exec sleep 300']);
+    await holder.stdout.getReader().read();
+    expectRefused(faulty.host.minict('stop', 'f1'), /^minict: cannot take down f1: .*\/run\/mntns\/f1: target is busy/);
+    holder.kill();
+    await holder.exited;
+    expect(faulty.host.minict('stop', 'f1')).toEqual(stopped);
     expect(faulty.host.minict('rm', 'f1').status).toBe(0);
     expect(await faulty.host.settled(faulty.clean)).toEqual(faulty.clean);
   });

@@ -128,6 +128,8 @@ test('skopeo’s layouts and folders; save into a pipe; a container that podman 
     host.dir,
   ]);
   expect(JSON.parse(piped.stdout)[0].RepoTags).toEqual([expect.stringMatching(/web:1$/)]);
+  const cut = host.run(['sh', '-c', '"$0" image save web:1 | head -c 1', MINICT]);
+  expect(cut.stderr).toBe('minict: cannot save web:1: whoever read it from stdout has gone\n');
   const loaded = /\S*web:1$/.exec(podman.run('load', '-q', '-i', join(dir, 'save.tar')).trim())?.[0] as string;
   const id = podman.run('create', '--network=none', '--cgroups=disabled', loaded).trim();
   const exported = host.run(['sh', '-c', '"$@" | "$0" image import - exported', MINICT, ...podman.argv('export', id)]);

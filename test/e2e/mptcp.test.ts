@@ -28,7 +28,9 @@ s.sendall(b'y' * 8000000); s.close()
 let host: Host;
 beforeAll(async () => {
   host = await Host.create();
-  for (const lan of ['lana', 'lanb']) expect(host.minict('network', 'create', lan).status).toBe(0);
+  for (const [n, lan] of ['lana', 'lanb'].entries()) {
+    expect(host.minict('network', 'create', lan, '--subnet', `192.168.${n}.0/24`).status).toBe(0);
+  }
 });
 afterAll(() => host.destroy());
 

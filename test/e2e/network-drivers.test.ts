@@ -55,6 +55,17 @@ test('macvlan: the uplink stays as it is, with its addresses, which nobody else 
   ip('link del eth0');
 });
 
+test('macvlan: an uplink that has gone down is named, with what brings it up', () => {
+  ip('link set dev down0 up');
+  expect(network('create', 'm0', '--driver', 'macvlan', '--uplink', 'down0', '--subnet', '10.8.0.0/24').status).toBe(0);
+  ip('link set dev down0 down');
+  expectRefused(
+    host.minict('create', 'c', '--network', 'm0'),
+    /cannot look for 10\.8\.0\.1 on down0: it is down\nhint: ip link set dev down0 up\n/,
+  );
+  expect(network('rm', 'm0').status).toBe(0);
+});
+
 test.each([
   ['bridge', true],
   ['private', false],

@@ -65,7 +65,7 @@ test('interfaces are named and ordered as asked, with addresses of both families
   expect(pings('a', 'b')).toBe(true);
   expect(pings('a', 'fd00:1::9')).toBe(true);
   expect(hostsOf('a')).toContain('10.1.0.9\tb\nfd00:1::9\tb\n');
-  expect(hostsOf('b')).toMatch(/# network lan\n(.+\n)+\n# network inner\n192\.168\.0\.1\tb\n$/);
+  expect(hostsOf('b')).toMatch(/# network lan\n(.+\n)+\n# network inner\n192\.168\.1\.1\tb\n$/);
 });
 
 test('connect and disconnect while it runs: hosts files of all, addresses given back', () => {
@@ -280,6 +280,9 @@ test.each<[string[], RegExp]>([
   [['create', 'new', '--subnet', '10.2.0.0/24', '--subnet', '10.3.0.0/24'], /a second one of its family/],
   [['create', 'new', '--subnet', '10.2.0.0/33'], /prefix length/],
   [['create', 'new', '--subnet', 'lan'], /not an IPv4 address/],
+  [['create', 'new', '--subnet', '127.1.0.0/24'], /127\.0\.0\.0\/8 is not for networks\nhint: /],
+  [['create', 'new', '--subnet', '239.1.0.0/24', '--gateway', 'none'], /224\.0\.0\.0\/4 is not for networks/],
+  [['create', 'new', '--subnet', 'ff05::/64'], /ff00::\/8 is not for networks/],
   [['create', 'new', '--subnet', '10.2.0.0/24', '--gateway', '10.3.0.1'], /outside the network's subnets/],
   [['create', 'new', '--internal', '--gateway', '10.3.0.1'], /together/],
   [['create', 'new', '--bridge', 'nobridge'], /the host has none of that name/],
@@ -290,7 +293,9 @@ test.each<[string[], RegExp]>([
   [['create', '../x'], /not a valid name/],
   [['create', 'lo'], /the host has an interface lo/],
   [['rm', 'lan'], /in use by a, b\nhint: minict network disconnect lan a/],
-  [['rm', 'nonet'], /no such network/],
+  [['rm', 'nonet'], /no such network\nhint: minict network ls; minict network create nonet\n/],
+  [['rm', 'default'], /a word of its own\nhint: .*the default network, which is minict0\n/],
+  [['rm', 'default', '--dry-run'], /a word of its own/],
   [['connect', 'nonet', 'a'], /no such network/],
   [['connect', 'lan', 'nobody'], /no such container/],
   [['connect', 'lan', 'a', '--name', 'eth0'], /a has one of that name/],

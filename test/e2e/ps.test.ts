@@ -1,13 +1,14 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectRefused } from '../helpers/expect.ts';
 import { Host } from '../helpers/host.ts';
 import { imageTree } from '../helpers/images.ts';
 
 let host: Host;
 beforeAll(async () => {
   host = await Host.create();
-  host.minict('create', 'idle', '--ip', '192.168.0.5');
+  host.minict('create', 'idle', '--ip', '192.168.0.5', '-l', 'tier=web', '-l', 'lab');
   host.minict('run', '-d', 'busy', '--no-network', '--', 'sleep', '300');
   host.minict('run', 'over', '--no-network', '--', 'sh', '-c', 'exit 3');
   host.run(['cp', '-a', imageTree(host, 'base'), join(host.dir, 'tree')]);
@@ -63,7 +64,19 @@ test('-q and --format json', () => {
 
 test.each([
   [['name=idle'], 'idle'],
-  [['name=id'], ''],
+  [['name=id'], 'idle'],
+  [['name=^d'], ''],
+  [['name=^idle$'], 'idle'],
+  [['name=y$', 'name=ov?e'], 'busy over'],
+  [['label=lab'], 'idle'],
+  [['label=tier=web', 'label=lab='], 'idle'],
+  [['label=tier=web', 'label=nope'], ''],
+  [['label=tier=we'], ''],
+  [['network=minict0'], 'idle'],
+  [['network=minict'], ''],
+  [['exited=3'], 'over'],
+  [['exited=143'], ''],
+  [['health=none', 'name=idle'], 'idle'],
   [['name=idle', 'name=over'], 'idle over'],
   [['name=idle', 'status=running'], ''],
   [['status=ready'], 'idle over'],
@@ -84,8 +97,17 @@ test.each(['nope=x', 'name', '', 'toString=x'])('--filter %j is refused', (filte
   const result = host.minict('ps', '--filter', filter);
   expect(result).toMatchObject({ status: 125, stdout: '' });
   expect(result.stderr).toBe(
-    `minict: cannot use --filter '${filter}': not K=V with K one of name, status, image, health\n`,
+    `minict: cannot use --filter '${filter}': not K=V with K one of name, status, image, label, network, exited, health\n`,
   );
+});
+
+test.each([
+  ['status=exited', /'exited' is none of ready, running, paused, restarting, stopped, broken\n/],
+  ['health=well', /'well' is none of starting, healthy, unhealthy, none\n/],
+  ['name=(', /.+\nhint: a part of a name, or a regular expression/],
+])('--filter %j has no such value', (filter, expected) => {
+  const result = host.minict('ps', '--filter', filter);
+  expectRefused(result, new RegExp(`^minict: cannot use --filter '${RegExp.escape(filter)}': ${expected.source}`));
 });
 
 test('inspect is an array of all that is known, and its paths are the kernel’s', () => {
@@ -97,6 +119,7 @@ test('inspect is an array of all that is known, and its paths are the kernel’s
     createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
     image: 'base',
     imageId: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
+    labels: { tier: 'web', lab: '' },
     lower: [imageTree(host, 'base')],
     mounts: 'private',
     nics: [

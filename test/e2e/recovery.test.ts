@@ -151,6 +151,78 @@ test('a process in what has to be made anew: start refuses, restart mends', () =
   expect(host.minict('ps').stdout).toMatch(/^b1 +running/m);
 });
 
+describe('an empty group that somebody removed, of a container with processes in others', () => {
+  const group = (name: string) => join(cgroup(), name);
+  const start = () => host.minict('start', 'b1');
+  const pidIn = (name: string) => host.run(['cat', join(group(name), 'cgroup.procs')]).stdout.trim();
+
+  test('is made again, and what runs goes on', () => {
+    host.minict('create', 'b1', '--memory', '64M');
+    const shell = host.spawn([MINICT, 'exec', 'b1', 'sleep', '300']);
+    expect(host.run(['sh', '-c', `until grep -q . ${group('payload')}/cgroup.procs; do sleep .02; done`]).status).toBe(
+      0,
+    );
+    const pid = pidIn('payload');
+    const before = host.snapshot().cgroups;
+    expect(host.run(['rmdir', group('../supervisor@b1')]).status).toBe(0);
+    expect(host.minict('ps').stdout).toMatch(/^b1 +broken \(missing: cgroup \S+supervisor@b1\)/m);
+    expect(start()).toEqual({ status: 0, stdout: 'b1\n', stderr: '' });
+    expect(host.minict('ps').stdout).toMatch(/^b1 +running/m);
+    expect(pidIn('payload')).toBe(pid);
+    expect(host.snapshot().cgroups).toEqual(before);
+    shell.kill();
+  });
+
+  test('while its main command is waited for to start again, too; a process that was put elsewhere is told', async () => {
+    const fail = async (...options: string[]) => {
+      host.minict('run', '-d', 'b1', '--restart', 'always', ...options, '--', 'sh', '-c', 'exit 3');
+      expect(await eventually(() => / restarting/.test(host.minict('ps').stdout))).toBe(true);
+      expect(await eventually(() => host.run(['rmdir', group('payload')]).status === 0)).toBe(true);
+    };
+    await fail();
+    expect(start()).toEqual({ status: 0, stdout: 'b1\n', stderr: '' });
+    expect(existsSync(group('payload'))).toBe(true);
+    host.minict('rm', '-f', 'b1');
+    // That namespace would go on to have the old group as its root.
+    await fail('--cgroupns', 'private');
+    expectRefused(start(), /^minict: cannot start b1: its cgroup must be made anew.*\nhint: minict restart b1\n$/);
+    host.minict('rm', '-f', 'b1');
+
+    host.minict('run', '-d', 'b1', '--', 'sleep', '300');
+    const pid = pidIn('payload');
+    const elsewhere = join(cgroup(), '../../cgroup.procs');
+    expect(host.run(['sh', '-c', `echo ${pid} >${elsewhere} && rmdir ${group('payload')}`]).status).toBe(0);
+    expectRefused(
+      start(),
+      new RegExp(`^minict: cannot start b1: its cgroup .* elsewhere: ${pid}\nhint: kill ${pid}; minict start b1\n$`),
+    );
+    expect(existsSync(`/proc/${pid}`)).toBe(true);
+    process.kill(Number(pid));
+    expect(await eventually(() => host.run(['pgrep', '-F', '/dev/stdin'], {}, pid).status !== 0)).toBe(true);
+    expect(start()).toEqual({ status: 0, stdout: 'b1\n', stderr: '' });
+    expect(await eventually(() => pidIn('payload') !== '')).toBe(true);
+  });
+
+  test.skipIf(!existsSync('/sys/fs/cgroup/memory/tasks'))(
+    'of its limits, while processes run that were in it: start refuses',
+    () => {
+      host.minict('run', '-d', 'b1', '--memory', '64M', '--', 'sleep', '300');
+      const pid = pidIn('payload');
+      const line = host
+        .run(['grep', ':memory:', `/proc/${pid}/cgroup`])
+        .stdout.trim()
+        .split(':')[2] as string;
+      const limits = join('/sys/fs/cgroup/memory', line);
+      expect(host.run(['sh', '-c', `echo ${pid} >/sys/fs/cgroup/memory/cgroup.procs && rmdir ${limits}`]).status).toBe(
+        0,
+      );
+      expectRefused(start(), /^minict: cannot start b1: its cgroup must be made anew.*\nhint: minict restart b1\n$/);
+      expect(host.minict('restart', '-t', '0', 'b1')).toMatchObject({ status: 0, stderr: '' });
+      expect(host.run(['cat', join(limits, 'cgroup.procs')]).stdout).not.toBe('');
+    },
+  );
+});
+
 test('a journal with a torn last line is as good as one without it', async () => {
   host.minict('create', 'b1');
   host.run(['sh', '-c', 'printf \'{"undone":["neti\' >>/run/minict/b1/journal']);
@@ -160,6 +232,34 @@ test('a journal with a torn last line is as good as one without it', async () =>
   expect(host.minict('exec', 'b1', 'hostname').stdout).toBe('b1\n');
   host.minict('rm', 'b1');
   expect(await host.settled(clean)).toEqual(clean);
+});
+
+describe("the host's journal", () => {
+  let other: Host;
+  beforeAll(async () => {
+    other = await Host.create();
+  });
+  afterAll(() => other.destroy());
+
+  test('does not grow with what is made again and again, and prune knows all that is left', () => {
+    const create = () => other.minict('create', 'b1', '--no-network', '--ipc', 'private');
+    const lines = () => other.run(['cat', '/run/minict/.host']).stdout.split('\n').length;
+    const mounts = () => other.run(['findmnt', '-rno', 'TARGET']).stdout;
+    const before = mounts();
+    expect(create().stderr).toBe('');
+    expect(mounts()).not.toBe(before);
+    other.minict('rm', 'b1');
+    // As many creates leave it, of which each found a folder unmounted.
+    other.run(['sh', '-c', 'cd /run/minict && for i in $(seq 200); do cat .host; done >.many && mv .many .host']);
+    const many = lines();
+    expect(many).toBeGreaterThan(256);
+    expect(other.run(['umount', '/run/timens']).status).toBe(0);
+    expect(create().stderr).toBe('');
+    expect(lines()).toBeLessThan(many / 10);
+    other.minict('rm', 'b1');
+    expect(other.minict('system', 'prune').status).toBe(0);
+    expect(mounts()).toBe(before);
+  });
 });
 
 test('a damaged container.json, and no journal: rm -f says what it leaves', async () => {

@@ -59,6 +59,13 @@ test("a route of the host's: the next free /24 without --ip, a refusal with it",
   expect(routes()).toContain(before.trim());
 });
 
+test('its subnet is left to it by networks that come first', () => {
+  expect(host.minict('network', 'create', 'lan').status).toBe(0);
+  create('c1', '--ip', '192.168.0.11');
+  create('c2', '--network', 'lan');
+  expect(addressOf('c2')).toBe('192.168.1.2');
+});
+
 test('half of all addresses is a default route in two pieces, and no obstacle', () => {
   addRoute('128.0.0.0/1');
   create('c1', '--ip', '192.168.0.11');

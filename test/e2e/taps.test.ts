@@ -154,7 +154,7 @@ test.each<[string[], RegExp]>([
   [['tap', 'lan', 'vm2', '--ip', '10.1.0.2'], /taken by container c1/],
   [['tap', 'lan', 'vm2', '--ip', '10.1.0.1'], /taken by the bridge lan/],
   [['tap', 'lan', 'vm2', '--user', 'no such'], /not the name or number/],
-  [['tap', 'lan', 'vm2', '--user', 'nosuchuser'], /nosuchuser/],
+  [['tap', 'lan', 'vm2', '--user', 'nosuchuser'], /cannot use user nosuchuser: the host has none of that name\nhint: /],
   [['tap', 'rm', 'vm2'], /no network has one of that name/],
   [['rm', 'lan'], /tap vm0 is in it\nhint: minict network tap rm vm0/],
 ])('network %j is refused, and changes nothing', async (words, message) => {

@@ -37,7 +37,7 @@ test('create, ls, inspect, rm, with docker’s words', () => {
   expect(volumes('ls').stdout).toBe('NAME  USED BY\none\ntwo   c1, c2\n');
   expect(volumes('ls', '-q')).toEqual(done('one\ntwo\n'));
   expect(volumes('ls', '-q', '--filter', 'dangling=true').stdout).toBe('one\n');
-  expect(volumes('ls', '-q', '--filter', 'dangling=false', '--filter', 'name=two', '--filter', 'name=x').stdout).toBe(
+  expect(volumes('ls', '-q', '--filter', 'dangling=false', '--filter', 'name=^tw', '--filter', 'name=x').stdout).toBe(
     'two\n',
   );
   const [one, two] = JSON.parse(volumes('ls', '--format', 'json').stdout);
@@ -64,6 +64,7 @@ test('create, ls, inspect, rm, with docker’s words', () => {
   for (const words of [
     ['ls', '--format', 'xml'],
     ['ls', '--filter', 'label=x'],
+    ['ls', '--filter', 'dangling=yes'],
     ['create', 'a/b'],
     ['rm', '../containers'],
   ]) {

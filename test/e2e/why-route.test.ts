@@ -144,6 +144,12 @@ describe('routers', () => {
       'packets of 1400 bytes pass, as ICMP has told',
     );
     now.lab.sh('ip -n web1 route flush cache');
+    // What is sent fits then, and the answer does not.
+    now.lab.sh('ip -n web2 link set dev eth0 mtu 1500');
+    const answer = now.lab.why('web1 web2 tcp/80');
+    expect(answer).toMatchObject({ works: false, cause: 'mtu', fix: 'ip -n r1 link set dev eth1 mtu 1500' });
+    expect(answer.checks.at(-1)?.found).toMatch(/are lost: r1 eth1 has MTU 1400$/);
+    now.lab.sh('ip -n web2 link set dev eth0 mtu 1400; ip -n web1 route flush cache');
     now.lab.sh(nftIn('r1', 'ip', 'output', 'icmp type destination-unreachable counter drop'));
     const told = now.lab.why('web1 web2 tcp/80');
     expect(told).toMatchObject({ works: false, cause: 'mtu' });

@@ -84,16 +84,16 @@ export function killBefore(host: Host, words: readonly string[], call: string, k
 }
 
 /**
- * minict, and its tools unless `alone`, for which the kernel refuses system calls of a kind: all, or the k-th. With the tools that
- * were called.
+ * minict, and its tools unless `alone`, for which the kernel refuses system calls of a kind: all, the k-th, or `1..3`. With the
+ * tools that were called.
  */
 export function runRefused(
   host: Host,
   words: readonly string[],
   call: string,
-  { k, alone }: { k?: number; alone?: true },
+  { k, alone, error = 'EPERM' }: { k?: number | string; alone?: true; error?: 'EPERM' | 'EBUSY' },
 ): Result & { readonly tools: readonly string[] } {
-  const inject = `inject=${call}:error=EPERM${k === undefined ? '' : `:when=${k}`}`;
+  const inject = `inject=${call}:error=${error}${k === undefined ? '' : `:when=${k}`}`;
   const env = { ...toolsEnv(host), FAULT: '', FAULT_AT: '' };
   const strace = ['strace', ...(alone ? [] : ['-f']), '-o', '/dev/null', '-e', inject];
   const result = host.run([...strace, MINICT, ...words], env);

@@ -25,7 +25,9 @@ export function checkMtu(facts: PathFacts): Finding | undefined {
     return ok(where, 'MTU', `packets of ${mtu.learntBytes ?? mtu.fullBytes} bytes pass${learnt}`);
   }
   const lost = `small packets pass, those of ${mtu.fullBytes} bytes are lost`;
-  const narrow = narrowest(facts, facts.there, mtu.fullBytes) ?? narrowest(facts, facts.back, mtu.fullBytes);
+  // What ICMP has told is sent in smaller pieces: it is lost elsewhere, or the answer is.
+  const narrow =
+    narrowest(facts, facts.there, mtu.learntBytes ?? mtu.fullBytes) ?? narrowest(facts, facts.back, mtu.fullBytes);
   const lower = (bytes: number) => lowerSource(facts, bytes);
   if (narrow === undefined) return fail(where, 'MTU', 'mtu', `${lost}; minict does not see where`, lower(1280));
   const { node, link, isRouter } = narrow;
