@@ -37,20 +37,13 @@ const CHAIN_HOOK = 4;
 const CHAIN_POLICY = 5;
 /** Of a rule, and of a set. */
 const OF_TABLE = 1;
-const RULE_CHAIN = 2;
-const RULE_HANDLE = 3;
-const RULE_EXPRESSIONS = 4;
 const SET_NAME = 2;
 const SET_HANDLE = 16;
 const HOOK_NUMBER = 1;
 const FORWARD = 2;
 const DROP = 0;
-const ATTRIBUTE_HEADER = 4;
-/** Expressions; what they have counted is told with them. */
-const COUNTING = ['counter', 'quota', 'last'];
-const LONGEST_COUNTING = 8;
-
-type Attributes = ReadonlyMap<number, Buffer>;
+const FAMILY_HEADER = 4;
+const EXPRESSION_NAME = 1;
 
 /** Whether bridged IPv4 packets meet the rules of iptables and of nft's families ip and inet (br_netfilter). */
 export function bridgedMeetsIpRules(): boolean {
@@ -90,40 +83,54 @@ export function rulesMark(chains: readonly ForwardChain[] = readForwardChains())
   const namespace = networkNamespaceCookie();
   const tables = dump(GETTABLE);
   if (namespace === undefined || tables === undefined || hasLegacyFilter()) return undefined;
+  const lookup = expressionName('lookup');
+  const counter = expressionName('counter');
   const marks: Buffer[] = [Buffer.from(JSON.stringify([String(namespace), bridgedMeetsIpRules(), chains]))];
-  for (const { family, attributes } of tables) {
+  for (const table of tables) {
+    const [family = 0, attributes] = [table[0], attributesOf(table)];
     const name = text(attributes.get(TABLE_NAME));
     if (!chains.some((chain) => chain.family === FAMILIES[family] && chain.table === name)) continue;
-    const table = netlinkAttribute(OF_TABLE, Buffer.from(`${name}\0`));
-    const [rules, sets] = [dump(GETRULE, family, table), dump(GETSET, family, table)];
+    const ofTable = netlinkAttribute(OF_TABLE, Buffer.from(`${name}\0`));
+    const rules = dump(GETRULE, family, ofTable);
+    const sets = rules?.some((rule) => rule.includes(lookup)) ? dump(GETSET, family, ofTable) : [];
     if (rules === undefined || sets === undefined) return undefined;
     marks.push(
       Buffer.from([family]),
       ...valuesOf(attributes, TABLE_NAME, TABLE_HANDLE),
-      ...sets.flatMap((set) => valuesOf(set.attributes, SET_NAME, SET_HANDLE)),
-      ...rules.flatMap((rule) => [...valuesOf(rule.attributes, RULE_CHAIN, RULE_HANDLE), ...expressionsOf(rule)]),
+      ...sets.flatMap((set) => valuesOf(attributesOf(set), SET_NAME, SET_HANDLE)),
+      ...rules.flatMap((rule) => withoutCounts(rule, counter)),
     );
   }
   return Bun.hash(Buffer.concat(marks)).toString(16);
 }
 
-function valuesOf(attributes: Attributes, ...types: readonly number[]): Buffer[] {
+function valuesOf(attributes: ReadonlyMap<number, Buffer>, ...types: readonly number[]): Buffer[] {
   return types.flatMap((type) => attributes.get(type) ?? []);
 }
 
-/** Of those that count, as each packet goes by, the names. */
-function expressionsOf({ attributes }: { readonly attributes: Attributes }): Buffer[] {
-  return netlinkAttributes(attributes.get(RULE_EXPRESSIONS) ?? Buffer.alloc(0)).map(([, expression]) => {
-    const name = expression.toString('latin1', ATTRIBUTE_HEADER, ATTRIBUTE_HEADER + LONGEST_COUNTING);
-    const counting = COUNTING.find((word) => name.startsWith(`${word}\0`));
-    return counting === undefined ? expression : Buffer.from(counting);
-  });
+function expressionName(name: string): Buffer {
+  return netlinkAttribute(EXPRESSION_NAME, Buffer.from(`${name}\0`));
+}
+
+/** A rule but for what its counters counted. Its expressions are not read one by one: there are hundreds. */
+function withoutCounts(rule: Buffer, counter: Buffer): Buffer[] {
+  const parts: Buffer[] = [];
+  // The header has the number of the last change of any rule.
+  let from = FAMILY_HEADER;
+  for (let at = rule.indexOf(counter); at >= 0; at = rule.indexOf(counter, from)) {
+    const counts = at + counter.length;
+    parts.push(rule.subarray(from, counts));
+    // An attribute's first byte is its length: of two numbers.
+    from = counts + (rule[counts] ?? 0);
+  }
+  parts.push(rule.subarray(from));
+  return parts;
 }
 
 export function readForwardChains(): ForwardChain[] {
   const chains = dump(GETCHAIN) ?? [];
-  return chains.flatMap(({ family: number, attributes }) => {
-    const family = FAMILIES[number];
+  return chains.flatMap((chain) => {
+    const [family, attributes] = [FAMILIES[chain[0] ?? 0], attributesOf(chain)];
     const hook = new Map(netlinkAttributes(attributes.get(CHAIN_HOOK) ?? Buffer.alloc(0)));
     if (family === undefined || hook.get(HOOK_NUMBER)?.readUInt32BE() !== FORWARD) return [];
     const policy = attributes.get(CHAIN_POLICY)?.readUInt32BE() === DROP ? 'drop' : 'accept';
@@ -132,17 +139,13 @@ export function readForwardChains(): ForwardChain[] {
 }
 
 /** What the kernel has of one kind; of any family, if none is named. Undefined where it refuses. */
-function dump(
-  type: number,
-  family = 0,
-  ...wanted: readonly Buffer[]
-): { readonly family: number; readonly attributes: Attributes }[] | undefined {
+function dump(type: number, family = 0, ...wanted: readonly Buffer[]): Buffer[] | undefined {
   // nfgenmsg: the family, version 0, no resource.
-  const answers = netlinkDump(NETLINK_NETFILTER, type, Buffer.concat([Buffer.from([family, 0, 0, 0]), ...wanted]));
-  return answers?.map((answer) => ({
-    family: answer[0] ?? 0,
-    attributes: new Map(netlinkAttributes(answer.subarray(4))),
-  }));
+  return netlinkDump(NETLINK_NETFILTER, type, Buffer.concat([Buffer.from([family, 0, 0, 0]), ...wanted]));
+}
+
+function attributesOf(answer: Buffer): ReadonlyMap<number, Buffer> {
+  return new Map(netlinkAttributes(answer.subarray(FAMILY_HEADER)));
 }
 
 /** Strings end with a zero byte. */
