@@ -13,7 +13,7 @@ type Libc = ReturnType<typeof open>;
 
 function open() {
   return dlopen('libc.so.6', {
-    syscall: { args: ['i64', 'u64', 'u64', 'u64', 'u64'], returns: 'i64' },
+    syscall: { args: ['i64', 'u64', 'u64', 'u64', 'u64', 'u64'], returns: 'i64' },
     if_nametoindex: { args: ['cstring'], returns: 'u32' },
     socket: { args: ['i32', 'i32', 'i32'], returns: 'i32' },
     send: { args: ['i32', 'ptr', 'u64', 'i32'], returns: 'i64' },
@@ -57,11 +57,13 @@ export function signalProcesses(
   const c = symbols();
   for (let from = 0; from < pids.length; from += PIDFDS) {
     // pidfd_open(2) and pidfd_send_signal(2) have the same numbers on x86-64 and arm64.
-    const held = pids.slice(from, from + PIDFDS).map((pid) => ({ pid, fd: c.syscall(434n, BigInt(pid), 0n, 0n, 0n) }));
+    const held = pids
+      .slice(from, from + PIDFDS)
+      .map((pid) => ({ pid, fd: c.syscall(434n, BigInt(pid), 0n, 0n, 0n, 0n) }));
     const now = members();
     for (const { pid, fd } of held) {
       if (fd < 0) continue;
-      if (now.has(pid)) for (const signal of signals) c.syscall(424n, fd, BigInt(signal), 0n, 0n);
+      if (now.has(pid)) for (const signal of signals) c.syscall(424n, fd, BigInt(signal), 0n, 0n, 0n);
       closeSync(Number(fd));
     }
   }
@@ -128,7 +130,7 @@ function cString(text: string | Buffer): Buffer {
 export function createMemoryFile(name: string): number {
   const MFD_CLOEXEC = 1n;
   const number = process.arch === 'arm64' ? 279n : 319n;
-  return Number(symbols().syscall(number, BigInt(ptr(cString(name))), MFD_CLOEXEC, 0n, 0n));
+  return Number(symbols().syscall(number, BigInt(ptr(cString(name))), MFD_CLOEXEC, 0n, 0n, 0n));
 }
 
 /** Descriptors of a pipe's two ends, that close on exec. Throws HostError. */
@@ -136,7 +138,8 @@ export function openPipe(): { readonly reading: number; readonly writing: number
   const O_CLOEXEC = 0o2000000n;
   const number = process.arch === 'arm64' ? 59n : 293n;
   const ends = new Int32Array(2);
-  if (symbols().syscall(number, BigInt(ptr(ends)), O_CLOEXEC, 0n, 0n) !== 0n) throw new HostError('cannot make a pipe');
+  if (symbols().syscall(number, BigInt(ptr(ends)), O_CLOEXEC, 0n, 0n, 0n) !== 0n)
+    throw new HostError('cannot make a pipe');
   const [reading, writing] = ends as unknown as [number, number];
   return { reading, writing };
 }
@@ -194,6 +197,25 @@ export function makeWhiteout(path: string | Buffer): void {
 export function makePipe(path: string): void {
   const S_IFIFO = 0o010000;
   if (symbols().mknod(cString(path), S_IFIFO | 0o600, 0n) !== 0) throw new HostError(`cannot make a pipe ${path}`);
+}
+
+/**
+ * What no other network namespace has, or had, since the machine booted, unlike the inode of /proc/self/ns/net, which the next
+ * one gets. Undefined before Linux 5.14.
+ */
+export function networkNamespaceCookie(): bigint | undefined {
+  const SOL_SOCKET = 1n;
+  const SO_NETNS_COOKIE = 71n;
+  const getsockopt = process.arch === 'arm64' ? 209n : 55n;
+  const c = symbols();
+  const fd = c.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, 0);
+  if (fd < 0) return undefined;
+  const cookie = new BigUint64Array(1);
+  const size = new Uint32Array([cookie.byteLength]);
+  const [value, length] = [BigInt(ptr(cookie)), BigInt(ptr(size))];
+  const result = c.syscall(getsockopt, BigInt(fd), SOL_SOCKET, SO_NETNS_COOKIE, value, length);
+  closeSync(fd);
+  return result === 0n ? cookie[0] : undefined;
 }
 
 /** A netlink(7) socket. */

@@ -18,6 +18,7 @@ import { overlayDirs } from './layers.ts';
 import type { Config, Manifest } from './oci.ts';
 import { isSuite, RECIPE, type Recipe, type RecipeStep, readRecipe } from './recipe.ts';
 import { parseImageName } from './reference.ts';
+import { mergeSettings } from './settings.ts';
 import { type Staging, withStaging } from './staging.ts';
 import { resolveImage, selectEntry } from './store.ts';
 
@@ -40,32 +41,6 @@ interface Build {
   readonly base: { readonly manifest: Manifest; readonly config: Config } | undefined;
   readonly settings: Settings;
   readonly layers: (Layer & { readonly created: string })[];
-}
-
-function isPart(entry: string): boolean {
-  return entry.indexOf('=') > 0 && !entry.includes('\0');
-}
-
-function mergeEnv(below: readonly string[], own: readonly string[]): string[] {
-  const pairs = [...below, ...own].filter(isPart).map((entry) => [entry.slice(0, entry.indexOf('=')), entry] as const);
-  return [...new Map(pairs).values()];
-}
-
-/** As docker does it: words of the image below are for its own entry point. */
-function mergeSettings(below: Settings, own: Settings): Settings {
-  const env = mergeEnv(below.Env ?? [], own.Env ?? []);
-  const command = own.Cmd ?? (own.Entrypoint ? undefined : below.Cmd);
-  const merged = {
-    ...below,
-    ...own,
-    Env: env,
-    Cmd: command,
-    Labels: { ...below.Labels, ...own.Labels },
-    ExposedPorts: { ...below.ExposedPorts, ...own.ExposedPorts },
-    Volumes: { ...below.Volumes, ...own.Volumes },
-  };
-  const isEmpty = (value: unknown) => value == null || Object.keys(value as object).length === 0;
-  return Object.fromEntries(Object.entries(merged).filter(([, value]) => !isEmpty(value)));
 }
 
 /** Digests of what is in the layers so far, the lowest first. */

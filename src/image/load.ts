@@ -49,7 +49,7 @@ async function readMember(archive: string, name: string, what: string): Promise<
 }
 
 /** Throws InvalidInputError where it is neither kind of archive. */
-async function membersOf(archive: string, what: string): Promise<Member[]> {
+async function membersOf(archive: string, input: string | undefined, what: string): Promise<Member[]> {
   const docker = await readMember(archive, 'manifest.json', what);
   if (docker !== undefined) {
     return parseJson(dockerManifest, docker, what).map(({ RepoTags: tags }, index) => ({
@@ -60,7 +60,7 @@ async function membersOf(archive: string, what: string): Promise<Member[]> {
   const index = await readMember(archive, 'index.json', what);
   if (index === undefined) {
     throw new InvalidInputError(`cannot load ${what}: neither docker's archive of images nor OCI's`, {
-      hint: `minict image import ${what} NAME takes a root file system`,
+      hint: `minict image import ${input ?? '-'} NAME takes a root file system`,
     });
   }
   const manifests = parseIndex(index, what);
@@ -108,7 +108,7 @@ export async function loadImages(roots: Roots, input: string | undefined): Promi
   return withStaging(roots, verb, async (staging) => {
     const archive = await fetchArchive(staging, input, verb);
     const found: { names: string[]; manifest: Descriptor }[] = [];
-    for (const member of await membersOf(archive, what)) {
+    for (const member of await membersOf(archive, input, what)) {
       const names = ownNames(member, input);
       found.push({ names, manifest: await takeImage(staging, verb, member.reference, what, {}) });
     }

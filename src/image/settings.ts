@@ -73,3 +73,29 @@ export function combineSettings(image: Image['settings'], given: GivenSettings):
     ...(exposedPorts.length === 0 ? {} : { exposedPorts }),
   };
 }
+
+function isPart(entry: string): boolean {
+  return entry.indexOf('=') > 0 && !entry.includes('\0');
+}
+
+function mergeEnv(below: readonly string[], own: readonly string[]): string[] {
+  const pairs = [...below, ...own].filter(isPart).map((entry) => [entry.slice(0, entry.indexOf('=')), entry] as const);
+  return [...new Map(pairs).values()];
+}
+
+/** As docker does it: words of the image below are for its own entry point. */
+export function mergeSettings(below: Image['settings'], own: Image['settings']): Image['settings'] {
+  const env = mergeEnv(below.Env ?? [], own.Env ?? []);
+  const command = own.Cmd ?? (own.Entrypoint ? undefined : below.Cmd);
+  const merged = {
+    ...below,
+    ...own,
+    Env: env,
+    Cmd: command,
+    Labels: { ...below.Labels, ...own.Labels },
+    ExposedPorts: { ...below.ExposedPorts, ...own.ExposedPorts },
+    Volumes: { ...below.Volumes, ...own.Volumes },
+  };
+  const isEmpty = (value: unknown) => value == null || Object.keys(value as object).length === 0;
+  return Object.fromEntries(Object.entries(merged).filter(([, value]) => !isEmpty(value)));
+}

@@ -5,6 +5,7 @@ import { readDocuments } from '../image/catalog.ts';
 import { composeImage, type Layer, nameImage, packLayer } from '../image/compose.ts';
 import { overlayDirs } from '../image/layers.ts';
 import { parseImageName } from '../image/reference.ts';
+import { mergeSettings } from '../image/settings.ts';
 import { withStaging } from '../image/staging.ts';
 import type { Image } from '../image/store.ts';
 import type { ContainerSpec } from '../spec/container.ts';
@@ -88,7 +89,7 @@ export async function commitContainer(
         const pack = () => packLayer(staging, dir, createdBy, verb);
         layers.push(await (isWritten ? whileFrozen(payload, pack) : pack()));
       }
-      const manifest = composeImage(staging, layers, { ...settingsOf(spec), ...settings }, base);
+      const manifest = composeImage(staging, layers, mergeSettings(settingsOf(spec), settings), base);
       await nameImage(roots, image, manifest, verb, { move: true });
       return manifest.digest;
     });

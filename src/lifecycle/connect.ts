@@ -132,8 +132,9 @@ export async function connect(
   requireTools();
   await settleCables(context, instance, name);
   const lock = lockContainer(context.roots, name, 'exclusive');
-  const begun = new BegunIp({ lockFds: [lock.fd] });
+  let begun: BegunIp | undefined;
   try {
+    begun = new BegunIp({ lockFds: [lock.fd] });
     await recover(context, instance, name, lock.fd);
     const before = await getContainer(context.roots, name);
     const paths = containerPaths(context.roots, name);
@@ -192,7 +193,7 @@ export async function connect(
       reservation.release();
     }
   } finally {
-    begun.end();
+    begun?.end();
     releaseContainer(context.roots, name, lock);
   }
 }

@@ -21,6 +21,7 @@ import {
   UTSNS_DIR,
 } from '../state/paths.ts';
 import { readRootfsFacts } from '../storage/mount-points.ts';
+import { markFolder } from '../storage/overlay.ts';
 import { readAttachments } from './attachments.ts';
 import type { Context } from './context.ts';
 
@@ -35,7 +36,7 @@ export function readRoot(
   context: Context,
   spec: ContainerSpec,
   { imageToCome = false, volumesToCome = false }: ToCome = {},
-): Pick<ContainerFacts, 'rootfs' | 'skeleton'> {
+): Pick<ContainerFacts, 'rootfs' | 'skeleton' | 'isMarked'> {
   const paths = containerPaths(context.roots, spec.name);
   const skeleton = skeletonPath(context.roots);
   const tree = treeOf(spec, paths.files);
@@ -52,7 +53,8 @@ export function readRoot(
   const layers = tree === undefined && existsSync(paths.upper) ? [paths.upper, ...image] : image;
   const root = { layers, image, overlay, what, toCome: imageToCome };
   const attachments = readAttachments(context, spec, volumesToCome);
-  return { rootfs: readRootfsFacts(root, attachments, spec.workdir), skeleton };
+  const isMarked = spec.volatile === true && existsSync(markFolder(paths.work));
+  return { rootfs: readRootfsFacts(root, attachments, spec.workdir), skeleton, isMarked };
 }
 
 /** Throws NotFoundError, InvalidInputError. */

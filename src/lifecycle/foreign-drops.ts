@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { isEmpty, type Path, readForwardChains, readHooks, rulesMark } from '../host/firewall/hooks.ts';
+import { interfaceIndex } from '../host/syscalls.ts';
 import { isLoopback, type Port } from '../spec/port.ts';
 import { readVerdicts, type Verdicts, writeVerdicts } from '../state/firewall-verdicts.ts';
 import type { NetworkRecord } from '../state/network.ts';
@@ -43,9 +44,9 @@ export async function findDrops(
 }
 
 async function judge({ link, path }: Way, known: Verdicts) {
-  // Rules name subnets.
+  // Rules name subnets, and interfaces by their numbers.
   const routes = readFileSync('/proc/net/route', 'utf8').split('\n');
-  const key = [path, link, ...routes.filter((route) => route.startsWith(`${link}\t`))].join(' ');
+  const key = [path, link, interfaceIndex(link), ...routes.filter((route) => route.startsWith(`${link}\t`))].join(' ');
   const drops = known[key];
   if (drops !== undefined) return { key, drops, isWhole: true };
   const { judgeFirewall } = await import('../host/firewall/drops.ts');

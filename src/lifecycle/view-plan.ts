@@ -6,6 +6,8 @@ import { type ContainerSpec, rootfsOf, treeOf } from '../spec/container.ts';
 import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';
 import { containerPaths } from '../state/paths.ts';
 import { mountTarget, type Step } from '../step.ts';
+import { markFolder } from '../storage/overlay.ts';
+import type { Overlay } from '../storage/overlay-options.ts';
 import { planRootfs } from '../storage/rootfs.ts';
 import type { ViewPlan } from '../storage/view.ts';
 import { hostsFileOf, readRoot } from './container-facts.ts';
@@ -64,7 +66,8 @@ export function planViewOfStopped(
   const { upper, work } = paths;
   const lower = lowerLayers(spec.lower ?? [], paths, facts);
   // Read only, its upper layer is one more of the lower ones: nothing is written into any.
-  const overlay = write && !readOnly ? { lower, upper, work } : { lower: [upper, ...lower] };
+  const overlay: Overlay = write && !readOnly ? { lower, upper, work } : { lower: [upper, ...lower] };
+  const mark = facts.isMarked && overlay.work !== undefined ? { mark: markFolder(work) } : {};
   const absent = facts.rootfs.volumes.filter(({ volume, toMake }) => volume.type === 'tmpfs' || toMake);
   const volumes = facts.rootfs.volumes.filter(({ target }) => !absent.some((other) => isWithin(target, other.target)));
   const files = Object.entries({
@@ -85,7 +88,10 @@ export function planViewOfStopped(
       { ...facts.rootfs, volumes },
     ).filter(({ id }) => !['mntns', 'mntns trim', ...HOST_MOUNTS].includes(id));
   return {
-    plan: { rootfs, mntns: undefined, overlay: tree === undefined ? overlay : undefined, readOnly, bare, without: [] },
+    plan: {
+      ...{ rootfs, mntns: undefined, overlay: tree === undefined ? overlay : undefined, ...mark },
+      ...{ readOnly, bare, without: [] },
+    },
     mounts: bare ? () => [] : mounts,
     closed: [
       ...HOST_FOLDERS.map((path) => ({ path: `${rootfs}${facts.rootfs.targets[path]}`, cause: HOSTS })),

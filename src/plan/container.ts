@@ -31,6 +31,8 @@ export interface ContainerFacts extends CgroupFacts {
   readonly rootfs: RootfsFacts;
   /** Bottom layer with mount points. */
   readonly skeleton: string;
+  /** See Writing. */
+  readonly isMarked?: boolean;
   readonly hostsFile: string;
   /** What is in it, where it is the container's own. */
   readonly ownHosts: string | undefined;
@@ -277,7 +279,9 @@ function planMounts(spec: ContainerSpec, paths: ContainerPaths, facts: Container
     {
       name: spec.name,
       rootfs: rootfsOf(spec, paths.rootfs),
-      root: spec.lower && driverOf(spec).rootMount(paths, lowerLayers(spec.lower, paths, facts), spec),
+      root:
+        spec.lower &&
+        driverOf(spec).rootMount(paths, lowerLayers(spec.lower, paths, facts), { ...spec, isMarked: facts.isMarked }),
       readOnlyTree: spec.readOnly ? spec.inPlace : undefined,
       readOnly: spec.readOnly ?? false,
       files: { '/etc/hosts': facts.hostsFile, '/etc/hostname': paths.hostname, '/etc/resolv.conf': paths.resolvConf },

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { firewallVerdictsPath, type Roots } from './paths.ts';
 
-/** By what was asked: way, link and the kernel's routes over it. */
+/** By what was asked: way, link, its number and the kernel's routes over it. */
 export type Verdicts = Readonly<Record<string, readonly ForeignDrop[]>>;
 
 /** Empty where other rules were judged. */

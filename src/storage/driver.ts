@@ -11,7 +11,10 @@ import { overlay } from './overlay.ts';
 import type { RootMount } from './rootfs.ts';
 
 /** Whether a container writes into its root, and whether it is to last. */
-export type Writing = Pick<ContainerSpec, 'readOnly' | 'volatile'>;
+export interface Writing extends Pick<ContainerSpec, 'readOnly' | 'volatile'> {
+  /** The kernel's mark of a volatile mount is still there: who made that did not get to remove it. */
+  readonly isMarked?: boolean | undefined;
+}
 
 export interface StorageDriver {
   /** Throws HostError or InvalidInputError where it cannot keep containers of such layers in the state folder `dir`. */

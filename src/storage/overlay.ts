@@ -20,9 +20,13 @@ export function checkUpper(dir: string): void {
   }
 }
 
-/** What the kernel leaves beside a volatile overlay. */
-function volatileMarks(work: string): Command[] {
-  const incompat = `${work}/work/incompat`;
+/** What the kernel leaves beside a volatile overlay is in it, and keeps it from mounting that again. */
+export function markFolder(work: string): string {
+  return `${work}/work/incompat`;
+}
+
+function removeMarks(work: string): Command[] {
+  const incompat = markFolder(work);
   return [
     { kind: 'unlink', path: `${incompat}/volatile/dirty` },
     { kind: 'rmdir', path: `${incompat}/volatile` },
@@ -36,7 +40,7 @@ export const overlay: StorageDriver = {
     checkLayers(layers, dir);
   },
   folders: ({ upper, work, rootfs }) => [upper, work, rootfs],
-  rootMount: ({ upper, work }, layers, { readOnly = false, volatile = false }) => {
+  rootMount: ({ upper, work }, layers, { readOnly = false, volatile = false, isMarked = false }) => {
     const isVolatile = volatile && !readOnly;
     const { options, ...cwd } = overlayOptions({ lower: layers, upper, work, volatile: isVolatile });
     return {
@@ -45,7 +49,8 @@ export const overlay: StorageDriver = {
       fstype: 'overlay',
       options: readOnly ? `ro,${options}` : options,
       ...cwd,
-      ...(isVolatile ? { marks: volatileMarks(work) } : {}),
+      ...(isMarked ? { before: { kind: 'run', argv: ['rm', '-rf', '--', markFolder(work)] } } : {}),
+      ...(isVolatile ? { after: removeMarks(work) } : {}),
     };
   },
 };

@@ -80,8 +80,10 @@ export interface RootMount {
   readonly options: string;
   /** What relative paths in the options begin with. */
   readonly cwd?: string;
+  /** Removes what is left of a mount before. */
+  readonly before?: Command;
   /** Removes what is left by the mount, and keeps the kernel from another one. */
-  readonly marks?: readonly Command[];
+  readonly after?: readonly Command[];
 }
 
 export interface RootfsPlan {
@@ -131,7 +133,9 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
     steps.push(besideMounts('idmap', why, mountFolderIdmapped(userns.folder, userns.hostId), place));
   }
   if (root !== undefined) {
-    const { why, marks: _, ...what } = root;
+    const { why, before, after: _, ...what } = root;
+    if (before !== undefined)
+      steps.push({ id: 'mark left', why: 'of a start that did not come to its end', chain, run: before });
     mount('rootfs', why, { target: rootfs, ...what });
   }
   if (readOnlyTree !== undefined) {
@@ -171,7 +175,7 @@ export function planRootfs(plan: RootfsPlan, facts: RootfsFacts): Step[] {
       endsWith: 'mntns',
     });
   }
-  for (const [index, run] of (root?.marks ?? []).entries()) {
+  for (const [index, run] of (root?.after ?? []).entries()) {
     steps.push({ id: `mark ${index}`, why: 'so that it can be mounted again', chain, run });
   }
   return steps;

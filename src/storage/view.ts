@@ -13,6 +13,8 @@ export interface ViewPlan {
   readonly mntns: string | undefined;
   /** What to mount first, where the container is stopped. */
   readonly overlay: Overlay | undefined;
+  /** What keeps the kernel from mounting it: of a start that did not come to its end. */
+  readonly mark?: string;
   /** Nothing is written but into what is mounted in it. */
   readonly readOnly: boolean;
   /** Nothing that is mounted in it shows. */
@@ -25,18 +27,18 @@ export interface ViewPlan {
 const WAIT = 'exec cat';
 /** Copies of namespaces' files would keep those alive: under a shared /run each is there in its folder's own mount, and below. */
 export const TRIM = `for dir in ${[NETNS_DIR, UTSNS_DIR, ...ISOLATION_FOLDERS].join(' ')}; do umount --lazy "$dir"; umount --lazy "$dir"/*; done 2>/dev/null;`;
-const MOUNT = `cd -- "$1" && mount -t overlay -o "$2" overlay "$3" && ${WAIT}`;
+const MOUNT = `cd -- "$1" && { [ $# = 3 ] || rm -rf -- "$4"; } && mount -t overlay -o "$2" overlay "$3" && ${WAIT}`;
 /** A mount of its own, whose flags can be changed. */
 const BIND = `mount "$1" "$2" "$2" && shift 2 && { [ $# = 0 ] || umount --lazy "$@"; } && ${WAIT}`;
 
-export function viewArgv({ rootfs, mntns, overlay, bare, without }: ViewPlan): string[] {
+export function viewArgv({ rootfs, mntns, overlay, mark, bare, without }: ViewPlan): string[] {
   const argv = [
     ...(mntns === undefined ? [] : ['nsenter', `--mount=${mntns}`]),
     ...['unshare', '--mount', '--propagation', 'private', 'sh', '-c'],
   ];
   if (overlay !== undefined) {
     const { options, cwd = '/' } = overlayOptions(overlay);
-    return [...argv, TRIM + MOUNT, 'sh', cwd, options, rootfs];
+    return [...argv, TRIM + MOUNT, 'sh', cwd, options, rootfs, ...(mark === undefined ? [] : [mark])];
   }
   return [...argv, TRIM + BIND, 'sh', bare ? '--bind' : '--rbind', rootfs, ...(bare ? [] : without)];
 }

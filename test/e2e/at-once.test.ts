@@ -1,5 +1,5 @@
 /** Verbs at the same time on the same thing: one of them wins, the others say why not, and nothing is half-made. */
-import { cpSync } from 'node:fs';
+import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated } from '../helpers/expect.ts';
@@ -69,6 +69,10 @@ test('exec in what is not there: nobody unlinks a lock that another one waits fo
     }
   }
   expect(host.minict('exec', 'nobody', 'true').status).toBe(125);
+  // An ip that is there, and cannot be run.
+  writeFileSync(join(host.dir, 'ip'), '#!/nope\n', { mode: 0o755 });
+  const path = { PATH: `${host.dir}:${process.env.PATH}` };
+  expect(host.run([MINICT, 'network', 'connect', 'minict0', 'nobody'], path).status).toBe(125);
   expect(host.run(['ls', '-A', '/run/minict']).stdout).not.toContain('.lock-nobody');
 });
 

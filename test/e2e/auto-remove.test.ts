@@ -128,13 +128,23 @@ test.each([
   expect(await host.settled(clean)).toEqual(clean);
 });
 
-test('a reboot leaves it stopped; started again, it goes with its main command', async () => {
+test('a reboot leaves it stopped; started again, and after starts that failed, it goes with its main command', async () => {
   expect(run(...sh(`echo said >/written; ${GO}`))).toEqual(done);
   expect(await eventually(() => host.minict('exec', 'a1', 'cat', '/written').stdout === 'said\n')).toBe(true);
   await host.reboot();
   expect(inspect(host, 'a1').status.state).toBe('stopped');
-  expect(host.minict('cp', 'a1:/written', join(host.root, 'written'))).toMatchObject({ status: 0 });
+  const written = join(host.root, 'written');
+  expect(host.minict('cp', 'a1:/written', written)).toMatchObject({ status: 0 });
   expect(host.minict('start', 'a1')).toEqual(done);
+  // After that of its root, a mount fails: the kernel's mark of a volatile overlay is not removed yet.
+  const late = join(inspect(host, 'a1').folder, 'rootfs/etc/resolv.conf');
+  const fault = ['strace', '-f', '-qq', '-o', '/dev/null', '-P', late, '-e', 'inject=mount:error=EIO', MINICT];
+  const failed = /^minict: cannot start a1: minict's own \/etc\/resolv.conf/;
+  expectRefused(host.run([...fault, 'restart', '-t', '0', 'a1']), failed);
+  expect(host.minict('cp', written, 'a1:/copied')).toEqual({ status: 0, stdout: '', stderr: '' });
+  expectRefused(host.run([...fault, 'start', 'a1']), failed);
+  expect(host.minict('start', 'a1')).toEqual(done);
+  expect(host.minict('exec', 'a1', 'cat', '/copied').stdout).toBe('said\n');
   host.minict('exec', 'a1', 'touch', '/go');
   expect(await isGone()).toBe(true);
 });

@@ -148,6 +148,12 @@ describe('what drops nothing is not warned of', () => {
   });
 });
 
+/** A rule, with the handle of the one before it, and a set that gets the name of that before the last. */
+const PUT = `put() {
+  handle=$(nft -a list chain ip n f | sed -n '$!s/.* # handle //p' | tail -1)
+  nft replace rule ip n f handle $handle iifname "{ x, $1 }" drop
+}`;
+
 describe('a create starts a firewall tool only where rules are new to it', () => {
   let bare: Host;
   beforeAll(async () => {
@@ -178,6 +184,13 @@ describe('a create starts a firewall tool only where rules are new to it', () =>
     ['a rule', 'nft \'insert rule ip n f iifname "minict0" counter accept\'', undefined],
     ['another rule in its place', "nft 'flush chain ip n f; add rule ip n f drop'", /table ip n, chain f, rule 'drop'/],
     [
+      'another rule under its handle',
+      "nft 'replace rule ip n f handle '$(nft -a list chain ip n f | sed -n 's/.*drop # handle //p')' accept'",
+      undefined,
+    ],
+    ['a set without a name', `${PUT}; put y`, /chain f, policy drop/],
+    ['another one under its name', `${PUT}; put z; put minict0`, /chain f, rule 'drop'/],
+    [
       'a chain that is jumped to',
       "nft 'add chain ip n x; insert rule ip n f jump x; add rule ip n x accept'",
       undefined,
@@ -201,6 +214,18 @@ describe('a create starts a firewall tool only where rules are new to it', () =>
       'nft add rule ip n f accept; nft delete rule ip n f handle $(nft -a list chain ip n f | sed -n "s/.*accept # handle //p")',
     ]);
     expect(create('after')).toEqual({ ...remembered, warning: expect.stringMatching(/chain f, policy drop/) });
+  });
+
+  test("another network namespace's rules have the same handles, and it has the same inode", async () => {
+    const elsewhere = (rule: string) => {
+      const rules = `${nft('ip', 'n', 'f', 'accept', [rule])}; sysctl -qw net.bridge.bridge-nf-call-iptables=1`;
+      const script = `ip link set lo up; ${rules}; "$0" create there; "$0" rm there`;
+      return bare.run(['unshare', '--net', 'sh', '-ec', script, MINICT]).stderr;
+    };
+    expect(elsewhere('accept')).toBe('');
+    // The kernel takes a namespace down, and gives its inode away, when its last process is gone.
+    await Bun.sleep(200);
+    expect(elsewhere('drop')).toMatch(/rule 'drop'/);
   });
 
   test('what is damaged is judged anew', () => {

@@ -205,6 +205,7 @@ test('what is no archive of images is refused', () => {
     expectRefused(host.minict('image', 'load', '-i', join(dir, 'bad.tar')), message);
   };
   refused(Buffer.alloc(0), /neither docker's archive of images nor OCI's\nhint: minict image import/);
+  expectRefused(host.minict('image', 'load'), /neither docker's .*\nhint: minict image import - NAME/);
   refused(archive({ name: 'etc/passwd', content: 'root' }), /neither docker's/);
   refused(archive({ name: 'manifest.json', content: '{"x"' }), /not JSON/);
   refused(archive({ name: 'manifest.json', content: '[{"RepoTags":[7]}]' }), /RepoTags/);

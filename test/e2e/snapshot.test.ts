@@ -162,6 +162,10 @@ test.each<[string[], RegExp]>([
   [['commit', 'nobody', 'x'], /no such container/],
   [['commit', 'first', 'a/b'], /image name "a\/b": not a valid name/],
   [['commit', 'first', 'x', '--change', 'RUN true'], /not CMD, ENTRYPOINT/],
+  [['commit', 'first', 'x', '--change', 'LABEL a'], /not K=V/],
+  [['commit', 'first', 'x', '--change', 'ENV A="b'], /not K=V/],
+  [['commit', 'first', 'x', '--change', 'EXPOSE http'], /"http" is no port/],
+  [['commit', 'first', 'x', '--change', 'VOLUME srv'], /"srv" is no absolute path/],
 ])('%j is refused, and nothing has changed', async (words, message) => {
   // The links of what was removed before live on for a while.
   await linksSettle(host);
@@ -169,6 +173,38 @@ test.each<[string[], RegExp]>([
   expectRefused(host.minict(...words), message);
   expect(host.snapshot()).toEqual(before);
   expect(sh('first', 'echo up')).toBe('up\n');
+});
+
+test("commit --change: what a Dockerfile sets, with its quotes; the rest is the container's", () => {
+  ok('create', 'c1', '-e', 'A=1', '-e', 'B=2', '-l', 'of=c1', '--', 'sleep', '300');
+  const lines = [
+    'CMD ["one"]',
+    'ENTRYPOINT ["/bin/echo", "x y"]',
+    'ENV B="two \\"2\\" words" C=\'it\' D=a\\ b',
+    'env E rest of the line',
+    'LABEL is="a label" of=lab',
+    'EXPOSE 80 53/udp',
+    'VOLUME /data /more',
+    'volume ["/with space"]',
+  ];
+  ok('commit', 'c1', 'lab:2', ...lines.flatMap((line) => ['--change', line]));
+  const settingsOf = (image: string) => JSON.parse(ok('image', 'inspect', image))[0].config.config;
+  expect(settingsOf('lab:2')).toEqual({
+    Cmd: ['one'],
+    Entrypoint: ['/bin/echo', 'x y'],
+    Env: ['A=1', 'B=two "2" words', 'C=it', 'D=a b', 'E=rest of the line'],
+    Labels: { of: 'lab', is: 'a label' },
+    ExposedPorts: { '80/tcp': {}, '53/udp': {} },
+    Volumes: { '/data': {}, '/more': {}, '/with space': {} },
+  });
+  expect(ok('run', '--rm', 'c2', '--image', 'lab:2')).toBe('x y one\n');
+  ok('commit', 'c1', 'lab:3', '-c', 'ENTRYPOINT echo');
+  expect(settingsOf('lab:3')).toEqual({
+    Entrypoint: ['/bin/sh', '-c', 'echo'],
+    Env: ['A=1', 'B=2'],
+    Labels: { of: 'c1' },
+  });
+  ok('rm', 'c1');
 });
 
 test('a directory in place has no layers', () => {
