@@ -39,7 +39,7 @@ export function isIgnored(signal: number): boolean {
   const number = process.arch === 'arm64' ? 134n : 13n;
   // The kernel's struct: a handler, flags, a restorer, and a mask of eight bytes.
   const now = new BigUint64Array(4);
-  return symbols().syscall(number, BigInt(signal), 0n, BigInt(ptr(now)), 8n) === 0n && now[0] === SIG_IGN;
+  return symbols().syscall(number, BigInt(signal), 0n, BigInt(ptr(now)), 8n, 0n) === 0n && now[0] === SIG_IGN;
 }
 
 /** Descriptors open at a time. */

@@ -16,7 +16,7 @@ beforeAll(() => {
   const script = `#!/bin/sh
 [ "$1" = -batch ] && [ ! -e ${sent()} ] || exec ${Bun.which('ip')} "$@"
 listens() { grep -q '^SigCgt:.*[2367abef]$' /proc/$PPID/status; }
-for i in $(seq 2000); do listens && break; sleep .01; done
+until listens; do sleep .01; [ -d /proc/$PPID ] || exit 1; done
 echo "$SIGNALS" >${sent()}
 [ "$SIGNALS" = once ] || { kill -INT $PPID; while listens; do sleep .01; done; }
 [ "$TO" = both ] && kill -$SIGNAL $PPID $$
