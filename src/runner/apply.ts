@@ -72,7 +72,7 @@ export async function applySteps(
     await begin(steps, rest === undefined ? meanwhile : []);
     if (rest !== undefined) {
       const more = rest();
-      journal.plan(more);
+      if (more.length > 0) journal.plan(more);
       all = [...steps, ...more];
       await begin(more, meanwhile);
     }
