@@ -90,7 +90,7 @@ async function applyUnless(
     await begin(steps, rest === undefined ? meanwhile : []);
     if (rest !== undefined) {
       const more = rest();
-      journal.plan(more);
+      if (more.length > 0) journal.plan(more);
       all = [...steps, ...more];
       await begin(more, meanwhile);
     }

@@ -70,7 +70,7 @@ export async function stageNetworks(roots: Roots, records: readonly NetworkRecor
   const publish = await Promise.all(records.map((record) => stageJson(networkPaths(roots, record.name).json, record)));
   return async () => {
     for (const put of publish) put();
-    for (const record of records) await writeAllHosts(roots, record);
+    await writeAllHosts(roots, records);
   };
 }
 
@@ -82,16 +82,29 @@ export async function writeNetwork(roots: Roots, record: NetworkRecord): Promise
 /** What who was killed left between the record and the hosts files. Writes nothing where nothing was left. */
 export async function finishWriting(roots: Roots, record: NetworkRecord): Promise<void> {
   dropStaged(networkPaths(roots, record.name).json);
-  await writeAllHosts(roots, record);
+  await writeAllHosts(roots, [record]);
 }
 
-async function writeAllHosts(roots: Roots, record: NetworkRecord): Promise<void> {
-  writeHosts(networkPaths(roots, record.name).hosts, hostsText([record]));
-  for (const [name, { networks, extraHosts }] of Object.entries(record.members)) {
+/** Those of the networks, and of each member that has one of its own, once. */
+async function writeAllHosts(roots: Roots, records: readonly NetworkRecord[]): Promise<void> {
+  const known = new Map(records.map((record) => [record.name, record]));
+  for (const record of records) writeHosts(networkPaths(roots, record.name).hosts, hostsText([record]));
+  for (const [name, { networks, extraHosts }] of new Map(records.flatMap(({ members }) => Object.entries(members)))) {
     const path = containerPaths(roots, name).hosts;
     // Before that is there, a create writes it itself.
     if (networks === undefined || !existsSync(path)) continue;
-    writeHosts(path, hostsText(await readNetworks(roots, networks), extraHosts));
+    const others = await readNetworks(
+      roots,
+      networks.filter((network) => !known.has(network)),
+    );
+    const all = new Map([...known, ...others.map((other) => [other.name, other] as const)]);
+    writeHosts(
+      path,
+      hostsText(
+        networks.flatMap((network) => all.get(network) ?? []),
+        extraHosts,
+      ),
+    );
   }
 }
 
