@@ -1,12 +1,13 @@
 /** A container goes from one host to another, with its files, settings, snapshots and image. */
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
+import { eventually } from '../helpers/host.ts';
 import { imageNames, imageTree } from '../helpers/images.ts';
 import { eth0Of } from '../helpers/links.ts';
 import { filesOf, move, pipe, scriptIn } from '../helpers/move.ts';
-import { programsOf } from '../helpers/processes.ts';
+import { inspect, programsOf } from '../helpers/processes.ts';
 import { MOUNTED, treeFacts } from '../helpers/tree-facts.ts';
 import { useTwoHosts } from '../helpers/two-hosts.ts';
 
@@ -97,7 +98,9 @@ test('a stopped container: each file of it, its settings, its snapshots', async 
 test('a running container: at one moment of it, and it goes on as it was', async () => {
   const script = 'while :; do echo x >>/a; echo x >>/b; done';
   ok('run', '-d', 'web1', '--no-network', '--', 'sh', '-c', script);
-  const json = join(hosts.here.root, 'containers/web1/container.json');
+  const { folder } = inspect(hosts.here, 'web1');
+  expect(await eventually(() => existsSync(join(folder, 'upper/b')))).toBe(true);
+  const json = join(folder, 'container.json');
   const before = { json: readFileSync(json, 'utf8'), programs: programsOf(hosts.here, 'web1') };
   for (const name of ['one', 'two', 'three']) {
     expect(await move(hosts.here, ['web1'], hosts.there, ['--name', name])).toBe(name);

@@ -205,6 +205,7 @@ test("commit --change: what a Dockerfile sets, with its quotes; the rest is the 
     Labels: { of: 'c1' },
   });
   ok('rm', 'c1');
+  ok('image', 'rm', 'lab:2', 'lab:3');
 });
 
 test('a directory in place has no layers', () => {

@@ -116,9 +116,9 @@ export function takeSnapshot(pid: number, root: string, run: (argv: readonly str
   const runDir = `/proc/${pid}/root/run`;
   const instance = join(root, 'instance');
   const leases = join(root, 'networks');
-  // The locks of what containers share are made at first use, and stay; so do compiled filters.
+  // The locks of what containers share are made at first use, and stay; so do compiled filters, and what others' rules stop.
   const isLock = (path: string) =>
-    /^minict\/\.(networks|images|image-files|image-trees|volumes|seccomp-[0-9a-f]{64})$/.test(path);
+    /^minict\/\.(networks|images|image-files|image-trees|volumes|firewall|seccomp-[0-9a-f]{64})$/.test(path);
   return {
     network: network(JSON.parse(ip('address')), JSON.parse(ip('route'))).sort(),
     firewall: run(['sh', '-c', FIREWALL]).split('\n').filter(Boolean).sort(),
