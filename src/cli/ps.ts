@@ -41,7 +41,7 @@ const FILTERS: Filters<Listed> = {
   image: exactly(({ row }) => row.image),
   label: labelled(({ spec }) => spec.labels ?? {}),
   network: exactly(({ spec }) => networksOf(spec.nics)),
-  exited: exactly(({ row }) => String(row.exitCode)),
+  exited: exactly(({ row }) => String(row.exitCode ?? '')),
   health: oneOf(['starting', 'healthy', 'unhealthy', 'none'], ({ row }) => row.health?.status ?? 'none'),
 };
 

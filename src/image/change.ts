@@ -5,6 +5,8 @@ import type { Image } from './store.ts';
 
 type Settings = Image['settings'];
 
+export const CHANGES = 'CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR';
+
 /** `["a", "b"]` in JSON; undefined for anything else. Throws InvalidInputError. */
 function arrayOf(value: string): string[] | undefined {
   if (!value.startsWith('[')) return undefined;
@@ -22,7 +24,7 @@ function commandWords(value: string): string[] {
   return arrayOf(value) ?? (value === '' ? [] : ['/bin/sh', '-c', value]);
 }
 
-/** `K=V K2="V 2"`, with double quotes, single ones, or backslashes; for ENV `K V`, too. */
+/** `K=V K2="V 2"`, with double quotes, single ones, or backslashes. Throws InvalidInputError. */
 function pairsOf(value: string, line: string): Record<string, string> {
   const pair = /([^\s=]+)=((?:"(?:[^"\\]|\\.)*"|'[^']*'|\\.|[^\s"'\\])*)(?:\s+|$)/sy;
   const pairs: [string, string][] = [];
@@ -43,6 +45,7 @@ function unquoted(
   return double?.replaceAll(/\\(.)/gs, '$1') ?? single ?? escaped ?? '';
 }
 
+/** Pairs, or, as it was once written, `K V` to the end of the line. */
 function envOf(value: string, line: string): string[] {
   const [, key, rest] = /^([^\s=]+)\s+(.+)$/s.exec(value) ?? [];
   if (key !== undefined) return [`${key}=${rest}`];
@@ -96,8 +99,6 @@ function parseChange(line: string): Settings {
       throw new InvalidInputError(`cannot use --change '${line}': not ${CHANGES}`);
   }
 }
-
-export const CHANGES = 'CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR';
 
 /** Later lines win; CMD and ENTRYPOINT may come in any order. Throws InvalidInputError. */
 export function parseChanges(lines: readonly string[]): Settings {

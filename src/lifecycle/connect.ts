@@ -168,16 +168,8 @@ export async function connect(
         return hasOwnHosts(after) ? planOwnHosts(context, before, state) : [];
       };
       try {
-        await applySteps(
-          `connect ${name}`,
-          steps,
-          journal,
-          { ...spawnContext(context, lock.fd), begun },
-          {
-            rest,
-            meanwhile: [record],
-          },
-        );
+        const spawning = { ...spawnContext(context, lock.fd), begun };
+        await applySteps(`connect ${name}`, steps, journal, spawning, { rest, meanwhile: [record] });
       } catch (error) {
         writeContainer(context.roots, before);
         reservation.release();

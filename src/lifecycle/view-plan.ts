@@ -89,8 +89,13 @@ export function planViewOfStopped(
     ).filter(({ id }) => !['mntns', 'mntns trim', ...HOST_MOUNTS].includes(id));
   return {
     plan: {
-      ...{ rootfs, mntns: undefined, overlay: tree === undefined ? overlay : undefined, ...mark },
-      ...{ readOnly, bare, without: [] },
+      rootfs,
+      mntns: undefined,
+      overlay: tree === undefined ? overlay : undefined,
+      ...mark,
+      readOnly,
+      bare,
+      without: [],
     },
     mounts: bare ? () => [] : mounts,
     closed: [

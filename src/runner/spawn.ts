@@ -29,6 +29,9 @@ export class BegunIp {
     const { reading, writing } = openPipe();
     try {
       this.begun = { child: spawn(IP_BATCH, [reading, 'ignore', 'pipe', ...lockFds]), lines: writing };
+    } catch (error) {
+      closeSync(writing);
+      throw error;
     } finally {
       closeSync(reading);
     }
@@ -41,10 +44,12 @@ export class BegunIp {
     if (begun === undefined) return undefined;
     try {
       writeFileSync(begun.lines, lines);
-    } catch {
+    } catch (error) {
       // One that has ended before says by its status why.
+      if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+    } finally {
+      closeSync(begun.lines);
     }
-    closeSync(begun.lines);
     return begun.child;
   }
 

@@ -1,5 +1,6 @@
 /** overlay: the image's layers, read-only, under a directory of the container's own. Nothing is copied. */
 import { statfsSync } from 'node:fs';
+import { join } from 'node:path';
 import { HostError } from '../errors.ts';
 import type { Command } from '../step.ts';
 import type { StorageDriver } from './driver.ts';
@@ -22,7 +23,7 @@ export function checkUpper(dir: string): void {
 
 /** What the kernel leaves beside a volatile overlay is in it, and keeps it from mounting that again. */
 export function markFolder(work: string): string {
-  return `${work}/work/incompat`;
+  return join(work, 'work', 'incompat');
 }
 
 function removeMarks(work: string): Command[] {
