@@ -22,17 +22,17 @@ import { type Lock, lockContainer, releaseContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { ensureState, findContainer } from '../state/store.ts';
 import { isDriver } from '../storage/driver.ts';
+import { addDnsOptions, type DnsOptions, dnsFrom } from './dns-options.ts';
 import { environmentFrom, parseLabels } from './env.ts';
 import { addIsolationOptions, type IsolationOptions, isolationFrom } from './isolation-options.ts';
 import { addLimitOptions, limitsFrom } from './limit-options.ts';
-import { addNameOptions, type NameOptions, namesFrom } from './name-options.ts';
 import { addNicOptions, type NicOptions, requestsFrom } from './nic-options.ts';
 import { reportDrops, reportNote } from './report.ts';
 import { addSupervisionOptions, type SupervisionOptions, supervisionFrom } from './supervision-options.ts';
 import type { VerbCommand } from './verb-command.ts';
 
 /** As commander hands them over. */
-export interface ContainerOptions extends NicOptions, NameOptions, IsolationOptions, LimitOptions, SupervisionOptions {
+export interface ContainerOptions extends NicOptions, DnsOptions, IsolationOptions, LimitOptions, SupervisionOptions {
   readonly image?: string;
   readonly rootfs?: string;
   readonly storage?: string;
@@ -60,7 +60,7 @@ export interface ContainerOptions extends NicOptions, NameOptions, IsolationOpti
 }
 
 export function addContainerOptions(command: VerbCommand): VerbCommand {
-  const settings = addNameOptions(addNicOptions(command))
+  const settings = addDnsOptions(addNicOptions(command))
     .option('--image <image>', 'image name, directory or tarball (default: base)')
     .option('--rootfs <dir>', 'a directory to be written in place')
     .option('--storage <driver>', 'overlay, btrfs or copy (default: MINICT_STORAGE, or overlay)')
@@ -139,7 +139,7 @@ export async function specFrom(
     ...storageFrom(opts),
     ...limits,
     ...routingFrom(opts),
-    ...(await namesFrom(opts, volumes)),
+    ...(await dnsFrom(opts, volumes)),
     ...isolationFrom(opts, limits.ulimits),
     ...supervisionFrom(opts, boot.command ?? combined.command),
   };

@@ -5,6 +5,7 @@
 import * as z from 'zod/mini';
 import { InvalidInputError } from '../errors.ts';
 import { parseAddress, parseInterfaceAddress, parseIp, parseMtuBytes } from './address.ts';
+import { checkDns, checkExtraHost, parseNameServer, parseResolverOption, parseSearchDomain } from './dns.ts';
 import { parseHealthRetries, parseHealthSpan } from './health.ts';
 import { checkLimits } from './limits.ts';
 import { parseLogBytes, parseLogFiles } from './log.ts';
@@ -16,7 +17,6 @@ import {
   parseNicName,
   parseSnapshotName,
 } from './name.ts';
-import { checkDns, checkExtraHost, parseNameServer, parseResolverOption, parseSearchDomain } from './names.ts';
 import { namesTo } from './names-to.ts';
 import { formatRestart, parseRestart } from './restart.ts';
 import { checkRoute, parseSysctlValue, sysctlPath } from './routing.ts';

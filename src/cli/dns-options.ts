@@ -4,14 +4,14 @@ import type { ContainerSpec } from '../spec/container.ts';
 import type { VerbCommand } from './verb-command.ts';
 
 /** As commander hands them over. */
-export interface NameOptions {
+export interface DnsOptions {
   readonly dns: readonly string[];
   readonly dnsSearch: readonly string[];
   readonly dnsOption: readonly string[];
   readonly addHost: readonly string[];
 }
 
-export function addNameOptions(command: VerbCommand): VerbCommand {
+export function addDnsOptions(command: VerbCommand): VerbCommand {
   return command
     .repeatable('--dns <address>', "a name server, in place of the host's")
     .repeatable('--dns-search <domain>', "a search domain, in place of the host's; '.': none")
@@ -20,8 +20,8 @@ export function addNameOptions(command: VerbCommand): VerbCommand {
 }
 
 /** What reads them is loaded where there are any. Throws InvalidInputError. */
-export async function namesFrom(
-  options: NameOptions,
+export async function dnsFrom(
+  options: DnsOptions,
   volumes: ContainerSpec['volumes'] = [],
 ): Promise<Pick<ContainerSpec, 'dns' | 'extraHosts'>> {
   const { dns, dnsSearch, dnsOption, addHost } = options;
@@ -29,15 +29,15 @@ export async function namesFrom(
   if (!hasDns && addHost.length === 0) return {};
   if (hasDns) refuseCovered('--dns', '/etc/resolv.conf', volumes);
   if (addHost.length > 0) refuseCovered('--add-host', '/etc/hosts', volumes);
-  const names = await import('../spec/names.ts');
+  const parsers = await import('../spec/dns.ts');
   const resolver = {
-    ...(dns.length === 0 ? {} : { servers: dns.map(names.parseNameServer) }),
-    ...(dnsSearch.length === 0 ? {} : { search: dnsSearch.map(names.parseSearchDomain) }),
-    ...(dnsOption.length === 0 ? {} : { options: dnsOption.map(names.parseResolverOption) }),
+    ...(dns.length === 0 ? {} : { servers: dns.map(parsers.parseNameServer) }),
+    ...(dnsSearch.length === 0 ? {} : { search: dnsSearch.map(parsers.parseSearchDomain) }),
+    ...(dnsOption.length === 0 ? {} : { options: dnsOption.map(parsers.parseResolverOption) }),
   };
   return {
-    ...(hasDns ? { dns: names.checkDns(resolver) } : {}),
-    ...(addHost.length === 0 ? {} : { extraHosts: addHost.map(names.parseExtraHost) }),
+    ...(hasDns ? { dns: parsers.checkDns(resolver) } : {}),
+    ...(addHost.length === 0 ? {} : { extraHosts: addHost.map(parsers.parseExtraHost) }),
   };
 }
 
