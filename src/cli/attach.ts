@@ -1,7 +1,7 @@
 /** minict attach: what the main command writes from now on, and its end. */
 import { ConflictError } from '../errors.ts';
 import { awaitMain } from '../lifecycle/await-main.ts';
-import { contextFrom, requireRoot } from '../lifecycle/context.ts';
+import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { hasEnded } from '../lifecycle/main-command.ts';
 import { runningMain } from '../lifecycle/main-process.ts';
 import { cgroupOf } from '../lifecycle/status.ts';
@@ -12,29 +12,33 @@ import { ensureState, getContainer } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './verbs.ts';
 
+/** Follows the main command of one that runs; sets the exit status. Throws NotFoundError, ConflictError. */
+export async function attachTo(context: Context, instance: string, name: string, handsOn: boolean): Promise<void> {
+  const { command: main, log } = await getContainer(context.roots, name);
+  if (main.length === 0 || hasEnded(context, instance, name)) {
+    const cause = main.length === 0 ? 'it has no main command' : 'its main command does not run';
+    const hint = main.length === 0 ? `minict logs -f ${name}; minict exec -it ${name} sh` : `minict start ${name}`;
+    throw new ConflictError(`cannot attach to ${name}: ${cause}`, { hint });
+  }
+  if (handsOn) handOnSignals(false, () => runningMain(cgroupOf(instance, name)));
+  const { readLog } = await import('../lifecycle/read-log.ts');
+  let isRead = true;
+  const query = { tail: 0, isOver: () => !isRead || hasEnded(context, instance, name) };
+  const follow = readLog(containerPaths(context.roots, name), log?.timestamps === true, query, (bytes) => {
+    isRead &&= print(bytes);
+  });
+  const [status] = await Promise.all([awaitMain(context, instance, name), follow]);
+  process.exitCode = status;
+}
+
 export const define: Define = (command, globals) => {
   command
     .argument('<name>')
     .choice('--sig-proxy <whether>', 'HUP, INT, QUIT and TERM are for the program', ['true', 'false'], 'true')
-    .action(async (rawName: string, options: { sigProxy: 'true' | 'false' }) => {
+    .action(async (name: string, options: { sigProxy: 'true' | 'false' }) => {
       requireRoot('attach');
       const context = contextFrom(globals());
-      const name = parseContainerName(rawName);
-      const { command: main, log } = await getContainer(context.roots, name);
       const instance = ensureState(context.roots);
-      if (main.length === 0 || hasEnded(context, instance, name)) {
-        const cause = main.length === 0 ? 'it has no main command' : 'its main command does not run';
-        const hint = main.length === 0 ? `minict logs -f ${name}; minict exec -it ${name} sh` : `minict start ${name}`;
-        throw new ConflictError(`cannot attach to ${name}: ${cause}`, { hint });
-      }
-      if (options.sigProxy === 'true') handOnSignals(false, () => runningMain(cgroupOf(instance, name)));
-      const { readLog } = await import('../lifecycle/read-log.ts');
-      let isRead = true;
-      const query = { tail: 0, isOver: () => !isRead || hasEnded(context, instance, name) };
-      const follow = readLog(containerPaths(context.roots, name), log?.timestamps === true, query, (bytes) => {
-        isRead &&= print(bytes);
-      });
-      const [status] = await Promise.all([awaitMain(context, instance, name), follow]);
-      process.exitCode = status;
+      await attachTo(context, instance, parseContainerName(name), options.sigProxy === 'true');
     });
 };

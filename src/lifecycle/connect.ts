@@ -4,7 +4,7 @@
  */
 import { rmSync } from 'node:fs';
 import { ConflictError, NotFoundError } from '../errors.ts';
-import { requireTools } from '../host/tool.ts';
+import { requireTool } from '../host/tool.ts';
 import type { Owner } from '../network/driver.ts';
 import { nicPart, portPart } from '../network/parts.ts';
 import { planNics } from '../plan/container.ts';
@@ -129,7 +129,7 @@ export async function connect(
   request: NicRequest,
   first: (nic: NicSpec) => void = () => {},
 ): Promise<NicSpec> {
-  requireTools();
+  requireTool('ip');
   await settleCables(context, instance, name);
   const lock = lockContainer(context.roots, name, 'exclusive');
   let begun: BegunIp | undefined;
@@ -241,7 +241,7 @@ export async function disconnect(
   name: string,
   find: (spec: ContainerSpec) => NicSpec,
 ): Promise<void> {
-  requireTools();
+  requireTool('ip');
   await settleCables(context, instance, name);
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
