@@ -2,7 +2,7 @@
 import { ConflictError } from '../errors.ts';
 import { awaitMain } from '../lifecycle/await-main.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { hasEnded } from '../lifecycle/main-command.ts';
+import { hasEnded, requireMain } from '../lifecycle/main-command.ts';
 import { runningMain } from '../lifecycle/main-process.ts';
 import { cgroupOf } from '../lifecycle/status.ts';
 import { handOnSignals } from '../process/supervisor.ts';
@@ -14,17 +14,18 @@ import type { Define } from './verbs.ts';
 
 /** Follows the main command of one that runs; sets the exit status. Throws NotFoundError, ConflictError. */
 export async function attachTo(context: Context, instance: string, name: string, handsOn: boolean): Promise<void> {
-  const { command: main, log } = await getContainer(context.roots, name);
-  if (main.length === 0 || hasEnded(context, instance, name)) {
-    const cause = main.length === 0 ? 'it has no main command' : 'its main command does not run';
-    const hint = main.length === 0 ? `minict logs -f ${name}; minict exec -it ${name} sh` : `minict start ${name}`;
-    throw new ConflictError(`cannot attach to ${name}: ${cause}`, { hint });
+  const spec = await getContainer(context.roots, name);
+  requireMain(spec);
+  if (hasEnded(context, instance, name)) {
+    throw new ConflictError(`cannot attach to ${name}: its main command does not run`, {
+      hint: `minict start -a ${name}`,
+    });
   }
   if (handsOn) handOnSignals(false, () => runningMain(cgroupOf(instance, name)));
   const { readLog } = await import('../lifecycle/read-log.ts');
   let isRead = true;
   const query = { tail: 0, isOver: () => !isRead || hasEnded(context, instance, name) };
-  const follow = readLog(containerPaths(context.roots, name), log?.timestamps === true, query, (bytes) => {
+  const follow = readLog(containerPaths(context.roots, name), spec.log?.timestamps === true, query, (bytes) => {
     isRead &&= print(bytes);
   });
   const [status] = await Promise.all([awaitMain(context, instance, name), follow]);

@@ -1,39 +1,70 @@
-/** Interfaces of the host, or in a namespace of /run/netns, by `ip -j`; /sys/class/net may show another namespace's. Reads only. */
-import * as z from 'zod/mini';
-import { firstLine, HostError } from '../errors.ts';
-import { readToolOutput, type ToolOutput } from './tool-output.ts';
+/** Interfaces of the host, or of a network namespace, from rtnetlink(7); /sys/class/net may show another namespace's. Reads only. */
+import { HostError } from '../errors.ts';
+import { inNetworkNamespace, netnsPath } from './namespaces.ts';
+import { netlinkAttributes, netlinkDump } from './netlink.ts';
+import { IFF_UP, IFINFOMSG_BYTES, linkRequest, NETLINK_ROUTE, RTM_GETLINK } from './rtnetlink.ts';
 
-const link = z.object({
-  ifindex: z.number(),
-  ifname: z.string(),
-  flags: z.array(z.string()),
-  mtu: z.number(),
-  txqlen: z.optional(z.number()),
-  master: z.optional(z.string()),
-  address: z.optional(z.string()),
-  link_type: z.string(),
-  ifalias: z.optional(z.string()),
-});
+const ARPHRD_ETHER = 1;
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_MASTER = 10;
+const IFLA_TXQLEN = 13;
+const IFLA_IFALIAS = 20;
 
-export type NamespaceLink = z.infer<typeof link>;
-
-function show(netns: string | undefined): Promise<ToolOutput | undefined> {
-  return readToolOutput(['ip', ...(netns === undefined ? [] : ['-n', netns]), '-j', 'link', 'show']);
+export interface NamespaceLink {
+  readonly index: number;
+  readonly name: string;
+  readonly isUp: boolean;
+  readonly mtuBytes: number;
+  /** In packets; 0 without a queue. */
+  readonly queueLength: number;
+  /** What it is a port of. */
+  readonly master: string | undefined;
+  /** Of an Ethernet alone: of a tunnel it is an IP address. */
+  readonly mac: string | undefined;
+  /** Whose it is. */
+  readonly alias: string | undefined;
 }
 
-/** `whose` as in `cannot read … of web1`. Throws HostError. */
-function parse(output: ToolOutput | undefined, whose: string): NamespaceLink[] {
-  if (output === undefined) {
-    throw new HostError(`cannot read ${whose}: ip: not found in PATH`, { hint: 'apt-get install iproute2' });
+function text(value: Buffer | undefined): string | undefined {
+  return value?.toString('utf8', 0, value.length - 1);
+}
+
+function macOf(value: Buffer | undefined): string | undefined {
+  return value?.toString('hex').replace(/..(?=.)/g, '$&:');
+}
+
+/** Of the namespace that this thread is in, in the kernel's order. Throws HostError. */
+export function linksHere(): NamespaceLink[] {
+  const bodies = netlinkDump(NETLINK_ROUTE, RTM_GETLINK, linkRequest(0));
+  if (bodies === undefined) throw new HostError('cannot read interfaces: the kernel does not tell them');
+  const all = bodies.map((body) => {
+    const attributes = new Map(netlinkAttributes(body.subarray(IFINFOMSG_BYTES)));
+    return {
+      master: attributes.get(IFLA_MASTER)?.readUInt32LE(),
+      link: {
+        index: body.readInt32LE(4),
+        name: text(attributes.get(IFLA_IFNAME)) ?? '',
+        isUp: (body.readUInt32LE(8) & IFF_UP) !== 0,
+        mtuBytes: attributes.get(IFLA_MTU)?.readUInt32LE() ?? 0,
+        queueLength: attributes.get(IFLA_TXQLEN)?.readUInt32LE() ?? 0,
+        mac: body.readUInt16LE(2) === ARPHRD_ETHER ? macOf(attributes.get(IFLA_ADDRESS)) : undefined,
+        alias: text(attributes.get(IFLA_IFALIAS)),
+      },
+    };
+  });
+  const names = new Map(all.map(({ link }) => [link.index, link.name]));
+  return all.map(({ master, link }) => ({ ...link, master: master === undefined ? undefined : names.get(master) }));
+}
+
+/** Of a namespace of /run/netns. Throws HostError. */
+export function readNamespaceLinks(netns: string): NamespaceLink[] {
+  try {
+    return inNetworkNamespace(netnsPath(netns), linksHere);
+  } catch (error) {
+    throw new HostError(`cannot read the interfaces of ${netns}: ${(error as Error).message}`);
   }
-  const parsed = z.array(link).safeParse(output.exitCode === 0 ? JSON.parse(output.stdout || '[]') : undefined);
-  if (parsed.success) return parsed.data;
-  throw new HostError(`cannot read ${whose}: ${firstLine(output.stderr) || 'ip says something else'}`);
-}
-
-/** All of a namespace, in the kernel's order. Throws HostError. */
-export async function readNamespaceLinks(netns: string): Promise<NamespaceLink[]> {
-  return parse(await show(netns), `the interfaces of ${netns}`);
 }
 
 export interface HostLink {
@@ -46,16 +77,16 @@ export interface HostLink {
 }
 
 /** All interfaces by name, of the host or inside a container, which has none where its namespace is gone. */
-export async function readLinks(netns?: string): Promise<Map<string, HostLink>> {
-  const output = await show(netns);
-  if (netns !== undefined && output !== undefined && output.exitCode !== 0) return new Map();
-  const links = parse(output, "the host's interfaces");
-  return new Map(
-    links.map(({ ifindex, ifname, flags, master, ifalias }) => [
-      ifname,
-      { index: ifindex, master, alias: ifalias, isUp: flags.includes('UP') },
-    ]),
-  );
+export function readLinks(netns?: string): Map<string, HostLink> {
+  return new Map((netns === undefined ? linksHere() : linksIn(netns)).map((link) => [link.name, link]));
+}
+
+function linksIn(netns: string): NamespaceLink[] {
+  try {
+    return readNamespaceLinks(netns);
+  } catch {
+    return [];
+  }
 }
 
 export interface Look {
@@ -69,15 +100,15 @@ export interface Look {
  * the second are had once, for many containers.
  */
 export interface Looks {
-  readonly first: () => Promise<Look>;
-  readonly second: () => Promise<Look>;
-  readonly next: () => Promise<Look>;
+  readonly first: () => Look;
+  readonly second: () => Look;
+  readonly next: () => Look;
 }
 
 export function lookAtLinks(): Looks {
-  const next = async (): Promise<Look> => ({ atMs: Date.now(), links: await readLinks() });
+  const next = (): Look => ({ atMs: Date.now(), links: readLinks() });
   const once = () => {
-    let look: Promise<Look> | undefined;
+    let look: Look | undefined;
     return () => {
       look ??= next();
       return look;

@@ -3,16 +3,20 @@
  * (`ip netns list-id`), so that who holds it need not be looked for among all processes.
  */
 import { netlinkAttribute as attribute, netlinkAttributes, netlinkRequest, netlinkSet } from './netlink.ts';
-import { aboutLink, int32, NETLINK_ROUTE, RTM_NEWLINK } from './rtnetlink.ts';
+import {
+  aboutLink,
+  IFF_UP,
+  IFINFOMSG_BYTES,
+  int32,
+  linkRequest,
+  NETLINK_ROUTE,
+  RTM_GETLINK,
+  RTM_NEWLINK,
+} from './rtnetlink.ts';
 import { interfaceIndex } from './syscalls.ts';
 
-const RTM_GETLINK = 18;
 const RTM_GETNSID = 90;
-const IFINFOMSG_BYTES = 16;
-const IFF_UP = 1;
-const IFLA_EXT_MASK = 29;
 const IFLA_LINK_NETNSID = 37;
-const RTEXT_FILTER_SKIP_STATS = 8;
 const NETNSA_NSID = 1;
 
 /** `ip link set LINK down`, of the very interface: its name may be another's by now. Nothing where it is gone. */
@@ -24,8 +28,7 @@ export function takeDown(index: number): void {
 export function peerNamespace(link: string): number | undefined {
   const index = interfaceIndex(link);
   if (index === 0) return undefined;
-  const request = Buffer.concat([aboutLink(index), attribute(IFLA_EXT_MASK, int32(RTEXT_FILTER_SKIP_STATS))]);
-  const reply = netlinkRequest(NETLINK_ROUTE, RTM_GETLINK, request);
+  const reply = netlinkRequest(NETLINK_ROUTE, RTM_GETLINK, linkRequest(index));
   if (reply === undefined) return undefined;
   return new Map(netlinkAttributes(reply.subarray(IFINFOMSG_BYTES))).get(IFLA_LINK_NETNSID)?.readInt32LE();
 }

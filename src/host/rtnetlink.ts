@@ -8,15 +8,17 @@ const AF_INET6 = 10;
 const NLM_F_REPLACE = 0x100;
 const NLM_F_EXCL = 0x200;
 const NLM_F_CREATE = 0x400;
-const IFF_UP = 1;
+export const IFF_UP = 1;
 const IFLA_AF_SPEC = 26;
+const IFLA_EXT_MASK = 29;
+const RTEXT_FILTER_SKIP_STATS = 8;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 const IN6_ADDR_GEN_MODE_NONE = 1;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const IFA_BROADCAST = 4;
 const IFA_F_NODAD = 2;
-const RT_TABLE_MAIN = 254;
+export const RT_TABLE_MAIN = 254;
 const RTPROT_BOOT = 3;
 const RTN_UNICAST = 1;
 const RTA_OIF = 4;
@@ -24,6 +26,7 @@ const RTA_GATEWAY = 5;
 
 export const NETLINK_ROUTE = 0;
 export const RTM_NEWLINK = 16;
+export const RTM_GETLINK = 18;
 const RTM_NEWADDR = 20;
 const RTM_NEWROUTE = 24;
 
@@ -36,13 +39,20 @@ export function int32(value: number): Buffer {
   return bytes;
 }
 
+export const IFINFOMSG_BYTES = 16;
+
 /** struct ifinfomsg: the flags in `change` become what they are in `flags`. */
 export function aboutLink(index: number, flags = 0, change = 0): Buffer {
-  const header = Buffer.alloc(16);
+  const header = Buffer.alloc(IFINFOMSG_BYTES);
   header.writeInt32LE(index, 4);
   header.writeUInt32LE(flags, 8);
   header.writeUInt32LE(change, 12);
   return header;
+}
+
+/** Of RTM_GETLINK: about one, or all (0), without what they have carried. */
+export function linkRequest(index: number): Buffer {
+  return Buffer.concat([aboutLink(index), attribute(IFLA_EXT_MASK, int32(RTEXT_FILTER_SKIP_STATS))]);
 }
 
 /** A change of one interface, or by way of it. */

@@ -23,25 +23,25 @@ async function sourcesOf(context: Context, { container, nic }: CaptureRequest['p
   const what = `capture ${nic === undefined ? container : `${container}:${nic}`}`;
   await getContainer(context.roots, container);
   const namespace = requireNamespace(context, container, what);
-  const links = await readNamespaceLinks(namespace.netns);
-  const names = links.map(({ ifname }) => ifname);
+  const links = readNamespaceLinks(namespace.netns);
+  const names = links.map(({ name }) => name);
   if (nic !== undefined && !names.includes(nic)) {
     throw new NotFoundError(`cannot ${what}: ${container} has no interface ${nic}`, {
       hint: `it has ${names.join(', ')}`,
     });
   }
-  const wanted = links.filter(({ ifname }) => (nic === undefined ? ifname !== 'lo' : ifname === nic));
+  const wanted = links.filter(({ name }) => (nic === undefined ? name !== 'lo' : name === nic));
   if (wanted.length === 0) {
     throw new NotFoundError(`cannot ${what}: it has no interface but lo`, { hint: `${container}:lo captures that` });
   }
-  const up = wanted.filter(({ flags }) => flags.includes('UP'));
+  const up = wanted.filter(({ isUp }) => isUp);
   if (up.length === 0) {
-    const down = wanted.map(({ ifname }) => ifname);
+    const down = wanted.map(({ name }) => name);
     throw new ConflictError(`cannot ${what}: ${down.join(', ')} ${down.length === 1 ? 'is' : 'are'} down`, {
       hint: `ip -n ${container} link set dev ${down[0]} up`,
     });
   }
-  return up.map(({ ifname }) => ({ name: `${container}:${ifname}`, netnsFile: namespace.file, nic: ifname }));
+  return up.map(({ name }) => ({ name: `${container}:${name}`, netnsFile: namespace.file, nic: name }));
 }
 
 /** What is known beforehand. Throws NotFoundError, ConflictError, InvalidInputError, HostError. */

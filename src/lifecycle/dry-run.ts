@@ -234,12 +234,16 @@ async function bringUpLines(
   return { lines, mounted: mountedOf(facts.rootfs.volumes) };
 }
 
-export async function startLines(context: Context, name: string): Promise<string> {
+export async function startLines(
+  context: Context,
+  name: string,
+  main: 'attached' | 'detached' = 'detached',
+): Promise<string> {
   const spec = await getContainer(context.roots, name);
   const state = new Journal(containerPaths(context.roots, name).journal).read();
   const started = state?.phase === 'started' && isRunning(instanceForScripts(context), name);
   const { lines, mounted } = await bringUpLines(context, spec, state);
-  return lines + (started ? '' : programLines(context, spec, 'detached', mounted));
+  return lines + (started ? '' : programLines(context, spec, main, mounted));
 }
 
 function endLines(context: Context, spec: ContainerSpec): string {

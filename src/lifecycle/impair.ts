@@ -55,8 +55,8 @@ function nameOf({ container, nic }: NicPlace): string {
   return `${container}:${nic}`;
 }
 
-function offloadKey({ identity }: Namespace, { ifindex }: NamespaceLink): string {
-  return `${identity}/${ifindex}`;
+function offloadKey({ identity }: Namespace, { index }: NamespaceLink): string {
+  return `${identity}/${index}`;
 }
 
 function refuseForeign(place: NicPlace, facts: TcFacts): void {
@@ -90,9 +90,9 @@ async function planRequest(context: Context, request: ImpairRequest): Promise<Pl
   const { place, offload, clear } = request;
   const what = `impair ${nameOf(place)}`;
   const namespace = requireNamespace(context, place.container, what);
-  const link = await requireNic(namespace, place.nic, what);
+  const link = requireNic(namespace, place.nic, what);
   const facts = await readTcFacts(namespace.netns, place.nic);
-  const tc = { netns: namespace.netns, nic: place.nic, mtuBytes: link.mtu, facts };
+  const tc = { netns: namespace.netns, nic: place.nic, mtuBytes: link.mtuBytes, facts };
   const steps = await planTc(request, tc);
   const kept = clear && !request.force ? foreignRoot(facts) : undefined;
   const paths = containerPaths(context.roots, place.container);
@@ -164,18 +164,17 @@ export async function readImpairments(
   await getContainer(context.roots, container);
   const what = `show impairments of ${container}`;
   const namespace = requireNamespace(context, container, what);
-  const links =
-    nic === undefined ? await readNamespaceLinks(namespace.netns) : [await requireNic(namespace, nic, what)];
+  const links = nic === undefined ? readNamespaceLinks(namespace.netns) : [requireNic(namespace, nic, what)];
   const paths = containerPaths(context.roots, container);
   return Promise.all(
     links.map(async (link) => {
-      const facts = await readTcFacts(namespace.netns, link.ifname);
+      const facts = await readTcFacts(namespace.netns, link.name);
       const foreign = foreignRoot(facts);
-      const recorded = readOffloadRecord(paths, link.ifname, offloadKey(namespace, link)) ?? new Map();
-      const now = recorded.size === 0 ? new Map() : await readFeatures(namespace.file, link.ifname);
+      const recorded = readOffloadRecord(paths, link.name, offloadKey(namespace, link)) ?? new Map();
+      const now = recorded.size === 0 ? new Map() : await readFeatures(namespace.file, link.name);
       const changed = [...now].filter(([name, { isOn }]) => recorded.has(name) && recorded.get(name) !== isOn);
       return {
-        nic: link.ifname,
+        nic: link.name,
         ...impairmentOf(facts),
         ...(foreign === undefined ? {} : { foreign: `${foreign.kind} ${foreign.handle}` }),
         offload: Object.fromEntries(changed.map(([name, { isOn }]) => [name, isOn ? 'on' : 'off'] as const)),

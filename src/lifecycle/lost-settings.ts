@@ -1,12 +1,11 @@
 /** What somebody's hand took of the addresses and routes inside, of interfaces that stay: what was added or changed there stays. */
-import { join } from 'node:path';
-import { readInterfaces } from '../host/inside/interfaces.ts';
-import { readDestinations } from '../host/inside/routes.ts';
+import { addressesHere, destinationsHere } from '../host/addressing.ts';
+import { linksHere } from '../host/links.ts';
+import { inNetworkNamespace, netnsPath } from '../host/namespaces.ts';
 import { nicDriver } from '../network/driver.ts';
 import { linkLocalCidr, nicPart, portPart } from '../network/parts.ts';
-import { type Family, formatIp, parseIp } from '../spec/address.ts';
+import { type Family, parseIp } from '../spec/address.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
-import { NETNS_DIR } from '../state/paths.ts';
 import type { Step } from '../step.ts';
 
 function familyOf(address: string): Family {
@@ -19,17 +18,14 @@ interface Inside {
 }
 
 /** With routes of these families. Throws HostError. */
-async function look(netns: string, families: readonly Family[]): Promise<Inside> {
-  const inside = { netns, verbose: false };
-  const [all, ...destinations] = await Promise.all([
-    readInterfaces(inside),
-    ...families.map((family) => readDestinations(inside, family)),
-  ]);
-  const interfaces = all.map(({ name, isUp, addresses }) => {
-    const cidrs = addresses.map(({ ip, prefix }) => `${formatIp(parseIp(ip))}/${prefix}`);
-    return [name, { isUp, addresses: new Set(cidrs) }] as const;
+function look(netns: string, families: readonly Family[]): Inside {
+  return inNetworkNamespace(netnsPath(netns), () => {
+    const addresses = addressesHere();
+    const interfaces = linksHere().map(
+      ({ name, index, isUp }) => [name, { isUp, addresses: addresses.get(index) ?? new Set<string>() }] as const,
+    );
+    return { interfaces: new Map(interfaces), destinations: new Set(families.flatMap(destinationsHere)) };
   });
-  return { interfaces: new Map(interfaces), destinations: new Set(destinations.flat()) };
 }
 
 /** Of a step that can be done again; the others stay with their interface. A default route that is another one is one. */
@@ -54,11 +50,11 @@ function isLost({ id }: Step, nic: NicSpec, { interfaces, destinations }: Inside
 }
 
 /** Of the whole plan of a container whose namespace is there, what is not in effect inside; `redo` is done besides. */
-export async function findLost(
+export function findLost(
   { name, nics, routes = [] }: ContainerSpec,
   whole: readonly Step[],
   redo: readonly Step[],
-): Promise<Step[]> {
+): Step[] {
   const comes = new Set(redo.map(({ id }) => id));
   const stays = nics.filter((nic) => {
     const isDown = nic.down && nicDriver(nic).planInside !== undefined;
@@ -66,7 +62,7 @@ export async function findLost(
   });
   if (stays.length === 0) return [];
   const hops = [...stays.flatMap(({ gateways }) => gateways), ...routes.map(({ to }) => to)];
-  const seen = await look(join(NETNS_DIR, name), [...new Set(hops.map(familyOf))]);
+  const seen = look(name, [...new Set(hops.map(familyOf))]);
   return whole.filter((step) => {
     const nic = stays.find((each) => step.part === nicPart(each) || step.part === portPart(each));
     return nic !== undefined && !comes.has(step.id) && isLost(step, nic, seen);

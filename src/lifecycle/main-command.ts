@@ -2,7 +2,7 @@
 import { closeSync, rmSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated } from '../cgroup/processes.ts';
-import { HostError, NotFoundError } from '../errors.ts';
+import { ConflictError, HostError, NotFoundError } from '../errors.ts';
 import { toolPath } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
 import { handOnSignals, supervised } from '../process/supervisor.ts';
@@ -25,6 +25,14 @@ export function hasEnded({ roots }: Context, instance: string, name: string): bo
   const { supervisor } = cgroupOf(instance, name);
   // A log's writer may be left, for daemons.
   return readExitStatus(containerPaths(roots, name).exit) !== undefined || !isPopulated(readCgroupHost(), supervisor);
+}
+
+/** Of whom somebody wants to stay with. Throws ConflictError. */
+export function requireMain({ name, command }: ContainerSpec): void {
+  if (command.length > 0) return;
+  throw new ConflictError(`cannot attach to ${name}: it has no main command`, {
+    hint: `minict logs -f ${name}; minict exec -it ${name} sh`,
+  });
 }
 
 /** How a caller stays with the main command. */

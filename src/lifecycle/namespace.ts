@@ -29,11 +29,11 @@ export function requireNamespace(context: Context, name: string, what: string): 
 }
 
 /** Throws NotFoundError, HostError. */
-export async function requireNic(namespace: Namespace, nic: string, what: string): Promise<NamespaceLink> {
-  const links = await readNamespaceLinks(namespace.netns);
-  const link = links.find(({ ifname }) => ifname === nic);
+export function requireNic(namespace: Namespace, nic: string, what: string): NamespaceLink {
+  const links = readNamespaceLinks(namespace.netns);
+  const link = links.find(({ name }) => name === nic);
   if (link !== undefined) return link;
   throw new NotFoundError(`cannot ${what}: ${namespace.netns} has no interface ${nic}`, {
-    hint: `it has ${links.map(({ ifname }) => ifname).join(', ')}`,
+    hint: `it has ${links.map(({ name }) => name).join(', ')}`,
   });
 }

@@ -4,7 +4,7 @@
  */
 import { existsSync, rmSync } from 'node:fs';
 import { ConflictError, HostError } from '../errors.ts';
-import type { HostLink } from '../host/links.ts';
+import { type HostLink, readLinks } from '../host/links.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import { networkDriver } from '../network/driver.ts';
 import { aliasWord } from '../network/parts.ts';
@@ -26,11 +26,6 @@ export function planNetwork(record: NetworkRecord, instance: string): Step[] {
 
 function journalOf(context: Context, record: NetworkRecord): Journal {
   return new Journal(networkPaths(context.roots, record.name).journal);
-}
-
-/** Loaded where it is wanted, with its schema library. */
-async function readLinks(): Promise<Map<string, HostLink>> {
-  return (await import('../host/links.ts')).readLinks();
 }
 
 /**
@@ -56,7 +51,7 @@ export async function linkState(context: Context, instance: string, record: Netw
   if (state !== undefined && recorded === String(index) && isFinished(state)) {
     return lostSteps(record, instance, state).length > 0 ? 'partial' : 'up';
   }
-  const link = (await readLinks()).get(record.link);
+  const link = readLinks().get(record.link);
   // Up comes last when it is made.
   if (link?.alias === alias) return link.isUp ? 'unrecorded' : 'half-made';
   const wasUnderWay = recorded === undefined && state?.steps.some((step) => step.id === 'link') === true;
@@ -184,7 +179,7 @@ export async function linkInUse(context: Context, instance: string, record: Netw
   for (;;) {
     const ports = readPorts
       ? await readPorts(record, instance)
-      : [...(await readLinks())].filter(([name, link]) => isPort(name, link));
+      : [...readLinks()].filter(([name, link]) => isPort(name, link));
     if (ports.length === 0) return false;
     if (performance.now() > end) return true;
     await Bun.sleep(20);

@@ -4,7 +4,7 @@
  * gone comes back with `start`.
  */
 import { InterruptedError, NotFoundError } from '../errors.ts';
-import type { HostLink } from '../host/links.ts';
+import { type HostLink, readLinks } from '../host/links.ts';
 import type { Owner } from '../network/driver.ts';
 import { attaches } from '../network/parts.ts';
 import { planNics } from '../plan/container.ts';
@@ -24,11 +24,6 @@ import { ensureLink, linkState, planNetwork } from './network-link.ts';
 import { ensureTaps, planTap } from './tap-links.ts';
 
 type Links = ReadonlyMap<string, HostLink>;
-
-/** Loaded where it is wanted, with its schema library. */
-async function readLinks(): Promise<Links> {
-  return (await import('../host/links.ts')).readLinks();
-}
 
 /** Loaded where it is wanted, with its schema library. */
 async function readInterfaces(): Promise<Interfaces> {
@@ -118,7 +113,7 @@ async function* reloadContainer(context: Context, instance: string, name: string
     const journal = new Journal(containerPaths(context.roots, name).journal);
     const state = journal.read();
     if (spec === undefined || state?.phase === undefined) return;
-    const links = await readLinks();
+    const links = readLinks();
     const bridges = new Set(links.keys());
     const steps = planContainerMending(spec, state, ownerOf(context, instance, name), links, bridges);
     if (steps.length === 0) return;
@@ -132,7 +127,8 @@ async function* reloadContainer(context: Context, instance: string, name: string
 
 /** All that is missing, for a script; writes nothing. */
 export async function planReload(context: Context, instance: string): Promise<Step[]> {
-  const [links, interfaces] = await Promise.all([readLinks(), readInterfaces()]);
+  const links = readLinks();
+  const interfaces = await readInterfaces();
   const bridges = new Set(links.keys());
   const steps: Step[] = [];
   for (const record of await readNetworks(context.roots, listNetworks(context.roots))) {

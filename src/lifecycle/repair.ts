@@ -1,7 +1,7 @@
 /** Puts back what a stop, a reboot, a killed minict or somebody's hand took away of a container, part by part. */
 import { existsSync } from 'node:fs';
 import { ConflictError } from '../errors.ts';
-import type { HostLink } from '../host/links.ts';
+import { type HostLink, readLinks } from '../host/links.ts';
 import { aliasWord, attaches, linkStepId } from '../network/parts.ts';
 import { planBringUp } from '../plan/container.ts';
 import { doAgain } from '../runner/again.ts';
@@ -15,6 +15,7 @@ import type { Part, Step } from '../step.ts';
 import { readFacts } from './container-facts.ts';
 import { type Context, spawnContext } from './context.ts';
 import { markUp, prepareHost, refuseForeign, waitForHostLinks } from './create.ts';
+import { findLost } from './lost-settings.ts';
 import { findBroken, isRunning } from './status.ts';
 import { undoParts } from './stop.ts';
 
@@ -33,8 +34,7 @@ export async function planRepair(
   whole: readonly Step[],
 ): Promise<Repair> {
   if (state === undefined) return { undo: [], redo: whole, again: [] };
-  const { readLinks } = await import('../host/links.ts');
-  const broken = await findBroken(spec, state, await readLinks());
+  const broken = await findBroken(spec, state, readLinks());
   const inEffect = new Set(state.steps.map((step) => step.id));
   const isBroken = (part: Part | undefined): boolean =>
     part !== undefined &&
@@ -50,9 +50,7 @@ export async function planRepair(
   const isLeft = ({ id, part }: Step) => /^(nic|port) /.test(part ?? '') && !wanted.has(id);
   const undo = state.steps.filter((step) => isBroken(step.part) || isLeft(step));
   const redo = whole.filter((step) => isBroken(step.part) || !inEffect.has(step.id) || isLoose(step));
-  // It reads with zod, which a create does not need.
-  const { findLost } = await import('./lost-settings.ts');
-  const planned = { undo, redo, again: await findLost(spec, whole, redo) };
+  const planned = { undo, redo, again: findLost(spec, whole, redo) };
   if (!broken.has('cgroup') || !isRunning(instance, spec.name)) return planned;
   return (await import('./groups-again.ts')).sparePopulated(planned, state, instance, spec);
 }
@@ -66,8 +64,7 @@ async function refuseRenamed(
 ): Promise<void> {
   const lost = nics.filter((nic) => undo.some(({ id }) => id === linkStepId(nic)));
   if (lost.length === 0) return;
-  const { readLinks } = await import('../host/links.ts');
-  const links = [...(await readLinks())];
+  const links = [...readLinks()];
   for (const nic of lost) {
     for (const [link, index] of Object.entries(identities.get(linkStepId(nic)) ?? {})) {
       const isIt = (other: HostLink) =>

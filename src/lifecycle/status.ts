@@ -118,7 +118,7 @@ export async function readStatus(
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
   for (let count = 1; ; count += 1) {
-    const { links, atMs } = await lookOf(looks, count);
+    const { links, atMs } = lookOf(looks, count);
     const status = await readStatusOnce(context, instance, spec, links);
     if (status.state !== 'broken' || count === MOST_LOOKS) return status;
     // Who has changed it since may have let go of it before its lock was looked at.
@@ -131,7 +131,7 @@ const MOST_LOOKS = 10;
 /** The kernel's times of files lag behind the clock by a tick. */
 const TICK_MS = 20;
 
-function lookOf({ first, second, next }: Looks, count: number): Promise<Look> {
+function lookOf({ first, second, next }: Looks, count: number): Look {
   if (count === 1) return first();
   return count === 2 ? second() : next();
 }

@@ -1,5 +1,6 @@
 /** A network's taps on the host: made at first use, put back with their network. The caller holds the networks' lock. */
 import { ConflictError } from '../errors.ts';
+import { readLinks } from '../host/links.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import { networkDriver } from '../network/driver.ts';
 import { aliasWord } from '../network/parts.ts';
@@ -31,8 +32,7 @@ export async function recognizeTap(
   const journal = new Journal(networkPaths(context.roots, record.name).journal);
   const id = tapStepId(name);
   if (journal.read()?.identities.get(id)?.[name] === String(index)) return 'known';
-  const { readLinks } = await import('../host/links.ts');
-  if ((await readLinks()).get(name)?.alias !== aliasWord(instance, record.name, name)) return 'foreign';
+  if (readLinks().get(name)?.alias !== aliasWord(instance, record.name, name)) return 'foreign';
   const [tap] = planTap(record, instance, name) as [Step, ...Step[]];
   journal.plan([tap]);
   journal.done(id, identitiesOf(tap.claims ?? []));

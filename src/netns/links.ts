@@ -35,14 +35,14 @@ function changes(then: string, now: string): string[] {
 export const links: Kind = {
   name: 'links',
   read: async ({ netns }) => {
-    const found = (await readNamespaceLinks(netns)).map((link) =>
+    const found = readNamespaceLinks(netns).map((link) =>
       [
-        `${PREFIX}${link.ifname} mtu ${link.mtu}`,
-        ...(link.txqlen === undefined ? [] : [`txqueuelen ${link.txqlen}`]),
-        // Of a tunnel it is an IP address, which its type sets.
-        ...(link.link_type === 'ether' && link.address !== undefined ? [`address ${link.address}`] : []),
+        `${PREFIX}${link.name} mtu ${link.mtuBytes}`,
+        ...(link.queueLength === 0 ? [] : [`txqueuelen ${link.queueLength}`]),
+        // A tunnel's is set by its type.
+        ...(link.mac === undefined ? [] : [`address ${link.mac}`]),
         ...(link.master === undefined ? [] : [`master ${link.master}`]),
-        link.flags.includes('UP') ? 'up' : 'down',
+        link.isUp ? 'up' : 'down',
       ].join(' '),
     );
     // The kernel has them in the order in which they were made, which a reboot may change.

@@ -2,7 +2,7 @@
  * Interfaces without an end on the host: what a stop takes down, and with it the other side's carrier, is the interface itself.
  * The kernel forgets then its routes and IPv6 addresses (ip-link(8)): so they are written down before, and put back after.
  */
-import type { HostLink } from '../host/links.ts';
+import { type HostLink, readLinks } from '../host/links.ts';
 import type { NicSpec } from '../spec/container.ts';
 import type { Step } from '../step.ts';
 import type { NicDamage, Owner } from './driver.ts';
@@ -87,15 +87,14 @@ export function planInnerPort(nic: NicSpec, { container, runDir }: Owner): Step[
 }
 
 /** What is inside of each container, once for each look at the host. */
-const seen = new WeakMap<object, Map<string, Promise<ReadonlyMap<string, HostLink>>>>();
+const seen = new WeakMap<object, Map<string, ReadonlyMap<string, HostLink>>>();
 
 export async function findDamageInside({ name }: NicSpec, container: string, look: object): Promise<NicDamage> {
-  const all = seen.get(look) ?? new Map<string, Promise<ReadonlyMap<string, HostLink>>>();
+  const all = seen.get(look) ?? new Map<string, ReadonlyMap<string, HostLink>>();
   seen.set(look, all);
-  // Loaded where it is wanted, with its schema library.
-  const reading = all.get(container) ?? import('../host/links.ts').then(({ readLinks }) => readLinks(container));
-  all.set(container, reading);
-  const link = (await reading).get(name);
+  const links = all.get(container) ?? readLinks(container);
+  all.set(container, links);
+  const link = links.get(name);
   if (link === undefined) return { nic: `${name} inside` };
   return link.isUp ? {} : { port: `${name} up` };
 }

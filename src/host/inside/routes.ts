@@ -1,7 +1,7 @@
 /** Routes: what the kernel's own look-up says of a packet that is sent, or comes in (`ip route get`), and those that there are. */
 import * as z from 'zod/mini';
 import type { Family } from '../../spec/address.ts';
-import { type Inside, readInside, readJsonInside, requireJsonInside } from './run.ts';
+import { type Inside, readInside, readJsonInside } from './run.ts';
 
 const answer = z.array(
   z.object({
@@ -83,16 +83,4 @@ export async function readRefusingRoutes(inside: Inside, family: Family, to: str
   return routes.flatMap(({ type, dst }) =>
     ['unreachable', 'blackhole', 'prohibit'].includes(type ?? '') ? `${type} ${dst}` : [],
   );
-}
-
-const EVERYWHERE = { 4: '0.0.0.0/0', 6: '::/0' } as const;
-
-/** Of the main table's routes, all with their lengths. Throws HostError. */
-export async function readDestinations(inside: Inside, family: Family): Promise<string[]> {
-  const argv = ['ip', '-j', `-${family}`, 'route', 'show', 'table', 'main'];
-  const routes = await requireJsonInside(inside, 'the routes', argv, z.array(z.object({ dst: z.string() })));
-  return routes.map(({ dst }) => {
-    if (dst === 'default') return EVERYWHERE[family];
-    return dst.includes('/') ? dst : `${dst}/${family === 4 ? 32 : 128}`;
-  });
 }
