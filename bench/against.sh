@@ -47,6 +47,8 @@ for ((round = 0; round < ${ROUNDS:-25}; round++)); do
     timed --version "$minict" --version
     timed create "$minict" create x
     timed exec "$minict" exec x /bin/true
+    timed start "$minict" start x
+    timed ps "$minict" ps
     "$minict" exec -d x sleep 100
     timed 'rm -f' "$minict" rm -f x
     timed 'run --rm' "$minict" run --rm x -- true

@@ -257,7 +257,7 @@ test('attach: what comes from now on, and the exit status', async () => {
   expect(await child.exited).toBe(5);
   expectRefused(
     host.minict('attach', 'l1'),
-    /^minict: cannot attach to l1: its main command does not run\nhint: minict start l1\n$/,
+    /^minict: cannot attach to l1: its main command does not run\nhint: minict start -a l1\n$/,
   );
 });
 
