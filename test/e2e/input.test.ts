@@ -46,6 +46,8 @@ test.each<[string[], RegExp]>([
   [['create', 'b', '--imag', 'x'], /unknown option '--imag'\nhint: Did you mean --image\? minict create --help/],
   [['create', 'b', '--ip'], /cannot create: option '--ip <address>' argument missing/],
   [['create'], /cannot create: missing required argument 'name'\nhint: minict create --help/],
+  [['create', 'b', '-v', 'lib'], /"lib" is no absolute path\nhint: SRC:DST\[:ro\|rw\], and DST begins with \/\n/],
+  [['create', 'b', '--tmpfs', 'lib'], /"lib" is no absolute path\nhint: DST\[:size=64m,…\], and DST begins with \/\n/],
   [['exec', 'nope', 'true'], /no such container\nhint: minict ps -a/],
   [
     ['exec', 'taken'],
