@@ -13,6 +13,8 @@ import { addGlobalOptions, VERBS } from './verbs.ts';
 export class CommanderCommand extends Command implements VerbCommand {
   /** Its operands are NAME and CMD. */
   takesCommand = false;
+  /** Defines a verb of this group. */
+  defineInner: ((verb: VerbCommand) => Promise<void>) | undefined;
 
   override createCommand(name?: string): CommanderCommand {
     return new CommanderCommand(name);
@@ -35,6 +37,7 @@ export class CommanderCommand extends Command implements VerbCommand {
   }
 
   lazily(define: (verb: VerbCommand) => Promise<void>): this {
+    this.defineInner = define;
     return this.hook('preSubcommand', (_, verb) => define(verb as CommanderCommand));
   }
 }

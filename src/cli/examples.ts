@@ -9,6 +9,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   ],
   clone: ['minict clone web1 web9 --ip 10.1.0.99'],
   commit: [`minict commit web1 web:1 -c 'CMD ["httpd", "-f"]'`],
+  completion: ['source <(minict completion bash)          # in ~/.bashrc'],
   cp: ['minict cp web1:/etc/hosts .', 'minict cp ./site web1:/var/www', 'minict cp web1:/etc - | tar -t'],
   create: [
     'minict create web1 --network lan --ip 10.1.0.11 --gateway 10.1.0.1',

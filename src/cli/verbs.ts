@@ -106,6 +106,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'the host: doctor, prune, units of systemd',
     load: () => import('./system.ts'),
   },
+  completion: { summary: 'Tab completion of bash', load: () => import('./completion.ts') },
 };
 
 /** Those before the verb. */

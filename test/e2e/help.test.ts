@@ -19,15 +19,15 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** By sh, with the minict that is tested; what reads from a pipe is left out. */
+/** By bash, with the minict that is tested; what reads from a pipe is left out. */
 const line = (example: string) => [
-  'sh',
+  'bash',
   '-c',
   `cd ${folder}; PATH=${dirname(MINICT)}:$PATH; ${example.split(' | ')[0]}`,
 ];
 
 const done = ['network create', 'create', 'run', 'exec', 'network connect', 'link', 'net impair', 'cp', 'capture'];
-const more = ['inspect', 'ps', 'events', 'logs', 'why', 'update', 'snapshot', 'clone', 'commit'];
+const more = ['inspect', 'ps', 'events', 'logs', 'why', 'update', 'snapshot', 'clone', 'commit', 'completion'];
 const order = [...done, ...more];
 
 /** Those that cannot be done without. */
