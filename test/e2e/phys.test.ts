@@ -127,6 +127,10 @@ test('what the host uses, and what another container has, is refused', async () 
   ip('route', 'add', 'default', 'dev', 'card0');
   await refused('card0', /it carries the host's default route/);
   ip('route', 'del', 'default');
+  // The way to the host's default route would go along.
+  ip('link', 'add', 'link', 'card0', 'name', 'child0', 'type', 'macvlan');
+  await refused('card0', /the host's child0 is on it\nhint: ip link del dev child0\n/);
+  ip('link', 'del', 'child0');
   does('network', 'create', 'lan');
   await refused('lan', /has the address|a bridge/);
   ip('link', 'set', 'card0', 'master', 'lan');
