@@ -58,7 +58,7 @@ export async function knownSubnets(context: Context): Promise<Subnet[]> {
 }
 
 async function newDefault(context: Context, instance: string, ip: string | undefined): Promise<NetworkRecord> {
-  if (ip === undefined) return defaultRecord(instance, chooseSubnet(await knownSubnets(context), true));
+  if (ip === undefined) return defaultRecord(instance, await chooseSubnet(await knownSubnets(context), true));
   const { address, prefix } = parseAddress(ip);
   const wanted = subnetOf(address, prefix ?? 24);
   if (address.family === 6 || !isPrivate(wanted)) {
@@ -66,7 +66,7 @@ async function newDefault(context: Context, instance: string, ip: string | undef
       hint: 'a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)',
     });
   }
-  return defaultRecord(instance, takeSubnet(wanted));
+  return defaultRecord(instance, await takeSubnet(wanted));
 }
 
 /** Of a bridge that has lost its record: with the state folder, or since a script made it. */

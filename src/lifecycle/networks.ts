@@ -52,7 +52,7 @@ async function chooseSubnets(
   { isOpen = false, gateways }: Settled,
 ): Promise<readonly Subnet[]> {
   const known = await knownSubnets(context);
-  if (subnets.length === 0) return isOpen ? [] : [chooseSubnet(known, false)];
+  if (subnets.length === 0) return isOpen ? [] : [await chooseSubnet(known, false)];
   const wanted = subnets.map(parseSubnet);
   for (const [index, subnet] of wanted.entries()) {
     refuseSpecial(subnet);
@@ -67,7 +67,7 @@ async function chooseSubnets(
       });
     }
     // What is another's has the route itself; and without an address on it there is none.
-    if (gateways === 'first') refuseOverlap(subnet, 'take another subnet, or remove that route');
+    if (gateways === 'first') await refuseOverlap(subnet, 'take another subnet, or remove that route');
   }
   return wanted;
 }

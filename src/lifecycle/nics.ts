@@ -120,7 +120,9 @@ async function chooseMtu(record: NetworkRecord, { mtuBytes: asked }: NetworkNicR
   if (asked === undefined) return record.mtuBytes;
   const isTied = foreign && driver === 'bridge';
   const own =
-    driver === 'macvlan' ? (await import('../host/links.ts')).readLinks().get(link)?.mtuBytes : record.mtuBytes;
+    driver === 'macvlan'
+      ? (await import('../host/links.ts')).linksHere().find((each) => each.name === link)?.mtuBytes
+      : record.mtuBytes;
   if (own !== undefined && !isWithoutStrangers(record) && (isTied ? asked !== own : asked > own)) {
     throw new InvalidInputError(`cannot use MTU ${asked}: network ${name} has ${own}`, {
       hint: isTied ? 'of the inside alone: ip -n CONTAINER link set dev INTERFACE mtu BYTES' : `${own} or less`,

@@ -285,6 +285,7 @@ test.each<[string[], RegExp]>([
   [['create', 'new', '--subnet', '127.1.0.0/24'], /127\.0\.0\.0\/8 is not for networks\nhint: /],
   [['create', 'new', '--subnet', '239.1.0.0/24', '--gateway', 'none'], /224\.0\.0\.0\/4 is not for networks/],
   [['create', 'new', '--subnet', 'ff05::/64'], /ff00::\/8 is not for networks/],
+  [['create', 'new', '--subnet', 'fe80::/64'], /fe80::\/10 is not for networks/],
   [['create', 'new', '--subnet', '10.2.0.0/24', '--gateway', '10.3.0.1'], /outside the network's subnets/],
   [['create', 'new', '--internal', '--gateway', '10.3.0.1'], /together/],
   [['create', 'new', '--subnet', 'fd00:9::/64', '--mtu', '1200'], /MTU 1200: IPv6 needs 1280\nhint: /],
