@@ -110,7 +110,9 @@ export async function assignLink(
   };
   if (request.kind === 'phys') {
     const card = await takeCard(context, member, request.device);
-    const was = { isUp: card.isUp, mac: card.mac, mtuBytes: card.mtuBytes };
+    const { readInterfaceSysctls } = await import('../host/interface-sysctls.ts');
+    const sysctls = readInterfaceSysctls(request.device);
+    const was = { isUp: card.isUp, mac: card.mac, mtuBytes: card.mtuBytes, sysctls };
     return { kind: 'phys', device: request.device, was, ...common, mac: mac ?? card.mac };
   }
   const { peer } = request;

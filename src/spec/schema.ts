@@ -66,7 +66,13 @@ const nic = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('phys'),
     device: z.string(),
-    was: z.object({ isUp: z.boolean(), mac: z.string(), mtuBytes: z.number() }),
+    was: z.object({
+      isUp: z.boolean(),
+      mac: z.string(),
+      mtuBytes: z.number(),
+      /** By path below /proc/sys. */
+      sysctls: z.optional(z.record(z.string(), z.string())),
+    }),
     ...nicParts,
   }),
 ]);

@@ -29,7 +29,12 @@ beforeEach(() => {
   ip('addr', 'add', '10.6.0.2/24', 'dev', 'far0');
 });
 
+/** Of the card; 1: it makes up no link-local address (`addrgenmode none`). */
+const SYSCTLS = ['net.ipv4.conf.card0.rp_filter = 2', 'net.ipv6.conf.card0.addr_gen_mode = 1'];
+const sysctlsOf = () => host.run(['sysctl', ...SYSCTLS.map((line) => line.split(' ')[0] as string)]).stdout;
+
 test('it moves in with a name, addresses, MAC and MTU of its own, and comes back as it was', () => {
+  for (const line of SYSCTLS) host.run(['sysctl', '-qw', line.replaceAll(' ', '')]);
   create('n1');
   expect(readIp(host, '-n', 'n1', 'link', 'show', 'dev', 'eth1')[0]).toMatchObject({
     address: '02:00:00:00:00:99',
@@ -43,6 +48,7 @@ test('it moves in with a name, addresses, MAC and MTU of its own, and comes back
   expect(host.minict('exec', 'n1', 'ping', '-c1', '-W5', '10.6.0.2').status).toBe(0);
   does('rm', 'n1');
   expectBack();
+  expect(sysctlsOf()).toBe(`${SYSCTLS.join('\n')}\n`);
 });
 
 test('one that was down comes back down; link rm gives it back while the container runs', () => {
