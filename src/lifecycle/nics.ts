@@ -112,21 +112,18 @@ function chooseGateways(
 }
 
 /**
- * The network's, unless another is asked for. Where it leads to others they take no bigger packets, and a bridge of the host's would
- * get the least of its ports; one of minict's would lose its IPv6 addresses. Throws InvalidInputError.
+ * The network's, unless another is asked for. Where it leads to others they take no bigger packets; and a bridge of minict's, which
+ * gets the least of its ports, would lose its IPv6 addresses. Throws InvalidInputError.
  */
 async function chooseMtu(record: NetworkRecord, { mtuBytes: asked }: NetworkNicRequest): Promise<number | undefined> {
-  const { name, driver, foreign, link, subnets } = record;
+  const { name, driver, link, subnets } = record;
   if (asked === undefined) return record.mtuBytes;
-  const isTied = foreign && driver === 'bridge';
-  const own =
+  const most =
     driver === 'macvlan'
       ? (await import('../host/links.ts')).linksHere().find((each) => each.name === link)?.mtuBytes
       : record.mtuBytes;
-  if (own !== undefined && !isWithoutStrangers(record) && (isTied ? asked !== own : asked > own)) {
-    throw new InvalidInputError(`cannot use MTU ${asked}: network ${name} has ${own}`, {
-      hint: isTied ? 'of the inside alone: ip -n CONTAINER link set dev INTERFACE mtu BYTES' : `${own} or less`,
-    });
+  if (most !== undefined && asked > most && !isWithoutStrangers(record)) {
+    throw new InvalidInputError(`cannot use MTU ${asked}: network ${name} has ${most}`, { hint: `${most} or less` });
   }
   requireIpv6Mtu(
     asked,

@@ -8,7 +8,7 @@ import type { DriverRequest, NetworkDriver, NicDamage, NicDriver, Owner, OwnName
 import { ip } from './ip.ts';
 import { aliasWord, hasIpv6Settings, mtuWords, nicStep, planGateways, refuseBeyond } from './parts.ts';
 import { planTap } from './tap.ts';
-import { damageOfHostEnd, planHostEnd, planVeth } from './veth.ts';
+import { damageOfHostEnd, hostEnd, planHostEnd, planVeth } from './veth.ts';
 
 type VethNic = Extract<NicSpec, { kind: 'veth' }>;
 
@@ -22,7 +22,7 @@ async function settle({ bridge, uplink, mtuBytes }: DriverRequest, { link, mac }
   if (bridge !== undefined) {
     const found = await interfaces.requireBridge(bridge);
     const plain = found.addresses.map((address) => address.split('/')[0] as string);
-    // The kernel gives a bridge the least MTU of its ports, so these have the one that it has.
+    // The kernel gives a bridge the least MTU of its ports, so their ends on the host have the one that it has.
     return { settings: { link: bridge, foreign: true, mtuBytes: found.mtuBytes }, gateways: plain, isOpen: true };
   }
   const spare = uplink === undefined ? undefined : await interfaces.requireSpareLink(uplink);
@@ -106,7 +106,7 @@ function planMtu({ link, mtuBytes }: NetworkRecord): Step[] {
 
 function planNic(nic: VethNic, owner: Owner): Step[] {
   const { container, instance } = owner;
-  const noIpv6 = hasIpv6Settings(nic) ? ' addrgenmode none' : '';
+  const noIpv6 = hasIpv6Settings(hostEnd(nic)) ? ' addrgenmode none' : '';
   const alias = aliasWord(instance, container, nic.name);
   return [
     planVeth(nic, owner),
@@ -136,7 +136,12 @@ export const bridgeDriver: NetworkDriver & NicDriver<VethNic> = {
   validate,
   planNetwork,
   planTap,
-  nic: ({ link }, hostLink) => ({ kind: 'veth', bridge: link, hostLink }),
+  nic: ({ link, foreign, mtuBytes }, hostLink) => ({
+    kind: 'veth',
+    bridge: link,
+    hostLink,
+    ...(foreign && mtuBytes !== undefined ? { hostMtuBytes: mtuBytes } : {}),
+  }),
   planNic,
   findDamage,
 };

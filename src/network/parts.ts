@@ -7,7 +7,7 @@ import type { NetworkRecord } from '../state/network.ts';
 import type { Part, Step } from '../step.ts';
 import { ip } from './ip.ts';
 
-export function hasIpv6Settings({ mtuBytes = IPV6_MIN_MTU_BYTES }: NicSpec): boolean {
+export function hasIpv6Settings({ mtuBytes = IPV6_MIN_MTU_BYTES }: Pick<NicSpec, 'mtuBytes'>): boolean {
   return mtuBytes >= IPV6_MIN_MTU_BYTES;
 }
 

@@ -144,9 +144,12 @@ test('a bridge of the host keeps its MAC address and its MTU, those of its ports
   expect(network('create', 'eight', '--bridge', 'br8').status).toBe(0);
   create('m', '--network', 'eight');
   expect(ip('-n', 'm', 'link', 'show', 'dev', 'eth0')[0]).toMatchObject({ mtu: 9000 });
+  // Its end on the host keeps the bridge's.
+  create('l', '--nic', 'eight,mtu=1200');
+  expect(ip('-n', 'l', 'link', 'show', 'dev', 'eth0')[0]).toMatchObject({ mtu: 1200 });
   expect(ip('link', 'show', 'dev', 'br8')[0]).toMatchObject(theirs);
-  await refused(['create', 'bad', '--nic', 'eight,mtu=1400'], /MTU 1400: network eight has 9000\nhint: /);
-  host.minict('rm', 'm');
+  await refused(['create', 'bad', '--nic', 'eight,mtu=9001'], /MTU 9001: network eight has 9000\nhint: /);
+  host.minict('rm', 'm', 'l');
   expect(network('rm', 'eight').status).toBe(0);
   for (const link of ['br8', 'up8']) expect(host.run(['ip', 'link', 'del', link]).status).toBe(0);
 });

@@ -77,6 +77,28 @@ test('an interface with children is no uplink: they and a bridge cannot both hav
   ok('link del up2');
 });
 
+test("nor is an address that a machine beyond a bridge of the host's has given out", async () => {
+  for (const words of [
+    'link add name br5 type bridge',
+    'link add name port5 type veth peer name far5',
+    'link set br5 up',
+    'link set port5 master br5 up',
+    'addr add 10.4.0.1/24 dev far5',
+    'link set far5 up',
+  ]) {
+    expect(host.run(['ip', ...words.split(' ')]).status).toBe(0);
+  }
+  expect(network('create', 'theirs', '--bridge', 'br5', '--subnet', '10.4.0.0/24').status).toBe(0);
+  const mac = ip('link', 'show', 'dev', 'far5')[0]?.address;
+  await expectRefusedThere(
+    host,
+    ['create', 'x', '--network', 'theirs', '--ip', '10.4.0.1'],
+    new RegExp(`address 10.4.0.1: taken by the machine with ${mac}`),
+  );
+  expect(network('rm', 'theirs').status).toBe(0);
+  for (const link of ['far5', 'br5']) expect(host.run(['ip', 'link', 'del', link]).status).toBe(0);
+});
+
 /** A Neighbour Solicitation from nobody: of who is about to take the address fd00:8::3. */
 const PROBES = `import socket,time
 target = bytes.fromhex('fd000008000000000000000000000003')
