@@ -233,7 +233,7 @@ export async function writeMember(
   networks: readonly NetworkRecord[],
 ): Promise<void> {
   const publish = await stageNetworks(roots, joined(member, networks));
-  await publish();
+  publish();
 }
 
 /** Puts a container's networks back on the host, and itself among their members: after a reboot, or a killed connect. */

@@ -8,7 +8,7 @@ import { type ContainerSpec, hasOwnHosts, type NicSpec, networkOf, networksOf } 
 import type { Port } from '../spec/port.ts';
 import type { network } from '../spec/schema.ts';
 import { hostsText, writeHosts } from './hosts.ts';
-import { dropStaged, readJson, stageJson } from './json-file.ts';
+import { dropStaged, readJson, stageJson, together } from './json-file.ts';
 import { isLocked } from './locks.ts';
 import { containerPaths, networkPaths, type Roots } from './paths.ts';
 
@@ -66,45 +66,57 @@ export function strayNetworkFiles(roots: Roots): string[] {
 }
 
 /** Writes records under other names; what is returned puts them into their places, and writes their members' hosts files. */
-export async function stageNetworks(roots: Roots, records: readonly NetworkRecord[]): Promise<() => Promise<void>> {
-  const publish = await Promise.all(records.map((record) => stageJson(networkPaths(roots, record.name).json, record)));
-  return async () => {
+export async function stageNetworks(roots: Roots, records: readonly NetworkRecord[]): Promise<() => void> {
+  const staging = Promise.all(records.map((record) => stageJson(networkPaths(roots, record.name).json, record)));
+  // While the disk takes its time.
+  const [publish, hosts] = await together(staging, hostsFiles(roots, records));
+  return () => {
     for (const put of publish) put();
-    await writeAllHosts(roots, records);
+    writeAllHosts(hosts);
   };
 }
 
 export async function writeNetwork(roots: Roots, record: NetworkRecord): Promise<void> {
   const publish = await stageNetworks(roots, [record]);
-  await publish();
+  publish();
 }
 
 /** What who was killed left between the record and the hosts files. Writes nothing where nothing was left. */
 export async function finishWriting(roots: Roots, record: NetworkRecord): Promise<void> {
   dropStaged(networkPaths(roots, record.name).json);
-  await writeAllHosts(roots, [record]);
+  writeAllHosts(await hostsFiles(roots, [record]));
+}
+
+interface HostsFile {
+  readonly path: string;
+  readonly text: string;
+  /** Of a member alone. */
+  readonly isOwn: boolean;
 }
 
 /** Those of the networks, and of each member that has one of its own, once. */
-async function writeAllHosts(roots: Roots, records: readonly NetworkRecord[]): Promise<void> {
+async function hostsFiles(roots: Roots, records: readonly NetworkRecord[]): Promise<HostsFile[]> {
   const known = new Map(records.map((record) => [record.name, record]));
-  for (const record of records) writeHosts(networkPaths(roots, record.name).hosts, hostsText([record]));
+  const files: HostsFile[] = records.map((record) => {
+    return { path: networkPaths(roots, record.name).hosts, text: hostsText([record]), isOwn: false };
+  });
   for (const [name, { networks, extraHosts }] of new Map(records.flatMap(({ members }) => Object.entries(members)))) {
-    const path = containerPaths(roots, name).hosts;
-    // Before that is there, a create writes it itself.
-    if (networks === undefined || !existsSync(path)) continue;
+    if (networks === undefined) continue;
     const others = await readNetworks(
       roots,
       networks.filter((network) => !known.has(network)),
     );
     const all = new Map([...known, ...others.map((other) => [other.name, other] as const)]);
-    writeHosts(
-      path,
-      hostsText(
-        networks.flatMap((network) => all.get(network) ?? []),
-        extraHosts,
-      ),
-    );
+    const own = networks.flatMap((network) => all.get(network) ?? []);
+    files.push({ path: containerPaths(roots, name).hosts, text: hostsText(own, extraHosts), isOwn: true });
+  }
+  return files;
+}
+
+function writeAllHosts(files: readonly HostsFile[]): void {
+  for (const { path, text, isOwn } of files) {
+    // Before that is there, a create writes it itself.
+    if (!isOwn || existsSync(path)) writeHosts(path, text);
   }
 }
 
