@@ -8,11 +8,15 @@ import { cgroupOf } from '../lifecycle/status.ts';
 import { handOnSignals } from '../process/supervisor.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
+import { type RunRecord, readRun } from '../state/run-record.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './verbs.ts';
 
-/** Follows the main command of one that runs; sets the exit status. Throws NotFoundError, ConflictError. */
+/**
+ * Follows the main command of one that runs, over the starts of a restart policy, unless a signal was handed on: then to its next
+ * end, or nobody could leave it. Sets the exit status. Throws NotFoundError, ConflictError.
+ */
 export async function attachTo(context: Context, instance: string, name: string, handsOn: boolean): Promise<void> {
   const spec = await getContainer(context.roots, name);
   requireMain(spec);
@@ -21,21 +25,39 @@ export async function attachTo(context: Context, instance: string, name: string,
       hint: `minict start -a ${name}`,
     });
   }
-  if (handsOn) handOnSignals(false, () => runningMain(cgroupOf(instance, name)));
+  const record = containerPaths(context.roots, name).exit;
+  let atSignal: RunRecord | undefined;
+  if (handsOn) {
+    handOnSignals(false, () => {
+      atSignal ??= readRun(record);
+      return runningMain(cgroupOf(instance, name));
+    });
+  }
+  const isEnough = ({ isRestarting, restarts }: RunRecord) =>
+    atSignal !== undefined && (isRestarting === true || restarts > atSignal.restarts);
   const { readLog } = await import('../lifecycle/read-log.ts');
   let isRead = true;
-  const query = { tail: 0, isOver: () => !isRead || hasEnded(context, instance, name) };
+  let isEnded = false;
+  const end = awaitMain(context, instance, name, isEnough).finally(() => {
+    isEnded = true;
+  });
+  const query = { tail: 0, isOver: () => !isRead || isEnded || hasEnded(context, instance, name) };
   const follow = readLog(containerPaths(context.roots, name), spec.log?.timestamps === true, query, (bytes) => {
     isRead &&= print(bytes);
   });
-  const [status] = await Promise.all([awaitMain(context, instance, name), follow]);
+  const [status] = await Promise.all([end, follow]);
   process.exitCode = status;
 }
 
 export const define: Define = (command, globals) => {
   command
     .argument('<name>')
-    .choice('--sig-proxy <whether>', 'HUP, INT, QUIT and TERM are for the program', ['true', 'false'], 'true')
+    .choice(
+      '--sig-proxy <whether>',
+      'HUP, INT, QUIT and TERM are for the program; if false, Ctrl-C leaves it running',
+      ['true', 'false'],
+      'true',
+    )
     .action(async (name: string, options: { sigProxy: 'true' | 'false' }) => {
       requireRoot('attach');
       const context = contextFrom(globals());

@@ -64,6 +64,7 @@ export const define: Define = (command, globals) => {
   addDryRun(command.argument('<name...>'))
     .option('-a, --attach', 'stay with the main command, which has this terminal')
     .option('-i, --interactive', 'pass stdin on; -a too')
+    .optionsGroup('For units of systemd:')
     .option('--boot', 'as at boot: what has --restart unless-stopped and was stopped by hand is left down')
     .action(async (rawNames: string[], options: StartOptions) => {
       requireRoot('start');

@@ -23,7 +23,7 @@ function parseService(text: string): Pick<Question, 'protocol' | 'port'> {
   const port = Number(digits);
   if (protocol !== undefined && port >= 1 && port <= 65535) return { protocol: protocol as 'tcp' | 'udp', port };
   throw new InvalidInputError(`cannot use ${JSON.stringify(text)} as a service: PROTO/PORT, 1 to 65535`, {
-    hint: 'for example tcp/80 or udp/53; without it a ping is tried',
+    hint: `for example ${/^\d+$/.test(text) ? `tcp/${text} or udp/${text}` : 'tcp/80 or udp/53'}; without it a ping is tried`,
   });
 }
 

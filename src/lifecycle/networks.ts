@@ -126,7 +126,7 @@ export async function planNewNetwork(
   const { name, internal, driver = 'bridge' } = request;
   if ((await readNetwork(context.roots, name)) !== undefined) {
     throw new ConflictError(`cannot create network ${name}: it is there already`, {
-      hint: `minict network rm ${name}`,
+      hint: `minict network inspect ${name}; or minict network rm ${name}, for another one`,
     });
   }
   requireKnown(driver, request);

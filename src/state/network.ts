@@ -171,22 +171,34 @@ export class AddressPool {
     return text;
   }
 
-  /** The lowest that is free, and not in `avoid`. Throws AddressTakenError. */
+  /** The first address, where a router of the user's may be yet to come: what has no gateway though the host could be it. */
+  private routersOwn({ subnet, gateway }: NetworkSubnet): string | undefined {
+    const { internal, foreign, driver } = this.record;
+    if (gateway !== undefined || internal || foreign || !['bridge', 'ovs'].includes(driver)) return undefined;
+    const { family, base } = parseSubnet(subnet);
+    return formatIp({ family, value: base + 1n });
+  }
+
+  /** The lowest that is free, and not in `avoid`; a router's own is the last. Throws AddressTakenError. */
   next({ subnet: text, gateway }: NetworkSubnet, nic: string, avoid: readonly string[]): string {
     const subnet = parseSubnet(text);
+    const spared = [gateway, this.routersOwn({ subnet: text, gateway }), ...avoid];
     const last = lastOf(subnet).value;
     const find = (isFree: (address: string) => boolean) => {
       const from = this.lowest.get(text) ?? subnet.base + 1n;
       for (let value = from; value < last; value += 1n) {
         const address = formatIp({ family: subnet.family, value });
-        if (address === gateway || avoid.includes(address) || this.own.has(address) || !isFree(address)) continue;
+        if (spared.includes(address) || this.own.has(address) || !isFree(address)) continue;
         this.lowest.set(text, value);
         return address;
       }
       return undefined;
     };
     // Whether a member is still there takes a look at the disk: only where no address is without one.
-    const free = find((address) => !this.held.has(address)) ?? find((address) => this.holderOf(address) === undefined);
+    const free =
+      find((address) => !this.held.has(address)) ??
+      find((address) => this.holderOf(address) === undefined) ??
+      this.leftOver({ subnet: text, gateway }, avoid);
     if (free === undefined) {
       const { name } = this.record;
       throw new AddressTakenError(name, `cannot find a free address: network ${name}, ${text}, is full`, {
@@ -195,6 +207,13 @@ export class AddressPool {
     }
     this.own.set(free, `${this.name}'s ${nic}`);
     return free;
+  }
+
+  /** A router's own address, where no other one is free. */
+  private leftOver(subnet: NetworkSubnet, avoid: readonly string[]): string | undefined {
+    const address = this.routersOwn(subnet);
+    if (address === undefined || avoid.includes(address)) return undefined;
+    return this.own.has(address) || this.holderOf(address) !== undefined ? undefined : address;
   }
 }
 

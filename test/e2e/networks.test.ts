@@ -223,6 +223,19 @@ test("the next hop that is asked for is nobody's automatic address", () => {
   expect(network('rm', 'routed').status).toBe(0);
 });
 
+test('without a gateway the first address is left to a router, while another one is free', () => {
+  const subnets = ['--subnet', '10.66.0.0/30', '--subnet', 'fd66::/64'];
+  expect(network('create', 'routed', ...subnets, '--gateway', 'none').status).toBe(0);
+  create('n', '--network', 'routed');
+  create('m', '--network', 'routed');
+  expect(['n', 'm'].map((name) => addressesOf(name, 'eth0').filter((address) => !address.startsWith('fe80')))).toEqual([
+    ['10.66.0.2/30', 'fd66::2/64'],
+    ['10.66.0.1/30', 'fd66::3/64'],
+  ]);
+  expect(host.minict('rm', 'n', 'm').status).toBe(0);
+  expect(network('rm', 'routed').status).toBe(0);
+});
+
 test('a network comes back after its bridge was removed by hand, and after a reboot', () => {
   expect(host.run(['ip', 'link', 'del', 'lan']).status).toBe(0);
   expect(JSON.parse(network('ls', '--format', 'json').stdout)).toContainEqual(
