@@ -73,7 +73,8 @@ export const define: Define = (command, globals) => {
       requireRoot('why');
       requireFormat(format);
       const asked = parseService(service);
-      if (families[4] && families[6]) throw new InvalidInputError('cannot use -4 and -6 together');
+      if (families[4] && families[6])
+        throw new InvalidInputError('cannot use -4 and -6 together', { hint: 'take one of them' });
       const { readPath } = await import('../lifecycle/why.ts');
       const { judge } = await import('../why/judge.ts');
       const family = families[4] ? 4 : families[6] ? 6 : undefined;

@@ -122,7 +122,7 @@ async function ensureOwnLink(context: Context, instance: string, record: Network
   }
   for (const { subnet, gateway } of record.internal || isOver ? [] : record.subnets) {
     if (gateway === undefined) continue;
-    refuseOverlap(
+    await refuseOverlap(
       parseSubnet(subnet),
       'remove that route; or the containers, then minict system prune, for another subnet',
     );

@@ -60,7 +60,7 @@ async function reserveFree(
       ensureHosts(networkPaths(context.roots, record.name).hosts);
     }
     const strangers = new Map<string, string>();
-    while (await meetStrangers(assignment.nics, assignment.networks, strangers)) {
+    while (await meetStrangers(instance, assignment.nics, assignment.networks, strangers)) {
       assignment = await assignNics(context, instance, member, requests, strangers);
     }
     const whole: Member = { ...member, nics: [...member.nics, ...assignment.nics] };

@@ -166,7 +166,11 @@ export class AddressPool {
     const bridge = record.foreign || record.internal ? 'the gateway' : `the bridge ${record.link}`;
     const holder = this.holderOf(text);
     const taken = (isGateway ? bridge : undefined) ?? (holder && `container ${holder}`) ?? this.own.get(text);
-    if (taken !== undefined) throw new AddressTakenError(record.name, `cannot use address ${text}: taken by ${taken}`);
+    if (taken !== undefined) {
+      throw new AddressTakenError(record.name, `cannot use address ${text}: taken by ${taken}`, {
+        hint: `minict network inspect ${record.name}; without the option minict chooses`,
+      });
+    }
     this.own.set(text, `${this.name}'s ${nic}`);
     return text;
   }
@@ -242,7 +246,9 @@ export function requireHostAddress(record: NetworkRecord, address: Address, what
   const subnet = parseSubnet(found.subnet);
   const isLast = subnet.family === 4 && address.value === lastOf(subnet).value;
   if (address.value === subnet.base || isLast) {
-    throw new InvalidInputError(`cannot use ${what}: the network's own or its broadcast address`);
+    throw new InvalidInputError(`cannot use ${what}: the network's own or its broadcast address`, {
+      hint: 'without the option minict chooses',
+    });
   }
   return found;
 }

@@ -11,14 +11,12 @@ function entries(dir: string): string[] {
   }
 }
 
-/** All that is in it: blobs, layers and what is being made; not the list of images, nor the one that it replaced. */
+/** All that is in it: blobs, layers and what is being made. */
 export function storeFiles(host: Host): string[] {
   const images = join(host.root, 'images');
   const below = ['blobs/sha256', 'layers'].flatMap((dir) => entries(join(images, dir)).map((name) => `${dir}/${name}`));
-  const own = ['blobs', 'layers', 'oci-layout', 'index.json'];
-  const there = entries(images);
-  const isReplaced = (name: string) => name === 'index.json.tmp' && there.includes('index.json');
-  return [...there.filter((name) => !own.includes(name) && !isReplaced(name)), ...below];
+  const folders = ['blobs', 'layers', 'oci-layout', 'index.json'];
+  return [...entries(images).filter((name) => !folders.includes(name)), ...below];
 }
 
 /** Directory of the top layer. */
