@@ -52,12 +52,16 @@ async function startAttached(context: Context, name: string, stdin: boolean): Pr
   const instance = ensureState(context.roots);
   const spec = await getContainer(context.roots, name);
   requireMain(spec);
-  const terminal = isTerminal(0);
+  const { attachTo } = await import('./attach.ts');
   // What is started again has no caller's terminal.
-  const attachment = spec.restart === undefined ? { terminal, stdin: terminal || stdin } : undefined;
-  const attend = await startContainer(context, instance, name, attachment && { attachment });
-  if (attend !== undefined && attachment !== undefined) process.exitCode = await attend();
-  else await (await import('./attach.ts')).attachTo(context, instance, name, true);
+  if (spec.restart !== undefined) {
+    const start = () => startContainer(context, instance, name);
+    return attachTo(context, instance, name, { handsOn: true, start });
+  }
+  const terminal = isTerminal(0);
+  const attend = await startContainer(context, instance, name, { attachment: { terminal, stdin: terminal || stdin } });
+  if (attend === undefined) await attachTo(context, instance, name, { handsOn: true });
+  else process.exitCode = await attend();
 }
 
 export const define: Define = (command, globals) => {
