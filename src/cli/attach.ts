@@ -13,60 +13,57 @@ import { ensureState, getContainer } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './verbs.ts';
 
-interface Following {
-  /** Signals to this process are for the program. */
-  readonly handsOn: boolean;
-  /** Starts it, when its output is followed already: a short one may have ended by then. */
-  readonly start?: () => Promise<unknown>;
-}
-
 /**
  * Follows the main command of one that runs, over the starts of a restart policy, unless a signal was handed on: then to its next
  * end, or nobody could leave it. Sets the exit status. Throws NotFoundError, ConflictError.
  */
-export async function attachTo(
-  context: Context,
-  instance: string,
-  name: string,
-  { handsOn, start }: Following,
-): Promise<void> {
-  const spec = await getContainer(context.roots, name);
-  requireMain(spec);
-  if (start === undefined && hasEnded(context, instance, name)) {
+export async function attachTo(context: Context, instance: string, name: string, handsOn: boolean): Promise<void> {
+  requireMain(await getContainer(context.roots, name));
+  if (hasEnded(context, instance, name)) {
     throw new ConflictError(`cannot attach to ${name}: its main command does not run`, {
       hint: `minict start -a ${name}`,
     });
   }
+  await follow(context, instance, name, handsOn);
+}
+
+/** The same; where it is to be started first, `begin` does that, and its signals are its own. Throws what that throws, too. */
+export async function follow(
+  context: Context,
+  instance: string,
+  name: string,
+  handsOn: boolean,
+  begin?: () => Promise<void>,
+): Promise<void> {
+  const spec = await getContainer(context.roots, name);
   const { readLog } = await import('../lifecycle/read-log.ts');
+  const paths = containerPaths(context.roots, name);
+  let atSignal: RunRecord | undefined;
+  const handOn = () =>
+    handOnSignals(false, () => {
+      atSignal ??= readRun(paths.exit);
+      return runningMain(cgroupOf(instance, name));
+    });
+  const isEnough = ({ isRestarting, restarts }: RunRecord) =>
+    atSignal !== undefined && (isRestarting === true || restarts > atSignal.restarts);
+  if (handsOn && begin === undefined) handOn();
   let isRead = true;
   let isEnded = false;
   const query = { tail: 0, isOver: () => !isRead || isEnded };
-  const follow = readLog(containerPaths(context.roots, name), spec.log?.timestamps === true, query, (bytes) => {
+  const reading = readLog(paths, spec.log?.timestamps === true, query, (bytes) => {
     isRead &&= print(bytes);
   });
-  const end = (async () => {
-    await start?.();
-    return await endOf(context, instance, name, handsOn);
-  })().finally(() => {
-    isEnded = true;
-  });
-  const [status] = await Promise.all([end, follow]);
+  const end = async () => {
+    try {
+      await begin?.();
+      if (handsOn && begin !== undefined) handOn();
+      return await awaitMain(context, instance, name, isEnough);
+    } finally {
+      isEnded = true;
+    }
+  };
+  const [status] = await Promise.all([end(), reading]);
   process.exitCode = status;
-}
-
-/** The exit status. */
-function endOf(context: Context, instance: string, name: string, handsOn: boolean): Promise<number> {
-  const record = containerPaths(context.roots, name).exit;
-  let atSignal: RunRecord | undefined;
-  if (handsOn) {
-    handOnSignals(false, () => {
-      atSignal ??= readRun(record);
-      return runningMain(cgroupOf(instance, name));
-    });
-  }
-  const isEnough = ({ isRestarting, restarts }: RunRecord) =>
-    atSignal !== undefined && (isRestarting === true || restarts > atSignal.restarts);
-  return awaitMain(context, instance, name, isEnough);
 }
 
 export const define: Define = (command, globals) => {
@@ -82,6 +79,6 @@ export const define: Define = (command, globals) => {
       requireRoot('attach');
       const context = contextFrom(globals());
       const instance = ensureState(context.roots);
-      await attachTo(context, instance, parseContainerName(name), { handsOn: options.sigProxy === 'true' });
+      await attachTo(context, instance, parseContainerName(name), options.sigProxy === 'true');
     });
 };

@@ -52,16 +52,18 @@ async function startAttached(context: Context, name: string, stdin: boolean): Pr
   const instance = ensureState(context.roots);
   const spec = await getContainer(context.roots, name);
   requireMain(spec);
-  const { attachTo } = await import('./attach.ts');
-  // What is started again has no caller's terminal.
-  if (spec.restart !== undefined) {
-    const start = () => startContainer(context, instance, name);
-    return attachTo(context, instance, name, { handsOn: true, start });
-  }
   const terminal = isTerminal(0);
+  const { attachTo, follow } = await import('./attach.ts');
+  // What is started again has no caller's terminal. Its log is looked at before, so that no first word is missed.
+  if (spec.restart !== undefined) {
+    await follow(context, instance, name, true, async () => {
+      await startContainer(context, instance, name);
+    });
+    return;
+  }
   const attend = await startContainer(context, instance, name, { attachment: { terminal, stdin: terminal || stdin } });
-  if (attend === undefined) await attachTo(context, instance, name, { handsOn: true });
-  else process.exitCode = await attend();
+  if (attend !== undefined) process.exitCode = await attend();
+  else await attachTo(context, instance, name, true);
 }
 
 export const define: Define = (command, globals) => {
