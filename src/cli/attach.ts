@@ -18,34 +18,51 @@ import type { Define } from './verbs.ts';
  * end, or nobody could leave it. Sets the exit status. Throws NotFoundError, ConflictError.
  */
 export async function attachTo(context: Context, instance: string, name: string, handsOn: boolean): Promise<void> {
-  const spec = await getContainer(context.roots, name);
-  requireMain(spec);
+  requireMain(await getContainer(context.roots, name));
   if (hasEnded(context, instance, name)) {
     throw new ConflictError(`cannot attach to ${name}: its main command does not run`, {
       hint: `minict start -a ${name}`,
     });
   }
-  const record = containerPaths(context.roots, name).exit;
+  await follow(context, instance, name, handsOn);
+}
+
+/** The same; where it is to be started first, `begin` does that, and its signals are its own. Throws what that throws, too. */
+export async function follow(
+  context: Context,
+  instance: string,
+  name: string,
+  handsOn: boolean,
+  begin?: () => Promise<void>,
+): Promise<void> {
+  const spec = await getContainer(context.roots, name);
+  const { readLog } = await import('../lifecycle/read-log.ts');
+  const paths = containerPaths(context.roots, name);
   let atSignal: RunRecord | undefined;
-  if (handsOn) {
+  const handOn = () =>
     handOnSignals(false, () => {
-      atSignal ??= readRun(record);
+      atSignal ??= readRun(paths.exit);
       return runningMain(cgroupOf(instance, name));
     });
-  }
   const isEnough = ({ isRestarting, restarts }: RunRecord) =>
     atSignal !== undefined && (isRestarting === true || restarts > atSignal.restarts);
-  const { readLog } = await import('../lifecycle/read-log.ts');
+  if (handsOn && begin === undefined) handOn();
   let isRead = true;
   let isEnded = false;
-  const end = awaitMain(context, instance, name, isEnough).finally(() => {
-    isEnded = true;
-  });
-  const query = { tail: 0, isOver: () => !isRead || isEnded || hasEnded(context, instance, name) };
-  const follow = readLog(containerPaths(context.roots, name), spec.log?.timestamps === true, query, (bytes) => {
+  const query = { tail: 0, isOver: () => !isRead || isEnded };
+  const reading = readLog(paths, spec.log?.timestamps === true, query, (bytes) => {
     isRead &&= print(bytes);
   });
-  const [status] = await Promise.all([end, follow]);
+  const end = async () => {
+    try {
+      await begin?.();
+      if (handsOn && begin !== undefined) handOn();
+      return await awaitMain(context, instance, name, isEnough);
+    } finally {
+      isEnded = true;
+    }
+  };
+  const [status] = await Promise.all([end(), reading]);
   process.exitCode = status;
 }
 

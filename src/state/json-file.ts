@@ -21,17 +21,6 @@ export function dropStaged(path: string): void {
   rmSync(temporaryOf(path), { force: true });
 }
 
-/** Puts what one that was killed staged into its place; false where there is nothing. */
-export function publishStaged(path: string): boolean {
-  try {
-    renameSync(temporaryOf(path), path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
-}
-
 /** Throws HostError. */
 export function writeJson(path: string, value: object): void {
   attempt(path, () => {

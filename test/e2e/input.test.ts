@@ -60,6 +60,12 @@ test.each<[string[], RegExp]>([
   [['start', 'nope'], /no such container/],
   [['stop', '-t', 'soon', 'taken'], /not a number of seconds/],
   [['ps', '--format', 'xml'], /table or json/],
+  [['image', 'import', './nope.tar', 'x'], /^minict: cannot import \.\/nope\.tar: no such file or directory\n/],
+  [['export', 'taken', '-o', '/nope/x'], /^minict: cannot export to \/nope\/x: no such file or directory\n/],
+  [
+    ['save-container', 'taken', '-o', '/nope/x'],
+    /^minict: cannot save taken to \/nope\/x: no such file or directory\n/,
+  ],
   [['image', 'import', '/etc', '../x'], /not a valid name/],
   [['image', 'nope'], /cannot image: unknown command 'nope'\nhint: minict image --help/],
   [['creat', 'b'], /cannot run minict: unknown command 'creat'\nhint: .*Did you mean create\?.* minict --help/],

@@ -100,6 +100,13 @@ test('a signal for one that a restart policy starts again ends the following, to
   expect(await eventually(() => JSON.stringify(inspect(host, 's1').status).includes('"restarts":1'))).toBe(true);
 });
 
+test('one with a policy that has ended at once has said all, and its status is told', () => {
+  made(['--restart', 'on-failure:1'], 'echo all; exit 0');
+  for (let count = 0; count < 5; count += 1) {
+    expect(host.minict('start', '-a', 's1')).toEqual({ status: 0, stdout: 'all\n', stderr: '' });
+  }
+});
+
 test('what a stop took away is there again', () => {
   made([], 'ip -4 addr show dev eth0 | grep -c inet; hostname');
   expect(host.minict('stop', 's1').status).toBe(0);
