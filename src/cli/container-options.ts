@@ -11,7 +11,7 @@ import { recover } from '../lifecycle/remove.ts';
 import { type Besides, reserveNics } from '../lifecycle/reservation.ts';
 import { lockRoot, type ResolveImage, refuseUsedRoot, resolveRoot } from '../lifecycle/root.ts';
 import type { Made } from '../lifecycle/start.ts';
-import type { TreeOrigin } from '../plan/container.ts';
+import type { TreeOrigin } from '../plan/files.ts';
 import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import type { LimitOptions } from '../spec/limits.ts';
 import { parseHostname, parseNewContainerName } from '../spec/name.ts';

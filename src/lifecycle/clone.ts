@@ -1,6 +1,6 @@
 /** clone: the spec of a container with the files and settings of another one; a name and addresses of its own come later. */
 import { existsSync } from 'node:fs';
-import type { TreeOrigin } from '../plan/container.ts';
+import type { TreeOrigin } from '../plan/files.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { containerPaths } from '../state/paths.ts';
 import { getContainer, writeContainer } from '../state/store.ts';

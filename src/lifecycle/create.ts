@@ -6,16 +6,8 @@ import { isMountPoint } from '../host/exec-calls.ts';
 import { readMountPoints } from '../host/facts.ts';
 import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
-import {
-  type ContainerFacts,
-  enterFiles,
-  planFolder,
-  planHost,
-  planInside,
-  planNetns,
-  planOwnFiles,
-  type TreeOrigin,
-} from '../plan/container.ts';
+import { type ContainerFacts, enterFiles, planHost, planInside, planNetns } from '../plan/container.ts';
+import { planFolder, planOwnFiles, type TreeOrigin } from '../plan/files.ts';
 import { containerEnv } from '../process/enter.ts';
 import { applySteps } from '../runner/apply.ts';
 import { doInProcess } from '../runner/in-process.ts';

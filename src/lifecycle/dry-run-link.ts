@@ -9,7 +9,7 @@ import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { planConnection, stepsOfNic, withNic } from './connect.ts';
 import type { Context } from './context.ts';
-import { instanceForScripts } from './dry-run.ts';
+import { instanceForScripts } from './dry-run-surroundings.ts';
 import { nicNamed, otherEnd } from './link-nics.ts';
 import { type CableEnd, requestsFor, requireTwo } from './links.ts';
 import { assignNics } from './nics.ts';

@@ -19,7 +19,13 @@ import {
 } from './connect.ts';
 import { ownHostsOf } from './container-facts.ts';
 import type { Context } from './context.ts';
-import { instanceForScripts, planHostsEntries, planHostsEntry, planSurroundings, planTakingBack } from './dry-run.ts';
+import {
+  instanceForScripts,
+  planHostsEntries,
+  planHostsEntry,
+  planSurroundings,
+  planTakingBack,
+} from './dry-run-surroundings.ts';
 import { findNetwork } from './network.ts';
 import { planNetwork } from './network-link.ts';
 import { type NetworkRequest, planNewNetwork, requireUnused } from './networks.ts';

@@ -10,7 +10,7 @@ import { containerPaths } from '../state/paths.ts';
 import { getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import type { Context } from './context.ts';
-import { instanceForScripts } from './dry-run.ts';
+import { instanceForScripts } from './dry-run-surroundings.ts';
 import { updated } from './update.ts';
 
 /** $0 has the processes, $1 is where they go; who forks meanwhile is moved by another pass, who has ended by none. */

@@ -2,11 +2,8 @@
  * What each verb would do, as lines of a shell script that needs no minict. Reads everything, writes nothing: an instance
  * id that is not there yet is only made up. Minict's own records stay as they are: a script changes the kernel.
  */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { ConflictError } from '../errors.ts';
-import { readMountPoints } from '../host/facts.ts';
-import { type ContainerFacts, enterFiles, planBringUp, planHost } from '../plan/container.ts';
+import { type ContainerFacts, enterFiles, planBringUp } from '../plan/container.ts';
 import { goingOn, runLines, undoLines } from '../plan/shell.ts';
 import { containerEnv } from '../process/enter.ts';
 import { logPipe, stampingConfig } from '../process/log-writer.ts';
@@ -27,117 +24,32 @@ import { supervised } from '../process/supervisor.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
 import { bootProgram } from '../runtime/boot.ts';
 import { loadRuntime } from '../runtime/runtime.ts';
-import { type ContainerSpec, isIsolated, networkOf, networksOf } from '../spec/container.ts';
+import { type ContainerSpec, isIsolated, networksOf } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
-import { joined, type NetworkRecord, plainAddress, readNetworks, withoutMembers } from '../state/network.ts';
-import { containerPaths, networkPaths, skeletonPath } from '../state/paths.ts';
-import { getContainer, readInstance } from '../state/store.ts';
-import type { Command, Step } from '../step.ts';
-import { planSkeleton } from '../storage/rootfs.ts';
+import { type NetworkRecord, readNetworks } from '../state/network.ts';
+import { containerPaths } from '../state/paths.ts';
+import { getContainer } from '../state/store.ts';
+import type { Step } from '../step.ts';
 import { mountedOf } from './attachments.ts';
 import { readCgroupFacts, readFacts } from './container-facts.ts';
 import type { Context } from './context.ts';
-import { namespaceFoldersFor, planCreate } from './create.ts';
-import type { Coming } from './gateway.ts';
-import { linkState, planNetwork } from './network-link.ts';
+import { planCreate } from './create.ts';
+import {
+  instanceForScripts,
+  planClosing,
+  planHostsEntries,
+  planSurroundings,
+  planTakingBack,
+  step,
+} from './dry-run-surroundings.ts';
 import { mainProgram, placeOf } from './place.ts';
 import { stepsInEffect } from './remove.ts';
 import { planRepair } from './repair.ts';
 import { cgroupOf, isRunning } from './status.ts';
 import { isDown, stepsThatStopUndoes } from './stop.ts';
 import { supervisionOf } from './supervision.ts';
-
-/** The id that scripts use; made up where this root has none yet. */
-export function instanceForScripts(context: Context): string {
-  return readInstance(context.roots) ?? '00000000';
-}
-
-function step(id: string, why: string, run: Command): Step {
-  return { id, why, run };
-}
-
-/** What all containers of this host need, where it is not there yet. */
-export async function planSurroundings(
-  context: Context,
-  networks: readonly NetworkRecord[],
-  spec?: ContainerSpec,
-): Promise<Step[]> {
-  const { root } = context.roots;
-  const dirs = [root, join(root, 'containers'), join(root, 'networks')].filter((dir) => !existsSync(dir));
-  const mounted = readMountPoints();
-  const folders = namespaceFoldersFor(spec);
-  const ready = folders.every((dir) => mounted.some(({ target }) => target === dir));
-  const instance = instanceForScripts(context);
-  const missing: Step[] = [];
-  for (const network of networks) {
-    if ((await linkState(context, instance, network)) === 'missing') missing.push(...planNetwork(network, instance));
-  }
-  return [
-    ...dirs.map((path) => step(path, "minict's folder, for root alone", { kind: 'mkdir', path, mode: 0o700 })),
-    ...planSkeleton(skeletonPath(context.roots)),
-    ...(ready ? [] : planHost(mounted, folders)),
-    ...missing,
-    ...(await planOpening(context, instance, networks, spec)),
-  ];
-}
-
-/** Networks as they will be; undefined where nothing of the host is needed for NAT or published ports. */
-function comingOf(networks: readonly NetworkRecord[], spec: ContainerSpec | undefined): Coming | undefined {
-  if (spec?.ports === undefined && !networks.some(({ nat }) => nat)) return undefined;
-  return { name: spec?.name, networks: spec === undefined ? networks : joined(spec, networks) };
-}
-
-/** What NAT, and the published ports of a container, need of the host. */
-async function planOpening(
-  context: Context,
-  instance: string,
-  networks: readonly NetworkRecord[],
-  spec: ContainerSpec | undefined,
-): Promise<Step[]> {
-  const coming = comingOf(networks, spec);
-  return coming === undefined ? [] : (await import('./gateway.ts')).planMissing(context, instance, coming);
-}
-
-/** Steps whose undo takes that back. */
-export async function planTakingBack(
-  context: Context,
-  instance: string,
-  networks: readonly NetworkRecord[],
-  spec?: ContainerSpec,
-): Promise<Step[]> {
-  const coming = comingOf(networks, spec);
-  return coming === undefined ? [] : (await import('./gateway.ts')).planTakingBack(context, instance, coming);
-}
-
-/** What published ports have on the host for this container alone. */
-async function planClosing(context: Context, { name, nics, ports }: ContainerSpec): Promise<Step[]> {
-  if (ports === undefined) return [];
-  const networks = await readNetworks(context.roots, networksOf(nics));
-  const { planSurplus } = await import('./gateway.ts');
-  const coming = { name: undefined, networks: networks.map((record) => withoutMembers(record, [name])) };
-  return planSurplus(context, instanceForScripts(context), coming);
-}
-
-/** In the file that the members of a network have as /etc/hosts. */
-export function planHostsEntry(context: Context, network: string, entries: readonly string[]): Step[] {
-  const append = 'printf "%s\\n" "$@" >>"$0"';
-  const { hosts } = networkPaths(context.roots, network);
-  const run: Command = { kind: 'run', argv: ['sh', '-c', append, hosts, ...entries] };
-  return entries.length === 0 ? [] : [step(`hosts entry ${network}`, 'its name, for all', run)];
-}
-
-/** Its names and addresses, for all of its networks. */
-export function planHostsEntries(context: Context, { name, hostname, nics }: ContainerSpec): Step[] {
-  return networksOf(nics).flatMap((network) => {
-    const addresses = nics
-      .filter((nic) => networkOf(nic) === network)
-      .flatMap((nic) => nic.addresses.map(plainAddress));
-    const entries = addresses.map((address) => `${address}\t${hostname} ${name}`);
-    return planHostsEntry(context, network, entries);
-  });
-}
 
 /** `facts` are those of the image, where there is one already; `first` makes what is not there yet. */
 export async function createLines(

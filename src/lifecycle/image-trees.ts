@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { readCatalog } from '../image/catalog.ts';
 import { imageOf } from '../image/store.ts';
-import type { TreeOrigin } from '../plan/container.ts';
+import type { TreeOrigin } from '../plan/files.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { lockImageTrees } from '../state/locks.ts';
 import { imagePaths, type Roots } from '../state/paths.ts';

@@ -6,10 +6,10 @@ import type { NicSpec } from '../spec/container.ts';
 import { hasOwnHosts, networkOf, networksOf } from '../spec/container.ts';
 import { hostLinkName } from '../spec/name.ts';
 import type { NetworkNicRequest, NicRequest } from '../spec/nic.ts';
+import { AddressPool } from '../state/address-pool.ts';
 import { hostsWithout, writeHosts } from '../state/hosts.ts';
 import { lockNetworks } from '../state/locks.ts';
 import {
-  AddressPool,
   getNetwork,
   joined,
   type Member,

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { whileFrozen } from '../cgroup/freeze.ts';
-import type { TreeOrigin } from '../plan/container.ts';
+import type { TreeOrigin } from '../plan/files.ts';
 import type { ContainerSpec, Snapshot } from '../spec/container.ts';
 import { containerPaths } from '../state/paths.ts';
 import { writeContainer } from '../state/store.ts';

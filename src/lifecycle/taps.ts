@@ -8,9 +8,9 @@ import { tapStepId } from '../network/tap.ts';
 import { Journal } from '../runner/journal.ts';
 import { undoSteps } from '../runner/undo.ts';
 import { contains, formatIp, parseAddress, parseSubnet } from '../spec/address.ts';
+import { AddressPool } from '../state/address-pool.ts';
 import { lockNetworks } from '../state/locks.ts';
 import {
-  AddressPool,
   listNetworks,
   type NetworkRecord,
   plainAddress,

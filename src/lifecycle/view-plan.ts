@@ -1,6 +1,6 @@
 /** What of a container's root is mounted for a view of it, and what of it cannot be seen from outside. */
 import { existsSync } from 'node:fs';
-import { lowerLayers } from '../plan/container.ts';
+import { lowerLayers } from '../plan/files.ts';
 import { Journal } from '../runner/journal.ts';
 import { type ContainerSpec, rootfsOf, treeOf } from '../spec/container.ts';
 import { HOST_FOLDERS, isWithin } from '../spec/root-paths.ts';

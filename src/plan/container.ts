@@ -11,11 +11,11 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { ownedNetns, planUserns } from '../runtime/userns.ts';
 import { type ContainerSpec, isIsolated, rootfsOf } from '../spec/container.ts';
 import { type ContainerPaths, MNTNS_DIR } from '../state/paths.ts';
-import type { Command, Part, Step } from '../step.ts';
+import type { Part, Step } from '../step.ts';
 import { driverOf } from '../storage/driver.ts';
-import { type FillFrom, planNewVolume } from '../storage/fill.ts';
 import type { RootfsFacts } from '../storage/mount-points.ts';
-import { planHostFolders, planMountPoints, planRootfs } from '../storage/rootfs.ts';
+import { planRootfs } from '../storage/rootfs.ts';
+import { lowerLayers, planMountedFiles } from './files.ts';
 
 /** Id of the step that starts PID 1 (runtime/runtime.ts). */
 const INIT = 'init';
@@ -43,13 +43,6 @@ export interface ContainerFacts extends CgroupFacts {
   readonly runtime?: Runtime | undefined;
   /** Folders of namespace files that a mount namespace would have copies of. */
   readonly namespaceFolders: readonly string[];
-}
-
-/** What a container's files are made of, in place of its image's layers. */
-export interface TreeOrigin {
-  readonly tree: string;
-  /** Made for it alone: it becomes its files. */
-  readonly isOwn: boolean;
 }
 
 /**
@@ -86,73 +79,6 @@ export function planHost(
 /** Id of the step that makes a folder of namespaces a mount of its own. */
 export function bindId(dir: string): string {
   return `bind ${dir}`;
-}
-
-/** The container's folder. Its removal takes all files with it. */
-export function planFolder({ dir, files }: ContainerPaths, storage: ContainerSpec['storage']): Step[] {
-  return [
-    {
-      id: 'folder',
-      why: "the container's folder",
-      run: { kind: 'mkdir', path: dir, mode: 0o755 },
-      undo: { kind: 'rmtree', path: dir, ...(storage === 'btrfs' ? { subvolume: files } : {}) },
-    },
-  ];
-}
-
-/** Its files, where a copy of them all is its own; once, when it is made. `origin` is a tree that they are made of. */
-export function planOwnFiles(spec: ContainerSpec, paths: ContainerPaths, origin: TreeOrigin | undefined): Step[] {
-  const { trees } = driverOf(spec);
-  if (trees === undefined || spec.lower === undefined) return [];
-  const move: Command = { kind: 'run', argv: ['mv', '-T', '--', origin?.tree ?? '', paths.files] };
-  const made =
-    origin === undefined ? trees.fromLayers(spec.lower, paths.files) : trees.fromTree(origin.tree, paths.files);
-  const commands = origin?.isOwn ? [move] : made;
-  return commands.map((run, index) => ({
-    id: `files ${index}`,
-    why: 'its files, a copy of its own',
-    chain: `mounts ${spec.name}`,
-    run,
-  }));
-}
-
-/** What the mounts take: files and folders in the container's own, and the file of their namespace. */
-function planFiles(spec: ContainerSpec, paths: ContainerPaths, facts: ContainerFacts, chain: string): Step[] {
-  const driver = driverOf(spec);
-  const own = driver.folders(paths).map((path) => ({ path, why: 'for its root' }));
-  const copy = { path: paths.rootfs, why: 'where the directory is seen read-only' };
-  const dirs = spec.inPlace === undefined ? own : spec.readOnly ? [copy] : [];
-  const file = (why: string, path: string, content: string): Step => ({
-    id: `file ${path}`,
-    why,
-    chain,
-    run: { kind: 'write', path, content },
-  });
-  const mntns = spec.mounts === 'private' ? paths.mntns : undefined;
-  const newVolumes = facts.rootfs.volumes.filter(
-    ({ volume, toMake }) => toMake && volume.type === 'volume' && volume.name === undefined,
-  );
-  return [
-    ...dirs.map(
-      ({ path, why }): Step => ({
-        id: `folder ${path}`,
-        why,
-        chain,
-        run: { kind: 'mkdir', path, mode: 0o755, parents: true },
-      }),
-    ),
-    ...newVolumes.flatMap((volume) => planNewVolume(volume, fillFrom(spec, facts.skeleton), chain)),
-    ...(driver.trees === undefined
-      ? planMountPoints(paths.mountPoints, paths.hiddenMountPoints, facts.rootfs, chain)
-      : [
-          ...planHostFolders(paths.files, facts.rootfs, chain),
-          ...planMountPoints(paths.files, paths.files, facts.rootfs, chain),
-        ]),
-    file('for /etc/hostname', paths.hostname, `${spec.hostname}\n`),
-    file("the host's name servers", paths.resolvConf, facts.resolvConf),
-    ...(facts.ownHosts === undefined ? [] : [file('for /etc/hosts', paths.hosts, facts.ownHosts)]),
-    ...(mntns === undefined ? [] : [nsFile('mntns', chain, mntns, 'file that will hold the mount namespace')]),
-  ];
 }
 
 /** Everything in the kernel, and the files that it takes: namespaces, NICs, mounts, cgroups. */
@@ -202,7 +128,7 @@ export function planInside(spec: ContainerSpec, paths: ContainerPaths, facts: Co
     ...planLimitsOf(spec, facts).map((step) => ({ ...step, chain: beside })),
   ]);
   const files = [
-    ...inPart('mounts', planFiles(spec, paths, facts, chain)),
+    ...inPart('mounts', planMountedFiles(spec, paths, facts, chain)),
     ...(makesOwn
       ? []
       : inPart('namespaces', [nsFile('utsns', chain, paths.utsns, 'file that will hold the UTS namespace'), utsns])),
@@ -245,26 +171,6 @@ export function planNics(spec: ContainerSpec, owner: Owner): Step[] {
     ...nics.flatMap((nic) => nicDriver(nic).planInside?.(nic, owner) ?? planNicInside(nic, name)),
     ...nics.flatMap((nic) => planRouting(spec, nic)),
   ].filter(({ part }) => part === undefined || !down.has(part));
-}
-
-/** The image's, and around them the mount points that it may lack. */
-export function lowerLayers(
-  image: readonly string[],
-  paths: ContainerPaths,
-  { rootfs, skeleton }: Pick<ContainerFacts, 'rootfs' | 'skeleton'>,
-): string[] {
-  const { files, folders, hidden } = rootfs.absent;
-  return [
-    ...(hidden.length === 0 ? [] : [paths.hiddenMountPoints]),
-    ...image,
-    ...(files.length === 0 && folders.length === 0 ? [] : [paths.mountPoints]),
-    skeleton,
-  ];
-}
-
-/** What a new volume of the container's is filled from. */
-export function fillFrom({ lower, inPlace }: ContainerSpec, skeleton: string): FillFrom {
-  return lower === undefined ? { inPlace: inPlace as string } : { lower: [...lower, skeleton] };
 }
 
 /** In a user namespace nobody but its maker can mount one, so no runtime can. */
