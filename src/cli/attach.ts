@@ -8,34 +8,73 @@ import { cgroupOf } from '../lifecycle/status.ts';
 import { handOnSignals } from '../process/supervisor.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
+import { type RunRecord, readRun } from '../state/run-record.ts';
 import { ensureState, getContainer } from '../state/store.ts';
 import { print } from './output.ts';
 import type { Define } from './verbs.ts';
 
-/** Follows the main command of one that runs; sets the exit status. Throws NotFoundError, ConflictError. */
+/**
+ * Follows the main command of one that runs, over the starts of a restart policy, unless a signal was handed on: then to its next
+ * end, or nobody could leave it. Sets the exit status. Throws NotFoundError, ConflictError.
+ */
 export async function attachTo(context: Context, instance: string, name: string, handsOn: boolean): Promise<void> {
-  const spec = await getContainer(context.roots, name);
-  requireMain(spec);
+  requireMain(await getContainer(context.roots, name));
   if (hasEnded(context, instance, name)) {
     throw new ConflictError(`cannot attach to ${name}: its main command does not run`, {
       hint: `minict start -a ${name}`,
     });
   }
-  if (handsOn) handOnSignals(false, () => runningMain(cgroupOf(instance, name)));
+  await follow(context, instance, name, handsOn);
+}
+
+/** The same; where it is to be started first, `begin` does that, and its signals are its own. Throws what that throws, too. */
+export async function follow(
+  context: Context,
+  instance: string,
+  name: string,
+  handsOn: boolean,
+  begin?: () => Promise<void>,
+): Promise<void> {
+  const spec = await getContainer(context.roots, name);
   const { readLog } = await import('../lifecycle/read-log.ts');
+  const paths = containerPaths(context.roots, name);
+  let atSignal: RunRecord | undefined;
+  const handOn = () =>
+    handOnSignals(false, () => {
+      atSignal ??= readRun(paths.exit);
+      return runningMain(cgroupOf(instance, name));
+    });
+  const isEnough = ({ isRestarting, restarts }: RunRecord) =>
+    atSignal !== undefined && (isRestarting === true || restarts > atSignal.restarts);
+  if (handsOn && begin === undefined) handOn();
   let isRead = true;
-  const query = { tail: 0, isOver: () => !isRead || hasEnded(context, instance, name) };
-  const follow = readLog(containerPaths(context.roots, name), spec.log?.timestamps === true, query, (bytes) => {
+  let isEnded = false;
+  const query = { tail: 0, isOver: () => !isRead || isEnded };
+  const reading = readLog(paths, spec.log?.timestamps === true, query, (bytes) => {
     isRead &&= print(bytes);
   });
-  const [status] = await Promise.all([awaitMain(context, instance, name), follow]);
+  const end = async () => {
+    try {
+      await begin?.();
+      if (handsOn && begin !== undefined) handOn();
+      return await awaitMain(context, instance, name, isEnough);
+    } finally {
+      isEnded = true;
+    }
+  };
+  const [status] = await Promise.all([end(), reading]);
   process.exitCode = status;
 }
 
 export const define: Define = (command, globals) => {
   command
     .argument('<name>')
-    .choice('--sig-proxy <whether>', 'HUP, INT, QUIT and TERM are for the program', ['true', 'false'], 'true')
+    .choice(
+      '--sig-proxy <whether>',
+      'HUP, INT, QUIT and TERM are for the program; if false, Ctrl-C leaves it running',
+      ['true', 'false'],
+      'true',
+    )
     .action(async (name: string, options: { sigProxy: 'true' | 'false' }) => {
       requireRoot('attach');
       const context = contextFrom(globals());

@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { GlobalOptions } from '../lifecycle/context.ts';
 import { commandAfterDashes } from './command-words.ts';
+import { addExamples } from './examples.ts';
 import { misuse } from './misuse.ts';
 import { print } from './output.ts';
 import { collect } from './plain-command.ts';
@@ -12,13 +13,17 @@ import { addGlobalOptions, VERBS } from './verbs.ts';
 export class CommanderCommand extends Command implements VerbCommand {
   /** Its operands are NAME and CMD. */
   takesCommand = false;
+  /** Defines a verb of this group. */
+  defineInner: ((verb: VerbCommand) => Promise<void>) | undefined;
 
   override createCommand(name?: string): CommanderCommand {
     return new CommanderCommand(name);
   }
 
   repeatable(flags: string, description: string): this {
-    return this.addOption(new Option(flags, `${description} (repeatable)`).argParser(collect).default([], 'none'));
+    const option = new Option(flags, `${description} (repeatable)`).argParser(collect);
+    // Without default(), which help would show.
+    return this.addOption(option).setOptionValueWithSource(option.attributeName(), [], 'default');
   }
 
   choice(flags: string, description: string, choices: readonly string[], fallback?: string): this {
@@ -32,6 +37,7 @@ export class CommanderCommand extends Command implements VerbCommand {
   }
 
   lazily(define: (verb: VerbCommand) => Promise<void>): this {
+    this.defineInner = define;
     return this.hook('preSubcommand', (_, verb) => define(verb as CommanderCommand));
   }
 }
@@ -79,9 +85,11 @@ export async function parse(line: readonly string[]): Promise<void> {
   // The other verbs are there for `--help` and for "unknown command" alone.
   const listed = known === undefined ? Object.entries(VERBS) : [[wanted, known] as const];
   for (const [name, verb] of listed) {
+    if (verb.heading !== undefined) program.commandsGroup(verb.heading);
     const command = program.command(name).description(verb.summary).exitOverride().configureOutput(output);
     if (verb !== known) continue;
     (await verb.load()).define(command, () => program.opts<GlobalOptions>());
+    addExamples(command, name);
     command.hook('preSubcommand', refuseEarlyOptions);
     if (command.takesCommand) words.splice(at + 1, words.length, ...commandAfterDashes(command, words.slice(at + 1)));
   }

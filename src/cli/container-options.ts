@@ -59,16 +59,19 @@ export interface ContainerOptions extends NicOptions, DnsOptions, IsolationOptio
   readonly rm?: boolean;
 }
 
+const NETWORK = 'Network:';
+
 export function addContainerOptions(command: VerbCommand): VerbCommand {
-  const settings = addDnsOptions(addNicOptions(command))
+  const settings = addDnsOptions(addNicOptions(command.optionsGroup(NETWORK)))
+    .optionsGroup('Files:')
     .option('--image <image>', 'image name, directory or tarball (default: base)')
     .option('--rootfs <dir>', 'a directory to be written in place')
     .option('--storage <driver>', 'overlay, btrfs or copy (default: MINICT_STORAGE, or overlay)')
-    .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .repeatable('-v, --volume <src:dst[:ro]>', 'a volume, or with a / in SRC a file or directory of the host')
     .repeatable('--tmpfs <dst[:options]>', 'files in memory: size, mode, uid, gid, exec, …')
     .option('--read-only', 'nothing is written but into volumes, binds and tmpfs')
     .choice('--mounts <where>', 'where the mounts are', ['private', 'host'], 'private')
+    .optionsGroup('Programs:')
     .repeatable('--service <cmd>', 'command that start runs, through /bin/sh -c, and waits for')
     .repeatable('--stop-cmd <cmd>', 'command that stop runs first, through /bin/sh -c')
     .repeatable('-e, --env <K=V>', 'environment')
@@ -77,16 +80,20 @@ export function addContainerOptions(command: VerbCommand): VerbCommand {
     .option('-u, --user <user[:group]>', 'of the main command and of exec, resolved inside')
     .option('-w, --workdir <dir>', 'of the main command and of exec, inside')
     .option('--stop-signal <signal>', 'what stop sends (default: TERM)')
+    .repeatable('-l, --label <K=V>', 'label')
+    .optionsGroup(NETWORK)
+    .option('--hostname <name>', 'host name (default: NAME)', parseHostname)
     .repeatable(
       '-p, --publish <[ip:]port:port[/udp]>',
       "a port of the host's that leads to one of the container's (default: 127.0.0.1, a free port)",
     )
-    .repeatable('-l, --label <K=V>', 'label')
     .option('--router', 'it forwards, IPv4 and IPv6')
     .option('--mptcp', 'Multipath TCP over all its interfaces')
     .repeatable('--route <subnet,via=address[,dev=interface]>', 'static route')
     .repeatable('--sysctl <K=V>', 'net.… setting of its network namespace');
-  return addSupervisionOptions(addIsolationOptions(addLimitOptions(settings)));
+  addLimitOptions(settings.optionsGroup('Limits:'));
+  addIsolationOptions(settings.optionsGroup('Isolation:'));
+  return addSupervisionOptions(settings.optionsGroup('Restart, health, log:')).optionsGroup('Options:');
 }
 
 /** What to run, from the command line: the words after `--`, or what stands in for them. */
@@ -215,7 +222,7 @@ export async function makeContainer<T>(
     await recover(context, instance, rawName, lock.fd);
     if ((await findContainer(context.roots, rawName)) !== undefined) {
       throw new ConflictError(`cannot create ${rawName}: a container of that name is there`, {
-        hint: `minict rm ${rawName}`,
+        hint: `minict start ${rawName}; or minict rm ${rawName}, for another one`,
       });
     }
     refuseForeign(containerPaths(context.roots, rawName), rawName);

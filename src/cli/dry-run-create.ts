@@ -33,7 +33,9 @@ export async function planScript(
   const instance = instanceForScripts(context);
   const paths = containerPaths(context.roots, name);
   if ((await findContainer(context.roots, name)) !== undefined) {
-    throw new ConflictError(`cannot create ${name}: a container of that name is there`, { hint: `minict rm ${name}` });
+    throw new ConflictError(`cannot create ${name}: a container of that name is there`, {
+      hint: `minict start ${name}; or minict rm ${name}, for another one`,
+    });
   }
   // The way back may be wanted when the script has run.
   if (wanted === 'run') refuseForeign(paths, name);

@@ -15,7 +15,7 @@ export const define: Define = (command, globals) => {
     .argument('<name>')
     .argument('<cmd...>')
     .option('-i, --interactive', 'pass stdin on')
-    .option('-t, --tty', 'needs a terminal')
+    .option('-t, --tty', 'it has a terminal')
     .option('-d, --detach', 'do not wait, once it has begun')
     .repeatable('-e, --env <K=V>', 'environment')
     .repeatable('--env-file <file>', 'environment, a K=V a line')

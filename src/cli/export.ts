@@ -1,7 +1,9 @@
 /** minict export NAME */
 import { closeSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { InvalidInputError, type MinictError } from '../errors.ts';
 import { isTerminal } from '../host/exec-calls.ts';
+import { statUserPath } from '../host/user-path.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { reportFailure } from './report.ts';
@@ -11,6 +13,7 @@ type Write = (output: number) => Promise<readonly MinictError[]>;
 
 /** A file that was there stays until the new one is whole. */
 async function writeFile(path: string, write: Write): Promise<readonly MinictError[]> {
+  statUserPath(dirname(path), `export to ${path}`);
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat !== undefined && !stat.isFile()) {
     throw new InvalidInputError(`cannot export to ${path}: it is no file`, { hint: 'minict export NAME >PATH' });

@@ -116,11 +116,7 @@ const OPTION_HINTS: Readonly<Record<string, Hints>> = {
     '-fv': () => 'minict rm -f',
     '-v': () => 'leave it out: its own volumes go with it, named ones stay',
   },
-  start: {
-    '-a': () => 'minict start NAME, then minict attach NAME',
-    '--all': ALL,
-    '--attach': () => 'minict start NAME, then minict attach NAME',
-  },
+  start: { '--all': ALL },
   update: {
     '--restart': LIMITS_ALONE,
     '--health-cmd': LIMITS_ALONE,
@@ -130,6 +126,12 @@ const OPTION_HINTS: Readonly<Record<string, Hints>> = {
   },
   stop: { '-a': ALL, '--all': ALL },
   restart: { '-a': ALL, '--all': ALL },
+};
+
+/** Where a word is missing, of verbs whose help is no quick answer. */
+const MISSING_HINTS: Readonly<Record<string, string>> = {
+  exec: 'a shell: minict exec -it NAME sh',
+  link: 'minict link A:eth1 B:eth1; minict inspect A shows its cables',
 };
 
 /** The verb that the command line got to, with that of a group: `image import`. */
@@ -147,15 +149,18 @@ function hintOf(program: Command, verb: readonly string[], error: CommanderError
   const word = /'([^' ]+)/.exec(cause)?.[1] ?? '';
   const others = verb.length === 0 && Object.hasOwn(OTHERS_WORDS, word) ? OTHERS_WORDS[word] : undefined;
   if (error.code === 'commander.unknownCommand' && others !== undefined) return `minict ${others}`;
+  const path = verb.join(' ');
   const inGroup = [...verb, word].join(' ');
   if (error.code === 'commander.unknownCommand' && Object.hasOwn(OTHERS_VERBS, inGroup)) {
     return `minict ${OTHERS_VERBS[inGroup]}`;
+  }
+  if (error.code === 'commander.missingArgument' && Object.hasOwn(MISSING_HINTS, path)) {
+    return `${MISSING_HINTS[path]}; ${help}`;
   }
   if (error.code === 'commander.unknownOption' && verb.length > 0) {
     if (program.options.some(({ long }) => long === word))
       return `it stands before the verb: minict ${word} ${verb[0]} …`;
     const [option = ''] = word.split('=');
-    const path = verb.join(' ');
     const hints = Object.hasOwn(OPTION_HINTS, path) ? OPTION_HINTS[path] : undefined;
     if (hints !== undefined && Object.hasOwn(hints, option)) return (hints[option] as (verb: string) => string)(path);
   }

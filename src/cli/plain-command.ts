@@ -90,6 +90,10 @@ export class PlainCommand implements VerbCommand {
     return this;
   }
 
+  optionsGroup(): this {
+    return this;
+  }
+
   argument(name: string): this {
     this.operandNames.push(name);
     return this;

@@ -40,7 +40,8 @@ export const define: Define = (command, globals) => {
   addDryRun(command)
     .argument('<name...>')
     .option('-f, --force', 'end its processes first')
-    .option('--once-ended <created>', 'of run -d --rm alone: made then, if its main command has ended')
+    .optionsGroup('For run -d --rm:')
+    .option('--once-ended <created>', 'only if it was made then, and its main command has ended')
     .action(async (rawNames: string[], options: RmOptions) => {
       requireRoot('rm');
       const context = contextFrom(globals());

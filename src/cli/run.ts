@@ -49,7 +49,7 @@ export const define: Define = (command, globals) => {
     .argument('[cmd...]', "main command, with its options (default: the image's, or /bin/sh)")
     .option('--rm', 'remove it when the program ends')
     .option('-i, --interactive', 'pass stdin on')
-    .option('-t, --tty', 'needs a terminal')
+    .option('-t, --tty', 'it has this terminal')
     .option('-d, --detach', 'leave it running; its output goes to the logs')
     .action(async (name: string, words: string[], options: RunOptions) => {
       requireRoot('run');

@@ -53,17 +53,24 @@ async function startAttached(context: Context, name: string, stdin: boolean): Pr
   const spec = await getContainer(context.roots, name);
   requireMain(spec);
   const terminal = isTerminal(0);
-  // What is started again has no caller's terminal.
-  const attachment = spec.restart === undefined ? { terminal, stdin: terminal || stdin } : undefined;
-  const attend = await startContainer(context, instance, name, attachment && { attachment });
-  if (attend !== undefined && attachment !== undefined) process.exitCode = await attend();
-  else await (await import('./attach.ts')).attachTo(context, instance, name, true);
+  const { attachTo, follow } = await import('./attach.ts');
+  // What is started again has no caller's terminal. Its log is looked at before, so that no first word is missed.
+  if (spec.restart !== undefined) {
+    await follow(context, instance, name, true, async () => {
+      await startContainer(context, instance, name);
+    });
+    return;
+  }
+  const attend = await startContainer(context, instance, name, { attachment: { terminal, stdin: terminal || stdin } });
+  if (attend !== undefined) process.exitCode = await attend();
+  else await attachTo(context, instance, name, true);
 }
 
 export const define: Define = (command, globals) => {
   addDryRun(command.argument('<name...>'))
     .option('-a, --attach', 'stay with the main command, which has this terminal')
     .option('-i, --interactive', 'pass stdin on; -a too')
+    .optionsGroup('For units of systemd:')
     .option('--boot', 'as at boot: what has --restart unless-stopped and was stopped by hand is left down')
     .action(async (rawNames: string[], options: StartOptions) => {
       requireRoot('start');

@@ -53,6 +53,7 @@ export const define: Define = (command, globals) => {
   addDryRun(command)
     .argument('<name...>')
     .option('-t, --time <seconds>', 'grace before KILL', '10')
+    .optionsGroup('For units of systemd:')
     .option('--shutdown', 'as at the end of the host: with --restart unless-stopped it comes back at boot')
     .action(async (names: string[], options: DryRunOptions & { time: string; shutdown?: true }) => {
       requireRoot('stop');

@@ -11,6 +11,8 @@ export interface VerbCommand {
   description(text: string): this;
   usage(text: string): this;
   addHelpText(position: 'after', text: string): this;
+  /** The heading in help over the options that follow: `Limits:`. */
+  optionsGroup(heading: string): this;
   /** `<name>`, `[name]`, and as the last one `<name...>` or `[name...]`. */
   argument(name: string, description?: string): this;
   /** Sets the attribute of its long name: `cpusetCpus` for `--cpuset-cpus`. `--no-…` makes it false, from true. */

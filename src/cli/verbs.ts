@@ -12,6 +12,8 @@ export interface Verb {
   readonly load: () => Promise<{ define: Define }>;
   /** It has verbs of its own, whose options commander's `help` would not know before they are asked for. */
   readonly isGroup?: true;
+  /** In help, over this verb and those that follow. */
+  readonly heading?: string;
 }
 
 const lifecycle = () => import('./lifecycle-verbs.ts');
@@ -28,55 +30,69 @@ function compile(): void {
 }
 
 export const VERBS: Readonly<Record<string, Verb>> = {
-  create: { summary: 'make a container', load: async () => (await lifecycle()).create },
+  create: { heading: 'Containers:', summary: 'make a container', load: async () => (await lifecycle()).create },
   run: { summary: 'create, start and attach', load: async () => (await lifecycle()).run },
   exec: { summary: 'run a program in a container', load: async () => (await lifecycle()).exec },
   start: {
     summary: 'bring up what is missing, start services or the main command',
     load: async () => (await lifecycle()).start,
   },
+  attach: { summary: 'follow the main command to its end', load: () => import('./attach.ts') },
   stop: { summary: 'end the processes and take the container down', load: async () => (await lifecycle()).stop },
   restart: { summary: 'stop and start', load: async () => (await lifecycle()).restart },
-  update: { summary: 'change the limits of containers, live', load: () => import('./update.ts') },
   rm: { summary: 'remove containers', load: async () => (await lifecycle()).rm },
-  stats: { summary: 'what containers use: CPU, memory, network, disks', load: () => import('./stats.ts') },
-  top: { summary: 'the processes of a container', load: () => import('./top.ts') },
-  ps: { summary: 'list containers', load: () => import('./ps.ts') },
+  update: { summary: 'change the limits of containers, live', load: () => import('./update.ts') },
+  rename: { summary: 'give a stopped container another name', load: () => import('./rename.ts') },
+  kill: { summary: 'send a signal to the main command', load: () => import('./kill.ts') },
+  pause: { summary: 'hold the processes still', load: async () => (await import('./pause.ts')).pause },
+  unpause: { summary: 'let the processes go on', load: async () => (await import('./pause.ts')).unpause },
+  wait: { summary: 'wait for the main command and print its exit status', load: () => import('./wait.ts') },
+  ps: { heading: 'What there is:', summary: 'list containers', load: () => import('./ps.ts') },
   inspect: { summary: 'all that is known of a container, as JSON', load: () => import('./inspect.ts') },
   port: { summary: 'the ports of the host that lead into a container', load: () => import('./port.ts') },
   logs: {
     summary: 'what services, and a main command without a caller, wrote',
     load: () => import('./logs.ts'),
   },
-  check: { summary: 'try the ways out of a container', load: () => import('./check.ts') },
-  attach: { summary: 'follow the main command to its end', load: () => import('./attach.ts') },
+  top: { summary: 'the processes of a container', load: () => import('./top.ts') },
+  stats: { summary: 'what containers use: CPU, memory, network, disks', load: () => import('./stats.ts') },
   events: { summary: 'what happens to containers and networks', load: () => import('./events.ts') },
-  kill: { summary: 'send a signal to the main command', load: () => import('./kill.ts') },
-  pause: { summary: 'hold the processes still', load: async () => (await import('./pause.ts')).pause },
-  unpause: { summary: 'let the processes go on', load: async () => (await import('./pause.ts')).unpause },
-  rename: { summary: 'give a stopped container another name', load: () => import('./rename.ts') },
-  wait: { summary: 'wait for the main command and print its exit status', load: () => import('./wait.ts') },
-  cp: { summary: 'copy files into a container, or out of it', load: async () => (await files()).cp },
-  diff: { summary: 'what a container changed of its image', load: async () => (await files()).diff },
-  export: { summary: "a container's root file system as a tar", load: async () => (await files()).exportRoot },
+  check: { summary: 'try the ways out of a container', load: () => import('./check.ts') },
   network: {
+    heading: 'Networks:',
     summary: 'networks: create, ls, connect, disconnect, rm, …',
     load: () => import('./network.ts'),
     isGroup: true,
   },
   link: { summary: 'cables between containers; down, up, rm', load: () => import('./link.ts') },
+  net: { summary: "a container's network: impair, snapshot, diff, rollback", load: () => import('./net.ts') },
   why: {
     summary: 'walk the path from a container to a service, and name what stops it',
     load: () => import('./why.ts'),
   },
-  volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: () => import('./volume.ts') },
-  commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
+  capture: { summary: 'packets of several NICs, in one pcapng', load: () => import('./capture.ts') },
+  cp: {
+    heading: 'Files and images:',
+    summary: 'copy files into a container, or out of it',
+    load: async () => (await files()).cp,
+  },
+  diff: { summary: 'what a container changed of its image', load: async () => (await files()).diff },
+  export: { summary: "a container's root file system as a tar", load: async () => (await files()).exportRoot },
   snapshot: {
     summary: "a container's files at some time: create, ls, rollback, rm",
     load: async () => (await files()).snapshot,
   },
   clone: { summary: 'another container with the same files and settings', load: async () => (await files()).clone },
   rebase: { summary: 'another image under a container', load: async () => (await files()).rebase },
+  volume: { summary: 'volumes: ls, create, rm, inspect, prune', load: () => import('./volume.ts') },
+  image: {
+    summary: 'images: import, build, pull, push, ls, rm, …',
+    load: () => {
+      compile();
+      return import('./image.ts');
+    },
+  },
+  commit: { summary: 'make an image of a container', load: async () => (await files()).commit },
   'save-container': {
     summary: 'all of a container as one tar, for another host',
     load: async () => (await files()).saveContainer,
@@ -85,16 +101,12 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     summary: 'a container that save-container saved',
     load: async () => (await files()).loadContainer,
   },
-  capture: { summary: 'packets of several NICs, in one pcapng', load: () => import('./capture.ts') },
-  net: { summary: "a container's network: impair, snapshot, diff, rollback", load: () => import('./net.ts') },
-  image: {
-    summary: 'images: import, build, pull, push, ls, rm, …',
-    load: () => {
-      compile();
-      return import('./image.ts');
-    },
+  system: {
+    heading: 'The host:',
+    summary: 'the host: doctor, prune, units of systemd',
+    load: () => import('./system.ts'),
   },
-  system: { summary: 'the host: doctor, prune, units of systemd', load: () => import('./system.ts') },
+  completion: { summary: 'Tab completion of bash', load: () => import('./completion.ts') },
 };
 
 /** Those before the verb. */

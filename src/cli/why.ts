@@ -23,7 +23,7 @@ function parseService(text: string): Pick<Question, 'protocol' | 'port'> {
   const port = Number(digits);
   if (protocol !== undefined && port >= 1 && port <= 65535) return { protocol: protocol as 'tcp' | 'udp', port };
   throw new InvalidInputError(`cannot use ${JSON.stringify(text)} as a service: PROTO/PORT, 1 to 65535`, {
-    hint: 'for example tcp/80 or udp/53; without it a ping is tried',
+    hint: `for example ${/^\d+$/.test(text) ? `tcp/${text} or udp/${text}` : 'tcp/80 or udp/53'}; without it a ping is tried`,
   });
 }
 
@@ -73,7 +73,8 @@ export const define: Define = (command, globals) => {
       requireRoot('why');
       requireFormat(format);
       const asked = parseService(service);
-      if (families[4] && families[6]) throw new InvalidInputError('cannot use -4 and -6 together');
+      if (families[4] && families[6])
+        throw new InvalidInputError('cannot use -4 and -6 together', { hint: 'take one of them' });
       const { readPath } = await import('../lifecycle/why.ts');
       const { judge } = await import('../why/judge.ts');
       const family = families[4] ? 4 : families[6] ? 6 : undefined;

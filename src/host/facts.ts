@@ -7,6 +7,8 @@ import { inMountinfo } from '../spec/octal.ts';
 export interface HostRoute {
   readonly subnet: Subnet;
   readonly dev: string;
+  /** Where it is not in the main table. */
+  readonly table?: number;
 }
 
 /** Routes of both families but the default ones: those that the kernel shows in /proc. */

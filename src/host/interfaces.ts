@@ -10,6 +10,7 @@ const schema = z.object({
   address: z.string(),
   flags: z.array(z.string()),
   master: z.optional(z.string()),
+  link: z.optional(z.string()),
   mtu: z.number(),
   link_type: z.string(),
   linkinfo: z.optional(z.object({ info_kind: z.optional(z.string()) })),
@@ -96,6 +97,12 @@ export async function requireBridge(name: string): Promise<HostInterface> {
   });
 }
 
+/** What the host has made over it (a VLAN, a macvlan): of a veth pair the other end is none. Throws HostError. */
+export async function readChildren(name: string): Promise<HostInterface[]> {
+  const all = ((await show([])) ?? []).filter(({ link }) => link === name).map(interfaceOf);
+  return all.filter(({ kind }) => kind !== 'veth');
+}
+
 async function defaultRouteLinks(): Promise<Set<string>> {
   const families = existsSync('/proc/net/ipv6_route') ? ['-4', '-6'] : ['-4'];
   const outputs = await Promise.all(
@@ -125,5 +132,8 @@ export async function requireSpareLink(name: string, bridge?: string): Promise<H
   if (found.addresses.length > 0) {
     throw refuse(`the host has the address ${found.addresses[0]} on it`, `ip addr flush dev ${name}`);
   }
+  // By the kernel's rule they and a bridge cannot both have what comes in; VLANs go on beside it.
+  const child = (await readChildren(name)).find(({ kind }) => kind !== 'vlan');
+  if (child !== undefined) throw refuse(`the host's ${child.name} is on it`, `ip link del dev ${child.name}`);
   return found;
 }

@@ -126,15 +126,6 @@ function cString(text: string | Buffer): Buffer {
   return typeof text === 'string' ? Buffer.from(`${text}\0`) : Buffer.concat([text, Buffer.alloc(1)]);
 }
 
-/** Two files change names (renameat2(2)); false where one of them is not there, or the file system cannot do that. */
-export function exchangeNames(one: string, other: string): boolean {
-  const AT_FDCWD = BigInt(-100);
-  const RENAME_EXCHANGE = 2n;
-  const number = process.arch === 'arm64' ? 276n : 316n;
-  const [first, second] = [BigInt(ptr(cString(one))), BigInt(ptr(cString(other)))];
-  return symbols().syscall(number, AT_FDCWD, first, AT_FDCWD, second, RENAME_EXCHANGE) === 0n;
-}
-
 /** Descriptor of an empty file without a name, that closes on exec; negative where there is none (memfd_create(2)). */
 export function createMemoryFile(name: string): number {
   const MFD_CLOEXEC = 1n;

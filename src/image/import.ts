@@ -128,8 +128,8 @@ function requireImportable(path: string): void {
 /** Throws NotFoundError, ConflictError (the name is taken), InvalidInputError (empty, damaged, hostile), HostError. */
 export async function importImage(roots: Roots, path: string, rawName: string): Promise<void> {
   const name = parseImageName(rawName);
-  const { verb } = sourceOf(path);
   requireImportable(path);
+  const { verb } = sourceOf(path);
   await requireNewName(roots, name, verb);
   await withStaging(roots, verb, async (staging) => {
     const layer = await layerOf(staging, path);

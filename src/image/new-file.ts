@@ -2,6 +2,7 @@
 import { closeSync, constants, fsyncSync, openSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { firstLine, HostError, InvalidInputError } from '../errors.ts';
+import { statUserPath } from '../host/user-path.ts';
 
 /** open(2); Node's constants lack it. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
@@ -29,9 +30,10 @@ async function giveName(fd: number, path: string, verb: string): Promise<void> {
 
 /**
  * What `write` writes becomes the file `path`, in place of one that is there; what fails or is killed leaves none. A device
- * or a pipe is written as it is. `verb` is for messages: `save web1`. Throws InvalidInputError, HostError.
+ * or a pipe is written as it is. `verb` is for messages: `save web1`. Throws InvalidInputError, NotFoundError, HostError.
  */
 export async function writeNewFile<T>(path: string, verb: string, write: (fd: number) => Promise<T>): Promise<T> {
+  statUserPath(dirname(path), `${verb} to ${path}`);
   const there = statSync(path, { throwIfNoEntry: false });
   if (there?.isDirectory()) throw new InvalidInputError(`cannot ${verb}: ${path} is a directory`);
   const isPlain = there === undefined || there.isFile();

@@ -1,6 +1,6 @@
 /** A capture on NICs of containers, into one pcapng. Without a lock: whoever has one may be whom the capture is about. */
 import { closeSync, openSync } from 'node:fs';
-import { ConflictError, HostError, NotFoundError } from '../errors.ts';
+import { ConflictError, HostError, NotFoundError, systemCause } from '../errors.ts';
 import { readNamespaceLinks } from '../host/links.ts';
 import { missingTool } from '../host/tool.ts';
 import { sayCommand } from '../host/verbose.ts';
@@ -59,7 +59,8 @@ function openOutput(file: string): number {
   try {
     return openSync(file, 'w');
   } catch (error) {
-    throw new HostError(`cannot write ${file}: ${(error as Error).message.replace(/, open '.*$/, '')}`, {
+    throw new HostError(`cannot write ${file}: ${systemCause(error)}`, {
+      hint: '-w FILE, in a directory that is there; -w - is stdout',
       cause: error,
     });
   }

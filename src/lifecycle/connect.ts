@@ -153,7 +153,7 @@ export async function connect(
       const record = async () => {
         const [publish, join] = await together(stageContainer(context.roots, after), reservation.stage());
         publish();
-        await join();
+        join();
       };
       if (state?.phase === undefined) {
         makeHosts();

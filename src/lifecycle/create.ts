@@ -144,7 +144,7 @@ export async function createContainer(
   const planned = isSure ? undefined : planRest();
   const rest = () => planned ?? planRest();
   let publish = () => {};
-  let joinLast: (() => Promise<void>) | undefined;
+  let joinLast: (() => void) | undefined;
   let drops: Promise<readonly ForeignDrop[]> | undefined;
   const meanwhile = [
     // First: where there are rules, who prints them takes as long as ip.
@@ -156,12 +156,12 @@ export async function createContainer(
       publish = staged;
       joinLast = join;
       // Who has a hosts file of its own has it from its plan: what others write into it comes later.
-      if (!hasOwnHosts(spec)) await join?.();
+      if (!hasOwnHosts(spec)) join?.();
     },
   ];
   try {
     await applySteps(`create ${spec.name}`, steps, journal, spawnContext(context, lockFd), { rest, meanwhile });
-    if (hasOwnHosts(spec)) await joinLast?.();
+    if (hasOwnHosts(spec)) joinLast?.();
     up();
     publish();
     recordEvent(context.roots, { type: 'container', action: 'create', name: spec.name });

@@ -1,12 +1,13 @@
 /** Interfaces that are in no network: the end of a cable to another container, a network card of the host's. */
 import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
-import { contains, formatIp, parseInterfaceAddress, parseIp, subnetOf } from '../spec/address.ts';
+import { contains, formatIp, parseInterfaceAddress, parseIp, requireIpv6Mtu, subnetOf } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
 import { cableName, derivedMac } from '../spec/name.ts';
 import type { CableRequest, CardRequest } from '../spec/nic.ts';
 import { type Member, plainAddress } from '../state/network.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Context } from './context.ts';
+import { refuseParent } from './network.ts';
 import { macTaken } from './nic-macs.ts';
 
 function cablesTo(peer: string, nics: readonly NicSpec[]): string[] {
@@ -37,7 +38,9 @@ function chooseAddresses({ ips }: CableRequest | CardRequest, { name, nics }: Me
     const plain = formatIp(address);
     const holder = nics.find(({ addresses }) => addresses.some((other) => plainAddress(other) === plain));
     if (holder === undefined) return `${plain}/${prefix}`;
-    throw new ConflictError(`cannot use address ${plain}: taken by ${name}'s ${holder.name}`);
+    throw new ConflictError(`cannot use address ${plain}: taken by ${name}'s ${holder.name}`, {
+      hint: 'take another one',
+    });
   });
 }
 
@@ -49,7 +52,9 @@ function chooseGateways({ gateways }: CableRequest | CardRequest, addresses: rea
     const isOwn = addresses.some((address) => plainAddress(address) === plain);
     if (!isOwn && subnets.some((subnet) => contains(subnet, gateway))) return plain;
     const cause = isOwn ? "the container's own address" : 'no address of the interface reaches it';
-    throw new InvalidInputError(`cannot use gateway ${plain}: ${cause}`);
+    throw new InvalidInputError(`cannot use gateway ${plain}: ${cause}`, {
+      hint: 'an address in its subnet beside it: ip=ADDRESS/LENGTH',
+    });
   });
 }
 
@@ -70,8 +75,15 @@ async function takeCard(context: Context, { name, nics }: Member, device: string
       hint: `minict rm ${holder} gives it back`,
     });
   }
-  const { requireSpareLink } = await import('../host/interfaces.ts');
+  const { readChildren, requireSpareLink } = await import('../host/interfaces.ts');
   const card = await requireSpareLink(device);
+  const [child] = await readChildren(device);
+  if (child !== undefined) {
+    throw new ConflictError(`cannot use interface ${device}: the host's ${child.name} is on it`, {
+      hint: `ip link del dev ${child.name}`,
+    });
+  }
+  await refuseParent(context, device);
   if (card.kind === 'bridge' || card.alias?.startsWith('minict:')) {
     const what = card.kind === 'bridge' ? 'a bridge' : "minict's own";
     throw new ConflictError(`cannot use interface ${device}: it is ${what}`, { hint: 'ip link' });
@@ -89,6 +101,7 @@ export async function assignLink(
 ): Promise<NicSpec> {
   const addresses = chooseAddresses(request, member);
   const { mac, mtuBytes } = request;
+  requireIpv6Mtu(mtuBytes, addresses);
   const common = {
     name,
     addresses,
@@ -97,11 +110,15 @@ export async function assignLink(
   };
   if (request.kind === 'phys') {
     const card = await takeCard(context, member, request.device);
-    const was = { isUp: card.isUp, mac: card.mac, mtuBytes: card.mtuBytes };
+    const { readInterfaceSysctls } = await import('../host/interface-sysctls.ts');
+    const sysctls = readInterfaceSysctls(request.device);
+    const was = { isUp: card.isUp, mac: card.mac, mtuBytes: card.mtuBytes, sysctls };
     return { kind: 'phys', device: request.device, was, ...common, mac: mac ?? card.mac };
   }
   const { peer } = request;
-  if (peer === member.name) throw new InvalidInputError(`cannot make a cable from ${peer} to itself`);
+  if (peer === member.name) {
+    throw new InvalidInputError(`cannot make a cable from ${peer} to itself`, { hint: 'p2p:OTHER' });
+  }
   const cable = request.cable ?? (await chooseCable(context, instance, member, request));
   const there = (await findContainer(context.roots, peer))?.nics ?? [];
   const end = there.find((nic) => nic.kind === 'p2p' && nic.cable === cable);

@@ -23,7 +23,9 @@ export type CableEnd = ReturnType<typeof parseCableEnd>;
 /** Throws ConflictError where both ends are one container's. */
 export function requireTwo([first, second]: readonly [CableEnd, CableEnd]): void {
   if (first.container !== second.container) return;
-  throw new ConflictError(`cannot make a cable from ${first.container} to itself`);
+  throw new ConflictError(`cannot make a cable from ${first.container} to itself`, {
+    hint: 'minict link ONE:eth3 OTHER:eth3',
+  });
 }
 
 /** What both ask for; the second one's cable is the one that the first one got. */

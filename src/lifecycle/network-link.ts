@@ -104,7 +104,7 @@ async function ensureOwnLink(context: Context, instance: string, record: Network
       `cannot make network ${record.name}: an interface ${record.link} is there, not this minict's`,
       {
         hint: record.isDefault
-          ? `ip -d link show ${record.link}; --no-network does without`
+          ? `ip -d link show ${record.link}; --network with one of your own (minict network create lan), or --no-network`
           : `ip -d link show ${record.link}; a bridge can be used as it is: --bridge ${record.link}`,
       },
     );
@@ -122,7 +122,7 @@ async function ensureOwnLink(context: Context, instance: string, record: Network
   }
   for (const { subnet, gateway } of record.internal || isOver ? [] : record.subnets) {
     if (gateway === undefined) continue;
-    refuseOverlap(
+    await refuseOverlap(
       parseSubnet(subnet),
       'remove that route; or the containers, then minict system prune, for another subnet',
     );

@@ -1,6 +1,6 @@
 /** Networks: the default one, made at first use; members, and what is given up with them. */
 import { existsSync, rmSync } from 'node:fs';
-import { InvalidInputError } from '../errors.ts';
+import { ConflictError, InvalidInputError } from '../errors.ts';
 import {
   formatIp,
   formatSubnet,
@@ -19,6 +19,7 @@ import {
   listNetworks,
   type NetworkRecord,
   readNetwork,
+  readNetworks,
   removeNetwork,
   strayNetworkFiles,
   withoutMembers,
@@ -57,7 +58,7 @@ export async function knownSubnets(context: Context): Promise<Subnet[]> {
 }
 
 async function newDefault(context: Context, instance: string, ip: string | undefined): Promise<NetworkRecord> {
-  if (ip === undefined) return defaultRecord(instance, chooseSubnet(await knownSubnets(context), true));
+  if (ip === undefined) return defaultRecord(instance, await chooseSubnet(await knownSubnets(context), true));
   const { address, prefix } = parseAddress(ip);
   const wanted = subnetOf(address, prefix ?? 24);
   if (address.family === 6 || !isPrivate(wanted)) {
@@ -65,7 +66,7 @@ async function newDefault(context: Context, instance: string, ip: string | undef
       hint: 'a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 (RFC 1918)',
     });
   }
-  return defaultRecord(instance, takeSubnet(wanted));
+  return defaultRecord(instance, await takeSubnet(wanted));
 }
 
 /** Of a bridge that has lost its record: with the state folder, or since a script made it. */
@@ -91,6 +92,16 @@ export async function findNetwork(
 ): Promise<NetworkRecord> {
   if (name !== DEFAULT_NETWORK) return getNetwork(context.roots, name);
   return (await knownDefault(context, instance)) ?? newDefault(context, instance, ip);
+}
+
+/** Throws ConflictError for an interface of the host's whose children a network gives to containers. */
+export async function refuseParent({ roots }: Context, device: string): Promise<void> {
+  const records = await readNetworks(roots, listNetworks(roots));
+  const network = records.find(({ driver, link }) => driver === 'macvlan' && link === device);
+  if (network === undefined) return;
+  throw new ConflictError(`cannot use interface ${device}: network ${network.name} has it`, {
+    hint: `minict network rm ${network.name}`,
+  });
 }
 
 /** Gives up every address of the containers in `networks`, or in all of them. */

@@ -4,7 +4,16 @@ import type { ForeignDrop } from '../host/firewall/drops.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import { requireTool, requireTools } from '../host/tool.ts';
 import { type DriverRequest, networkDriver, requireKnown, type Settled } from '../network/driver.ts';
-import { contains, formatIp, formatSubnet, overlap, parseIp, parseSubnet, type Subnet } from '../spec/address.ts';
+import {
+  contains,
+  formatIp,
+  formatSubnet,
+  overlap,
+  parseIp,
+  parseSubnet,
+  requireIpv6Mtu,
+  type Subnet,
+} from '../spec/address.ts';
 import { derivedMac, networkLinkName } from '../spec/name.ts';
 import { recordEvent } from '../state/events.ts';
 import { ensureHosts } from '../state/hosts.ts';
@@ -21,7 +30,7 @@ import {
 import { networkPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { findDrops } from './foreign-drops.ts';
-import { knownSubnets, settlePorts, withGateway } from './network.ts';
+import { knownSubnets, refuseParent, settlePorts, withGateway } from './network.ts';
 import { ensureLink, linkInUse, removeLink } from './network-link.ts';
 import { membersOf } from './network-view.ts';
 import { chooseSubnet, refuseOverlap, refuseSpecial } from './subnet.ts';
@@ -43,7 +52,7 @@ async function chooseSubnets(
   { isOpen = false, gateways }: Settled,
 ): Promise<readonly Subnet[]> {
   const known = await knownSubnets(context);
-  if (subnets.length === 0) return isOpen ? [] : [chooseSubnet(known, false)];
+  if (subnets.length === 0) return isOpen ? [] : [await chooseSubnet(known, false)];
   const wanted = subnets.map(parseSubnet);
   for (const [index, subnet] of wanted.entries()) {
     refuseSpecial(subnet);
@@ -58,7 +67,7 @@ async function chooseSubnets(
       });
     }
     // What is another's has the route itself; and without an address on it there is none.
-    if (gateways === 'first') refuseOverlap(subnet, 'take another subnet, or remove that route');
+    if (gateways === 'first') await refuseOverlap(subnet, 'take another subnet, or remove that route');
   }
   return wanted;
 }
@@ -77,13 +86,17 @@ function chooseGateways(
   }
   const isWithout = gateways.includes(NO_GATEWAY);
   if (isWithout && gateways.length > 1) {
-    throw new InvalidInputError(`cannot use --gateway ${NO_GATEWAY} and another one together`);
+    throw new InvalidInputError(`cannot use --gateway ${NO_GATEWAY} and another one together`, {
+      hint: 'take one of them',
+    });
   }
   if (isWithout) return subnets.map((subnet) => ({ subnet: formatSubnet(subnet) }));
   const wanted = gateways.map(parseIp);
   for (const gateway of wanted) {
     if (subnets.some((subnet) => contains(subnet, gateway))) continue;
-    throw new InvalidInputError(`cannot use gateway ${formatIp(gateway)}: outside the network's subnets`);
+    throw new InvalidInputError(`cannot use gateway ${formatIp(gateway)}: outside the network's subnets`, {
+      hint: subnets.length === 0 ? '--subnet SUBNET' : `an address in ${subnets.map(formatSubnet).join(' or ')}`,
+    });
   }
   return subnets.map((subnet) => {
     const there = known === 'first' ? [] : known.map(parseIp);
@@ -126,11 +139,12 @@ export async function planNewNetwork(
   const { name, internal, driver = 'bridge' } = request;
   if ((await readNetwork(context.roots, name)) !== undefined) {
     throw new ConflictError(`cannot create network ${name}: it is there already`, {
-      hint: `minict network rm ${name}`,
+      hint: `minict network inspect ${name}; or minict network rm ${name}, for another one`,
     });
   }
   requireKnown(driver, request);
   if (request.nat) refuseNat(request);
+  if (driver === 'bridge' && request.uplink !== undefined) await refuseParent(context, request.uplink);
   const own = {
     link: networkLinkName(instance, name),
     tunnel: networkLinkName(instance, `${name}-vx`),
@@ -140,6 +154,10 @@ export async function planNewNetwork(
   const { settings } = settled;
   const subnets = chooseGateways(await chooseSubnets(context, request, settled), request, settled.gateways);
   if (request.nat) requireGateway({ subnets });
+  requireIpv6Mtu(
+    settings.mtuBytes,
+    subnets.map(({ subnet }) => subnet),
+  );
   const made = settings.foreign ? [] : [settings.link, settings.vxlan?.link].filter((link) => link !== undefined);
   const taken = made.find((link) => interfaceIndex(link) !== 0);
   if (taken !== undefined) {

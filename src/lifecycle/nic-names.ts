@@ -23,7 +23,9 @@ export class NicNames {
     if (wanted === undefined) while (isTaken(`eth${this.index}`)) this.index += 1;
     const name = wanted ?? `eth${this.index}`;
     if (isTaken(name)) {
-      throw new ConflictError(`cannot use interface name ${name}: ${this.member.name} has one of that name`);
+      throw new ConflictError(`cannot use interface name ${name}: ${this.member.name} has one of that name`, {
+        hint: 'take another name; without one minict chooses',
+      });
     }
     this.used.add(name);
     return name;

@@ -1,7 +1,7 @@
 /** From what is asked for of a container's interfaces to what they are: names, addresses, routes; and what its networks know of it. */
 import { InvalidInputError } from '../errors.ts';
 import { networkDriver } from '../network/driver.ts';
-import { contains, formatIp, parseAddress, parseIp, parseSubnet, subnetOf } from '../spec/address.ts';
+import { contains, formatIp, parseAddress, parseIp, parseSubnet, requireIpv6Mtu, subnetOf } from '../spec/address.ts';
 import type { NicSpec } from '../spec/container.ts';
 import { hasOwnHosts, networkOf, networksOf } from '../spec/container.ts';
 import { hostLinkName } from '../spec/name.ts';
@@ -58,7 +58,9 @@ function chooseAddresses(
   for (const { text, address, prefix } of wanted) {
     const { subnet } = requireHostAddress(record, address, `address ${formatIp(address)}`);
     if (prefix !== undefined && prefix !== parseSubnet(subnet).prefix) {
-      throw new InvalidInputError(`cannot use address ${text}: network ${record.name} is ${subnet}`);
+      throw new InvalidInputError(`cannot use address ${text}: network ${record.name} is ${subnet}`, {
+        hint: `${formatIp(address)}, without its length`,
+      });
     }
   }
   return record.subnets.flatMap((subnet) => {
@@ -83,13 +85,19 @@ function chooseGateways(
     const plain = formatIp(gateway);
     if (record.subnets.length > 0) requireHostAddress(record, gateway, `gateway ${plain}`);
     if (addresses.some((address) => plainAddress(address) === plain)) {
-      throw new InvalidInputError(`cannot use gateway ${plain}: the container's own address`);
+      throw new InvalidInputError(`cannot use gateway ${plain}: the container's own address`, {
+        hint: '--router makes it one for others',
+      });
     }
     const reaches = addresses.some((cidr) => {
       const { address, prefix } = parseAddress(cidr);
       return contains(subnetOf(address, prefix as number), gateway);
     });
-    if (!reaches) throw new InvalidInputError(`cannot use gateway ${plain}: no address of the interface reaches it`);
+    if (!reaches) {
+      throw new InvalidInputError(`cannot use gateway ${plain}: no address of the interface reaches it`, {
+        hint: 'an address in its subnet beside it: ip=ADDRESS/LENGTH',
+      });
+    }
     return gateway;
   });
   const own = record.internal
@@ -101,6 +109,27 @@ function chooseGateways(
         return gateway === undefined || !isIn || isServed ? [] : [parseIp(gateway)];
       });
   return [...wanted, ...own].map(formatIp);
+}
+
+/**
+ * The network's, unless another is asked for. Where it leads to others they take no bigger packets; and a bridge of minict's, which
+ * gets the least of its ports, would lose its IPv6 addresses. Throws InvalidInputError.
+ */
+async function chooseMtu(record: NetworkRecord, { mtuBytes: asked }: NetworkNicRequest): Promise<number | undefined> {
+  const { name, driver, link, subnets } = record;
+  if (asked === undefined) return record.mtuBytes;
+  const most =
+    driver === 'macvlan'
+      ? (await import('../host/links.ts')).linksHere().find((each) => each.name === link)?.mtuBytes
+      : record.mtuBytes;
+  if (most !== undefined && asked > most && !isWithoutStrangers(record)) {
+    throw new InvalidInputError(`cannot use MTU ${asked}: network ${name} has ${most}`, { hint: `${most} or less` });
+  }
+  requireIpv6Mtu(
+    asked,
+    subnets.map(({ subnet }) => subnet),
+  );
+  return asked;
 }
 
 function familiesOf(gateways: readonly string[]): number[] {
@@ -153,7 +182,9 @@ export async function assignNics(
   const asked = requests.flatMap(({ gateways }) => familiesOf(gateways));
   const twice = asked.find((family, index) => asked.indexOf(family) !== index);
   if (twice !== undefined) {
-    throw new InvalidInputError(`cannot use two gateways: one default route for IPv${twice} and a container`);
+    throw new InvalidInputError(`cannot use two gateways: one default route for IPv${twice} and a container`, {
+      hint: 'gateway= of one of the interfaces',
+    });
   }
   const names = new NicNames(member, requests);
   const pools = new Map<string, AddressPool>();
@@ -180,7 +211,7 @@ export async function assignNics(
     const [first] = addresses;
     const others = { ...member, nics: [...member.nics, ...nics] };
     const wish = { asked: request.mac, address: first && plainAddress(first) };
-    const mtuBytes = request.mtuBytes ?? record.mtuBytes;
+    const mtuBytes = await chooseMtu(record, request);
     nics.push({
       ...networkDriver(record).nic(record, hostLinkName(instance, member.name, name)),
       network: record.name,
@@ -202,7 +233,7 @@ export async function writeMember(
   networks: readonly NetworkRecord[],
 ): Promise<void> {
   const publish = await stageNetworks(roots, joined(member, networks));
-  await publish();
+  publish();
 }
 
 /** Puts a container's networks back on the host, and itself among their members: after a reboot, or a killed connect. */

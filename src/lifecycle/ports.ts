@@ -67,8 +67,9 @@ function targetAddress(
   const isOf = (address: string) => isIpv6(address) === isIpv6(ip);
   const served = nics.filter((nic) => {
     const record = networks.find((network) => network.name === networkOf(nic));
-    const isServed = record?.driver === 'bridge' && !record.foreign && !record.internal;
-    return isServed && nic.addresses.some(isOf) && record.subnets.some(({ subnet }) => isOf(subnet));
+    if (record === undefined || record.foreign || record.internal) return false;
+    const hasHost = record.subnets.some(({ subnet, gateway }) => gateway !== undefined && isOf(subnet));
+    return hasHost && nic.addresses.some(isOf);
   });
   // Answers to who is elsewhere take its default route.
   const nic = served.find(({ gateways }) => gateways.some(isOf)) ?? served[0];
@@ -77,7 +78,9 @@ function targetAddress(
   const family = isIpv6(ip) ? 'IPv6' : 'IPv4';
   throw new InvalidInputError(
     `cannot publish ${to}/${protocol} of ${name}: it has no ${family} address in a network that leads there from the host`,
-    { hint: "a network with minict's own bridge and a subnet of that family, not --internal, not --bridge" },
+    {
+      hint: "a network with minict's own bridge and the host's address of that family in it, not --internal, not --bridge",
+    },
   );
 }
 
@@ -102,7 +105,12 @@ function chooseHostPort(
     if (!isOthers && !listens(listeners, { ip, port, protocol })) return port;
   }
   if (first !== last) {
-    throw new ConflictError(`cannot publish ${hostEnd({ ip, port: first })}-${last}/${protocol}: none of them is free`);
+    throw new ConflictError(
+      `cannot publish ${hostEnd({ ip, port: first })}-${last}/${protocol}: none of them is free`,
+      {
+        hint: '-p PORT alone takes one that is free',
+      },
+    );
   }
   const other = holder(first);
   const root = othersTable(foreign, { ip, port: first, protocol });

@@ -5,13 +5,13 @@
  */
 import { InterruptedError, NotFoundError } from '../errors.ts';
 import { type HostLink, readLinks } from '../host/links.ts';
-import type { Owner } from '../network/driver.ts';
+import { nicDriver, type Owner } from '../network/driver.ts';
 import { attaches } from '../network/parts.ts';
 import { planNics } from '../plan/container.ts';
 import { applySteps } from '../runner/apply.ts';
 import { identityOf } from '../runner/identity.ts';
 import { Journal, type JournalState } from '../runner/journal.ts';
-import type { ContainerSpec } from '../spec/container.ts';
+import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { lockContainer, lockNetworks, releaseContainer } from '../state/locks.ts';
 import { listNetworks, type NetworkRecord, readNetworks } from '../state/network.ts';
 import { containerPaths, networkPaths } from '../state/paths.ts';
@@ -80,24 +80,25 @@ function ownerOf({ roots }: Context, instance: string, container: string): Owner
  * Host ends that are there and not in their bridge, or down and not stopped; and published ports that lead nowhere. `bridges` are
  * those that are there by then.
  */
-function planContainerMending(
+async function planContainerMending(
   spec: ContainerSpec,
   state: JournalState,
   owner: Owner,
   links: Links,
   bridges: ReadonlySet<string>,
-): Step[] {
+): Promise<Step[]> {
   const isSame = ({ id, claims = [] }: Step) =>
     claims.every((claim) => identityOf(claim) === state.identities.get(id)?.[claim.name]);
   const isUp = state.phase !== 'stopped';
-  const loose = spec.nics.filter((nic) => {
-    if (nic.kind !== 'veth' || nic.down || !bridges.has(nic.bridge)) return false;
-    const link = links.get(nic.hostLink);
+  const isLoose = async (nic: NicSpec) => {
+    if ((nic.kind !== 'veth' && nic.kind !== 'ovs') || nic.down || !bridges.has(nic.bridge)) return false;
     const own = state.steps.find(({ claims }) => claims?.some(({ name }) => name === nic.hostLink));
-    return (
-      link !== undefined && own !== undefined && isSame(own) && (link.master !== nic.bridge || (isUp && !link.isUp))
-    );
-  });
+    if (!links.has(nic.hostLink) || own === undefined || !isSame(own)) return false;
+    const { loose, port } = await nicDriver(nic).findDamage(nic, spec.name, links);
+    return loose !== undefined || (isUp && port !== undefined);
+  };
+  const isEachLoose = await Promise.all(spec.nics.map(isLoose));
+  const loose = spec.nics.filter((_, index) => isEachLoose[index]);
   return [
     ...planNics(spec, owner).filter(
       (step) => loose.some((nic) => attaches(step, nic)) && (isUp || step.undo === undefined),
@@ -115,7 +116,7 @@ async function* reloadContainer(context: Context, instance: string, name: string
     if (spec === undefined || state?.phase === undefined) return;
     const links = readLinks();
     const bridges = new Set(links.keys());
-    const steps = planContainerMending(spec, state, ownerOf(context, instance, name), links, bridges);
+    const steps = await planContainerMending(spec, state, ownerOf(context, instance, name), links, bridges);
     if (steps.length === 0) return;
     await applySteps(`reload ${name}`, steps, journal, spawnContext(context, lock.fd));
     journal.settled(steps.map(({ id }) => id));
@@ -144,7 +145,7 @@ export async function planReload(context: Context, instance: string): Promise<St
     const spec = await findContainer(context.roots, name);
     const state = new Journal(containerPaths(context.roots, name).journal).read();
     if (spec === undefined || state?.phase === undefined) continue;
-    steps.push(...planContainerMending(spec, state, ownerOf(context, instance, name), links, bridges));
+    steps.push(...(await planContainerMending(spec, state, ownerOf(context, instance, name), links, bridges)));
   }
   return steps;
 }

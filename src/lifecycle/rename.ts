@@ -106,7 +106,7 @@ export async function renameContainer(context: Context, instance: string, from: 
     mkdirSync(paths.dir, { mode: 0o755 });
     try {
       await lease(context, after);
-      await moveContainer(roots, from, after);
+      moveContainer(roots, from, after);
     } catch (error) {
       if ((await findContainer(roots, from)) !== undefined) await removeTraces(context, [to], lockFds);
       throw error;

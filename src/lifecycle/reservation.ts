@@ -18,7 +18,7 @@ import { meetStrangers } from './strangers.ts';
 export interface Reservation extends Assignment {
   readonly ports: readonly Port[];
   /** Writes the members down; what is returned makes them members, with the hosts files of all. */
-  stage(): Promise<() => Promise<void>>;
+  stage(): Promise<() => void>;
   /** Lets the others go on; committed or not. */
   release(): void;
 }
@@ -60,7 +60,7 @@ async function reserveFree(
       ensureHosts(networkPaths(context.roots, record.name).hosts);
     }
     const strangers = new Map<string, string>();
-    while (await meetStrangers(assignment.nics, assignment.networks, strangers)) {
+    while (await meetStrangers(instance, assignment.nics, assignment.networks, strangers)) {
       assignment = await assignNics(context, instance, member, requests, strangers);
     }
     const whole: Member = { ...member, nics: [...member.nics, ...assignment.nics] };
@@ -71,8 +71,8 @@ async function reserveFree(
       ports,
       async stage() {
         const publish = await stageNetworks(context.roots, joined({ ...whole, ports }, networks));
-        return async () => {
-          await publish();
+        return () => {
+          publish();
           unlock();
         };
       },

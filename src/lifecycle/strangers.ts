@@ -20,14 +20,27 @@ function leadsOut({ driver, uplink }: NetworkRecord): boolean {
   return uplink !== undefined || driver === 'macvlan' || driver === 'vxlan';
 }
 
+/** Networks in which to look: of a bridge of the host's those that are up and have ports that are not this minict's. */
+async function withStrangers(instance: string, networks: readonly NetworkRecord[]): Promise<NetworkRecord[]> {
+  const isTheirs = ({ foreign, driver }: NetworkRecord) => foreign && driver === 'bridge';
+  if (!networks.some(isTheirs)) return networks.filter(leadsOut);
+  const links = (await import('../host/links.ts')).linksHere();
+  const isOurs = (alias = '') => alias.startsWith(`minict:${instance}:`);
+  const isOpen = (bridge: string) =>
+    links.some(({ name, isUp }) => name === bridge && isUp) &&
+    links.some(({ master, alias }) => master === bridge && !isOurs(alias));
+  return networks.filter((record) => leadsOut(record) || (isTheirs(record) && isOpen(record.link)));
+}
+
 /** Where a cable leads out, others may have an address: adds them, and says whether there were any. Takes a second. */
 export async function meetStrangers(
+  instance: string,
   nics: readonly NicSpec[],
   networks: readonly NetworkRecord[],
   strangers: Map<string, string>,
 ): Promise<boolean> {
   const before = strangers.size;
-  const probes = networks.filter(leadsOut).flatMap(({ name, link }) =>
+  const probes = (await withStrangers(instance, networks)).flatMap(({ name, link }) =>
     nics
       .filter((nic) => networkOf(nic) === name)
       .flatMap((nic) => nic.addresses.map(plainAddress))

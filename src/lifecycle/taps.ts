@@ -85,7 +85,9 @@ export async function planNewTap(
   // Recorded, and not there: it is put back as it was.
   if (holder !== undefined) return record;
   if (networkDriver(record).planTap === undefined) {
-    throw new InvalidInputError(`cannot make tap ${name}: a ${record.driver} network takes none`);
+    throw new InvalidInputError(`cannot make tap ${name}: a network of driver ${record.driver} takes none`, {
+      hint: 'a network with a Linux bridge: driver bridge, or vxlan',
+    });
   }
   if (interfaceIndex(name) !== 0) {
     throw new ConflictError(`cannot make tap ${name}: the host has an interface of that name`, {

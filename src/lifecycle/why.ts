@@ -149,7 +149,9 @@ async function findAddress(
   const literal = isAddress ? formatIp(parseIp(target)) : undefined;
   if (literal !== undefined) {
     if (isWanted(literal)) return literal;
-    throw new InvalidInputError(`cannot use ${literal} with -${wanted}: it is of the other family`);
+    throw new InvalidInputError(`cannot use ${literal} with -${wanted}: it is of the other family`, {
+      hint: `without -${wanted}`,
+    });
   }
   const spec = requireEnd(specs, target);
   const own = specs.find(({ name }) => name === source)?.nics ?? [];

@@ -6,9 +6,9 @@ import type { NetworkRecord } from '../state/network.ts';
 import type { Step } from '../step.ts';
 import type { DriverRequest, NetworkDriver, NicDamage, NicDriver, Owner, OwnNames, Settled } from './driver.ts';
 import { ip } from './ip.ts';
-import { aliasWord, hasIpv6Settings, mtuWords, nicStep, planGateways } from './parts.ts';
+import { aliasWord, hasIpv6Settings, mtuWords, nicStep, planGateways, refuseBeyond } from './parts.ts';
 import { planTap } from './tap.ts';
-import { damageOfHostEnd, planHostEnd, planVeth } from './veth.ts';
+import { damageOfHostEnd, hostEnd, planHostEnd, planVeth } from './veth.ts';
 
 type VethNic = Extract<NicSpec, { kind: 'veth' }>;
 
@@ -20,14 +20,18 @@ async function settle({ bridge, uplink, mtuBytes }: DriverRequest, { link, mac }
   }
   const interfaces = await import('../host/interfaces.ts');
   if (bridge !== undefined) {
-    const { addresses } = await interfaces.requireBridge(bridge);
-    const plain = addresses.map((address) => address.split('/')[0] as string);
-    return { settings: { link: bridge, foreign: true }, gateways: plain, isOpen: true };
+    const found = await interfaces.requireBridge(bridge);
+    const plain = found.addresses.map((address) => address.split('/')[0] as string);
+    // The kernel gives a bridge the least MTU of its ports, so their ends on the host have the one that it has.
+    return { settings: { link: bridge, foreign: true, mtuBytes: found.mtuBytes }, gateways: plain, isOpen: true };
   }
   const spare = uplink === undefined ? undefined : await interfaces.requireSpareLink(uplink);
-  const port = spare === undefined ? {} : { uplink: { link: spare.name, wasUp: spare.isUp } };
-  const mtu = mtuBytes === undefined ? {} : { mtuBytes };
-  return { settings: { link, mac, ...mtu, ...port }, gateways: 'first', isOpen: spare !== undefined };
+  if (spare === undefined) {
+    return { settings: { link, mac, ...(mtuBytes === undefined ? {} : { mtuBytes }) }, gateways: 'first' };
+  }
+  refuseBeyond(spare, mtuBytes);
+  const port = { uplink: { link: spare.name, wasUp: spare.isUp }, mtuBytes: mtuBytes ?? spare.mtuBytes };
+  return { settings: { link, mac, ...port }, gateways: 'first', isOpen: true };
 }
 
 async function validate({ link, foreign, uplink }: NetworkRecord): Promise<void> {
@@ -41,7 +45,11 @@ async function validate({ link, foreign, uplink }: NetworkRecord): Promise<void>
 function planNetwork(record: NetworkRecord, alias: string): Step[] {
   const { link, foreign, uplink } = record;
   if (foreign) return [];
-  return [...planBridge(record, alias), ...(uplink === undefined ? [] : planUplink(uplink, link)), planUp(link)];
+  return [
+    ...planBridge(record, alias),
+    ...(uplink === undefined ? [] : [...planUplink(uplink, link), ...planMtu(record)]),
+    planUp(link),
+  ];
 }
 
 /** A bridge of minict's, down. */
@@ -89,9 +97,16 @@ function planUplink({ link, wasUp }: NonNullable<NetworkRecord['uplink']>, bridg
   ];
 }
 
+/** Once it is set by itself it stays; until then it is the least of the ports'. */
+function planMtu({ link, mtuBytes }: NetworkRecord): Step[] {
+  if (mtuBytes === undefined) return [];
+  const run = ip(`link set dev ${link}${mtuWords({ mtuBytes })}`);
+  return [{ id: 'mtu', why: "its MTU is the network's, whatever its ports have", run, endsWith: 'link' }];
+}
+
 function planNic(nic: VethNic, owner: Owner): Step[] {
   const { container, instance } = owner;
-  const noIpv6 = hasIpv6Settings(nic) ? ' addrgenmode none' : '';
+  const noIpv6 = hasIpv6Settings(hostEnd(nic)) ? ' addrgenmode none' : '';
   const alias = aliasWord(instance, container, nic.name);
   return [
     planVeth(nic, owner),
@@ -121,7 +136,12 @@ export const bridgeDriver: NetworkDriver & NicDriver<VethNic> = {
   validate,
   planNetwork,
   planTap,
-  nic: ({ link }, hostLink) => ({ kind: 'veth', bridge: link, hostLink }),
+  nic: ({ link, foreign, mtuBytes }, hostLink) => ({
+    kind: 'veth',
+    bridge: link,
+    hostLink,
+    ...(foreign && mtuBytes !== undefined ? { hostMtuBytes: mtuBytes } : {}),
+  }),
   planNic,
   findDamage,
 };

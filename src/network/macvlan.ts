@@ -10,7 +10,7 @@ import type { Step } from '../step.ts';
 import type { DriverRequest, NetworkDriver, NicDriver, Owner, Settled } from './driver.ts';
 import { FIND, findDamageInside, planInnerPort } from './inner-port.ts';
 import { ip } from './ip.ts';
-import { linkStepId, mtuWords, netChain, nicPart, nicStep } from './parts.ts';
+import { linkStepId, mtuWords, netChain, nicPart, nicStep, refuseBeyond } from './parts.ts';
 
 type MacvlanNic = Extract<NicSpec, { kind: 'macvlan' }>;
 
@@ -49,11 +49,7 @@ async function settle({ uplink, mtuBytes, options }: DriverRequest): Promise<Set
   if (!found.isUp) {
     throw new ConflictError(`cannot use interface ${uplink}: it is down`, { hint: `ip link set dev ${uplink} up` });
   }
-  if (mtuBytes !== undefined && mtuBytes > found.mtuBytes) {
-    throw new InvalidInputError(`cannot use MTU ${mtuBytes}: ${uplink} has ${found.mtuBytes}`, {
-      hint: 'without --mtu it is that of the uplink',
-    });
-  }
+  refuseBeyond(found, mtuBytes);
   const mtu = mtuBytes === undefined ? {} : { mtuBytes };
   return { settings: { link: uplink, foreign: true, macvlan: { mode }, ...mtu }, gateways: [], isOpen: true };
 }

@@ -127,7 +127,9 @@ async function findDamage(nic: OvsNic, _: string, links: ReadonlyMap<string, Hos
   seen.set(links, reading);
   const isIn = (await reading).get(bridge)?.ports.some(({ name }) => name === hostLink) ?? false;
   // Without ovs-vswitchd its bridge is not there.
-  if (!isIn || !links.has(bridge)) return { nic: `${hostLink} in bridge ${bridge}` };
+  const lost = `${hostLink} in bridge ${bridge}`;
+  if (!links.has(bridge)) return { nic: lost };
+  if (!isIn) return { loose: lost };
   return damageOfHostEnd(nic, links);
 }
 

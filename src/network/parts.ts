@@ -1,20 +1,27 @@
 /** What steps of interfaces and of networks have in common, whatever their driver. */
-import { linkLocalOf, parseSubnet } from '../spec/address.ts';
+import { InvalidInputError } from '../errors.ts';
+import type { HostInterface } from '../host/interfaces.ts';
+import { IPV6_MIN_MTU_BYTES, linkLocalOf, parseSubnet } from '../spec/address.ts';
 import { type NicSpec, networkOf } from '../spec/container.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import type { Part, Step } from '../step.ts';
 import { ip } from './ip.ts';
 
-/** Below this MTU the kernel has no IPv6 on an interface (RFC 8200), nor its settings. */
-const IPV6_MIN_MTU_BYTES = 1280;
-
-export function hasIpv6Settings({ mtuBytes = IPV6_MIN_MTU_BYTES }: NicSpec): boolean {
+export function hasIpv6Settings({ mtuBytes = IPV6_MIN_MTU_BYTES }: Pick<NicSpec, 'mtuBytes'>): boolean {
   return mtuBytes >= IPV6_MIN_MTU_BYTES;
 }
 
 /** ` mtu 1400`, or nothing. */
 export function mtuWords({ mtuBytes }: { readonly mtuBytes?: number | undefined }): string {
   return mtuBytes === undefined ? '' : ` mtu ${mtuBytes}`;
+}
+
+/** Throws InvalidInputError for an MTU that an interface of the host's does not take on: bigger packets would be lost there. */
+export function refuseBeyond({ name, mtuBytes }: HostInterface, asked: number | undefined): void {
+  if (asked === undefined || asked <= mtuBytes) return;
+  throw new InvalidInputError(`cannot use MTU ${asked}: ${name} has ${mtuBytes}`, {
+    hint: 'without --mtu it is that of the uplink',
+  });
 }
 
 /** Whose an interface is, as its alias says it: of a container's NIC, or of a network. */

@@ -27,6 +27,11 @@ ip "$@"`;
  */
 const GIVE_BACK = `${FIND}
 isCard() { case $1 in *" $mac "* | *" $was "*) ;; *) false ;; esac; }
+up() {
+  dev=$3 state=$8; shift 8
+  while [ $# -gt 1 ]; do [ ! -e "/proc/sys/$1" ] || printf '%s\\n' "$2" >"/proc/sys/$1" || :; shift 2; done
+  ip link set dev "$dev" "$state"
+}
 mac=$5 was=$6
 if card=$(named "$2" "$links") && isCard "$card"; then
   ip -n "$1" link set dev "$2" down
@@ -41,21 +46,27 @@ elif ! named "$3" "$hosts" >/dev/null && card=$(named "$2" "$hosts") && isCard "
   ip link set dev "$2" name "$4"
 elif card=$(named "$3" "$hosts") && isCard "$card"; then
   ip link set dev "$3" address "$was" mtu "$7"
-  ip link set dev "$3" "$8"
+  up "$@"
   exit
 else exit 0
 fi
 ip link set dev "$4" address "$was" mtu "$7"
 if named "$3" "$hosts" >/dev/null; then echo "$3 is back as $4, since the host has another $3" >&2; exit 1; fi
 ip link set dev "$4" name "$3"
-ip link set dev "$3" "$8"`;
+up "$@"`;
 
 function planNic(nic: PhysNic, { container, instance }: Owner): Step[] {
   const { name, device, mac, mtuBytes, was } = nic;
   const words = ['sh', container, name, device, passingName(instance, container, name)];
   const mtu = mtuBytes === undefined ? [] : ['mtu', String(mtuBytes)];
   const settings = ['-n', container, 'link', 'set', 'dev', name, 'address', mac, ...mtu];
-  const before = [mac, was.mac, String(was.mtuBytes), was.isUp ? 'up' : 'down'];
+  const before = [
+    mac,
+    was.mac,
+    String(was.mtuBytes),
+    was.isUp ? 'up' : 'down',
+    ...Object.entries(was.sysctls ?? {}).flat(),
+  ];
   return [
     {
       id: linkStepId(nic),

@@ -16,6 +16,11 @@ type VethNic = Extract<NicSpec, { kind: 'veth' | 'ovs' }>;
  */
 const ONE_QUEUE = 'numtxqueues 1 numrxqueues 1';
 
+/** MTU of its end on the host, as a NIC's. */
+export function hostEnd(nic: VethNic): Pick<VethNic, 'mtuBytes'> {
+  return nic.kind === 'veth' && nic.hostMtuBytes !== undefined ? { mtuBytes: nic.hostMtuBytes } : nic;
+}
+
 /** Both ends, down. */
 export function planVeth(nic: VethNic, { container, instance }: Owner): Step {
   const { name, hostLink, mac } = nic;
@@ -27,7 +32,7 @@ export function planVeth(nic: VethNic, { container, instance }: Owner): Step {
     chain: netChain(container),
     part: nicPart(nic),
     run: ip(
-      `link add name ${hostLink} address ${hostMac}${mtu} ${ONE_QUEUE} type veth ` +
+      `link add name ${hostLink} address ${hostMac}${mtuWords(hostEnd(nic))} ${ONE_QUEUE} type veth ` +
         `peer name ${name} address ${mac}${mtu} ${ONE_QUEUE} netns ${container}`,
     ),
     undo: ip(`link del dev ${hostLink}`),

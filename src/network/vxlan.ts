@@ -34,10 +34,16 @@ function parseRemotes(remotes: readonly string[], local: string): string[] {
   const all = remotes.flatMap((text) => text.split(',')).map((text) => ({ text, address: parseIp(text) }));
   const other = all.find(({ address }) => address.family !== family);
   if (other !== undefined) {
-    throw new InvalidInputError(`cannot use remote ${other.text}: not of the family of --local ${local}`);
+    throw new InvalidInputError(`cannot use remote ${other.text}: not of the family of --local ${local}`, {
+      hint: 'both ends IPv4, or both IPv6',
+    });
   }
   const plain = all.map(({ address }) => formatIp(address));
-  if (plain.includes(local)) throw new InvalidInputError(`cannot use remote ${local}: it is this host, --local`);
+  if (plain.includes(local)) {
+    throw new InvalidInputError(`cannot use remote ${local}: it is this host, --local`, {
+      hint: 'the other hosts alone',
+    });
+  }
   return [...new Set(plain)];
 }
 

@@ -86,20 +86,26 @@ async function runSteps(
     for (const { id, claims } of some) if (claims !== undefined) journal.done(id, identitiesOf(claims));
     progress.done(some);
   };
+  let visit = nextVisit(steps);
   for (let pending = steps; pending.length > 0; ) {
     // Of which the caller tells.
     if (progress.isInterrupted) throw new HostError('interrupted');
-    const visit = nextVisit(pending);
     if (visit !== undefined) {
       const made = makeVisit(visit, started, context);
       done(made);
       pending = pending.slice(made.length);
-      if (made.length === visit.steps.length) continue;
+      if (made.length === visit.steps.length) {
+        visit = nextVisit(pending);
+        continue;
+      }
     }
     const { batch, rest } = nextBatch(pending);
     pending = rest;
     for (const step of batch.steps) started.add(step);
-    await doBatch(batch, started, context);
+    const running = doBatch(batch, started, context);
+    // While a tool is at work.
+    visit = nextVisit(rest);
+    await running;
     done(batch.steps);
   }
 }

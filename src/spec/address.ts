@@ -71,7 +71,9 @@ export function parseAddress(text: string): { address: Address; prefix: number |
   if (prefix === undefined) return { address, prefix: undefined };
   const { least, most } = PREFIXES[address.family];
   if (rest.length > 0 || !/^\d{1,3}$/.test(prefix) || Number(prefix) < least || Number(prefix) > most) {
-    throw new InvalidInputError(`cannot use address '${text}': the prefix length must be ${least} to ${most}`);
+    throw new InvalidInputError(`cannot use address '${text}': the prefix length must be ${least} to ${most}`, {
+      hint: `for example ${plain}/${address.family === 4 ? 24 : 64}`,
+    });
   }
   return { address, prefix: Number(prefix) };
 }
@@ -155,12 +157,23 @@ export function isPrivate(subnet: Subnet): boolean {
 export function parseVni(text: string): number {
   const vni = Number(text);
   if (/^\d+$/.test(text) && vni > 0 && vni < 2 ** 24) return vni;
-  throw new InvalidInputError(`cannot use VNI '${text}': 1 to ${2 ** 24 - 1}`);
+  throw new InvalidInputError(`cannot use VNI '${text}': 1 to ${2 ** 24 - 1}`, { hint: 'for example 42' });
+}
+
+/** Below this MTU the kernel has no IPv6 on an interface (RFC 8200), nor its settings. */
+export const IPV6_MIN_MTU_BYTES = 1280;
+
+/** Throws InvalidInputError where one of the addresses or subnets is of IPv6, which needs more. */
+export function requireIpv6Mtu(mtuBytes: number | undefined, cidrs: readonly string[]): void {
+  if (mtuBytes === undefined || mtuBytes >= IPV6_MIN_MTU_BYTES || !cidrs.some((cidr) => cidr.includes(':'))) return;
+  throw new InvalidInputError(`cannot use MTU ${mtuBytes}: IPv6 needs ${IPV6_MIN_MTU_BYTES}`, {
+    hint: `${IPV6_MIN_MTU_BYTES} or more, or IPv4 alone`,
+  });
 }
 
 /** From IPv4's least (RFC 791) to the most a veth takes. Throws InvalidInputError. */
 export function parseMtuBytes(text: string): number {
   const mtuBytes = Number(text);
   if (/^\d+$/.test(text) && mtuBytes >= 68 && mtuBytes <= 65535) return mtuBytes;
-  throw new InvalidInputError(`cannot use MTU '${text}': 68 to 65535 bytes`);
+  throw new InvalidInputError(`cannot use MTU '${text}': 68 to 65535 bytes`, { hint: 'for example 1500, or 9000' });
 }

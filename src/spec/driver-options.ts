@@ -11,7 +11,8 @@ export function parseOptions(texts: readonly string[]): ReadonlyMap<string, stri
         hint: '-o mode=bridge',
       });
     }
-    if (options.has(key)) throw new InvalidInputError(`cannot use option ${key}: it is there twice`);
+    if (options.has(key))
+      throw new InvalidInputError(`cannot use option ${key}: it is there twice`, { hint: 'take one of them' });
     options.set(key, value);
   }
   return options;

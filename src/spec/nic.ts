@@ -66,7 +66,9 @@ export function parseNic(text: string): NicRequest {
 /** A user of the host's, by name or number. Throws InvalidInputError. */
 export function parseUser(text: string): string {
   if (/^([a-z_][a-z0-9_-]{0,31}|\d{1,10})$/.test(text)) return text;
-  throw new InvalidInputError(`cannot use user ${JSON.stringify(text)}: not the name or number of one`);
+  throw new InvalidInputError(`cannot use user ${JSON.stringify(text)}: not the name or number of one`, {
+    hint: 'getent passwd',
+  });
 }
 
 /** An end of a cable, `CONTAINER:INTERFACE[,KEY=VALUE…]`. Throws InvalidInputError. */
@@ -98,7 +100,11 @@ function parseSettings(text: string, settings: readonly string[]): NicSettings {
   }
   const once = (key: string) => {
     const [value, ...more] = values.get(key) ?? [];
-    if (more.length > 0) throw new InvalidInputError(`cannot use interface ${JSON.stringify(text)}: ${key} twice`);
+    if (more.length > 0) {
+      throw new InvalidInputError(`cannot use interface ${JSON.stringify(text)}: ${key} twice`, {
+        hint: 'only ip and gateway can be there for each family',
+      });
+    }
     return value;
   };
   const [name, mac, mtu] = [once('name'), once('mac'), once('mtu')];
@@ -119,7 +125,9 @@ export function checkNic(request: NicRequest): NicRequest {
     const seen = texts.map(familyOf);
     const second = texts[seen.findIndex((family, index) => seen.indexOf(family) !== index)];
     if (second === undefined) return;
-    throw new InvalidInputError(`cannot use ${second}: a second address of its family for one interface`);
+    throw new InvalidInputError(`cannot use ${second}: a second address of its family for one interface`, {
+      hint: 'one IPv4 and one IPv6 address; more of them by ip -n CONTAINER addr add',
+    });
   };
   // Outside of a network it has to say how far it reaches.
   const parse = request.kind === undefined ? parseAddress : parseInterfaceAddress;

@@ -12,7 +12,9 @@ function parseDestination(text: string): string {
   const address = parseIp(plain);
   const prefix = length === undefined ? BITS[address.family] : Number(length);
   if (rest.length > 0 || (length !== undefined && !/^\d{1,3}$/.test(length)) || prefix > BITS[address.family]) {
-    throw new InvalidInputError(`cannot use route ${text}: no prefix length of IPv${address.family}`);
+    throw new InvalidInputError(`cannot use route ${text}: no prefix length of IPv${address.family}`, {
+      hint: `0 to ${BITS[address.family]}`,
+    });
   }
   if (prefix === 0) throw defaultRoute(text);
   const { base } = subnetOf(address, prefix);
@@ -59,7 +61,9 @@ export function checkRoute({ to, via, dev }: RouteSpec): RouteSpec {
   }
   const hop = via === undefined ? undefined : parseIp(via);
   if (hop !== undefined && hop.family !== parseIp(destination.split('/')[0] as string).family) {
-    throw new InvalidInputError(`cannot use route ${to}: its next hop ${via} is of the other family`);
+    throw new InvalidInputError(`cannot use route ${to}: its next hop ${via} is of the other family`, {
+      hint: 'via=ADDRESS of the same one, or dev=INTERFACE',
+    });
   }
   return {
     to: destination,
@@ -90,6 +94,12 @@ export function requireRouting(
       hint: '--nic lan1 --nic lan2 --mptcp',
     });
   }
+  const twice = routes.find(({ to }, index) => routes.findIndex((other) => other.to === to) !== index);
+  if (twice !== undefined) {
+    throw new InvalidInputError(`cannot use route ${twice.to}: there are two of it`, {
+      hint: 'one --route for each destination',
+    });
+  }
   for (const route of routes) {
     if (nicOfRoute(route, nics) !== undefined) continue;
     const { to, via, dev } = route;
@@ -101,7 +111,11 @@ export function requireRouting(
 /** `KEY=VALUE`, with the key as sysctl(8) prints it. Throws InvalidInputError. */
 export function parseSysctl(text: string): [string, string] {
   const at = text.indexOf('=');
-  if (at < 1) throw new InvalidInputError(`cannot use --sysctl ${JSON.stringify(text)}: not KEY=VALUE`);
+  if (at < 1) {
+    throw new InvalidInputError(`cannot use --sysctl ${JSON.stringify(text)}: not KEY=VALUE`, {
+      hint: '--sysctl net.ipv4.conf.all.rp_filter=0',
+    });
+  }
   const [key, value] = [text.slice(0, at), text.slice(at + 1)];
   sysctlPath(key);
   return [key, parseSysctlValue(value)];
@@ -110,7 +124,9 @@ export function parseSysctl(text: string): [string, string] {
 /** Throws InvalidInputError. */
 export function parseSysctlValue(value: string): string {
   if (/^[^\0\n]{1,1000}$/.test(value)) return value;
-  throw new InvalidInputError(`cannot use the value ${JSON.stringify(value.slice(0, 40))} of a sysctl: not one line`);
+  throw new InvalidInputError(`cannot use the value ${JSON.stringify(value.slice(0, 40))} of a sysctl: not one line`, {
+    hint: '--sysctl KEY=VALUE, 1000 characters at most',
+  });
 }
 
 /**
@@ -126,7 +142,7 @@ export function sysctlPath(key: string): string {
     });
   }
   if (/^net(\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+$/.test(path)) return path;
-  throw new InvalidInputError(`cannot use sysctl ${JSON.stringify(key)}: not the name of one`);
+  throw new InvalidInputError(`cannot use sysctl ${JSON.stringify(key)}: not the name of one`, { hint: 'sysctl -a' });
 }
 
 /** Name of the interface whose setting it is; undefined for those of all. */

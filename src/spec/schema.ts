@@ -40,6 +40,8 @@ const nic = z.discriminatedUnion('kind', [
     bridge: z.string(),
     tunnel: z.optional(z.string()),
     hostLink: z.string(),
+    /** Of the end on the host, where that is not the interface's: a bridge of the host's gets the least of its ports. */
+    hostMtuBytes: z.optional(z.number()),
     ...nicParts,
   }),
   /** A child of an interface of the host's. It has no end there; `hostLink` is its name while it is made. */
@@ -66,7 +68,13 @@ const nic = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('phys'),
     device: z.string(),
-    was: z.object({ isUp: z.boolean(), mac: z.string(), mtuBytes: z.number() }),
+    was: z.object({
+      isUp: z.boolean(),
+      mac: z.string(),
+      mtuBytes: z.number(),
+      /** By path below /proc/sys. */
+      sysctls: z.optional(z.record(z.string(), z.string())),
+    }),
     ...nicParts,
   }),
 ]);

@@ -20,7 +20,7 @@ function parseTarget(text: string, word: string): string {
   const refuse = (cause: string, hint: string) => new InvalidInputError(`cannot mount at ${text}: ${cause}`, { hint });
   if (!text.startsWith('/')) {
     throw new InvalidInputError(`cannot use ${JSON.stringify(word)}: ${JSON.stringify(text)} is no absolute path`, {
-      hint: 'SRC:DST[:ro|rw], and DST begins with /',
+      hint: `${word.startsWith('--tmpfs') ? 'DST[:size=64m,…]' : 'SRC:DST[:ro|rw]'}, and DST begins with /`,
     });
   }
   if (/\p{Cc}/u.test(text)) throw refuse('a control character in its name', 'name another place');

@@ -1,25 +1,10 @@
 /**
  * State files: JSON with a schema version, replaced whole (temp file + fsync + rename). Each carries a checksum: what is
  * byte for byte as this minict wrote it needs no second look; anything else is read through its zod schema.
- *
- * A file that is replaced keeps the temporary name, and the next one is written into its blocks: a file system that discards
- * what it frees at once (ext4 without a journal) takes longer for that than for the rest, and new blocks take it longer, too.
  */
-import {
-  closeSync,
-  constants,
-  fsync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fsync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { z } from 'zod/mini';
 import { DamagedError, HostError, StateError } from '../errors.ts';
-import { exchangeNames } from '../host/syscalls.ts';
 import type * as schemas from '../spec/schema.ts';
 
 const VERSION = 1;
@@ -31,50 +16,23 @@ function temporaryOf(path: string): string {
   return `${path}.tmp`;
 }
 
-/** Opened for what is to be in the place of `path`: what it has is written over. */
-function openTemporary(path: string): number {
-  return openSync(temporaryOf(path), constants.O_WRONLY | constants.O_CREAT, 0o600);
-}
-
-/** In whole, or it throws: write(2) may write less. */
-function overwrite(fd: number, text: string): void {
-  const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
-  ftruncateSync(fd, bytes.length);
-}
-
-/** By who has the lock of what is in there: done twice, it would be undone. */
-function putInPlace(path: string): void {
-  if (!exchangeNames(temporaryOf(path), path)) renameSync(temporaryOf(path), path);
-}
-
-/** Removes what a killed one staged and did not put into its place, or what was replaced. */
+/** Removes what a killed one staged and did not put into its place. */
 export function dropStaged(path: string): void {
   rmSync(temporaryOf(path), { force: true });
-}
-
-/** Puts what one that was killed staged into its place, whoever does it first; false where there is nothing. */
-export function publishStaged(path: string): boolean {
-  try {
-    renameSync(temporaryOf(path), path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
 }
 
 /** Throws HostError. */
 export function writeJson(path: string, value: object): void {
   attempt(path, () => {
-    const fd = openTemporary(path);
+    const fd = openSync(temporaryOf(path), 'w', 0o600);
     try {
-      overwrite(fd, seal(value));
+      // In whole, or it throws: write(2) may write less.
+      writeFileSync(fd, seal(value));
       fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
-    putInPlace(path);
+    renameSync(temporaryOf(path), path);
   });
 }
 
@@ -85,15 +43,15 @@ export function writeJson(path: string, value: object): void {
  */
 export async function stageJson(path: string, value: object): Promise<() => void> {
   await attempt(path, async () => {
-    const fd = openTemporary(path);
+    const fd = openSync(temporaryOf(path), 'w', 0o600);
     try {
-      overwrite(fd, seal(value));
+      writeFileSync(fd, seal(value));
       await new Promise<void>((done, fail) => fsync(fd, (error) => (error ? fail(error) : done())));
     } finally {
       closeSync(fd);
     }
   });
-  return () => attempt(path, () => putInPlace(path));
+  return () => attempt(path, () => renameSync(temporaryOf(path), path));
 }
 
 /** Two that the disk has at the same time, as it takes as long for one. What one throws is thrown when both are through. */

@@ -8,7 +8,7 @@ import { type ContainerSpec, hasOwnHosts, type NicSpec, networkOf, networksOf } 
 import type { Port } from '../spec/port.ts';
 import type { network } from '../spec/schema.ts';
 import { hostsText, writeHosts } from './hosts.ts';
-import { dropStaged, readJson, stageJson } from './json-file.ts';
+import { dropStaged, readJson, stageJson, together } from './json-file.ts';
 import { isLocked } from './locks.ts';
 import { containerPaths, networkPaths, type Roots } from './paths.ts';
 
@@ -66,45 +66,57 @@ export function strayNetworkFiles(roots: Roots): string[] {
 }
 
 /** Writes records under other names; what is returned puts them into their places, and writes their members' hosts files. */
-export async function stageNetworks(roots: Roots, records: readonly NetworkRecord[]): Promise<() => Promise<void>> {
-  const publish = await Promise.all(records.map((record) => stageJson(networkPaths(roots, record.name).json, record)));
-  return async () => {
+export async function stageNetworks(roots: Roots, records: readonly NetworkRecord[]): Promise<() => void> {
+  const staging = Promise.all(records.map((record) => stageJson(networkPaths(roots, record.name).json, record)));
+  // While the disk takes its time.
+  const [publish, hosts] = await together(staging, hostsFiles(roots, records));
+  return () => {
     for (const put of publish) put();
-    await writeAllHosts(roots, records);
+    writeAllHosts(hosts);
   };
 }
 
 export async function writeNetwork(roots: Roots, record: NetworkRecord): Promise<void> {
   const publish = await stageNetworks(roots, [record]);
-  await publish();
+  publish();
 }
 
 /** What who was killed left between the record and the hosts files. Writes nothing where nothing was left. */
 export async function finishWriting(roots: Roots, record: NetworkRecord): Promise<void> {
   dropStaged(networkPaths(roots, record.name).json);
-  await writeAllHosts(roots, [record]);
+  writeAllHosts(await hostsFiles(roots, [record]));
+}
+
+interface HostsFile {
+  readonly path: string;
+  readonly text: string;
+  /** Of a member alone. */
+  readonly isOwn: boolean;
 }
 
 /** Those of the networks, and of each member that has one of its own, once. */
-async function writeAllHosts(roots: Roots, records: readonly NetworkRecord[]): Promise<void> {
+async function hostsFiles(roots: Roots, records: readonly NetworkRecord[]): Promise<HostsFile[]> {
   const known = new Map(records.map((record) => [record.name, record]));
-  for (const record of records) writeHosts(networkPaths(roots, record.name).hosts, hostsText([record]));
+  const files: HostsFile[] = records.map((record) => {
+    return { path: networkPaths(roots, record.name).hosts, text: hostsText([record]), isOwn: false };
+  });
   for (const [name, { networks, extraHosts }] of new Map(records.flatMap(({ members }) => Object.entries(members)))) {
-    const path = containerPaths(roots, name).hosts;
-    // Before that is there, a create writes it itself.
-    if (networks === undefined || !existsSync(path)) continue;
+    if (networks === undefined) continue;
     const others = await readNetworks(
       roots,
       networks.filter((network) => !known.has(network)),
     );
     const all = new Map([...known, ...others.map((other) => [other.name, other] as const)]);
-    writeHosts(
-      path,
-      hostsText(
-        networks.flatMap((network) => all.get(network) ?? []),
-        extraHosts,
-      ),
-    );
+    const own = networks.flatMap((network) => all.get(network) ?? []);
+    files.push({ path: containerPaths(roots, name).hosts, text: hostsText(own, extraHosts), isOwn: true });
+  }
+  return files;
+}
+
+function writeAllHosts(files: readonly HostsFile[]): void {
+  for (const { path, text, isOwn } of files) {
+    // Before that is there, a create writes it itself.
+    if (!isOwn || existsSync(path)) writeHosts(path, text);
   }
 }
 
@@ -154,27 +166,43 @@ export class AddressPool {
     const bridge = record.foreign || record.internal ? 'the gateway' : `the bridge ${record.link}`;
     const holder = this.holderOf(text);
     const taken = (isGateway ? bridge : undefined) ?? (holder && `container ${holder}`) ?? this.own.get(text);
-    if (taken !== undefined) throw new AddressTakenError(record.name, `cannot use address ${text}: taken by ${taken}`);
+    if (taken !== undefined) {
+      throw new AddressTakenError(record.name, `cannot use address ${text}: taken by ${taken}`, {
+        hint: `minict network inspect ${record.name}; without the option minict chooses`,
+      });
+    }
     this.own.set(text, `${this.name}'s ${nic}`);
     return text;
   }
 
-  /** The lowest that is free, and not in `avoid`. Throws AddressTakenError. */
+  /** The first address, where a router of the user's may be yet to come: what has no gateway though the host could be it. */
+  private routersOwn({ subnet, gateway }: NetworkSubnet): string | undefined {
+    const { internal, foreign, driver } = this.record;
+    if (gateway !== undefined || internal || foreign || !['bridge', 'ovs'].includes(driver)) return undefined;
+    const { family, base } = parseSubnet(subnet);
+    return formatIp({ family, value: base + 1n });
+  }
+
+  /** The lowest that is free, and not in `avoid`; a router's own is the last. Throws AddressTakenError. */
   next({ subnet: text, gateway }: NetworkSubnet, nic: string, avoid: readonly string[]): string {
     const subnet = parseSubnet(text);
+    const spared = [gateway, this.routersOwn({ subnet: text, gateway }), ...avoid];
     const last = lastOf(subnet).value;
     const find = (isFree: (address: string) => boolean) => {
       const from = this.lowest.get(text) ?? subnet.base + 1n;
       for (let value = from; value < last; value += 1n) {
         const address = formatIp({ family: subnet.family, value });
-        if (address === gateway || avoid.includes(address) || this.own.has(address) || !isFree(address)) continue;
+        if (spared.includes(address) || this.own.has(address) || !isFree(address)) continue;
         this.lowest.set(text, value);
         return address;
       }
       return undefined;
     };
     // Whether a member is still there takes a look at the disk: only where no address is without one.
-    const free = find((address) => !this.held.has(address)) ?? find((address) => this.holderOf(address) === undefined);
+    const free =
+      find((address) => !this.held.has(address)) ??
+      find((address) => this.holderOf(address) === undefined) ??
+      this.leftOver({ subnet: text, gateway }, avoid);
     if (free === undefined) {
       const { name } = this.record;
       throw new AddressTakenError(name, `cannot find a free address: network ${name}, ${text}, is full`, {
@@ -183,6 +211,13 @@ export class AddressPool {
     }
     this.own.set(free, `${this.name}'s ${nic}`);
     return free;
+  }
+
+  /** A router's own address, where no other one is free. */
+  private leftOver(subnet: NetworkSubnet, avoid: readonly string[]): string | undefined {
+    const address = this.routersOwn(subnet);
+    if (address === undefined || avoid.includes(address)) return undefined;
+    return this.own.has(address) || this.holderOf(address) !== undefined ? undefined : address;
   }
 }
 
@@ -211,7 +246,9 @@ export function requireHostAddress(record: NetworkRecord, address: Address, what
   const subnet = parseSubnet(found.subnet);
   const isLast = subnet.family === 4 && address.value === lastOf(subnet).value;
   if (address.value === subnet.base || isLast) {
-    throw new InvalidInputError(`cannot use ${what}: the network's own or its broadcast address`);
+    throw new InvalidInputError(`cannot use ${what}: the network's own or its broadcast address`, {
+      hint: 'without the option minict chooses',
+    });
   }
   return found;
 }

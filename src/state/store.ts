@@ -3,7 +3,7 @@ import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync,
 import { join } from 'node:path';
 import { ConflictError, HostError, NotFoundError, StateError } from '../errors.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { publishStaged, readJson, stageJson, writeJson } from './json-file.ts';
+import { readJson, stageJson, writeJson } from './json-file.ts';
 import { containerPaths, instancePaths, type Roots } from './paths.ts';
 
 /**
@@ -142,17 +142,32 @@ function attempt(what: string, dir: string, hint: string, action: () => void): v
 export async function findContainer(roots: Roots, name: string): Promise<ContainerSpec | undefined> {
   const { json } = containerPaths(roots, name);
   const spec = await readJson(json, 'container', name);
-  // A rename was killed when it had moved the folder: what that is to say lies in it.
-  if (spec === undefined || spec.name === name || !publishStaged(json)) return spec;
+  if (spec === undefined || spec.name === name) return spec;
+  // A rename was killed when it had moved the folder, or is about to go on: what that is to say lies in it.
+  publishRenamed(json, name);
   return readJson(json, 'container', name);
 }
 
+/** Of a rename to that name alone: who comes late takes nothing into its place that another one, or an update, is writing. */
+function renamedJson(json: string, name: string): string {
+  return `${json}.to-${name}`;
+}
+
+/** Whoever does it first. */
+function publishRenamed(json: string, name: string): void {
+  try {
+    renameSync(renamedJson(json, name), json);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
 /** Gives the container `from` the name of `spec`, whose folder is empty; the rename of the folder is the commit point. */
-export async function moveContainer(roots: Roots, from: string, spec: ContainerSpec): Promise<void> {
+export function moveContainer(roots: Roots, from: string, spec: ContainerSpec): void {
   const [old, moved] = [containerPaths(roots, from), containerPaths(roots, spec.name)];
-  await stageJson(old.json, spec);
+  writeJson(renamedJson(old.json, spec.name), spec);
   renameSync(old.dir, moved.dir);
-  publishStaged(moved.json);
+  publishRenamed(moved.json, spec.name);
 }
 
 /** Throws NotFoundError. */

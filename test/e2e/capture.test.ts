@@ -185,7 +185,7 @@ describe('bad input', () => {
     ],
     [['a1', '--filter', '-x', ...to], /can't parse filter/],
     [['a1', '-w', ''], /-w '': no path/],
-    [['a1', '-w', '/tmp'], /cannot write \/tmp: EISDIR: /],
+    [['a1', '-w', '/tmp'], /cannot write \/tmp: illegal operation on a directory\nhint: /],
   ])('%j is refused', (words, message) => {
     expectRefused(host.minict('capture', ...words), message);
   });

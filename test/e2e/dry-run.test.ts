@@ -173,6 +173,8 @@ describe('a script leaves the kernel as the verb does', () => {
     host.run(['ip', 'link', 'del', 't1-eth0']);
     expect(host.minict('start', 't1').status).toBe(0);
     expect(host.minict('stop', '-t', '0', 't1').status).toBe(0);
+    // That a new pair has a carrier is told by the kernel's own worker.
+    await eventually(() => Bun.deepEquals(kernelView(host, 't1'), stopped));
     expect(kernelView(host, 't1')).toEqual(stopped);
     expect(runScript(scriptOf('restart', 't1', '--dry-run'))).toEqual(done);
     expect(await runs(undefined)).toBe(true);

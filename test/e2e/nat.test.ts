@@ -84,7 +84,13 @@ describe('NAT of other drivers', () => {
 
   async function expectWayOut(...options: string[]): Promise<void> {
     ok('network', 'create', 'n0', ...SUBNETS, ...options);
-    ok('create', 'd1', '--network', 'n0');
+    ok('create', 'd1', '--network', 'n0', '-p', '8181:80', '-p', '[::]:8181:80');
+    ok('exec', '-d', 'd1', 'httpd', '-f', '-p', '80', '-h', '/etc');
+    expect(await eventually(() => page(here, 'http://127.0.0.1:8181/hostname') === 'd1')).toBe(true);
+    // Of another network, of another machine, and from itself.
+    for (const from of [inside('c1'), internet.run, inside('d1')]) {
+      expect(page(from, 'http://[2001:db8::1]:8181/hostname')).toBe('d1');
+    }
     const serve = 'busybox httpd -f -p 80 -h /usr/bin >/dev/null 2>&1 & echo $!';
     const server = internet.run(['sh', '-c', serve]).stdout.trim();
     expect(await eventually(() => internet.run(['ss', '-Hltn', 'sport', '=', ':80']).stdout !== '')).toBe(true);
@@ -97,7 +103,7 @@ describe('NAT of other drivers', () => {
     expect(sizes).toEqual([whole, whole]);
     expect(pings('d1', '198.51.100.7')).toBe(true);
     expect(internet.run(['ip', 'neigh']).stdout).not.toMatch(/10\.4\.0\.|fd00:4:/);
-    ok('rm', 'd1');
+    ok('rm', '-f', 'd1');
     ok('network', 'rm', 'n0');
   }
 
@@ -154,7 +160,7 @@ describe('a published port', () => {
     expect(page(here, url('[::1]', 9090))).toBe('curl: 7');
   });
 
-  test('is there for containers: beside it, of another network, and for itself', () => {
+  test('is there for containers: beside it, and for itself', () => {
     for (const address of ['10.1.0.1', '192.0.2.1', '[fd00:1::1]', '[2001:db8::1]']) {
       expect(page(inside('c1'), url(address, 9090)), address).toBe('web1');
       expect(page(inside('web1'), url(address, 9090)), address).toBe('web1');

@@ -131,20 +131,25 @@ test('a bridge of the host is used as it is, and stays', () => {
   expect(still(after)).toBe(still(before));
 });
 
-test('a bridge of the host keeps its MAC address, that of its lowest port', () => {
+test('a bridge of the host keeps its MAC address and its MTU, those of its ports', async () => {
   for (const words of [
     'link add name br8 type bridge',
     'link add name up8 address 52:54:00:aa:bb:cc type veth peer name far8',
-    'link set up8 master br8 up',
+    'link set up8 mtu 9000 master br8 up',
   ]) {
     expect(host.run(['ip', ...words.split(' ')]).status).toBe(0);
   }
-  const mac = () => ip('link', 'show', 'dev', 'br8')[0]?.address;
-  expect(mac()).toBe('52:54:00:aa:bb:cc');
+  const theirs = { address: '52:54:00:aa:bb:cc', mtu: 9000 };
+  expect(ip('link', 'show', 'dev', 'br8')[0]).toMatchObject(theirs);
   expect(network('create', 'eight', '--bridge', 'br8').status).toBe(0);
   create('m', '--network', 'eight');
-  expect(mac()).toBe('52:54:00:aa:bb:cc');
-  host.minict('rm', 'm');
+  expect(ip('-n', 'm', 'link', 'show', 'dev', 'eth0')[0]).toMatchObject({ mtu: 9000 });
+  // Its end on the host keeps the bridge's.
+  create('l', '--nic', 'eight,mtu=1200');
+  expect(ip('-n', 'l', 'link', 'show', 'dev', 'eth0')[0]).toMatchObject({ mtu: 1200 });
+  expect(ip('link', 'show', 'dev', 'br8')[0]).toMatchObject(theirs);
+  await refused(['create', 'bad', '--nic', 'eight,mtu=9001'], /MTU 9001: network eight has 9000\nhint: /);
+  host.minict('rm', 'm', 'l');
   expect(network('rm', 'eight').status).toBe(0);
   for (const link of ['br8', 'up8']) expect(host.run(['ip', 'link', 'del', link]).status).toBe(0);
 });
@@ -223,6 +228,19 @@ test("the next hop that is asked for is nobody's automatic address", () => {
   expect(network('rm', 'routed').status).toBe(0);
 });
 
+test('without a gateway the first address is left to a router, while another one is free', () => {
+  const subnets = ['--subnet', '10.66.0.0/30', '--subnet', 'fd66::/64'];
+  expect(network('create', 'routed', ...subnets, '--gateway', 'none').status).toBe(0);
+  create('n', '--network', 'routed');
+  create('m', '--network', 'routed');
+  expect(['n', 'm'].map((name) => addressesOf(name, 'eth0').filter((address) => !address.startsWith('fe80')))).toEqual([
+    ['10.66.0.2/30', 'fd66::2/64'],
+    ['10.66.0.1/30', 'fd66::3/64'],
+  ]);
+  expect(host.minict('rm', 'n', 'm').status).toBe(0);
+  expect(network('rm', 'routed').status).toBe(0);
+});
+
 test('a network comes back after its bridge was removed by hand, and after a reboot', () => {
   expect(host.run(['ip', 'link', 'del', 'lan']).status).toBe(0);
   expect(JSON.parse(network('ls', '--format', 'json').stdout)).toContainEqual(
@@ -283,8 +301,10 @@ test.each<[string[], RegExp]>([
   [['create', 'new', '--subnet', '127.1.0.0/24'], /127\.0\.0\.0\/8 is not for networks\nhint: /],
   [['create', 'new', '--subnet', '239.1.0.0/24', '--gateway', 'none'], /224\.0\.0\.0\/4 is not for networks/],
   [['create', 'new', '--subnet', 'ff05::/64'], /ff00::\/8 is not for networks/],
+  [['create', 'new', '--subnet', 'fe80::/64'], /fe80::\/10 is not for networks/],
   [['create', 'new', '--subnet', '10.2.0.0/24', '--gateway', '10.3.0.1'], /outside the network's subnets/],
   [['create', 'new', '--internal', '--gateway', '10.3.0.1'], /together/],
+  [['create', 'new', '--subnet', 'fd00:9::/64', '--mtu', '1200'], /MTU 1200: IPv6 needs 1280\nhint: /],
   [['create', 'new', '--bridge', 'nobridge'], /the host has none of that name/],
   [['create', 'new', '--bridge', 'lo'], /it is hardware/],
   [['create', 'new', '--uplink', 'lo'], /it is the loopback/],
@@ -315,6 +335,8 @@ test.each<[string[], RegExp]>([
   [['--nic', 'lan,name=a,name=b'], /name twice/],
   [['--nic', 'lan,name=eth0', '--nic', 'lan,name=eth0'], /interface name eth0/],
   [['--nic', 'lan,gateway=10.1.0.4', '--nic', 'lan,gateway=10.1.0.5'], /two gateways/],
+  // The bridge would take on the least of its ports, and lose its IPv6 address.
+  [['--nic', 'lan,ip=none,mtu=1200'], /MTU 1200: IPv6 needs 1280\nhint: /],
   [['--nic', 'lan', '--ip', '10.1.0.5'], /without --network\nhint: --nic/],
   [['--no-network', '--nic', 'lan'], /--nic and --no-network together/],
 ])('create %j is refused, and leaves nothing', async (words, message) => {

@@ -79,6 +79,23 @@ test("a bridge of that name in the place of minict's is not taken for it", () =>
   vsctl('del-br', 'sw0');
 });
 
+test('a port that somebody took out comes back, by reload and by start, and what was set inside stays', () => {
+  make();
+  expect(host.run(['ip', '-n', 'a', 'addr', 'add', '10.66.0.1/24', 'dev', 'eth0']).status).toBe(0);
+  for (const verb of [
+    ['network', 'reload'],
+    ['start', 'a'],
+  ]) {
+    vsctl('del-port', 'sw0', 'a-eth0');
+    expect(host.minict('ps').stdout).toMatch(/a +broken \(missing: a-eth0 in bridge sw0\)/);
+    expect(host.minict(...verb)).toMatchObject({ status: 0, stderr: '' });
+    expect(pings('a', 'b')).toBe(true);
+    expect(host.run(['ip', '-n', 'a', 'addr', 'show', 'dev', 'eth0']).stdout).toContain('10.66.0.1/24');
+  }
+  expect(network('reload')).toEqual({ status: 0, stdout: '', stderr: '' });
+  remove();
+});
+
 test('ports of others keep a network from being removed', () => {
   make();
   expect(host.run(['ip', 'link', 'add', 'name', 'mine', 'type', 'veth', 'peer', 'name', 'far']).status).toBe(0);

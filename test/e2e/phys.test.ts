@@ -29,7 +29,12 @@ beforeEach(() => {
   ip('addr', 'add', '10.6.0.2/24', 'dev', 'far0');
 });
 
+/** Of the card; 1: it makes up no link-local address (`addrgenmode none`). */
+const SYSCTLS = ['net.ipv4.conf.card0.rp_filter = 2', 'net.ipv6.conf.card0.addr_gen_mode = 1'];
+const sysctlsOf = () => host.run(['sysctl', ...SYSCTLS.map((line) => line.split(' ')[0] as string)]).stdout;
+
 test('it moves in with a name, addresses, MAC and MTU of its own, and comes back as it was', () => {
+  for (const line of SYSCTLS) host.run(['sysctl', '-qw', line.replaceAll(' ', '')]);
   create('n1');
   expect(readIp(host, '-n', 'n1', 'link', 'show', 'dev', 'eth1')[0]).toMatchObject({
     address: '02:00:00:00:00:99',
@@ -43,6 +48,7 @@ test('it moves in with a name, addresses, MAC and MTU of its own, and comes back
   expect(host.minict('exec', 'n1', 'ping', '-c1', '-W5', '10.6.0.2').status).toBe(0);
   does('rm', 'n1');
   expectBack();
+  expect(sysctlsOf()).toBe(`${SYSCTLS.join('\n')}\n`);
 });
 
 test('one that was down comes back down; link rm gives it back while the container runs', () => {
@@ -127,6 +133,10 @@ test('what the host uses, and what another container has, is refused', async () 
   ip('route', 'add', 'default', 'dev', 'card0');
   await refused('card0', /it carries the host's default route/);
   ip('route', 'del', 'default');
+  // The way to the host's default route would go along.
+  ip('link', 'add', 'link', 'card0', 'name', 'child0', 'type', 'macvlan');
+  await refused('card0', /the host's child0 is on it\nhint: ip link del dev child0\n/);
+  ip('link', 'del', 'child0');
   does('network', 'create', 'lan');
   await refused('lan', /has the address|a bridge/);
   ip('link', 'set', 'card0', 'master', 'lan');

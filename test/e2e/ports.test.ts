@@ -23,6 +23,7 @@ beforeAll(async () => {
   create('first');
   host.minict('network', 'create', 'six', '--subnet', 'fd00:6::/64');
   host.minict('network', 'create', 'inner', '--internal');
+  host.minict('network', 'create', 'hostless', '--subnet', '10.9.0.0/24', '--gateway', 'none');
   before = host.snapshot();
 });
 afterAll(() => host.destroy());
@@ -81,6 +82,7 @@ test.each<[string[], RegExp]>([
   [['-p', '[::]:8080:80'], /it has no IPv6 address in a network that leads there from the host/],
   [['-p', '8080:80', '--network', 'inner'], /it has no IPv4 address in a network/],
   [['-p', '8080:80', '--network', 'six'], /it has no IPv4 address in a network/],
+  [['-p', '8080:80', '--network', 'hostless'], /it has no IPv4 address in a network that leads there from the host/],
   [['-p', '8080:80', '--no-network'], /-p and --no-network together/],
   [['-p', '8080:80', '-p', '8080:81'], /taken by 127.0.0.1:8080 of container bad/],
   [['-p', '0.0.0.0:8080:80', '-p', '8080:81'], /taken by 0.0.0.0:8080 of container bad/],

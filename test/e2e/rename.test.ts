@@ -1,9 +1,9 @@
 /** rename: what has the new name, what stays, what is refused, and what a killed one leaves. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { expectRefused, linksSettle } from '../helpers/expect.ts';
-import { KILLS, killBefore, runWithFault } from '../helpers/faults.ts';
+import { heldAfter, KILLS, killBefore, runWithFault } from '../helpers/faults.ts';
 import { Host } from '../helpers/host.ts';
 import { readIp } from '../helpers/links.ts';
 import { MANY_POINTS } from '../helpers/recovery.ts';
@@ -118,6 +118,19 @@ test.each(['rename', 'mkdir'])('killed before a %s', MANY_POINTS, async (call) =
     const killed = killBefore(host, ['rename', 'f1', 'f2'], call, k);
     await after(`${call} (${k})`);
     if (!killed) break;
+  }
+});
+
+test('who was about to finish a killed one, and comes late, takes nothing back', async () => {
+  host.minict('create', 'f1', '--no-network');
+  host.minict('stop', 'f1');
+  const json = join(host.root, 'containers/f2/container.json');
+  for (let k = 1; !existsSync(json); k += 1) expect(killBefore(host, ['rename', 'f1', 'f2'], 'rename', k)).toBe(true);
+  const goOn = await heldAfter(host, ['inspect', 'f2'], 'read', json);
+  for (const size of ['64m', '65m']) expect(host.minict('update', 'f2', '-m', size).stdout).toBe('f2\n');
+  for (const { status, stdout } of [await goOn(), host.minict('inspect', 'f2')]) {
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)[0]).toMatchObject({ name: 'f2', limits: { memoryBytes: 65 << 20 } });
   }
 });
 

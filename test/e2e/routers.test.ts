@@ -185,6 +185,7 @@ test.each<[string[], RegExp]>([
   [['--route', '10.2.0.0/16,via=10.7.0.1,color=red'], /'color=red' is no setting/],
   [['--route', '10.2.0.0/16,via=10.7.0.1,via=10.7.0.2'], /is no setting/],
   [['--route', '10.2.0.0/16,dev=a b'], /not a valid name/],
+  [['--route', '10.2.0.0/16,via=10.7.0.1', '--route', '10.2.0.0/16,dev=eth0'], /there are two of it\nhint: /],
   [['--sysctl', 'kernel.pid_max=99'], /not of a network namespace/],
   [['--sysctl', 'net.ipv4/../../kernel/x=1'], /not the name of one/],
   [['--sysctl', 'net/../kernel/pid_max=1'], /not the name of one/],

@@ -89,6 +89,24 @@ test('one that is started again is followed until it is not', () => {
   expect(host.minict('start', '-a', 's1')).toEqual({ status: 4, stdout: 'one\none\none\n', stderr: '' });
 });
 
+test('a signal for one that a restart policy starts again ends the following, too', async () => {
+  made(['--restart', 'always'], waits);
+  expect(host.minict('start', 's1').status).toBe(0);
+  const child = host.spawn([MINICT, 'attach', 's1']);
+  const isFollowed = () => host.run(['sh', '-c', `ls -l /proc/${child.pid}/fd`]).stdout.includes('/log');
+  expect(await eventually(isFollowed)).toBe(true);
+  child.kill('SIGTERM');
+  expect(await child.exited).toBe(4);
+  expect(await eventually(() => JSON.stringify(inspect(host, 's1').status).includes('"restarts":1'))).toBe(true);
+});
+
+test('one with a policy that has ended at once has said all, and its status is told', () => {
+  made(['--restart', 'on-failure:1'], 'echo all; exit 0');
+  for (let count = 0; count < 5; count += 1) {
+    expect(host.minict('start', '-a', 's1')).toEqual({ status: 0, stdout: 'all\n', stderr: '' });
+  }
+});
+
 test('what a stop took away is there again', () => {
   made([], 'ip -4 addr show dev eth0 | grep -c inet; hostname');
   expect(host.minict('stop', 's1').status).toBe(0);

@@ -59,6 +59,20 @@ test("a route of the host's: the next free /24 without --ip, a refusal with it",
   expect(routes()).toContain(before.trim());
 });
 
+test("a VPN's routes in a table of its own are the host's, too; those for some packets alone are not", async () => {
+  addRoute('192.168.0.0/23');
+  const ip = (line: string) => expect(host.run(['ip', ...line.split(' ')]), line).toMatchObject({ status: 0 });
+  ip('route flush dev lan0');
+  ip('route add 192.168.0.0/23 dev lan0 table 52');
+  ip('rule add priority 5270 lookup 52');
+  await refused(['c1', '--ip', '192.168.0.11'], /the host has a route 192\.168\.0\.0\/23 in table 52\nhint: /);
+  create('c1');
+  expect(addressOf('c1')).toBe('192.168.2.2');
+  ip('rule del priority 5270');
+  ip('rule add priority 5270 from 10.9.9.9 lookup 52');
+  expect(host.minict('network', 'create', 'lan', '--subnet', '192.168.0.0/24').status).toBe(0);
+});
+
 test('its subnet is left to it by networks that come first', () => {
   expect(host.minict('network', 'create', 'lan').status).toBe(0);
   create('c1', '--ip', '192.168.0.11');

@@ -45,6 +45,60 @@ test('an uplink is a port until the network goes, and as it was afterwards', asy
   expect(host.run(['ip', 'netns', 'del', 'world']).status).toBe(0);
 });
 
+test('the MTU is what the uplink takes, for the bridge and for all', async () => {
+  for (const words of ['link add name up2 mtu 1400 type veth peer name far2', 'link set up2 up']) {
+    expect(host.run(['ip', ...words.split(' ')]).status).toBe(0);
+  }
+  const create = ['network', 'create', 'narrow', '--uplink', 'up2', '--subnet', '10.6.0.0/24'];
+  const mtuOf = (...words: string[]) => (ip(...words)[0] as unknown as { mtu: number } | undefined)?.mtu;
+  await expectRefusedThere(host, [...create, '--mtu', '1500'], /MTU 1500: up2 has 1400\nhint: /);
+  expect(host.minict(...create).status).toBe(0);
+  expectCreated(host, 'n', '--network', 'narrow', '--ip', '10.6.0.2');
+  expect(mtuOf('-n', 'n', 'link', 'show', 'dev', 'eth0')).toBe(1400);
+  await expectRefusedThere(host, ['create', 'x', '--nic', 'narrow,mtu=1500'], /MTU 1500: network narrow has 1400/);
+  expect(host.minict('rm', 'n').status).toBe(0);
+  expect(network('rm', 'narrow').status).toBe(0);
+  expect(host.minict(...create, '--mtu', '1300').status).toBe(0);
+  expect([mtuOf('link', 'show', 'dev', 'narrow'), mtuOf('link', 'show', 'dev', 'up2')]).toEqual([1300, 1400]);
+  expect(network('rm', 'narrow').status).toBe(0);
+});
+
+test('an interface with children is no uplink: they and a bridge cannot both have what comes in', async () => {
+  const ok = (line: string) => expect(host.run(['ip', ...line.split(' ')]), line).toMatchObject({ status: 0 });
+  const create = ['network', 'create', 'wan', '--uplink', 'up2'];
+  ok('link add link up2 name child0 type macvlan');
+  await expectRefusedThere(host, create, /up2: the host's child0 is on it\nhint: ip link del dev child0\n/);
+  ok('link del child0');
+  expect(network('create', 'm0', '--driver', 'macvlan', '--uplink', 'up2', '--subnet', '10.5.0.0/24').status).toBe(0);
+  await expectRefusedThere(host, create, /up2: network m0 has it\nhint: minict network rm m0\n/);
+  await expectRefusedThere(host, ['create', 'x', '--nic', 'phys:up2'], /up2: network m0 has it/);
+  await expectRefusedThere(host, ['create', 'x', '--nic', 'm0,mtu=9000'], /MTU 9000: network m0 has 1400/);
+  expect(network('rm', 'm0').status).toBe(0);
+  ok('link del up2');
+});
+
+test("nor is an address that a machine beyond a bridge of the host's has given out", async () => {
+  for (const words of [
+    'link add name br5 type bridge',
+    'link add name port5 type veth peer name far5',
+    'link set br5 up',
+    'link set port5 master br5 up',
+    'addr add 10.4.0.1/24 dev far5',
+    'link set far5 up',
+  ]) {
+    expect(host.run(['ip', ...words.split(' ')]).status).toBe(0);
+  }
+  expect(network('create', 'theirs', '--bridge', 'br5', '--subnet', '10.4.0.0/24').status).toBe(0);
+  const mac = ip('link', 'show', 'dev', 'far5')[0]?.address;
+  await expectRefusedThere(
+    host,
+    ['create', 'x', '--network', 'theirs', '--ip', '10.4.0.1'],
+    new RegExp(`address 10.4.0.1: taken by the machine with ${mac}`),
+  );
+  expect(network('rm', 'theirs').status).toBe(0);
+  for (const link of ['far5', 'br5']) expect(host.run(['ip', 'link', 'del', link]).status).toBe(0);
+});
+
 /** A Neighbour Solicitation from nobody: of who is about to take the address fd00:8::3. */
 const PROBES = `import socket,time
 target = bytes.fromhex('fd000008000000000000000000000003')

@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Host, MINICT, type Result } from './host.ts';
+import { eventually, type Host, MINICT, type Result } from './host.ts';
 
 /** What happens at the k-th host command, as shell; `$REAL` is the tool, `$MINICT_PID` who called, or its ancestor. */
 const FAULTS = {
@@ -81,6 +81,25 @@ const KILLED = 128 + 9;
 export function killBefore(host: Host, words: readonly string[], call: string, k: number): boolean {
   const inject = `inject=?${call}:signal=SIGKILL:when=${k}`;
   return host.run(['strace', '-o', '/dev/null', '-e', inject, MINICT, ...words]).status === KILLED;
+}
+
+/** minict, held still where its first `call` about the file `path` is done; what is returned lets it go on, to its end. */
+export async function heldAfter(
+  host: Host,
+  words: readonly string[],
+  call: string,
+  path: string,
+): Promise<() => Promise<Result>> {
+  const trace = join(mkdtempSync(join(host.dir, 'trace-')), 'calls');
+  const inject = `inject=${call}:signal=SIGSTOP:when=1`;
+  const child = host.spawn(['strace', '-o', trace, '-P', path, '-e', inject, MINICT, ...words]);
+  const isHeld = () => existsSync(trace) && readFileSync(trace, 'utf8').includes('stopped by SIGSTOP');
+  if (!(await eventually(isHeld))) throw new Error(`minict ${words.join(' ')} came to no ${call} of ${path}`);
+  return async () => {
+    process.kill(Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')), 'SIGCONT');
+    const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+    return { status: await child.exited, stdout, stderr };
+  };
 }
 
 /**

@@ -119,10 +119,6 @@ export function takeSnapshot(pid: number, root: string, run: (argv: readonly str
   // The locks of what containers share are made at first use, and stay; so do compiled filters, and what others' rules stop.
   const isLock = (path: string) =>
     /^minict\/\.(networks|images|image-files|image-trees|volumes|firewall|seccomp-[0-9a-f]{64})$/.test(path);
-  // Beside a record lies the one that it replaced, for the next to be written into.
-  const isReplaced = (path: string) => path.endsWith('.json.tmp') && existsSync(path.slice(0, -'.tmp'.length));
-  const isNoState = (path: string) =>
-    /\/(rootfs|upper|work|dev)$|^skeleton\/|^events(\.1)?$/.test(path) || isReplaced(join(root, path));
   return {
     network: network(JSON.parse(ip('address')), JSON.parse(ip('route'))).sort(),
     firewall: run(['sh', '-c', FIREWALL]).split('\n').filter(Boolean).sort(),
@@ -130,10 +126,8 @@ export function takeSnapshot(pid: number, root: string, run: (argv: readonly str
     run: ['netns', 'utsns', 'mntns', 'minict'].flatMap((dir) => walk(join(runDir, dir), 2, isLock, `${dir}/`)).sort(),
     cgroups: existsSync(instance) ? cgroups(readFileSync(instance, 'utf8').trim()).sort() : [],
     state: [
-      ...walk(root, 3, isNoState),
-      ...walk(leases, 1, (name) => isReplaced(join(leases, name))).map(
-        (name) => `${name}: ${readFileSync(join(leases, name), 'utf8')}`,
-      ),
+      ...walk(root, 3, (path) => /\/(rootfs|upper|work|dev)$|^skeleton\/|^events(\.1)?$/.test(path)),
+      ...walk(leases, 1).map((name) => `${name}: ${readFileSync(join(leases, name), 'utf8')}`),
     ].sort(),
     programs: programs(pid).sort(),
   };
