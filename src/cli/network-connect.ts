@@ -4,7 +4,7 @@ import { connect as connectContainer, disconnect as disconnectContainer, findNic
 import type { Context } from '../lifecycle/context.ts';
 import type { ContainerSpec } from '../spec/container.ts';
 import { parseContainerName, parseNetworkName, parseNicName } from '../spec/name.ts';
-import { checkNic } from '../spec/nic.ts';
+import { checkNic, ipSettings } from '../spec/nic.ts';
 import { listNetworks } from '../state/network.ts';
 import { listContainers } from '../state/store.ts';
 import { addDryRun, type DryRunOptions } from './dry-run.ts';
@@ -35,7 +35,7 @@ export const connect: DefineNetworkVerb = (command, { begin }) => {
     .option('--name <interface>', 'its name inside (default: the next free ethN)', parseNicName)
     .action(async (network: string, container: string, options: AddressOptions & DryRunOptions & { name?: string }) => {
       const { name, ip, gateway, macAddress, mtu } = options;
-      const settings = { name, ips: ip, gateways: gateway, mac: macAddress, mtuBytes: mtu };
+      const settings = { name, ...ipSettings(ip), gateways: gateway, mac: macAddress, mtuBytes: mtu };
       const request = checkNic({ network: parseNetworkName(network), ...settings });
       const printed = scripts(
         `connects to ${network}:`,

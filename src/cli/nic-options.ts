@@ -4,7 +4,7 @@ import { InvalidInputError } from '../errors.ts';
 import { DEFAULT_NETWORK } from '../lifecycle/network.ts';
 import { parseMtuBytes } from '../spec/address.ts';
 import { parseMac, parseNetworkName } from '../spec/name.ts';
-import { checkNic, type NicRequest, parseNic } from '../spec/nic.ts';
+import { checkNic, ipSettings, type NicRequest, parseNic } from '../spec/nic.ts';
 import type { VerbCommand } from './verb-command.ts';
 
 /** As commander hands them over. */
@@ -24,7 +24,7 @@ export interface NicOptions extends AddressOptions {
 /** Of one interface: the first one, where there are several. */
 export function addAddressOptions(command: VerbCommand): VerbCommand {
   return command
-    .repeatable('--ip <address>', 'IPv4 or IPv6 address, with or without /len (default: next free)')
+    .repeatable('--ip <address>', 'IPv4 or IPv6 address, with or without /len; none: without (default: next free)')
     .repeatable('--gateway <address>', "next hop of the default route (default: the network's)")
     .option('--mac-address <mac>', 'MAC address', parseMac)
     .option('--mtu <bytes>', 'MTU', parseMtuBytes);
@@ -67,7 +67,10 @@ export function requestsFrom(options: NicOptions): NicRequest[] {
     });
   }
   return [
-    ...names.map((name, index) => checkNic({ network: name, ...(index === 0 ? settings : { ips: [], gateways: [] }) })),
+    ...names.map((name, index) => {
+      const own = index === 0 ? { ...settings, ...ipSettings(ip) } : { ips: [], gateways: [] };
+      return checkNic({ network: name, ...own });
+    }),
     ...nic.map(parseNic),
   ];
 }

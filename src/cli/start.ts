@@ -53,7 +53,7 @@ async function startAttached(context: Context, name: string, stdin: boolean): Pr
   const spec = await getContainer(context.roots, name);
   requireMain(spec);
   const terminal = isTerminal(0);
-  const { attachTo, follow } = await import('./attach.ts');
+  const { follow } = await import('./attach.ts');
   // What is started again has no caller's terminal. Its log is looked at before, so that no first word is missed.
   if (spec.restart !== undefined) {
     await follow(context, instance, name, true, async () => {
@@ -63,7 +63,8 @@ async function startAttached(context: Context, name: string, stdin: boolean): Pr
   }
   const attend = await startContainer(context, instance, name, { attachment: { terminal, stdin: terminal || stdin } });
   if (attend !== undefined) process.exitCode = await attend();
-  else await attachTo(context, instance, name, true);
+  // One that ran a moment ago; it may have ended since.
+  else await follow(context, instance, name, true);
 }
 
 export const define: Define = (command, globals) => {

@@ -186,6 +186,12 @@ export async function assignNics(
       hint: 'gateway= of one of the interfaces',
     });
   }
+  const router = member.nics.find((nic) => familiesOf(nic.gateways).some((family) => asked.includes(family)));
+  if (router !== undefined) {
+    throw new InvalidInputError(`cannot use another gateway: ${member.name} has a default route by ${router.name}`, {
+      hint: 'without the option it stays; a disconnect leaves it to the next network',
+    });
+  }
   const names = new NicNames(member, requests);
   const pools = new Map<string, AddressPool>();
   const routed = new Set([...asked, ...member.nics.flatMap((nic) => familiesOf(nic.gateways))]);

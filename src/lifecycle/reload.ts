@@ -38,11 +38,11 @@ async function* reloadNetwork(
 ): AsyncGenerator<string> {
   const { name, link, foreign, uplink } = record;
   const interfaces = await readInterfaces();
-  if (foreign) {
-    if (interfaces.has(link) || Object.keys(record.members).length === 0) return;
+  if (foreign && !interfaces.has(link)) {
+    if (Object.keys(record.members).length === 0 && record.taps === undefined) return;
     throw gone(name, link);
   }
-  if ((await linkState(context, instance, record)) !== 'up') {
+  if (!foreign && (await linkState(context, instance, record)) !== 'up') {
     await ensureLink(context, instance, record, lockFd);
     yield `network ${name}: ${link}`;
     return;
@@ -133,9 +133,9 @@ export async function planReload(context: Context, instance: string): Promise<St
   const bridges = new Set(links.keys());
   const steps: Step[] = [];
   for (const record of await readNetworks(context.roots, listNetworks(context.roots))) {
-    if (record.foreign) continue;
+    if (record.foreign && !links.has(record.link)) continue;
     bridges.add(record.link);
-    const isUp = (await linkState(context, instance, record)) === 'up';
+    const isUp = record.foreign || (await linkState(context, instance, record)) === 'up';
     const wanted = isUp ? missingSteps(record, instance, interfaces) : planNetwork(record, instance);
     steps.push(...(isUp ? wanted.filter(isPossible(record, interfaces)) : wanted));
     steps.push(...lostTaps(record, interfaces).flatMap((name) => planTap(record, instance, name)));

@@ -83,17 +83,13 @@ function planUplink({ link, wasUp }: NonNullable<NetworkRecord['uplink']>, bridg
       undo: ip(`link set dev ${link} nomaster`),
       claims,
     },
-    ...(wasUp
-      ? []
-      : [
-          {
-            id: 'uplink up',
-            why: 'it was down',
-            run: ip(`link set dev ${link} up`),
-            undo: ip(`link set dev ${link} down`),
-            claims,
-          },
-        ]),
+    {
+      id: 'uplink up',
+      why: wasUp ? 'it is up' : 'it was down',
+      run: ip(`link set dev ${link} up`),
+      ...(wasUp ? {} : { undo: ip(`link set dev ${link} down`) }),
+      claims,
+    },
   ];
 }
 

@@ -58,10 +58,12 @@ function planSettings({ name, router }: Settings, all: readonly (readonly [strin
   };
 }
 
-/** The kernel keeps the endpoint of an interface that is gone. */
-const ENDPOINT = `ip -n "$1" mptcp endpoint show | while read -r address _ number _; do
+/** The kernel keeps the endpoint of an interface that is gone, and tells others of it. */
+const NO_ENDPOINT = `ip -n "$1" mptcp endpoint show 2>/dev/null | while read -r address _ number _; do
   [ "$address" != "$2" ] || ip -n "$1" mptcp endpoint delete id "$number"
-done
+done`;
+
+const ENDPOINT = `${NO_ENDPOINT}
 exec ip -n "$1" mptcp endpoint add "$2" dev "$3" subflow signal`;
 
 /** A path from each address of its own, and to each that the other side tells of. */
@@ -72,6 +74,8 @@ function planEndpoints({ name, mptcp }: Settings, nic: NicSpec): Step[] {
     return {
       ...nicStep(nic, name, `path ${address}`, 'a path of Multipath TCP', ''),
       run: { kind: 'run', argv: ['sh', '-c', ENDPOINT, 'sh', name, address, nic.name] },
+      undo: { kind: 'run', argv: ['sh', '-c', NO_ENDPOINT, 'sh', name, address] },
+      endsWith: 'netns',
     };
   });
 }

@@ -9,6 +9,7 @@ import type { Step } from '../step.ts';
 import { planBridge, planUp } from './bridge.ts';
 import type { DriverRequest, NetworkDriver, OwnNames, Settled } from './driver.ts';
 import { ip } from './ip.ts';
+import { planTap } from './tap.ts';
 
 type Vxlan = NonNullable<NetworkRecord['vxlan']>;
 
@@ -164,6 +165,7 @@ export const vxlanDriver: NetworkDriver = {
   settle,
   validate,
   planNetwork,
+  planTap,
   nic: ({ link, vxlan }, hostLink) => ({
     kind: 'veth',
     bridge: link,

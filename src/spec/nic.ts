@@ -87,6 +87,11 @@ export function parseEnd(text: string): { container: string; nic: string } {
   });
 }
 
+/** `none` is without an address, but for those that are said beside it. */
+export function ipSettings(ips: readonly string[]): Pick<NicSettings, 'ips' | 'noAddress'> {
+  return { ips: ips.filter((ip) => ip !== 'none'), noAddress: ips.includes('none') };
+}
+
 function parseSettings(text: string, settings: readonly string[]): NicSettings {
   const values = new Map<string, string[]>();
   for (const setting of settings) {
@@ -108,11 +113,9 @@ function parseSettings(text: string, settings: readonly string[]): NicSettings {
     return value;
   };
   const [name, mac, mtu] = [once('name'), once('mac'), once('mtu')];
-  const ips = values.get('ip') ?? [];
   return {
     name: name === undefined ? undefined : parseNicName(name),
-    ips: ips.filter((ip) => ip !== 'none'),
-    noAddress: ips.includes('none'),
+    ...ipSettings(values.get('ip') ?? []),
     gateways: values.get('gateway') ?? [],
     mac: mac === undefined ? undefined : parseMac(mac),
     mtuBytes: mtu === undefined ? undefined : parseMtuBytes(mtu),

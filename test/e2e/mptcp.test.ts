@@ -104,6 +104,13 @@ test('after a reboot', async () => {
   expectPaths('m2', 3);
 });
 
+test('a path goes with its interface, or the other side would be told of an address that another may have by then', () => {
+  expect(host.minict('network', 'disconnect', 'lana', 'm2')).toMatchObject({ status: 0, stderr: '' });
+  expect(endpoints('m2')).toEqual([expect.stringMatching(/^192\.168\.1\.3 /)]);
+  expect(host.minict('network', 'connect', 'lana', 'm2', '--name', 'eth0').status).toBe(0);
+  expectPaths('m2', 3);
+});
+
 test('one interface is refused', async () => {
   await expectRefusedThere(host, ['create', 'bad', '--mptcp', '--nic', 'lana'], /fewer than two interfaces/);
   await expectRefusedThere(host, ['create', 'bad', '--mptcp', '--no-network'], /fewer than two interfaces/);

@@ -131,6 +131,10 @@ test('vxlan: the MTU is what the underlay leaves, for the bridge and for all', (
   expectCreated(host, 'a', '--network', 'v0');
   expect(['v0', 'v0-vx'].map((name) => readIp(host, 'link', 'show', 'dev', name)[0]?.mtu)).toEqual([8930, 8930]);
   expect(readIp(host, '-n', 'a', 'link', 'show', 'dev', 'eth0')[0]?.mtu).toBe(8930);
+  // A virtual machine is in it as well.
+  expect(network('tap', 'v0', 'vm7').status).toBe(0);
+  expect(readIp(host, 'link', 'show', 'dev', 'vm7')[0]).toMatchObject({ master: 'v0', mtu: 8930 });
+  expect(network('tap', 'rm', 'vm7').status).toBe(0);
   expect(host.minict('rm', 'a').status).toBe(0);
   expect(network('rm', 'v0').status).toBe(0);
   ip('link set dev up0 mtu 1500');

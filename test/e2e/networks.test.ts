@@ -81,6 +81,9 @@ test('connect and disconnect while it runs: hosts files of all, addresses given 
   expect(hostsOf('c')).toMatch(/\td\n/);
   host.minict('rm', 'd');
   expect(hostsOf('c')).not.toMatch(/\td\n/);
+  expect(network('connect', 'lan', 'c', '--ip', 'none', '--name', 'bare').status).toBe(0);
+  expect(addressesOf('c', 'bare')).toEqual([]);
+  expect(network('disconnect', 'lan', 'c', '--name', 'bare').status).toBe(0);
   expect(network('disconnect', 'lan', 'c').status).toBe(0);
   expect(ip('-n', 'c', 'link').map(({ ifname }) => ifname)).toEqual(['lo', 'eth0']);
   expect(hostsOf('c')).not.toContain('10.1.0');
@@ -149,6 +152,12 @@ test('a bridge of the host keeps its MAC address and its MTU, those of its ports
   expect(ip('-n', 'l', 'link', 'show', 'dev', 'eth0')[0]).toMatchObject({ mtu: 1200 });
   expect(ip('link', 'show', 'dev', 'br8')[0]).toMatchObject(theirs);
   await refused(['create', 'bad', '--nic', 'eight,mtu=9001'], /MTU 9001: network eight has 9000\nhint: /);
+  expect(network('tap', 'eight', 'vm8').status).toBe(0);
+  expect(host.run(['ip', 'link', 'del', 'vm8']).status).toBe(0);
+  expect(network('reload')).toEqual({ status: 0, stdout: 'network eight: tap vm8\n', stderr: '' });
+  expect(ip('link', 'show', 'dev', 'vm8')[0]).toMatchObject({ master: 'br8', mtu: 9000 });
+  expect(ip('link', 'show', 'dev', 'br8')[0]).toMatchObject(theirs);
+  expect(network('tap', 'rm', 'vm8').status).toBe(0);
   host.minict('rm', 'm', 'l');
   expect(network('rm', 'eight').status).toBe(0);
   for (const link of ['br8', 'up8']) expect(host.run(['ip', 'link', 'del', link]).status).toBe(0);
@@ -323,6 +332,7 @@ test.each<[string[], RegExp]>([
   [['connect', 'lan', 'a', '--ip', '10.1.0.9'], /taken by container b/],
   [['connect', 'lan', 'a', '--ip', '10.1.0.2'], /taken by a's eth0/],
   [['connect', 'lan', 'a', '--ip', '10.5.0.2'], /outside network lan/],
+  [['connect', 'lan', 'a', '--gateway', '10.1.0.77'], /another gateway: a has a default route by eth0\nhint: /],
   [['disconnect', 'inner', 'a'], /it has no interface in network inner/],
   [['disconnect', 'lan', 'a', '--name', 'eth7'], /no interface eth7/],
 ])('network %j is refused, and changes nothing', async (words, message) => {

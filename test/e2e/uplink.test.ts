@@ -56,6 +56,10 @@ test('the MTU is what the uplink takes, for the bridge and for all', async () =>
   expectCreated(host, 'n', '--network', 'narrow', '--ip', '10.6.0.2');
   expect(mtuOf('-n', 'n', 'link', 'show', 'dev', 'eth0')).toBe(1400);
   await expectRefusedThere(host, ['create', 'x', '--nic', 'narrow,mtu=1500'], /MTU 1500: network narrow has 1400/);
+  expect(host.run(['ip', 'link', 'set', 'up2', 'down']).status).toBe(0);
+  expect(network('ls').stdout).toMatch(/narrow .* broken \(missing: uplink up2 up\)/);
+  expect(network('reload').stdout).toMatch(/uplink up/);
+  expect(ip('link', 'show', 'dev', 'up2')[0]?.flags).toContain('UP');
   expect(host.minict('rm', 'n').status).toBe(0);
   expect(network('rm', 'narrow').status).toBe(0);
   expect(host.minict(...create, '--mtu', '1300').status).toBe(0);

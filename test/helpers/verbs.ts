@@ -109,7 +109,7 @@ function publishing(verb: Verb): Verb {
 /** With published ports, on a host without NAT. */
 export const PUBLISHING_VERBS: readonly Verb[] = [
   creating('create', PUBLISHED, 3),
-  starting('start', PUBLISHED, 3),
+  starting('start', PUBLISHED, 2),
   ending(['stop', '-t', '0', 'f1'], ['create', 'f1', ...PUBLISHED], 2, 4),
   { ...ending(['rm', '-f', 'f1'], ['create', 'f1', ...PUBLISHED], 2, 10), options: PUBLISHED },
 ].map(publishing);
