@@ -6,6 +6,7 @@ import { containerEnv } from '../process/enter.ts';
 import { inCgroup } from '../process/in-cgroup.ts';
 import { runIn } from '../process/run-in.ts';
 import type { ContainerSpec } from '../spec/container.ts';
+import { OCI_RUNTIMES } from '../spec/oci-runtime.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { type Lock, lockContainer } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -21,6 +22,9 @@ const REPEATED_BYTES = 4096;
 /** How often a log takes over what a service has written. */
 const POLL_MS = 5;
 
+/** stdin, stdout, stderr, and a lock. */
+type Spawned = ['ignore' | number, number, number, number];
+
 interface Outcome {
   readonly status: number;
   readonly said: string;
@@ -30,7 +34,7 @@ interface Outcome {
 interface Output {
   readonly fd: number;
   /** Returns once it has ended. */
-  readonly follow: (child: Bun.Subprocess) => Promise<Buffer>;
+  readonly follow: (ended: Promise<unknown>) => Promise<Buffer>;
 }
 
 /**
@@ -47,22 +51,28 @@ async function runInside(
 ): Promise<Outcome> {
   const paths = containerPaths(context.roots, spec.name);
   const given = containerEnv(spec);
-  const program = runIn(placeOf(spec, paths), { argv: ['/bin/sh', '-c', line], env: given });
+  const place = placeOf(spec, paths);
+  const isLeft = place.oci !== undefined && OCI_RUNTIMES[place.oci.runtime].copiesStdio;
+  const left = isLeft ? (await import('../process/left-line.ts')).leftLine(place, line) : undefined;
+  const program = runIn(left?.place ?? place, { argv: left?.argv ?? ['/bin/sh', '-c', line], env: given });
   const enter = readEnterRecord(paths)?.enter ?? [cgroupOf(instance, spec.name).enterPayload];
   const { argv, env } = inCgroup(enter, program);
   if (context.verbose) sayCommand(argv);
-  const child = Bun.spawn([...argv], { stdio: ['ignore', output.fd, output.fd, lock.fd], env: { ...env } });
-  const said = await output.follow(child);
-  return { status: await child.exited, said: said.toString().trimEnd() };
+  const stdio: Spawned = [left?.writing ?? 'ignore', output.fd, output.fd, lock.fd];
+  const child = Bun.spawn([...argv], { stdio, env: { ...env } });
+  if (left !== undefined) closeSync(left.writing);
+  const ended = left === undefined ? child.exited : left.status(child.exited);
+  const said = await output.follow(ended);
+  return { status: await ended, said: said.toString().trimEnd() };
 }
 
 function throughLog(log: ServiceLog): Output {
-  const follow = async (child: Bun.Subprocess) => {
+  const follow = async (ended: Promise<unknown>) => {
     let end: Buffer = Buffer.alloc(0);
     for (let hasEnded = false; ; ) {
       end = Buffer.concat([end, log.drain(REPEATED_BYTES)]).subarray(-REPEATED_BYTES);
       if (hasEnded) return end;
-      hasEnded = await Promise.race([child.exited.then(() => true), Bun.sleep(POLL_MS).then(() => false)]);
+      hasEnded = await Promise.race([ended.then(() => true), Bun.sleep(POLL_MS).then(() => false)]);
     }
   };
   return { fd: log.fd, follow };
@@ -97,8 +107,8 @@ export async function runServices(
 /** A daemon of a stop command's has the file itself, for the moment until the stop. */
 function intoFile(fd: number): Output {
   const before = fstatSync(fd).size;
-  const follow = async (child: Bun.Subprocess) => {
-    await child.exited;
+  const follow = async (ended: Promise<unknown>) => {
+    await ended;
     const after = fstatSync(fd).size;
     const end = Buffer.alloc(Math.min(after - before, REPEATED_BYTES));
     readSync(fd, end, 0, end.length, after - end.length);

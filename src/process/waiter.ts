@@ -21,6 +21,11 @@ interface Waiter {
 /** Fields of proc_pid_stat(5) before the mask of ignored signals. A shell reads byte for byte: `status` takes it half a millisecond. */
 const BEFORE_IGNORED = 'minict_x '.repeat(32).trimEnd();
 
+/** In place of a shell's own word where fork(2) fails, which makes it end with 2. */
+const CANNOT_FORK = `printf "%s\\n" \
+  "minict: cannot run the program: no process can be made in the container" \
+  "hint: where it is at its limit of processes: minict update NAME --pids-limit N"`;
+
 /**
  * $0 is env(1). From a terminal the program gets INT and QUIT itself. VTALRM is what a killed caller leads to: nobody else
  * sends it. In the background a shell ignores INT and QUIT, and gives its child /dev/null: neither is to reach the program,
@@ -48,6 +53,7 @@ trap minict_kill VTALRM
 if [ -t 0 ]; then trap : INT QUIT; else trap 'minict_pass 2' INT; trap 'minict_pass 3' QUIT; fi
 unset PWD OLDPWD SHLVL
 exec 3<&0 4>&2 2>/dev/null
+trap '[ "$?" -ne 2 ] || [ -n "$!" ] || { ${CANNOT_FORK} >&4; exit 125; }' EXIT
 PATH=$minict_path "$0" "$@" <&3 2>&4 3<&- 4>&- &
 exec 4>&-
 while :; do

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { HostError } from '../errors.ts';
 import { heldCapabilities } from '../process/oci.ts';
 import type { ContainerSpec } from '../spec/container.ts';
-import { capabilitiesOf, parseSeccomp, type Seccomp } from '../spec/security.ts';
+import { capabilitiesOf, isHeld, parseSeccomp, type Seccomp } from '../spec/security.ts';
 import { USERNS_IDS } from '../spec/userns.ts';
 import type { ContainerPaths } from '../state/paths.ts';
 import type { RuntimeFacts } from './runtime.ts';
@@ -32,6 +32,15 @@ export function seccompOf(spec: ContainerSpec): Seccomp | undefined {
   return dockerSeccomp(readFileSync(SECCOMP_FILE, 'utf8'), caps, process.arch);
 }
 
+/** Of those that were asked for by name: of ALL, and of a profile's, it has what can be given. */
+function requireHeld({ capAdd = [] }: ContainerSpec, held: bigint): void {
+  const name = capAdd.find((one) => !isHeld(one, held));
+  if (name === undefined) return;
+  throw new HostError(`cannot use --cap-add ${name}: minict does not have it itself`, {
+    hint: 'leave it out; CapPrm in /proc/self/status has what there is',
+  });
+}
+
 /** Where it is seen inside: in /dev, which is a tmpfs, so that no image needs it. */
 const INIT = '/dev/init';
 
@@ -39,7 +48,7 @@ function idsOf({ hostId }: NonNullable<ContainerSpec['userns']>): object[] {
   return [{ containerID: 0, hostID: hostId, size: USERNS_IDS }];
 }
 
-/** config.json. */
+/** config.json. Throws HostError. */
 export function configOf(
   spec: ContainerSpec,
   { openRoot, userns }: ContainerPaths,
@@ -47,7 +56,9 @@ export function configOf(
   { seccomp, compiled }: { readonly seccomp: Seccomp | undefined; readonly compiled: string | undefined },
 ): object {
   const isHardened = spec.profile === 'hardened';
-  const caps = capabilitiesOf(spec, heldCapabilities());
+  const held = heldCapabilities();
+  requireHeld(spec, held);
+  const caps = capabilitiesOf(spec, held);
   const mount = (destination: string, type: string, options: readonly string[]) => ({
     destination,
     type,

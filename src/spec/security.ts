@@ -48,9 +48,14 @@ type Privileges = Pick<ContainerSpec, 'profile' | 'capAdd' | 'capDrop'>;
 export function capabilitiesOf({ profile, capAdd = [], capDrop = [] }: Privileges, held: bigint): string[] {
   const begin = profile === undefined || capAdd.includes('ALL') ? CAPABILITIES : DEFAULT;
   const kept = capDrop.includes('ALL') ? [] : begin.filter((name) => !capDrop.includes(name));
-  return CAPABILITIES.filter(
-    (name, bit) => (kept.includes(name) || capAdd.includes(name)) && (held >> BigInt(bit)) & 1n,
-  ).map((name) => `CAP_${name}`);
+  return CAPABILITIES.filter((name) => (kept.includes(name) || capAdd.includes(name)) && isHeld(name, held)).map(
+    (name) => `CAP_${name}`,
+  );
+}
+
+/** Whether `held` has a capability; of ALL it has what there is. */
+export function isHeld(name: string, held: bigint): boolean {
+  return name === 'ALL' || ((held >> BigInt(CAPABILITIES.indexOf(name))) & 1n) === 1n;
 }
 
 /** A seccomp filter as the OCI runtime specification has it (config-linux.md). */

@@ -59,17 +59,21 @@ export class Lines {
 class Reader {
   readonly fd: number;
   readonly inode: number;
+  /** Where it ended when it was opened. */
+  readonly end: number;
   private offset = 0;
 
   constructor(fd: number) {
     this.fd = fd;
-    this.inode = fstatSync(fd).ino;
+    const { ino, size } = fstatSync(fd);
+    this.inode = ino;
+    this.end = size;
   }
 
-  read(take: (bytes: Buffer) => void): void {
+  read(take: (bytes: Buffer) => void, end = Number.POSITIVE_INFINITY): void {
     for (;;) {
       const block = Buffer.alloc(BLOCK_BYTES);
-      const size = readSync(this.fd, block, 0, block.length, this.offset);
+      const size = readSync(this.fd, block, 0, Math.min(block.length, end - this.offset), this.offset);
       if (size === 0) return;
       this.offset += size;
       take(block.subarray(0, size));
@@ -78,7 +82,7 @@ class Reader {
 
   /** Goes to where the last `lines` lines begin. Returns how many of them begin before; nothing comes behind the newest one. */
   seekTail(lines: number, isNewest: boolean): number {
-    const { size } = fstatSync(this.fd);
+    const size = this.end;
     const block = Buffer.alloc(BLOCK_BYTES);
     let left = lines;
     this.offset = size;
@@ -148,10 +152,16 @@ export async function readGrowing(
   { tail, isOver, onEnd = () => {} }: Reading,
   take: (bytes: Buffer) => void,
 ): Promise<void> {
+  // What comes while it is read is not asked for, and could come without an end.
+  const last = isOver() ? look(list()).at(-1)?.inode : undefined;
   let reader = openFirst(() => look(list()), tail);
   try {
     for (;;) {
       const over = isOver();
+      if (reader !== undefined && reader.inode === last) {
+        reader.read(take, reader.end);
+        return onEnd();
+      }
       reader?.read(take);
       const next = openNext(look(list()), reader);
       if (next === undefined) {

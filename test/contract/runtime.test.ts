@@ -159,10 +159,22 @@ describe.each(RUNTIMES)('$title', ({ options, hardFiles }) => {
     await removed();
     expect(host.minict('run', '-d', 'c', ...options, '--', 'nope').status).toBe(127);
     await removed();
-    ok('create', 'c', ...options, '--service', 'echo begun', '--service', 'sleep 300 >/dev/null 2>&1 &');
+    ok('create', 'c', ...options, '--service', 'echo begun', '--service', 'sleep 300 &', '--stop-cmd', 'sleep 300 &');
     ok('start', 'c');
     expect(ok('logs', 'c')).toBe('begun\n');
     expect(programsOf(host, 'c').length).toBeGreaterThan(0);
+    ok('exec', '-d', 'c', 'sh', '-c', 'sleep 300 & exit 3');
+    const all = programsOf(host, 'c');
+    ok('stop', '-t', '1', 'c');
+    expect(all.some(isAlive)).toBe(false);
+    await removed();
+    const failing = 'echo why >&2; exit 9';
+    ok('create', 'c', ...options, '--service', 'sleep 300 &', '--service', failing);
+    expect(host.minict('start', 'c')).toEqual({
+      status: 125,
+      stdout: '',
+      stderr: `minict: cannot start c: service '${failing}' ended with 9\n  why\n`,
+    });
     await removed();
   });
 
@@ -178,6 +190,19 @@ describe.each(RUNTIMES)('$title', ({ options, hardFiles }) => {
     expect(ok('exec', 'd', 'sh', '-c', 'ulimit -n')).toBe('99\n');
     const fork = 'for i in 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6; do sleep 1 >/dev/null 2>&1 & done';
     expect(host.minict('exec', 'd', 'sh', '-c', fork).stderr).toContain('fork');
+    ok('update', 'd', '--pids-limit', '1');
+    const cannot = (what: string) => ({
+      status: 125,
+      stdout: '',
+      stderr: expect.stringMatching(
+        new RegExp(`^minict: cannot run ${what}: [^\\n]+\\nhint: [^\\n]+ --pids-limit N\\n$`),
+      ),
+    });
+    const entered = host.minict('exec', 'd', 'true');
+    expect(entered).toEqual(options.includes('chroot') ? { status: 0, stdout: '', stderr: '' } : cannot('the program'));
+    expect(host.minict('exec', '-d', 'd', 'true')).toEqual(cannot('true in d'));
+    ok('update', 'd', '--pids-limit', '100');
+    ok('exec', 'd', 'true');
     ok('rm', '-f', 'd');
     expect(await host.settled(before)).toEqual(before);
   });

@@ -203,6 +203,15 @@ test('capabilities are added and dropped, under any spelling', () => {
   expect(host.minict('rm', '-f', 'c1', 'c2', 'c3', 'c4').status).toBe(0);
 });
 
+test('a capability that minict lacks is refused by its name; of all there are those that it has', () => {
+  const lacking = ['setpriv', '--bounding-set=-net_admin', MINICT, 'create', 'c1', '--runtime', 'crun', '--cap-add'];
+  expectRefused(
+    host.run([...lacking, 'NET_ADMIN']),
+    /cannot use --cap-add NET_ADMIN: minict does not have it itself\n/,
+  );
+  expect(host.minict('ps', '-aq').stdout).not.toContain('c1');
+});
+
 test('another filter, none, new privileges', () => {
   const file = join(host.dir, 'seccomp.json');
   const syscalls = [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO', errnoRet: 28 }];

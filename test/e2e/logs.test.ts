@@ -61,6 +61,17 @@ test('it is followed over many files, without a gap', async () => {
   expect(await follower.exited).toBe(0);
 });
 
+test.each([[[]], [[STAMPED]]])(
+  'the last lines, and all, while it is written at full speed, with %j',
+  async (options) => {
+    expect(run(options, 'i=0; while :; do i=$((i+1)); echo $i; done')).toEqual(done);
+    expect(await eventually(() => logs('-n1').stdout.length > 5)).toBe(true);
+    expect(logs('-n1').stdout).toMatch(/^\d+\n$/);
+    expect(logs('-n3').stdout).toMatch(/^(\d+\n){3}$/);
+    expect(logs().stdout).toMatch(/^1\n2\n/);
+  },
+);
+
 test('one that floods it without a line end is bounded, and its end ends who writes it', async () => {
   expect(run(SMALL, 'cat /dev/zero')).toEqual(done);
   expect(await eventually(() => sizeOf('.', 'log.') > 0)).toBe(true);
