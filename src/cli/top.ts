@@ -25,10 +25,20 @@ async function ps(options: readonly string[]): Promise<Ps> {
   return output;
 }
 
+/** As one word of a command (execve(2), MAX_ARG_STRLEN). */
+const MAX_LIST = 100_000;
+
+/** Where `options` say nothing of which processes, ps takes those of its own user and terminal: so they are named, if it lets them. */
+async function psOf(pids: ReadonlySet<string>, options: readonly string[]): Promise<Ps> {
+  const list = [...pids].join(',');
+  const named = list === '' || list.length > MAX_LIST ? undefined : await ps(['-q', list, ...options]);
+  return named?.exitCode === 0 ? named : ps(options);
+}
+
 /** By a column of its own; undefined where the user has chosen none, so that ps has only this one, or refuses it. */
 async function chosenColumns(pids: ReadonlySet<string>, options: readonly string[]): Promise<string[] | undefined> {
   const { width, name } = OWN_COLUMN;
-  const { exitCode, stdout } = await ps(['-o', `pid:${width}=${name}`, ...options]);
+  const { exitCode, stdout } = await psOf(pids, ['-o', `pid:${width}=${name}`, ...options]);
   const lines = stdout.split('\n').filter((line) => line !== '');
   const ownOf = (line: string) => line.slice(0, width).trim();
   const hasOwn = lines.every((line) => ownOf(line) === name || /^(\d+|-)$/.test(ownOf(line)));
@@ -41,7 +51,7 @@ async function chosenColumns(pids: ReadonlySet<string>, options: readonly string
 
 /** By the column of process ids, in a format of ps's own. Throws HostError, InvalidInputError. */
 async function ownFormat(pids: ReadonlySet<string>, name: string, options: readonly string[]): Promise<string[]> {
-  const { exitCode, stdout, stderr } = await ps(options);
+  const { exitCode, stdout, stderr } = await psOf(pids, options);
   if (exitCode !== 0) throw new HostError(`cannot show processes of ${name}: ${firstLine(stderr)}`);
   const [header = '', ...lines] = stdout.trimEnd().split('\n');
   const column = header.trim().split(/\s+/).indexOf('PID');

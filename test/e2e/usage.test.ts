@@ -114,6 +114,11 @@ test('top shows the processes of the container alone, by their numbers on the ho
   expect(host.minict('top', 'plain', 'axo', 'args=').stdout).toMatch(/^sh -c [^\n]*\n$/);
   expect(host.minict('top', 'plain', 'aux').stdout).toMatch(new RegExp(`^USER +PID .*\nroot +${pid} [^\n]*\n$`));
   expect(host.minict('top', 'idle').stdout.split('\n')).toHaveLength(2);
+  // ps alone would show those of its own user.
+  expect(host.minict('exec', '-d', '-u', '1000', 'plain', 'sleep', '299').status).toBe(0);
+  expect(host.minict('top', 'plain', '-o', 'pid,args').stdout).toMatch(
+    /^ +PID COMMAND\n *\d+ sh .*\n *\d+ sleep 299\n$/,
+  );
 });
 
 test('bad input', () => {
