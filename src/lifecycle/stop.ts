@@ -91,7 +91,13 @@ export async function stopContainer(
     removeEnterRecord(paths);
     const oomKills = readOomKills(instance, name);
     // The kernel's own count goes with the group.
-    if (oomKills > 0) writeOomCount(paths.oomKills, oomKills);
+    if (oomKills > 0) {
+      writeOomCount(paths.oomKills, oomKills);
+      // Of a main command's the supervisor has told.
+      if (spec.command.length === 0) {
+        recordEvent(context.roots, { type: 'container', action: 'oom', name, oomKills });
+      }
+    }
     await undoParts(context, name, state, stepsThatStopUndoes(state.steps), journal, lock.fd);
     journal.phase('stopped');
     recordEvent(context.roots, { type: 'container', action: 'stop', name });

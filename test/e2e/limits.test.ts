@@ -56,6 +56,15 @@ test('a program that takes too much memory is killed; ps and inspect count it un
   expect(host.minict('ps', '-a').stdout).toBe(before);
 });
 
+test('without a main command ps counts at once, and events at the stop', () => {
+  expectCreated(host, 'served', '-m', '16m');
+  expect(host.minict('exec', 'served', ...hog(64 << 20)).status).toBe(137);
+  expect(host.minict('ps').stdout).toMatch(/^served +ready \(OOM kills: 1\) /m);
+  host.minict('stop', 'served');
+  const told = host.minict('events', '--no-stream', '--filter', 'container=served').stdout;
+  expect(told).toMatch(/ container oom served \(oomKills=1\)\n\S+ container stop served\n$/);
+});
+
 test('of 10,000 forks as many succeed as there may be processes; another container answers meanwhile', async () => {
   expectCreated(host, 'other');
   const forks =
