@@ -127,10 +127,14 @@ describe.each(RUNTIMES)('$title', ({ options, hardFiles }) => {
   });
 
   test('stop ends all, start brings it back with its files; the same after a reboot', async () => {
-    expect(host.minict('exec', '-d', 'c', 'sleep', '300').status).toBe(0);
+    ok('exec', '-d', 'c', 'sleep', '300');
+    // One that ignores TERM and stops itself, and one with a zombie.
+    ok('exec', '-d', 'c', 'sh', '-c', 'trap "" TERM; kill -STOP $$; sleep 300');
+    ok('exec', '-d', 'c', 'sh', '-c', '(exec true) & exec sleep 300');
+    expect(await eventually(() => ok('top', 'c', '-o', 'pid,stat,args').includes(' T'))).toBe(true);
     const programs = programsOf(host, 'c');
     expect(ok('ps')).toMatch(/^c +running /m);
-    ok('stop', '-t', '1', 'c');
+    ok('stop', '-t', '0', 'c');
     expect(programs.some(isAlive)).toBe(false);
     expect(ok('ps', '-a')).toMatch(/^c +stopped /m);
     ok('start', 'c');
