@@ -4,7 +4,7 @@ import { renameContainer } from '../lifecycle/rename.ts';
 import { parseContainerName, parseNewContainerName } from '../spec/name.ts';
 import { ensureState } from '../state/store.ts';
 import { print } from './output.ts';
-import { reportWarning } from './report.ts';
+import { reportNote, reportWarning } from './report.ts';
 import type { Define } from './verbs.ts';
 
 export const define: Define = (command, globals) => {
@@ -16,8 +16,9 @@ export const define: Define = (command, globals) => {
       const [name, to] = [parseContainerName(rawName), parseNewContainerName(rawNew)];
       const context = contextFrom(globals());
       const instance = ensureState(context.roots);
-      await renameContainer(context, instance, name, to);
+      const isUp = await renameContainer(context, instance, name, to);
       print(`${to}\n`);
+      if (isUp) reportNote(`${to} was brought up anew, as by stop and start`);
       const unit = (await import('../lifecycle/units.ts')).enabledUnit(context, instance, name);
       if (unit === undefined) return;
       reportWarning(

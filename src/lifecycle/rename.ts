@@ -1,9 +1,11 @@
 /**
- * rename: a stopped container under another name. What of it is in the kernel has the old name and goes first; `start` makes it
- * anew. The rename of its folder is the commit point: before it, a killed one left the old container, and an empty folder with
+ * rename: a container without processes under another name. What of it is in the kernel has the old name and goes first; `start`
+ * makes it anew, which one that was up gets at once. The rename of its folder is the commit point: before it, a killed one left the old container, and an empty folder with
  * the new one's lease; after it, the new container, and the run dir of the old one. The next minict removes either.
  */
 import { mkdirSync } from 'node:fs';
+import { readCgroupHost } from '../cgroup/cgroup.ts';
+import { killAll } from '../cgroup/processes.ts';
 import { ConflictError, HostError, StateError } from '../errors.ts';
 import { requireTools } from '../host/tool.ts';
 import { Journal } from '../runner/journal.ts';
@@ -15,13 +17,15 @@ import { lockContainer, lockNetworks, releaseContainer } from '../state/locks.ts
 import { readNetworks } from '../state/network.ts';
 import { containerPaths, type Roots } from '../state/paths.ts';
 import { findContainer, getContainer, listContainers, moveContainer } from '../state/store.ts';
+import { removeEnterRecord } from '../state/write-enter-record.ts';
 import { type Context, spawnContext } from './context.ts';
 import { refuseForeign } from './create.ts';
 import { lookBehind, removeHeldLinks, silenceHeldLinks } from './held-links.ts';
 import { writeMember } from './nics.ts';
 import { settle } from './own-layers.ts';
 import { planLasting, recover, removeTraces } from './remove.ts';
-import { isRunning } from './status.ts';
+import { startContainer } from './start.ts';
+import { cgroupOf, isRunning } from './status.ts';
 import { isDown } from './stop.ts';
 import { settleCables } from './unfinished-cables.ts';
 
@@ -60,14 +64,27 @@ async function refuseCables({ roots }: Context, name: string): Promise<void> {
   }
 }
 
-/** As a reboot leaves it. */
-async function takeAway(context: Context, instance: string, spec: ContainerSpec, lockFd: number): Promise<void> {
+/** As a reboot leaves it. `fromUp` hears of one that was up. */
+async function takeAway(
+  context: Context,
+  instance: string,
+  spec: ContainerSpec,
+  lockFd: number,
+  fromUp: () => void,
+): Promise<void> {
   const { name } = spec;
   const paths = containerPaths(context.roots, name);
   const journal = new Journal(paths.journal);
   const state = journal.read();
-  if (isRunning(instance, name) || (state?.phase !== undefined && !isDown(state))) {
-    throw new ConflictError(`cannot rename ${name}: it is up`, { hint: `minict stop ${name}` });
+  if (isRunning(instance, name)) {
+    throw new ConflictError(`cannot rename ${name}: processes run in it`, { hint: `minict stop ${name}` });
+  }
+  const isUp = state?.phase !== undefined && !isDown(state);
+  if (isUp) {
+    fromUp();
+    // Nobody enters it any more.
+    removeEnterRecord(paths);
+    await killAll(readCgroupHost(), cgroupOf(instance, name).init);
   }
   planLasting(context, instance, spec);
   const { steps = [], identities = new Map() } = journal.read() ?? {};
@@ -79,10 +96,31 @@ async function takeAway(context: Context, instance: string, spec: ContainerSpec,
   if (failures.length > 0) throw new HostError(`cannot rename ${name}: ${failures.join('; ')}`);
   await removeHeldLinks(silenceHeldLinks([behind], spawning), spawning);
   if (state !== undefined) journal.undone(undone.map(({ id }) => id));
+  if (isUp) journal.phase('stopped');
 }
 
-/** Throws NotFoundError, ConflictError, HostError; then it has its old name. */
-export async function renameContainer(context: Context, instance: string, from: string, to: string): Promise<void> {
+/** Says whether it is up, as it was. Throws NotFoundError, ConflictError, HostError; then it has its old name. */
+export async function renameContainer(context: Context, instance: string, from: string, to: string): Promise<boolean> {
+  let wasUp = false;
+  let name = from;
+  try {
+    await renameDown(context, instance, from, to, () => {
+      wasUp = true;
+    });
+    name = to;
+  } finally {
+    if (wasUp) await startContainer(context, instance, name, { idle: true });
+  }
+  return wasUp;
+}
+
+async function renameDown(
+  context: Context,
+  instance: string,
+  from: string,
+  to: string,
+  fromUp: () => void,
+): Promise<void> {
   requireTools();
   await settleCables(context, instance, from);
   const { roots } = context;
@@ -100,7 +138,7 @@ export async function renameContainer(context: Context, instance: string, from: 
     }
     refuseForeign(paths, to, `rename ${from}`);
     await refuseCables(context, from);
-    await takeAway(context, instance, spec, lockFds[inOrder.indexOf(from)] as number);
+    await takeAway(context, instance, spec, lockFds[inOrder.indexOf(from)] as number, fromUp);
     const after = renamed(spec, instance, to);
     // By it the next command finds the lease of one that was killed.
     mkdirSync(paths.dir, { mode: 0o755 });

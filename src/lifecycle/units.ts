@@ -86,10 +86,10 @@ async function lastingContainers({ roots }: Context): Promise<string[]> {
   const names: string[] = [];
   for (const name of listContainers(roots)) {
     const { restart } = await getContainer(roots, name);
-    if (restart !== undefined && restart.policy !== 'on-failure') names.push(name);
+    if (restart !== undefined) names.push(name);
   }
   if (names.length > 0) return names;
-  throw new ConflictError('cannot install units: no container has the restart policy always or unless-stopped', {
+  throw new ConflictError('cannot install units: no container has a restart policy', {
     hint: 'minict system install-units NAME…',
   });
 }

@@ -27,7 +27,7 @@ beforeAll(async () => {
   host.minict('create', 'web-1.a', '--restart', 'always', ...main);
   host.minict('create', 'web_2', '--restart', 'unless-stopped', ...main);
   host.minict('create', 'job', '--restart', 'on-failure', ...main);
-  host.minict('create', 'idle', '--no-network');
+  for (const name of ['idle', 'bare']) host.minict('create', name, '--no-network');
 });
 afterAll(() => host.destroy());
 
@@ -36,16 +36,17 @@ const unit = (name: string) => `minict-${id()}@${name}.service`;
 const isEnabled = (name: string) => host.run(['systemctl', `--root=${system}`, 'is-enabled', unit(name)]).stdout.trim();
 const minict = (...words: string[]) => host.minict('system', ...words, '--dir', dir);
 
-test('install-units: those with a policy that lasts, and systemd has them enabled', () => {
-  expect(minict('install-units')).toEqual({ status: 0, stdout: `${unit('web-1.a')}\n${unit('web_2')}\n`, stderr: '' });
-  expect(['web-1.a', 'web_2', 'job'].map(isEnabled)).toEqual(['enabled', 'enabled', 'disabled']);
+const LASTING = ['job', 'web-1.a', 'web_2'];
+
+test('install-units: those with a restart policy, and systemd has them enabled', () => {
+  const stdout = LASTING.map((name) => `${unit(name)}\n`).join('');
+  expect(minict('install-units')).toEqual({ status: 0, stdout, stderr: '' });
+  expect([...LASTING, 'idle'].map(isEnabled)).toEqual(['enabled', 'enabled', 'enabled', 'disabled']);
   expect(readFileSync(join(dir, unit('')), 'utf8')).toBe(host.minict('system', 'units').stdout);
   // Twice is as once, and a name is added.
   expect(minict('install-units', 'idle').stdout).toBe(`${unit('idle')}\n`);
   expect(minict('install-units', 'idle').stdout).toBe(`${unit('idle')}\n`);
-  expect(readdirSync(join(dir, 'multi-user.target.wants')).sort()).toEqual(
-    ['idle', 'web-1.a', 'web_2'].map(unit).sort(),
-  );
+  expect(readdirSync(join(dir, 'multi-user.target.wants')).sort()).toEqual(['idle', ...LASTING].map(unit).sort());
 });
 
 test('systemd-analyze verify finds nothing wrong, with any path', () => {
@@ -83,9 +84,9 @@ test('its commands are those of a start and a stop', () => {
 test('remove-units: one, then all; what others made stays', () => {
   const others = join(dir, 'multi-user.target.wants', 'ssh.service');
   writeFileSync(others, '');
-  expect(minict('remove-units', 'idle', 'job').stdout).toBe(`${unit('idle')}\n`);
+  expect(minict('remove-units', 'idle', 'bare').stdout).toBe(`${unit('idle')}\n`);
   expect(isEnabled('idle')).toBe('disabled');
-  expect(minict('remove-units').stdout).toBe(`${unit('web-1.a')}\n${unit('web_2')}\n`);
+  expect(minict('remove-units').stdout).toBe(LASTING.map((name) => `${unit(name)}\n`).join(''));
   expect(readdirSync(join(dir, 'multi-user.target.wants'))).toEqual(['ssh.service']);
   expect(existsSync(join(dir, unit('')))).toBe(false);
   expect(minict('remove-units')).toEqual({ status: 0, stdout: '', stderr: '' });
@@ -120,6 +121,9 @@ test('refused: a unit of somebody else, no such container, nothing to install', 
   expectRefused(minict('install-units', 'idle'), /^minict: cannot write .*: it is there, and minict did not make it\n/);
   expectRefused(minict('remove-units'), /^minict: cannot write .*: it is there, and minict did not make it\n/);
   expect(readFileSync(join(dir, unit('')), 'utf8')).toBe('[Unit]\n');
-  for (const name of ['web-1.a', 'web_2']) host.minict('rm', '-f', name);
-  expectRefused(minict('install-units'), /^minict: cannot install units: no container has the restart policy /);
+  host.minict('rm', '-f', ...LASTING);
+  expectRefused(
+    minict('install-units'),
+    /^minict: cannot install units: no container has a restart policy\nhint: minict system install-units NAME…\n$/,
+  );
 });
