@@ -43,6 +43,7 @@ test('an uplink is a port until the network goes, and as it was afterwards', asy
   expect(up?.master).toBeUndefined();
   expect(up?.flags).not.toContain('UP');
   expect(host.run(['ip', 'netns', 'del', 'world']).status).toBe(0);
+  expect(await host.linksGone(/ up0@/)).toBe(true);
 });
 
 test('the MTU is what the uplink takes, for the bridge and for all', async () => {

@@ -61,7 +61,7 @@ function ending(words: readonly string[], before: readonly string[], commands: n
 }
 
 const CREATE = creating('create', [], 1);
-export const START = starting('start after stop', [], 2);
+export const START = starting('start after stop', [], 1);
 export const STOP = ending(['stop', '-t', '0', 'f1'], RUNNING, 1, 8);
 export const STOP_START: Verb = { ...STOP, title: 'stop, then start', next: ['start', 'f1'] };
 /** No container is made after it, so nothing is written that would mend what was half written. */
@@ -88,13 +88,13 @@ export const CHANGING_VERBS: readonly Verb[] = [
   creating('create --no-network', ['--no-network'], 1),
   creating('create --rootfs', ['--rootfs', TREE], 1),
   START,
-  starting('start after stop --mounts host', ON_HOST, 2),
+  starting('start after stop --mounts host', ON_HOST, 1),
   STOP,
   RM_FORCE,
   { ...ending(['rm', 'f1'], ['create', 'f1', ...ON_HOST], 5, 10), title: 'rm --mounts host', options: ON_HOST },
   RUN_RM,
   { ...CREATE, title: 'run -d', words: RUNNING },
-  ending(['restart', '-t', '0', 'f1'], RUNNING, 3, 30),
+  ending(['restart', '-t', '0', 'f1'], RUNNING, 2, 30),
   CREATE_VOLUMES,
   withVolumes(starting('start after stop with volumes --mounts host', [...ON_HOST, ...VOLUMES], 8)),
 ];
