@@ -8,16 +8,22 @@ const CORE = ['src/cli/lifecycle-verbs.ts', 'src/lifecycle/connect.ts'].map((pat
 /** Help needs none of it. */
 const WITHOUT_CORE = [resolve('src/cli/commander-program.ts')];
 
-/** Sources that others load by `import()`. */
+/** Sources that others load by `import()`, but for those that the entry has anyway. */
 async function lazySources(): Promise<Set<string>> {
   const transpiler = new Bun.Transpiler({ loader: 'ts' });
+  const importsOf = async (path: string) =>
+    transpiler.scanImports(await Bun.file(path).text()).flatMap(({ kind, path: to }) => {
+      return to.endsWith('.ts') ? { isLazy: kind === 'dynamic-import', to: resolve(dirname(path), to) } : [];
+    });
   const lazy = new Set<string>();
   for (const path of new Bun.Glob('src/**/*.ts').scanSync({ absolute: true })) {
-    for (const found of transpiler.scanImports(await Bun.file(path).text())) {
-      if (found.kind === 'dynamic-import') lazy.add(resolve(dirname(path), found.path));
-    }
+    for (const { isLazy, to } of await importsOf(path)) if (isLazy) lazy.add(to);
   }
-  return lazy;
+  const entry = new Set([resolve('bin/minict.ts')]);
+  for (const path of entry) {
+    for (const { isLazy, to } of await importsOf(path)) if (!isLazy) entry.add(to);
+  }
+  return lazy.difference(entry);
 }
 
 const lazy = await lazySources();
