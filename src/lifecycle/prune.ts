@@ -113,9 +113,10 @@ async function pruneHost(context: Context, instance: string, dryRun: boolean): P
     const journal = new Journal(hostJournalPath(context.roots));
     const bound = new Set(journal.salvage()?.steps.map((step) => step.id));
     const mounted = new Set(readMountPoints().map((mount) => mount.target));
-    const empty = [...NAMESPACE_FOLDERS, ...ISOLATION_FOLDERS]
+    const own = [...NAMESPACE_FOLDERS, ...ISOLATION_FOLDERS]
       .reverse()
-      .filter((dir) => bound.has(bindId(dir)) && mounted.has(dir) && readdirSync(dir).length === 0);
+      .filter((dir) => bound.has(bindId(dir)) && mounted.has(dir));
+    const empty = own.filter((dir) => readdirSync(dir).length === 0);
     const tops = [...limitHosts(), ...initHosts()].map((host) => limitGroup(host, instance, '').top);
     const groups = [...new Set([cgroupOf(instance, '').instance, ...tops])].filter(isUnused);
     if (lock !== undefined) {
@@ -124,7 +125,9 @@ async function pruneHost(context: Context, instance: string, dryRun: boolean): P
       if (isInUse()) return [];
       for (const path of groups) rmdirSync(path);
       await unmount(context, empty, lock.fd);
-      rmSync(journal.path, { force: true });
+      // One with something of another's in it stays, and goes with a later prune.
+      if (empty.length < own.length) journal.undone(empty.map(bindId));
+      else rmSync(journal.path, { force: true });
     }
     return [...groups.map((path) => `cgroup ${path}`), ...empty.map((dir) => `mount ${dir}`)];
   } finally {

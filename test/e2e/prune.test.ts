@@ -119,6 +119,16 @@ test.each(['/run/mntns', '/run/utsns', '/run/netns'])('%s, unmounted by another:
   }
 });
 
+test('a folder of namespaces with something of another in it stays mounted until that is gone', () => {
+  host.minict('create', 'before');
+  host.minict('rm', 'before');
+  expect(host.run(['touch', '/run/mntns/theirs']).status).toBe(0);
+  expect(host.minict('system', 'prune').stdout).toMatch(/\nmount \/run\/utsns\nmount \/run\/netns\n$/);
+  expect(host.minict('system', 'prune')).toEqual({ status: 0, stdout: '', stderr: '' });
+  expect(host.run(['rm', '/run/mntns/theirs']).status).toBe(0);
+  expect(host.minict('system', 'prune')).toEqual({ status: 0, stdout: 'mount /run/mntns\n', stderr: '' });
+});
+
 test('a create that comes while prune unmounts waits for its end', async () => {
   host.minict('create', 'before');
   host.minict('rm', 'before');
