@@ -22,6 +22,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   inspect: ["minict inspect web1 | jq -r '.[0].status.state'"],
   link: [
     'minict link r1:eth2,ip=10.0.13.1/30 r3:eth1,ip=10.0.13.2/30',
+    'minict link ls',
     'minict link down r1:eth2',
     'minict link up r1:eth2',
     'minict link rm r1:eth2',

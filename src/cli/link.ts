@@ -1,4 +1,4 @@
-/** minict link: a cable between two containers; link down|up|rm. */
+/** minict link: a cable between two containers; link ls|down|up|rm. */
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import type { LinkLines } from '../lifecycle/dry-run-link.ts';
 import { addLink, removeLink, setLink } from '../lifecycle/links.ts';
@@ -33,7 +33,7 @@ export const define: Define = (command, globals) => {
   addDryRun(command)
     .argument('<end>', 'CONTAINER:INTERFACE, with ,ip= ,gateway= ,mac= ,mtu= as --nic has them')
     .argument('<end>')
-    .usage('CONTAINER:INTERFACE[,ip=…] CONTAINER:INTERFACE[,ip=…] | down|up|rm CONTAINER:INTERFACE')
+    .usage('CONTAINER:INTERFACE[,ip=…] CONTAINER:INTERFACE[,ip=…] | down|up|rm CONTAINER:INTERFACE | ls')
     .action(async (one: string, other: string, options: DryRunOptions) => {
       const ends = [parseCableEnd(one), parseCableEnd(other)] as const;
       const names = ends.map(({ container, nic }) => `${container}:${nic}`).join(' ');
@@ -60,6 +60,14 @@ export const define: Define = (command, globals) => {
         print(`${text}\n`);
       });
   }
+  command
+    .command('ls [container...]')
+    .description('cables with both of their ends')
+    .option('--format <format>', 'table or json', 'table')
+    .action(async (names: string[], { format }: { format: string }) => {
+      requireRoot('link ls');
+      await (await import('./link-ls.ts')).listCables(contextFrom(globals()), names, format);
+    });
   addDryRun(command.command('rm <container:interface>'))
     .description('remove a cable with both of its ends, or give a network card back')
     .action(async (text: string, options: DryRunOptions) => {

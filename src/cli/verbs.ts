@@ -64,7 +64,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./network.ts'),
     isGroup: true,
   },
-  link: { summary: 'cables between containers; down, up, rm', load: () => import('./link.ts') },
+  link: { summary: 'cables between containers; ls, down, up, rm', load: () => import('./link.ts') },
   net: { summary: "a container's network: impair, snapshot, diff, rollback", load: () => import('./net.ts') },
   why: {
     summary: 'walk the path from a container to a service, and name what stops it',

@@ -59,6 +59,36 @@ test('a stop takes the carrier; addresses and routes, also those set by hand, ar
   expect(pings('r1', '10.0.12.2')).toBe(true);
 });
 
+test('link ls: both ends, their addresses, and what is not up', () => {
+  const rows = (...words: string[]) =>
+    host
+      .minict('link', 'ls', ...words)
+      .stdout.trimEnd()
+      .split('\n')
+      .map((line) => line.split(/ {2,}/));
+  const head = ['END', 'ADDRESSES', 'END', 'ADDRESSES', 'STATE'];
+  const ends = ['r1:eth2', '10.0.12.1/30, fd00:12::1/64', 'r2:eth5', '10.0.12.2/30, fd00:12::2/64'];
+  expect(rows()).toEqual([head, [...ends, 'up']]);
+  does('link', 'down', 'r1:eth2');
+  does('stop', '-t', '0', 'r2');
+  expect(rows('r2')).toEqual([head, [...ends, 'r1:eth2 down, r2:eth5 down']]);
+  expect(JSON.parse(host.minict('link', 'ls', '--format', 'json').stdout)).toMatchObject([
+    {
+      ends: [{ container: 'r1', nic: 'eth2', state: 'down' }, { container: 'r2' }],
+      state: 'r1:eth2 down, r2:eth5 down',
+    },
+  ]);
+  does('link', 'up', 'r1:eth2');
+  create('other', '--no-network');
+  expect(rows('other')).toEqual([head]);
+  does('rm', 'other');
+  expect(host.minict('link', 'ls', 'nobody').stderr).toMatch(/^minict: cannot find container nobody: /);
+  does('rm', 'r2');
+  expect(rows()).toEqual([head, ['r1:eth2', '10.0.12.1/30, fd00:12::1/64', 'r2', 'r2 has no end']]);
+  create(...R2);
+  expect(rows()).toEqual([head, [...ends, 'up']]);
+});
+
 test('who goes leaves its end: the other keeps its interface, and the next of that name takes the cable again', () => {
   does('rm', 'r1');
   expect(stateOf('r2', 'eth5')).toBe('DOWN');

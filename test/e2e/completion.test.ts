@@ -49,7 +49,7 @@ test.each<[string[], string[]]>([
   [['network', 'create', '--vn'], ['--vni']],
   [
     ['link', ''],
-    ['down', 'rm', 'up', 'web1:'],
+    ['down', 'ls', 'rm', 'up', 'web1:'],
   ],
   [['link', 'down', 'web1:'], ['web1:eth0']],
   [['rm', '-f', ''], ['web1']],
