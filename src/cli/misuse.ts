@@ -131,7 +131,7 @@ const OPTION_HINTS: Readonly<Record<string, Hints>> = {
 /** Where a word is missing, of verbs whose help is no quick answer. */
 const MISSING_HINTS: Readonly<Record<string, string>> = {
   exec: 'a shell: minict exec -it NAME sh',
-  link: 'minict link A:eth1 B:eth1; minict inspect A shows its cables',
+  link: 'minict link A:eth1 B:eth1; minict link ls',
 };
 
 /** The verb that the command line got to, with that of a group: `image import`. */

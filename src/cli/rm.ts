@@ -1,4 +1,5 @@
 /** minict rm */
+import { NotFoundError } from '../errors.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
 import { type Removal, removeContainers } from '../lifecycle/remove.ts';
 import { parseContainerName } from '../spec/name.ts';
@@ -39,7 +40,7 @@ async function remove(
 export const define: Define = (command, globals) => {
   addDryRun(command)
     .argument('<name...>')
-    .option('-f, --force', 'end its processes first')
+    .option('-f, --force', 'end its processes first; one that is not there is no error')
     .optionsGroup('For run -d --rm:')
     .option('--once-ended <created>', 'only if it was made then, and its main command has ended')
     .action(async (rawNames: string[], options: RmOptions) => {
@@ -50,6 +51,8 @@ export const define: Define = (command, globals) => {
       const names = rawNames.map(parseContainerName);
       const { removed, errors } = await remove(context, instance, names, options);
       for (const name of removed) print(`${name}\n`);
-      for (const error of errors) process.exitCode = reportError(error);
+      // As with docker and rm(1).
+      const isWanted = (error: unknown) => options.force === true && error instanceof NotFoundError;
+      for (const error of errors) if (!isWanted(error)) process.exitCode = reportError(error);
     });
 };
