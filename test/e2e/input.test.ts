@@ -53,7 +53,7 @@ test.each<[string[], RegExp]>([
     ['exec', 'taken'],
     /cannot exec: missing required argument 'cmd'\nhint: a shell: minict exec -it NAME sh; minict exec --help/,
   ],
-  [['link', 'r1:eth1'], /missing required argument 'end'\nhint: minict link A:eth1 B:eth1; minict link ls\n$/],
+  [['link', 'r1:eth1'], /missing required argument 'end'\nhint: minict link A:eth1 B:eth1; minict link ls; /],
   [['why', 'taken', 'host', '8080'], /"8080" as a service: .*\nhint: for example tcp\/8080 or udp\/8080;/],
   [['rm', 'nope'], /no such container/],
   [['rm', 'nope', '-f', '../x'], /not a valid name/],
