@@ -156,6 +156,8 @@ test('ports go with a stop, and come back with a start and after a reboot', asyn
   serves('l1');
   expect(await eventually(() => answers(8080) === 'l1')).toBe(true);
   expect(host.minict('rm', '-f', 'l1').status).toBe(0);
+  // Who served in it lets go of its namespace a little later.
+  expect(await host.linksGone(/l1-eth0/)).toBe(true);
   before = host.snapshot();
 });
 
