@@ -15,7 +15,8 @@ LOG=/run/bench-log
 mkdir -p "$ROOTS"
 
 # `unshare --mount=FILE` must work whatever the CPU: see run.sh.
-taskset -pc "$2" $$ >/dev/null
+CPUS=$2
+taskset -pc "$CPUS" $$ >/dev/null
 mount -t tmpfs run /run
 : >/run/probe
 mount --bind /run /run

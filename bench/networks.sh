@@ -82,9 +82,11 @@ for end in 2 3; do
   ip -n "bare$end" addr add "10.91.0.$end/16" dev eth0
   ip -n "bare$end" link set dev eth0 up
 done
+# Both ends on one CPU: where one has to wake another up, a run differs from the next by a third.
+on() { taskset -c "${CPUS%%[-,]*}" ip netns exec "$@"; }
 for space in far bare3; do
-  ip netns exec "$space" iperf3 --server >/dev/null 2>&1 &
-  ip netns exec "$space" qperf >/dev/null 2>&1 &
+  on "$space" iperf3 --server >/dev/null 2>&1 &
+  on "$space" qperf >/dev/null 2>&1 &
   answers ip netns exec "$space" bash -c ': </dev/tcp/127.0.0.1/5201'
   answers ip netns exec "$space" bash -c ': </dev/tcp/127.0.0.1/19765'
 done
@@ -95,10 +97,10 @@ figure() {
   printf '%s\t%d\n' "$label" "$("$@" | awk '{ printf "%d", $1 * 1000 }')" >>"$TIMES"
 }
 # Gbit/s, and microseconds.
-stream() { ip netns exec "$1" iperf3 --client 10.91.0.3 --time 1 --json | jq '.end.sum_received.bits_per_second / 1e9'; }
-latency() { ip netns exec "$1" qperf --time 1 10.91.0.3 "$2" | awk '/latency/ { print $3 * ($4 == "ms" ? 1000 : 1) }'; }
+stream() { on "$1" iperf3 --client 10.91.0.3 --time 1 --json | jq '.end.sum_received.bits_per_second / 1e9'; }
+latency() { on "$1" qperf --time 1 10.91.0.3 "$2" | awk '/latency/ { print $3 * ($4 == "ms" ? 1000 : 1) }'; }
 figures() { # LABEL-PREFIX NAMESPACE
-  figure "networks:$1stream" stream "$2"
+  for _ in 1 2 3; do figure "networks:$1stream" stream "$2"; done
   for kind in tcp_lat udp_lat; do figure "networks:$1$kind" latency "$2" "$kind"; done
 }
 # One after the other comes first: single ones differ by a tenth.

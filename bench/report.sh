@@ -139,7 +139,7 @@ if measured networks:connect; then
   cat <<X
 
 Networks: interfaces in one container, in two networks; TCP (Gbit/s) and round trips (µs) from container to container, beside
-two namespaces wired by hand, in turns: their ratio is the median of the rounds' ratios.
+two namespaces wired by hand, in turns, both ends on one CPU: their ratio is the median of the rounds' ratios.
 
 | what | minict | beside | its figure | ratio | limit | |
 |---|---:|---|---:|---:|---:|---|
