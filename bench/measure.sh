@@ -133,19 +133,24 @@ fact idle-processes "$(((after - before) / 10))"
 quiet "$MINICT" rm -f idle1 idle2 idle3 idle4 idle5 idle6 idle7 idle8 idle9 idle10
 settle
 
-# ---- programs that only start: hyperfine, a few runs of each in every round
+# A few runs of each program by hyperfine, its options and programs as words: without what a shell takes to start one.
+starts() {
+  quiet hyperfine --shell=none --warmup 1 --runs 4 --export-json "$WORK/hyperfine.json" "$@"
+  jq -r '.results[] | .command as $name | .times[] | "\($name)\t\(. * 1e6 | round)"' "$WORK/hyperfine.json" >>"$TIMES"
+}
+
+# ---- programs that only start
 step "start-up and exec, $ROUNDS rounds"
 quiet "$MINICT" create up
 rootfs=$MINICT_ROOT/containers/up/rootfs
 spaces='--net=/run/netns/up --uts=/run/utsns/up'
 for ((round = 1; round <= ROUNDS; round++)); do
-  quiet hyperfine --shell=none --warmup 1 --runs 4 --export-json "$WORK/hyperfine.json" \
+  starts \
     --command-name minict:version "$MINICT --version" \
     --command-name runtime:exec "$WORK/becomes" \
     --command-name minict:exec "$MINICT exec up /bin/true" \
     --command-name bare:exec "nsenter $spaces chroot $IMAGE /bin/true" \
     --command-name bare-mount:exec "nsenter --mount=/run/mntns/up $spaces chroot $rootfs /bin/true"
-  jq -r '.results[] | .command as $name | .times[] | "\($name)\t\(. * 1e6 | round)"' "$WORK/hyperfine.json" >>"$TIMES"
 done
 quiet "$MINICT" rm -f up
 settle

@@ -30,9 +30,10 @@ quiet "$MINICT" network create lan0 --subnet 10.91.0.0/16
 quiet "$MINICT" network create lan1 --subnet 10.92.0.0/16
 step "connect, $ROUNDS rounds"
 quiet "$MINICT" create wired
+quiet "$MINICT" network connect lan0 wired
 for ((round = 1; round <= ROUNDS; round++)); do
-  timed networks:connect "$MINICT" network connect lan0 wired
-  quiet "$MINICT" network disconnect lan0 wired
+  starts --prepare "$MINICT network disconnect lan0 wired" \
+    --command-name networks:connect "$MINICT network connect lan0 wired"
 done
 quiet "$MINICT" rm -f wired
 settle

@@ -47,8 +47,8 @@ export interface JournalState {
 }
 
 /** Beyond these, and as many times the steps in effect, a journal is written anew. */
-const MOST_LINES = 256;
-const LINES_PER_STEP = 4;
+const MOST_LINES = 64;
+const LINES_PER_STEP = 2;
 
 export class Journal {
   readonly path: string;

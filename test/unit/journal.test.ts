@@ -37,7 +37,7 @@ test('what came and went is forgotten, and nothing else', () => {
     comeAndGo(path, `nic ${round}`);
     sizes.push(readFileSync(path, 'utf8').split('\n').length);
   }
-  expect(Math.max(...sizes)).toBeLessThan(300);
+  expect(Math.max(...sizes)).toBeLessThan(100);
   expect(sizes.at(-1)).toBeGreaterThan(1);
   expect(existsSync(`${path}.tmp`)).toBe(false);
   const state = new Journal(path).read();
