@@ -52,7 +52,7 @@ export const define: Define = (command, globals) => {
       const { removed, errors } = await remove(context, instance, names, options);
       for (const name of removed) print(`${name}\n`);
       // As with docker and rm(1).
-      const isWanted = (error: unknown) => options.force === true && error instanceof NotFoundError;
-      for (const error of errors) if (!isWanted(error)) process.exitCode = reportError(error);
+      const isGone = (error: unknown) => options.force === true && error instanceof NotFoundError;
+      for (const error of errors) if (!isGone(error)) process.exitCode = reportError(error);
     });
 };

@@ -4,7 +4,7 @@ import type { ContainerSpec, NicSpec } from '../spec/container.ts';
 import { findContainer, listContainers } from '../state/store.ts';
 import type { Context } from './context.ts';
 
-/** `down` by hand or by `link down`; `stopped` with its container; `missing` where somebody took it away. */
+/** `down` by `link down`, by hand, or with its container; `stopped` before that has a namespace; `missing`: somebody took it away. */
 export type EndState = 'up' | 'down' | 'stopped' | 'missing';
 
 export interface CableEndView {
@@ -23,7 +23,7 @@ export interface CableView {
   readonly peer: string;
 }
 
-/** Inside of a container that is not up there is nothing. */
+/** A namespace has its lo at least. */
 function stateOf(nic: NicSpec, links: ReadonlyMap<string, HostLink>): EndState {
   const link = links.get(nic.name);
   if (links.size === 0) return 'stopped';

@@ -30,7 +30,7 @@ import { parseSignal } from '../spec/signal.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { type NetworkRecord, readNetworks } from '../state/network.ts';
 import { containerPaths } from '../state/paths.ts';
-import { getContainer } from '../state/store.ts';
+import { findContainer, getContainer } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { mountedOf } from './attachments.ts';
 import { readCgroupFacts, readFacts } from './container-facts.ts';
@@ -231,7 +231,8 @@ export async function recreateLines(context: Context, name: string): Promise<str
 }
 
 export async function removeLines(context: Context, name: string, force: boolean): Promise<string> {
-  const spec = await getContainer(context.roots, name);
+  const spec = await (force ? findContainer : getContainer)(context.roots, name);
+  if (spec === undefined) return '';
   if (!force && isRunning(instanceForScripts(context), name)) {
     throw new ConflictError(`cannot remove ${name}: processes run in it`, { hint: `minict rm -f ${name}` });
   }

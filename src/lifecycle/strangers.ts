@@ -1,4 +1,5 @@
 /** Addresses of a network that are not its containers': the host's own, and those of machines beyond a cable. */
+import { linksHere } from '../host/links.ts';
 import { type NicSpec, networkOf } from '../spec/container.ts';
 import { type NetworkRecord, plainAddress } from '../state/network.ts';
 
@@ -21,10 +22,10 @@ function leadsOut({ driver, uplink }: NetworkRecord): boolean {
 }
 
 /** Networks in which to look: of a bridge of the host's those that are up and have ports that are not this minict's. */
-async function withStrangers(instance: string, networks: readonly NetworkRecord[]): Promise<NetworkRecord[]> {
+function withStrangers(instance: string, networks: readonly NetworkRecord[]): NetworkRecord[] {
   const isTheirs = ({ foreign, driver }: NetworkRecord) => foreign && driver === 'bridge';
   if (!networks.some(isTheirs)) return networks.filter(leadsOut);
-  const links = (await import('../host/links.ts')).linksHere();
+  const links = linksHere();
   const isOurs = (alias = '') => alias.startsWith(`minict:${instance}:`);
   const isOpen = (bridge: string) =>
     links.some(({ name, isUp }) => name === bridge && isUp) &&
@@ -40,7 +41,7 @@ export async function meetStrangers(
   strangers: Map<string, string>,
 ): Promise<boolean> {
   const before = strangers.size;
-  const probes = (await withStrangers(instance, networks)).flatMap(({ name, link }) =>
+  const probes = withStrangers(instance, networks).flatMap(({ name, link }) =>
     nics
       .filter((nic) => networkOf(nic) === name)
       .flatMap((nic) => nic.addresses.map(plainAddress))

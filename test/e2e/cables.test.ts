@@ -108,6 +108,7 @@ test('what is removed by hand is missing at both ends, and start repairs them', 
     expect(host.run(['ip', '-n', 'r1', 'link', 'del', 'eth2']).status).toBe(0);
     expect(host.minict('ps').stdout).toMatch(/r1 +broken \(missing: eth2 inside\)/);
     expect(host.minict('ps').stdout).toMatch(/r2 +broken \(missing: eth5 inside\)/);
+    expect(host.minict('link', 'ls').stdout).toMatch(/ {2}r1:eth2 missing, r2:eth5 missing\n$/);
     does('start', first);
     does('start', second);
     expect(broken()).toBe(false);
@@ -252,6 +253,7 @@ test('a clone has none of its cables; loaded under the same name elsewhere it ha
 
 test('after a reboot they meet again, whoever starts first', async () => {
   await host.reboot();
+  expect(host.minict('link', 'ls').stdout).toMatch(/ {2}r1:eth2 stopped, r2:eth5 stopped\n/);
   does('start', 'r2');
   expect(stateOf('r2', 'eth5')).toBe('DOWN');
   does('start', 'r1');

@@ -45,6 +45,14 @@ describe.each(['private', 'shared'] as const)('on a host whose / is %s', (propag
     expect(host.minict('rm', '-f', 'web1').status).toBe(0);
   });
 
+  test('rm -f of what is not there is no error, and removes the rest', () => {
+    host.minict('create', 'here', '--no-network');
+    expect(host.minict('rm', '-f', 'gone', 'here')).toEqual({ status: 0, stdout: 'here\n', stderr: '' });
+    expect(host.minict('rm', '-f', 'gone')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(host.minict('rm', 'gone').status).toBe(125);
+    expect(host.minict('rm', '-f', 'gone', '--dry-run')).toMatchObject({ status: 0, stderr: '' });
+  });
+
   test('containers reach each other by name, and the host reaches them', () => {
     host.minict('create', 'a1');
     host.minict('create', 'a2');

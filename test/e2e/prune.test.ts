@@ -119,13 +119,6 @@ test.each(['/run/mntns', '/run/utsns', '/run/netns'])('%s, unmounted by another:
   }
 });
 
-test('rm -f of what is not there is no error, and removes the rest', () => {
-  host.minict('create', 'here', '--no-network');
-  expect(host.minict('rm', '-f', 'gone', 'here')).toEqual({ status: 0, stdout: 'here\n', stderr: '' });
-  expect(host.minict('rm', '-f', 'gone')).toEqual({ status: 0, stdout: '', stderr: '' });
-  expect(host.minict('rm', 'gone').status).toBe(125);
-});
-
 test('a folder of namespaces with something of another in it stays mounted until that is gone', () => {
   host.minict('create', 'before');
   host.minict('rm', 'before');

@@ -180,11 +180,14 @@ test('one that is up has its new name at once, without processes; with some it i
   expect(host.minict('create', 'f1').status).toBe(0);
   // What comes after it was taken down fails: it is up again, with its old name.
   const leases = join(host.root, 'networks');
+  const index = () => readIp(host, 'link', 'show', 'dev', 'f1-eth0')[0]?.ifindex;
+  const made = index();
   host.run(['mount', '--bind', leases, leases]);
   host.run(['mount', '-o', 'remount,bind,ro', leases]);
   expect(host.minict('rename', 'f1', 'f2').status).not.toBe(0);
   host.run(['umount', leases]);
   expect(host.minict('exec', 'f1', 'hostname')).toEqual({ status: 0, stdout: 'f1\n', stderr: '' });
+  expect(index()).toBeGreaterThan(made ?? Number.NaN);
   expect(host.minict('rm', '-f', 'f1').status).toBe(0);
   await linksSettle(host);
   expect(await host.settled(clean)).toEqual(clean);

@@ -3,6 +3,7 @@ import type { Host } from './host.ts';
 
 export interface Link {
   readonly ifname: string;
+  readonly ifindex: number;
   readonly address: string;
   readonly mtu: number;
   readonly ifalias?: string;
