@@ -47,12 +47,8 @@ export async function follow(
   const isEnough = ({ isRestarting, restarts }: RunRecord) =>
     atSignal !== undefined && (isRestarting === true || restarts > atSignal.restarts);
   if (handsOn && begin === undefined) handOn();
-  let isRead = true;
   let isEnded = false;
-  const query = { tail: 0, isOver: () => !isRead || isEnded };
-  const reading = readLog(paths, spec.log?.timestamps === true, query, (bytes) => {
-    isRead &&= print(bytes);
-  });
+  const reading = readLog(paths, spec.log?.timestamps === true, { tail: 0, isOver: () => isEnded }, print);
   const end = async () => {
     try {
       await begin?.();

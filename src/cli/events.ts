@@ -61,7 +61,10 @@ export const define: Define = (command, globals) => {
         isRead &&= print(`${options.format === 'json' ? JSON.stringify(whole) : row(event)}\n`);
       });
       const list = () => [olderEventsPath(roots), eventsPath(roots)];
-      const isOver = () => !isRead || !options.stream || Date.now() > untilMs;
-      await readGrowing(list, { isOver }, (bytes) => lines.add(bytes));
+      const isOver = () => !options.stream || Date.now() > untilMs;
+      await readGrowing(list, { isOver }, (bytes) => {
+        lines.add(bytes);
+        return isRead;
+      });
     });
 };

@@ -48,15 +48,12 @@ export const define: Define = (command, globals) => {
       const instance = ensureState(context.roots);
       const { readLog } = await import('../lifecycle/read-log.ts');
       const { print } = await import('./output.ts');
-      let isRead = true;
       // Without a main command services may write.
       const isOver = () => (spec.command.length > 0 ? hasEnded(context, instance, name) : !isRunning(instance, name));
       const query = {
         ...{ tail: tail === 'all' ? undefined : Number(tail), sinceMs, untilMs, timestamps },
-        ...(follow ? { isOver: () => !isRead || isOver() } : {}),
+        ...(follow ? { isOver } : {}),
       };
-      await readLog(containerPaths(context.roots, name), isStamped, query, (bytes) => {
-        isRead &&= print(bytes);
-      });
+      await readLog(containerPaths(context.roots, name), isStamped, query, print);
     });
 };

@@ -17,7 +17,7 @@ export function printError(text: string): void {
 }
 
 function writeAll(fd: number, text: string | Buffer): boolean {
-  let rest = Buffer.from(text as string);
+  let rest = typeof text === 'string' ? Buffer.from(text) : text;
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(fd, rest));

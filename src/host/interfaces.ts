@@ -106,7 +106,7 @@ export async function readChildren(name: string): Promise<HostInterface[]> {
 async function defaultRouteLinks(): Promise<Set<string>> {
   const families = existsSync('/proc/net/ipv6_route') ? ['-4', '-6'] : ['-4'];
   const outputs = await Promise.all(
-    families.map((family) => readToolOutput(['ip', '-j', family, 'route', 'show', 'default'])),
+    families.map((family) => readToolOutput(['ip', '-j', family, 'route', 'show', 'default', 'table', 'all'])),
   );
   const failed = outputs.find((output) => output?.exitCode !== 0);
   if (failed !== undefined) throw new HostError(`cannot read the host's routes: ${firstLine(failed.stderr)}`);

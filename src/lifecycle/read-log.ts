@@ -57,32 +57,35 @@ function shown(line: Buffer, { sinceMs, untilMs, timestamps }: LogQuery): Buffer
   return timestamps ? Buffer.concat([Buffer.from(`${stamp} `), whole, Buffer.from(isCut ? '\n' : '')]) : whole;
 }
 
-/** Writes what the query asks for. */
+/** Hands over what the query asks for; `write` returns whether more is wanted. */
 export async function readLog(
   paths: ContainerPaths,
   isStamped: boolean,
   query: LogQuery,
-  write: (bytes: Buffer) => void,
+  write: (bytes: Buffer) => boolean,
 ): Promise<void> {
   const { tail, isOver = () => true } = query;
-  if (!isStamped) return readGrowing(() => plainFiles(paths.log), { tail, isOver }, write);
-  // Of lines that are shown.
-  let held: Buffer[] | undefined = tail === undefined ? undefined : [];
+  const lastLines = tail === undefined ? undefined : { lines: tail };
+  if (!isStamped) return readGrowing(() => plainFiles(paths.log), { tail: lastLines, isOver }, write);
+  let texts: Buffer[] = [];
   const lines = new Lines((line) => {
     const text = shown(line, query);
-    if (text === undefined) return;
-    if (held === undefined) return write(text);
-    held.push(text);
-    if (held.length > (tail ?? 0)) held.shift();
+    if (text !== undefined) texts.push(text);
   });
-  const onEnd = () => {
-    for (const text of held ?? []) write(text);
-    held = undefined;
+  const flush = () => {
+    const whole = Buffer.concat(texts);
+    texts = [];
+    return write(whole);
   };
+  const counts = (line: Buffer) => shown(line, query) !== undefined;
   await readGrowing(
     () => stampedFiles(paths.stampedLog),
-    { isOver, onEnd },
-    (bytes) => lines.add(bytes),
+    { tail: lastLines && { ...lastLines, counts }, isOver },
+    (bytes) => {
+      lines.add(bytes);
+      return flush();
+    },
   );
   lines.end();
+  flush();
 }

@@ -5,6 +5,9 @@ const POLL_MS = 100;
 const BLOCK_BYTES = 64 * 1024;
 const NEWLINE = 10;
 
+/** Takes what was read; returns whether more is wanted. */
+type Take = (bytes: Buffer) => boolean;
+
 interface GrowingFile {
   readonly path: string;
   readonly inode: number;
@@ -55,12 +58,12 @@ export class Lines {
   }
 }
 
-/** A file's bytes from some place on, to the end of what is there; the file stays the same while it is renamed. */
+/** A file's bytes from some place on. Held open it is the same file, whatever is renamed or removed, and its inode is nobody else's. */
 class Reader {
-  readonly fd: number;
   readonly inode: number;
   /** Where it ended when it was opened. */
   readonly end: number;
+  private readonly fd: number;
   private offset = 0;
 
   constructor(fd: number) {
@@ -70,112 +73,132 @@ class Reader {
     this.end = size;
   }
 
-  read(take: (bytes: Buffer) => void, end = Number.POSITIVE_INFINITY): void {
+  /** Returns whether more is wanted. */
+  read(take: Take, end = Number.POSITIVE_INFINITY): boolean {
     for (;;) {
       const block = Buffer.alloc(BLOCK_BYTES);
       const size = readSync(this.fd, block, 0, Math.min(block.length, end - this.offset), this.offset);
-      if (size === 0) return;
+      if (size === 0) return true;
       this.offset += size;
-      take(block.subarray(0, size));
+      if (!take(block.subarray(0, size))) return false;
     }
   }
 
-  /** Goes to where the last `lines` lines begin. Returns how many of them begin before; nothing comes behind the newest one. */
-  seekTail(lines: number, isNewest: boolean): number {
-    const size = this.end;
-    const block = Buffer.alloc(BLOCK_BYTES);
-    let left = lines;
-    this.offset = size;
-    for (let end = size; end > 0 && left > 0; end = this.offset) {
-      this.offset = Math.max(0, end - BLOCK_BYTES);
-      readSync(this.fd, block, 0, end - this.offset, this.offset);
-      for (let at = end - this.offset - 1; at >= 0; at -= 1) {
-        const isEnd = isNewest && this.offset + at === size - 1;
-        if (block[at] !== NEWLINE || isEnd) continue;
-        left -= 1;
-        if (left > 0) continue;
-        this.offset += at + 1;
-        return 0;
-      }
+  /** Of what was there when it was opened, the last first, each with where it begins. */
+  *blocksFromEnd(): Iterable<{ start: number; block: Buffer }> {
+    for (let end = this.end, start: number; end > 0; end = start) {
+      start = Math.max(0, end - BLOCK_BYTES);
+      const block = Buffer.alloc(end - start);
+      readSync(this.fd, block, 0, block.length, start);
+      yield { start, block };
     }
-    return left;
   }
 
-  get isEmpty(): boolean {
-    return fstatSync(this.fd).size === 0;
+  seek(offset: number): void {
+    this.offset = offset;
+  }
+
+  /** Goes to where another one of the same file is. */
+  seekTo(other: Reader): void {
+    this.offset = other.offset;
+  }
+
+  close(): void {
+    closeSync(this.fd);
   }
 }
 
-/** Undefined where there is none yet. */
-function openFirst(list: () => GrowingFile[], tail: number | undefined): Reader | undefined {
+/** All that is there at one moment, oldest first. */
+function openAll(list: () => readonly string[]): Reader[] {
   for (;;) {
-    const files = list();
-    const wanted = tail === undefined ? files.slice(0, 1) : [...files].reverse();
-    let left = tail;
-    let reader: Reader | undefined;
-    let isNewest = true;
-    for (const file of wanted) {
+    const files = look(list());
+    const readers: Reader[] = [];
+    for (const file of files) {
       const fd = open(file);
       if (fd === undefined) break;
-      if (reader !== undefined) closeSync(reader.fd);
-      reader = new Reader(fd);
-      if (left === undefined) continue;
-      left = reader.seekTail(left, isNewest);
-      if (left === 0) return reader;
-      isNewest &&= reader.isEmpty;
+      readers.push(new Reader(fd));
     }
+    if (readers.length === files.length) return readers;
     // Renamed while it was looked at: again.
-    if (reader?.inode === wanted.at(-1)?.inode) return reader;
-    if (reader !== undefined) closeSync(reader.fd);
+    for (const reader of readers) reader.close();
   }
 }
 
-/** The file after the one that is read, or the oldest where that was removed meanwhile. */
-function openNext(files: readonly GrowingFile[], reader: Reader | undefined): Reader | undefined {
-  const next = files[files.findIndex(({ inode }) => inode === reader?.inode) + 1];
-  const fd = next === undefined ? undefined : open(next);
-  return fd === undefined ? undefined : new Reader(fd);
+/** Closes those that are not wanted, and returns the others: from the one at `index` on. */
+function from(readers: readonly Reader[], index: number): Reader[] {
+  for (const reader of readers.slice(0, index)) reader.close();
+  return readers.slice(index);
+}
+
+/** From where the last of those lines begin that count. */
+function fromTail(readers: readonly Reader[], { lines, counts = () => true }: Tail): Reader[] {
+  if (lines === 0) {
+    const last = from(readers, readers.length - 1);
+    for (const reader of last) reader.seek(reader.end);
+    return last;
+  }
+  let left = lines;
+  /** Of what begins behind the next newline, the last first. */
+  let pieces: Buffer[] = [];
+  for (const [index, reader] of [...readers.entries()].reverse()) {
+    for (const { start, block } of reader.blocksFromEnd()) {
+      let end = block.length;
+      for (let at = block.lastIndexOf(NEWLINE); at >= 0; at = at === 0 ? -1 : block.lastIndexOf(NEWLINE, at - 1)) {
+        if (at + 1 < end) pieces.push(block.subarray(at + 1, end));
+        if (pieces.length > 0 && counts(Buffer.concat(pieces.reverse()))) left -= 1;
+        if (left === 0) {
+          reader.seek(start + at + 1);
+          return from(readers, index);
+        }
+        pieces = [];
+        end = at + 1;
+      }
+      if (end > 0) pieces.push(block.subarray(0, end));
+    }
+  }
+  return [...readers];
+}
+
+/** From where `last` ended; all, where that was removed meanwhile. */
+function fromEndOf(readers: readonly Reader[], last: Reader): Reader[] {
+  const index = readers.findIndex(({ inode }) => inode === last.inode);
+  readers[index]?.seekTo(last);
+  last.close();
+  return from(readers, Math.max(index, 0));
+}
+
+export interface Tail {
+  /** So many before the end. */
+  readonly lines: number;
+  /** Whether a line, with its newline, is one of them; without it, all are. */
+  readonly counts?: (line: Buffer) => boolean;
 }
 
 export interface Reading {
-  /** Begins so many lines before the end. */
-  readonly tail?: number | undefined;
+  readonly tail?: Tail | undefined;
   /** It goes on until this comes true; what is there by then is read. */
   readonly isOver: () => boolean;
-  /** Called where there is no more for now. */
-  readonly onEnd?: () => void;
 }
 
 /** Hands over their bytes; `list` has the paths, oldest first. */
-export async function readGrowing(
-  list: () => readonly string[],
-  { tail, isOver, onEnd = () => {} }: Reading,
-  take: (bytes: Buffer) => void,
-): Promise<void> {
-  // What comes while it is read is not asked for, and could come without an end.
-  const last = isOver() ? look(list()).at(-1)?.inode : undefined;
-  let reader = openFirst(() => look(list()), tail);
+export async function readGrowing(list: () => readonly string[], { tail, isOver }: Reading, take: Take): Promise<void> {
+  let isLast = isOver();
+  let readers = openAll(list);
   try {
+    if (tail !== undefined) readers = fromTail(readers, tail);
     for (;;) {
-      const over = isOver();
-      if (reader !== undefined && reader.inode === last) {
-        reader.read(take, reader.end);
-        return onEnd();
+      const newest = readers.at(-1);
+      for (const reader of readers) {
+        // What comes while the last of it is read is not asked for, and could come without an end.
+        if (!reader.read(take, isLast && reader === newest ? reader.end : undefined)) return;
       }
-      reader?.read(take);
-      const next = openNext(look(list()), reader);
-      if (next === undefined) {
-        onEnd();
-        if (over) return;
-        await Bun.sleep(POLL_MS);
-        continue;
-      }
-      // What came between its end and its rename.
-      reader?.read(take);
-      if (reader !== undefined) closeSync(reader.fd);
-      reader = next;
+      if (isLast) return;
+      if (readers.length <= 1) await Bun.sleep(POLL_MS);
+      isLast = isOver();
+      readers = from(readers, readers.length - 1);
+      readers = newest === undefined ? openAll(list) : fromEndOf(openAll(list), newest);
     }
   } finally {
-    if (reader !== undefined) closeSync(reader.fd);
+    for (const reader of readers) reader.close();
   }
 }
