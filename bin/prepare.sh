@@ -102,6 +102,18 @@ need_debian() {
   as_root rm -r "$scratch"
 }
 
+# A Debian with those packages, as `minict image build` has it made: its tests have no network.
+need_tree() { # PACKAGE,...
+  need mmdebstrap
+  [ ! -e "$PROGRAMS/$1.tar" ] || return 0
+  say "making $PROGRAMS/$1.tar"
+  scratch=$(mktemp -d)
+  as_root mmdebstrap --quiet --variant=minbase --include="$1" --aptopt='APT::Install-Recommends "false"' \
+    bookworm "$scratch/tree.tar" || die "cannot make a Debian with $1: mmdebstrap failed, as shown above"
+  as_root install -D -m 644 "$scratch/tree.tar" "$PROGRAMS/$1.tar"
+  as_root rm -r "$scratch"
+}
+
 need_modules() {
   lock=node_modules/.package-lock.json
   if [ ! -e "$lock" ] || [ -n "$(find package-lock.json -newer "$lock")" ]; then
@@ -136,6 +148,7 @@ run_tests() {
   need_peers
   need_guest
   need_debian
+  need_tree "$(sed -n 's/^  packages: \[\(.*\)\]$/\1/p' images/frr/recipe.yaml | tr -d ' ')"
   build
   # The native config loader writes no temporary file into node_modules.
   as_root "$bun" --bun node_modules/vitest/vitest.mjs run --configLoader native "$@"

@@ -1,5 +1,6 @@
-/** What somebody's hand took of a network that is there: its addresses, its uplink, its taps, its being up. Pure. */
+/** What somebody's hand took of a network that is there: its addresses, its uplink, its taps, its being up. */
 import type { HostInterface } from '../host/interfaces.ts';
+import { networkDriver } from '../network/driver.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import type { Step } from '../step.ts';
 import { planNetwork } from './network-link.ts';
@@ -26,12 +27,18 @@ export function missingSteps(record: NetworkRecord, instance: string, interfaces
 }
 
 /** Names of taps that are gone, or in no bridge. */
-export function lostTaps({ link, taps = {} }: NetworkRecord, interfaces: Interfaces): string[] {
-  return Object.keys(taps).filter((name) => interfaces.get(name)?.master !== link);
+export async function lostTaps(record: NetworkRecord, instance: string, interfaces: Interfaces): Promise<string[]> {
+  const names = Object.keys(record.taps ?? {});
+  const { readPorts } = networkDriver(record);
+  if (names.length === 0 || readPorts === undefined) {
+    return names.filter((name) => interfaces.get(name)?.master !== record.link);
+  }
+  const ports = await readPorts(record, instance);
+  return names.filter((name) => !interfaces.has(name) || !ports.includes(name));
 }
 
 /** For people: `uplink eth1`, `address 10.1.0.1`, `tap vm0`. */
-export function shownDamage(record: NetworkRecord, instance: string, interfaces: Interfaces): string[] {
+export async function shownDamage(record: NetworkRecord, instance: string, interfaces: Interfaces): Promise<string[]> {
   const { link, uplink, vxlan } = record;
   const words: Readonly<Record<string, string>> = {
     uplink: `uplink ${uplink?.link}`,
@@ -42,6 +49,6 @@ export function shownDamage(record: NetworkRecord, instance: string, interfaces:
   };
   return [
     ...missingSteps(record, instance, interfaces).map(({ id }) => words[id] ?? id),
-    ...lostTaps(record, interfaces).map((name) => `tap ${name}`),
+    ...(await lostTaps(record, instance, interfaces)).map((name) => `tap ${name}`),
   ];
 }

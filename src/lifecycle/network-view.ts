@@ -38,7 +38,7 @@ async function shownState(
   const isWithoutNat = record.nat && !(await import('./gateway.ts')).hasTable(context);
   const tunnel = record.vxlan?.link ?? 'its tunnel';
   const missing = [
-    ...(state === 'partial' ? [tunnel] : shownDamage(record, instance, await look())),
+    ...(state === 'partial' ? [tunnel] : await shownDamage(record, instance, await look())),
     ...(isWithoutNat ? ['NAT'] : []),
   ];
   return { state: missing.length > 0 ? 'broken' : 'up', missing };

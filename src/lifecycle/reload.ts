@@ -53,7 +53,7 @@ async function* reloadNetwork(
     await applySteps(`reload network ${name}`, steps, journal, spawnContext(context, lockFd));
     yield* steps.map(({ id, why }) => `network ${name}: ${why} (${id})`);
   }
-  const taps = lostTaps(record, interfaces);
+  const taps = await lostTaps(record, instance, interfaces);
   if (taps.length > 0) await ensureTaps(context, instance, record, lockFd, taps);
   yield* taps.map((tap) => `network ${name}: tap ${tap}`);
   if (uplink !== undefined && !interfaces.has(uplink.link)) throw gone(name, uplink.link);
@@ -138,7 +138,8 @@ export async function planReload(context: Context, instance: string): Promise<St
     const isUp = record.foreign || (await linkState(context, instance, record)) === 'up';
     const wanted = isUp ? missingSteps(record, instance, interfaces) : planNetwork(record, instance);
     steps.push(...(isUp ? wanted.filter(isPossible(record, interfaces)) : wanted));
-    steps.push(...lostTaps(record, interfaces).flatMap((name) => planTap(record, instance, name)));
+    const taps = await lostTaps(record, instance, interfaces);
+    steps.push(...taps.flatMap((name) => planTap(record, instance, name)));
   }
   steps.push(...(await planMissing(context, instance)));
   for (const name of listContainers(context.roots)) {

@@ -28,15 +28,19 @@ export async function recognizeTap(
   name: string,
 ): Promise<TapState> {
   const index = interfaceIndex(name);
-  if (index === 0) return 'missing';
   const journal = new Journal(networkPaths(context.roots, record.name).journal);
-  const id = tapStepId(name);
-  if (journal.read()?.identities.get(id)?.[name] === String(index)) return 'known';
-  if (readLinks().get(name)?.alias !== aliasWord(instance, record.name, name)) return 'foreign';
-  const [tap] = planTap(record, instance, name) as [Step, ...Step[]];
-  journal.plan([tap]);
-  journal.done(id, identitiesOf(tap.claims ?? []));
-  return 'adopted';
+  if (index !== 0) {
+    if (journal.read()?.identities.get(tapStepId(name))?.[name] === String(index)) return 'known';
+    if (readLinks().get(name)?.alias !== aliasWord(instance, record.name, name)) return 'foreign';
+  }
+  const left = planTap(record, instance, name).flatMap((step) => {
+    const identities = identitiesOf(step.claims ?? []);
+    return Object.keys(identities).length > 0 ? { step, identities } : [];
+  });
+  // Without the interface it is what a reboot leaves: a row of Open vSwitch's.
+  if (left.length > 0) journal.plan(left.map(({ step }) => step));
+  for (const { step, identities } of left) journal.done(step.id, identities);
+  return index === 0 ? 'missing' : 'adopted';
 }
 
 /** What of them is missing, or is in no bridge by `loose`. Throws ConflictError where another's interface has the name. */

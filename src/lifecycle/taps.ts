@@ -86,7 +86,7 @@ export async function planNewTap(
   if (holder !== undefined) return record;
   if (networkDriver(record).planTap === undefined) {
     throw new InvalidInputError(`cannot make tap ${name}: a network of driver ${record.driver} takes none`, {
-      hint: 'a network with a Linux bridge: driver bridge, or vxlan',
+      hint: 'a network with a bridge: driver bridge, ovs or vxlan',
     });
   }
   if (interfaceIndex(name) !== 0) {

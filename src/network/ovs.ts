@@ -13,6 +13,7 @@ import type { Command, Step } from '../step.ts';
 import type { DriverRequest, NetworkDriver, NicDamage, NicDriver, Owner, OwnNames, Settled } from './driver.ts';
 import { ip } from './ip.ts';
 import { aliasWord, hasIpv6Settings, netChain, nicPart, nicStep, planGateways } from './parts.ts';
+import { planTapLink, planTapSettings, tapStepId } from './tap.ts';
 import { damageOfHostEnd, planHostEnd, planVeth } from './veth.ts';
 
 type OvsNic = Extract<NicSpec, { kind: 'ovs' }>;
@@ -95,26 +96,36 @@ function planNic(nic: OvsNic, owner: Owner): Step[] {
   ];
 }
 
-/** In two transactions: a row that was there before would stay with an interface that is no more. */
 function planPort(nic: OvsNic, { container, instance }: Owner): Step[] {
-  const { name, bridge, hostLink } = nic;
-  const owner = aliasWord(instance, container, name);
+  const owner = aliasWord(instance, container, nic.name);
   const common = { chain: netChain(container), part: nicPart(nic) };
+  return planRow(nic.name, nic.bridge, nic.hostLink, owner).map((step) => ({ ...common, ...step }));
+}
+
+/** In two transactions: a row that was there before would stay with an interface that is no more. */
+function planRow(prefix: string, bridge: string, link: string, owner: string): Step[] {
   return [
     {
-      ...common,
-      id: `${name} old port`,
+      id: `${prefix} old port`,
       why: 'what an earlier boot left of it',
-      run: vsctl('--if-exists', 'del-port', bridge, hostLink),
+      run: vsctl('--if-exists', 'del-port', bridge, link),
     },
     {
-      ...common,
-      id: `${name} port`,
+      id: `${prefix} port`,
       why: 'a port of the bridge, with whose it is',
-      run: vsctl('add-port', bridge, hostLink, '--', 'set', 'port', hostLink, ownerWord(owner)),
-      undo: vsctl('--if-exists', 'del-port', bridge, hostLink),
-      claims: [{ kind: 'ovs', name: `Port ${hostLink} ${owner}` }],
+      run: vsctl('add-port', bridge, link, '--', 'set', 'port', link, ownerWord(owner)),
+      undo: vsctl('--if-exists', 'del-port', bridge, link),
+      claims: [{ kind: 'ovs', name: `Port ${link} ${owner}` }],
     },
+  ];
+}
+
+/** As a port of the network's bridge. The tap first, then what can be done again. */
+function planTap(record: NetworkRecord, name: string, alias: string): Step[] {
+  return [
+    planTapLink(record, name),
+    planTapSettings(record, name, alias, 'arp off', "whose it is; the host's own stack has nothing to say on it"),
+    ...planRow(tapStepId(name), record.link, name, alias),
   ];
 }
 
@@ -151,6 +162,7 @@ export const ovsDriver: NetworkDriver & NicDriver<OvsNic> = {
   settle,
   validate,
   planNetwork,
+  planTap,
   nic: ({ link, ovs }, hostLink) => ({ kind: 'ovs', bridge: link, datapath: ovs?.datapath ?? 'system', hostLink }),
   readOwner,
   readPorts,

@@ -10,25 +10,34 @@ export function tapStepId(name: string): string {
   return `tap ${name}`;
 }
 
-/** As a port of the network's bridge. The tap first, then what can be done again. */
-export function planTap({ link, mtuBytes, taps }: NetworkRecord, name: string, alias: string): Step[] {
+/** The interface, and nothing more; it stays when the machine ends. */
+export function planTapLink({ taps }: NetworkRecord, name: string): Step {
   const user = taps?.[name]?.user;
-  return [
-    {
-      id: tapStepId(name),
-      why: 'a tap for a virtual machine; it stays when that ends',
-      run: { ...ip(`tuntap add dev ${name} mode tap${user === undefined ? '' : ` user ${user}`}`), exclusive: true },
-      undo: ip(`link del dev ${name}`),
-      claims: [{ kind: 'link', name }],
-    },
-    {
-      id: `${tapStepId(name)} port`,
-      why: 'a port of the bridge; whose it is; the host needs no address on it',
-      run: ip(
-        `link set dev ${name} address ${hostEndMac(alias, 'tap', name)} master ${link} alias ${alias}` +
-          `${mtuWords({ mtuBytes })} addrgenmode none up`,
-      ),
-      endsWith: tapStepId(name),
-    },
-  ];
+  return {
+    id: tapStepId(name),
+    why: 'a tap for a virtual machine; it stays when that ends',
+    run: { ...ip(`tuntap add dev ${name} mode tap${user === undefined ? '' : ` user ${user}`}`), exclusive: true },
+    undo: ip(`link del dev ${name}`),
+    claims: [{ kind: 'link', name }],
+  };
+}
+
+/** What is set on it, and that it is up: `words` in ip's words, with `why`. */
+export function planTapSettings(record: NetworkRecord, name: string, alias: string, words: string, why: string): Step {
+  const { mtuBytes } = record;
+  return {
+    id: `${tapStepId(name)} settings`,
+    why,
+    run: ip(
+      `link set dev ${name} address ${hostEndMac(alias, 'tap', name)} ${words} alias ${alias}` +
+        `${mtuWords({ mtuBytes })} addrgenmode none up`,
+    ),
+    endsWith: tapStepId(name),
+  };
+}
+
+/** As a port of the network's bridge. The tap first, then what can be done again. */
+export function planTap(record: NetworkRecord, name: string, alias: string): Step[] {
+  const why = 'a port of the bridge; whose it is; the host needs no address on it';
+  return [planTapLink(record, name), planTapSettings(record, name, alias, `master ${record.link}`, why)];
 }

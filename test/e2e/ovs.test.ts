@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectCreated, expectRefused, expectRefusedThere } from '../helpers/expect.ts';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
 import { ovsRows, startOvsdb, startVswitchd, stopOvs, stopVswitchd } from '../helpers/ovs.ts';
+import { printScript } from '../helpers/script.ts';
 
 const CREATE = ['network', 'create', 'sw0', '--driver', 'ovs', '-o', 'datapath_type=netdev'];
 
@@ -106,6 +107,45 @@ test('ports of others keep a network from being removed', () => {
   expect(network('rm', 'sw0').status).toBe(0);
   expect(host.run(['ip', 'link', 'del', 'mine']).status).toBe(0);
   expect(ovsRows(host)).toEqual(clean);
+});
+
+test('a tap is a port of it: put back as others are, and nothing of it is left, after a reboot neither', async () => {
+  make();
+  const made = network('tap', 'sw0', 'vm0');
+  expect(made).toMatchObject({ status: 0, stderr: '' });
+  expect(made.stdout).toMatch(/^address 10\.6\.0\.4\/24\ngateway 10\.6\.0\.1\nmac .*\nqemu .*,vnet_hdr=off /);
+  const rows = () => ovsRows(host).join();
+  const takeAway = [
+    ['ovs-vsctl', 'del-port', 'sw0', 'vm0'],
+    ['ip', 'link', 'del', 'vm0'],
+  ];
+  for (const argv of takeAway) {
+    expect(rows()).toMatch(/minict:\w+:sw0:vm0/);
+    expect(host.run(argv)).toMatchObject({ status: 0 });
+    expect(network('ls').stdout).toMatch(/^sw0 .* broken \(missing: tap vm0\)$/m);
+    expect(network('reload')).toEqual({ status: 0, stdout: 'network sw0: tap vm0\n', stderr: '' });
+    expect(network('reload')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(network('ls').stdout).toMatch(/^sw0 .* up$/m);
+  }
+  expectRefused(network('rm', 'sw0'), /in use by/);
+  for (const isStarted of [true, false]) {
+    await stopOvs(host);
+    await host.reboot();
+    startOvsdb(host);
+    startVswitchd(host);
+    if (!isStarted) continue;
+    expect(host.minict('start', 'a')).toMatchObject({ status: 0, stderr: '' });
+    expect(network('ls').stdout).toMatch(/^sw0 .* up$/m);
+  }
+  expect(rows()).toMatch(/minict:\w+:sw0:vm0/);
+  expect(network('tap', 'rm', 'vm0')).toMatchObject({ status: 0, stderr: '' });
+  expect(rows()).not.toContain('vm0');
+  const script = printScript(host, 'network', 'tap', 'sw0', 'vm1', '--dry-run');
+  const undo = printScript(host, 'network', 'tap', 'sw0', 'vm1', '--dry-run-undo');
+  for (const each of [script, undo])
+    expect(host.run(['sh', '-e', '-c', each])).toMatchObject({ status: 0, stderr: '' });
+  expect(rows()).not.toContain('vm1');
+  remove();
 });
 
 test('while it does not answer a container is removed but for its rows, and with the next rm these', async () => {
