@@ -12,7 +12,7 @@ export default defineConfig({
     fsModuleCache: false,
     // A third of the time programs wait for each other.
     maxWorkers: Math.ceil(availableParallelism() * 1.5),
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
   },
 });

@@ -125,7 +125,9 @@ export async function requireSpareLink(name: string, bridge?: string): Promise<H
   const found = await readInterface(name);
   const refuse = (cause: string, hint: string) => new ConflictError(`cannot use interface ${name}: ${cause}`, { hint });
   if (found.isLoopback) throw refuse('it is the loopback', 'ip link');
-  if ((await defaultRouteLinks()).has(name)) throw refuse("it carries the host's default route", 'ip route');
+  if ((await defaultRouteLinks()).has(name)) {
+    throw refuse("it carries the host's default route", 'ip route show table all default');
+  }
   if (found.master !== undefined && found.master !== bridge) {
     throw refuse(`it is a port of ${found.master}`, `ip link set dev ${name} nomaster; or --bridge ${found.master}`);
   }

@@ -21,9 +21,6 @@ test.each([
   ['Open vSwitch', ['--driver', 'ovs', '-o', 'datapath_type=netdev']],
 ])(
   'with the address and the words that minict prints, it reaches a container and is reached, by %s',
-  {
-    timeout: 120_000,
-  },
   async (_, driver) => {
     expect(host.minict('network', 'create', 'lan', '--subnet', '10.1.0.0/24', ...driver).status).toBe(0);
     expectCreated(host, 'c1', '--nic', 'lan,ip=10.1.0.9');

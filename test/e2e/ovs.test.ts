@@ -127,7 +127,7 @@ test('a tap is a port of it: put back as others are, and nothing of it is left, 
     expect(network('reload')).toEqual({ status: 0, stdout: '', stderr: '' });
     expect(network('ls').stdout).toMatch(/^sw0 .* up$/m);
   }
-  expectRefused(network('rm', 'sw0'), /in use by/);
+  expectRefused(network('rm', 'sw0'), /tap vm0 is in it/);
   for (const isStarted of [true, false]) {
     await stopOvs(host);
     await host.reboot();

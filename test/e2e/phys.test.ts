@@ -133,6 +133,10 @@ test('what the host uses, and what another container has, is refused', async () 
   ip('route', 'add', 'default', 'dev', 'card0');
   await refused('card0', /it carries the host's default route/);
   ip('route', 'del', 'default');
+  // Of the host's own traffic, by a rule.
+  ip('route', 'add', 'default', 'dev', 'card0', 'table', '77');
+  await refused('card0', /it carries the host's default route\nhint: ip route show table all default\n/);
+  ip('route', 'del', 'default', 'table', '77');
   // The way to the host's default route would go along.
   ip('link', 'add', 'link', 'card0', 'name', 'child0', 'type', 'macvlan');
   await refused('card0', /the host's child0 is on it\nhint: ip link del dev child0\n/);

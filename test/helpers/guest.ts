@@ -2,7 +2,7 @@
  * A virtual machine under qemu, without hardware help: Debian's cloud kernel, and a busybox whose init sets an address and does
  * one command. What it says is on its console, in a file.
  */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Host } from './host.ts';
 import { makeInitrd } from './initrd.ts';
@@ -34,7 +34,7 @@ export async function runGuest(host: Host, network: readonly string[], script: s
     '-no-reboot',
   ];
   const modules = MODULES.map((module) => join(PARTS, `${module}.ko`));
-  const initrd = makeInitrd(join(host.dir, 'guest'), modules, `${script}\npoweroff -f`);
+  const initrd = makeInitrd(mkdtempSync(join(host.dir, 'guest-')), modules, `${script}\npoweroff -f`);
   const boot = ['-kernel', join(PARTS, 'vmlinuz'), '-initrd', initrd];
   const words = [
     ...machine,

@@ -9,7 +9,7 @@ import type { Snapshot } from './snapshot.ts';
 import { isThere, prepare, said, type Verb, wordsFor } from './verbs.ts';
 
 /** For a test with many points, on a machine that is busy. */
-export const MANY_POINTS = { timeout: 300_000 };
+export const MANY_POINTS = { timeout: 900_000 };
 
 /** What a verb may say where the killed one came so far that there is nothing to do. */
 const NOTHING_TO_DO =
