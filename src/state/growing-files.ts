@@ -15,8 +15,9 @@ interface GrowingFile {
 
 function look(paths: readonly string[]): GrowingFile[] {
   return paths.flatMap((path) => {
-    const inode = statSync(path, { throwIfNoEntry: false })?.ino;
-    return inode === undefined ? [] : { path, inode };
+    const stat = statSync(path, { throwIfNoEntry: false });
+    // A FIFO that somebody put there would keep who opens it.
+    return stat?.isFile() ? { path, inode: stat.ino } : [];
   });
 }
 
@@ -118,8 +119,8 @@ function openAll(list: () => readonly string[]): Reader[] {
       if (fd === undefined) break;
       readers.push(new Reader(fd));
     }
-    if (readers.length === files.length) return readers;
-    // Renamed while it was looked at: again.
+    if (readers.length === files.length && Bun.deepEquals(look(list()), files)) return readers;
+    // Renamed while it was looked at, maybe to a name that was not listed: again.
     for (const reader of readers) reader.close();
   }
 }
@@ -159,9 +160,10 @@ function fromTail(readers: readonly Reader[], { lines, counts = () => true }: Ta
   return [...readers];
 }
 
-/** From where `last` ended; all, where that was removed meanwhile. */
+/** From where `last` ended; all behind the rest of it, where that was removed meanwhile. */
 function fromEndOf(readers: readonly Reader[], last: Reader): Reader[] {
   const index = readers.findIndex(({ inode }) => inode === last.inode);
+  if (index < 0 && readers.length > 0) return [last, ...readers];
   readers[index]?.seekTo(last);
   last.close();
   return from(readers, Math.max(index, 0));

@@ -1,5 +1,5 @@
 /** What a main command that nobody is attached to writes: kept within bounds, with times where that is asked for, and read. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
@@ -181,6 +181,24 @@ test.each([
   process.kill(writer as number, 'SIGCONT');
   expect(await new Response(follower.stdout).text()).toBe('up\nlast\n');
   expect(programsOf(host, 'l1')).toHaveLength(1);
+});
+
+test('a file is followed to its end, even where others have replaced it meanwhile', async () => {
+  expect(run([], 'echo one; until [ -e /go ]; do sleep 0.02; done')).toEqual(done);
+  expect(await eventually(() => logs().stdout === 'one\n')).toBe(true);
+  const follower = host.spawn([MINICT, 'logs', '-f', 'l1']);
+  const log = join(inspect(host, 'l1').folder, 'log');
+  const isOpen = () => descriptorsOf(follower.pid).includes(log);
+  expect(await eventually(isOpen)).toBe(true);
+  await Bun.sleep(300);
+  process.kill(follower.pid, 'SIGSTOP');
+  appendFileSync(log, 'two\n');
+  renameSync(log, `${log}.old`);
+  rmSync(`${log}.old`);
+  writeFileSync(log, 'three\n');
+  process.kill(follower.pid, 'SIGCONT');
+  host.minict('exec', 'l1', 'touch', '/go');
+  expect(await new Response(follower.stdout).text()).toBe('one\ntwo\nthree\n');
 });
 
 test('who writes the log is killed by hand: the program goes on until it writes', async () => {
