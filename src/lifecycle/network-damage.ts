@@ -26,15 +26,16 @@ export function missingSteps(record: NetworkRecord, instance: string, interfaces
   return planNetwork(record, instance).filter(isMissing);
 }
 
-/** Names of taps that are gone, or in no bridge. */
+/** Names of taps that are gone, in no bridge, or down. */
 export async function lostTaps(record: NetworkRecord, instance: string, interfaces: Interfaces): Promise<string[]> {
   const names = Object.keys(record.taps ?? {});
   const { readPorts } = networkDriver(record);
+  const isDown = (name: string) => interfaces.get(name)?.isUp !== true;
   if (names.length === 0 || readPorts === undefined) {
-    return names.filter((name) => interfaces.get(name)?.master !== record.link);
+    return names.filter((name) => isDown(name) || interfaces.get(name)?.master !== record.link);
   }
   const ports = await readPorts(record, instance);
-  return names.filter((name) => !interfaces.has(name) || !ports.includes(name));
+  return names.filter((name) => isDown(name) || !ports.includes(name));
 }
 
 /** For people: `uplink eth1`, `address 10.1.0.1`, `tap vm0`. */

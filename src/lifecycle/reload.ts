@@ -6,7 +6,7 @@
 import { InterruptedError, NotFoundError } from '../errors.ts';
 import { type HostLink, readLinks } from '../host/links.ts';
 import { nicDriver, type Owner } from '../network/driver.ts';
-import { attaches } from '../network/parts.ts';
+import { aliasWord, attaches } from '../network/parts.ts';
 import { planNics } from '../plan/container.ts';
 import { applySteps } from '../runner/apply.ts';
 import { identityOf } from '../runner/identity.ts';
@@ -139,7 +139,12 @@ export async function planReload(context: Context, instance: string): Promise<St
     const wanted = isUp ? missingSteps(record, instance, interfaces) : planNetwork(record, instance);
     steps.push(...(isUp ? wanted.filter(isPossible(record, interfaces)) : wanted));
     const taps = await lostTaps(record, instance, interfaces);
-    steps.push(...taps.flatMap((name) => planTap(record, instance, name)));
+    for (const name of taps) {
+      const [tap, ...rest] = planTap(record, instance, name) as [Step, ...Step[]];
+      // One that is in no bridge is not made again; another's of that name ends the script there.
+      const isThere = links.get(name)?.alias === aliasWord(instance, record.name, name);
+      steps.push(...(isThere ? rest : [tap, ...rest]));
+    }
   }
   steps.push(...(await planMissing(context, instance)));
   for (const name of listContainers(context.roots)) {

@@ -43,7 +43,7 @@ export async function recognizeTap(
   return index === 0 ? 'missing' : 'adopted';
 }
 
-/** What of them is missing, or is in no bridge by `loose`. Throws ConflictError where another's interface has the name. */
+/** What of them is missing, or is in no bridge, or down, by `loose`. Throws ConflictError where another's interface has the name. */
 export async function ensureTaps(
   context: Context,
   instance: string,

@@ -148,6 +148,20 @@ test('a tap is a port of it: put back as others are, and nothing of it is left, 
   remove();
 });
 
+test("a row that is somebody else's stays, and a tap of that name is refused; as all are while nobody would carry it out", async () => {
+  make();
+  vsctl('--no-wait', 'add-port', 'sw0', 'vm0', '--', 'add-br', 'br9', '--', 'add-port', 'br9', 'vm1');
+  const before = ovsRows(host);
+  for (const name of ['vm0', 'vm1'])
+    await expectRefusedThere(host, ['network', 'tap', 'sw0', name], /Open vSwitch has a port of that name/);
+  expect(ovsRows(host)).toEqual(before);
+  vsctl('del-port', 'vm0', '--', 'del-br', 'br9');
+  await stopVswitchd(host);
+  await expectRefusedThere(host, ['network', 'tap', 'sw0', 'vm0'], /cannot use Open vSwitch/);
+  startVswitchd(host);
+  remove();
+});
+
 test('while it does not answer a container is removed but for its rows, and with the next rm these', async () => {
   make();
   await stopOvs(host);

@@ -61,7 +61,12 @@ test('it comes back with its network: removed by hand, with the bridge removed, 
   for (const hand of [
     ['ip', 'link', 'del', 'vm0'],
     ['ip', 'link', 'set', 'dev', 'vm0', 'nomaster'],
+    ['ip', 'link', 'set', 'dev', 'vm0', 'down'],
   ]) {
+    expect(host.run(hand).status).toBe(0);
+    const script = printScript(host, 'network', 'reload', '--dry-run');
+    expect(host.run(['sh'], {}, script)).toEqual({ status: 0, stdout: '', stderr: '' });
+    expectTap('vm0');
     expect(host.run(hand).status).toBe(0);
     expect(network('ls').stdout).toMatch(/^lan .* broken \(missing: tap vm0\)$/m);
     expect(JSON.parse(network('inspect', 'lan').stdout)[0]).toMatchObject({ state: 'broken', missing: ['tap vm0'] });
