@@ -47,7 +47,8 @@ const END_MARK = Buffer.from('\x04\n');
 /** What of a line with its newline is shown; undefined for one that is left out. */
 function shown(line: Buffer, { sinceMs, untilMs, timestamps }: LogQuery): Buffer | undefined {
   const parsed = parseStamp(line);
-  if (parsed === undefined) return line;
+  // The rest of a long one whose beginning went with an older file: nobody knows its time.
+  if (parsed === undefined) return sinceMs === undefined && untilMs === undefined ? line : undefined;
   const { ms, stamp, text } = parsed;
   if (sinceMs !== undefined && ms < sinceMs) return undefined;
   if (untilMs !== undefined && ms > untilMs) return undefined;

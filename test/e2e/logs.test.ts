@@ -133,6 +133,17 @@ test('times: shown, and lines chosen by them', async () => {
   expect(logs('--since', '2000-01-01', '--until', '1h').stdout).toBe('');
 });
 
+test('a line whose beginning went with an older file has no time to be chosen by', () => {
+  const script = "head -c 50000 /dev/zero | tr '\\0' x; echo; echo last";
+  expect(run([STAMPED, '--log-max-size', '4k', '--log-max-files', '2'], script)).toEqual(done);
+  expect(host.minict('wait', 'l1').stdout).toBe('0\n');
+  expect(logs().stdout).toMatch(/^x+\nlast\n$/);
+  expect(logs('-n2').stdout).toMatch(/^x+\nlast\n$/);
+  expect(logs('--since', '1h').stdout).toBe('last\n');
+  expect(logs('-n2', '--since', '1h').stdout).toBe('last\n');
+  expect(logs('--until', '2001-01-01').stdout).toBe('');
+});
+
 test('nothing of the program’s environment reaches who writes the log', async () => {
   const hostile = [
     '-e',
