@@ -99,9 +99,9 @@ class Reader {
     this.offset = offset;
   }
 
-  /** Goes to where another one of the same file is. */
+  /** Goes to where another one of the same file is; to the beginning, where that was cut off meanwhile. */
   seekTo(other: Reader): void {
-    this.offset = other.offset;
+    this.offset = other.offset <= this.end ? other.offset : 0;
   }
 
   close(): void {

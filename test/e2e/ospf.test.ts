@@ -48,6 +48,8 @@ test('OSPF and BGP meet, and routes of both are in the kernel', async () => {
   expect(await eventually(() => route('r3', '198.51.100.1') === 'bgp to-r1')).toBe(true);
   expect(pings('10.255.0.3')).toBe(true);
   expect(pings('198.51.100.3')).toBe(true);
+  const trace = host.minict('exec', 'r1', 'traceroute', '-n', '10.255.0.3');
+  expect(trace.stdout).toMatch(/^ 1 {2}10\.255\.0\.3 /m);
 });
 
 test('a cable that is cut leaves the way over the third one, until it is there again', async () => {
