@@ -23,7 +23,7 @@ const slow = defineConfig({
     maxWorkers: '100%',
     testTimeout: 900_000,
     hookTimeout: 900_000,
-    // Who is too slow for it: its check takes half a second, and is paused meanwhile.
+    // Who is too slow for it: its check has six seconds, in which it is found and paused.
     testNamePattern: /^(?!.*a check that was held by a pause)/,
   },
 });
