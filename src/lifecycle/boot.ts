@@ -1,8 +1,7 @@
 /** A container that boots: until its init is through, and its end in good order. */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
-import { readCgroupHost } from '../cgroup/cgroup.ts';
-import { isPopulated, processesIn } from '../cgroup/processes.ts';
+import { processesIn } from '../cgroup/processes.ts';
 import { HostError } from '../errors.ts';
 import { isMountPoint } from '../host/exec-calls.ts';
 import { detachMounts } from '../host/namespaces.ts';
@@ -22,7 +21,7 @@ import { readExitStatus } from '../state/run-record.ts';
 import { resolveInRoot } from '../storage/resolve.ts';
 import { OS_RELEASE } from './bootable.ts';
 import type { Context } from './context.ts';
-import { cgroupOf } from './status.ts';
+import { cgroupOf, isRunning } from './status.ts';
 
 /** As long as systemd waits for a unit (DefaultTimeoutStartSec=), and a little more. */
 const BOOTS_WITHIN_MS = 100_000;
@@ -91,13 +90,14 @@ export async function awaitBoot(context: Context, instance: string, spec: Contai
   const { name } = spec;
   const paths = containerPaths(context.roots, name);
   const { payload } = cgroupOf(instance, name);
-  const host = readCgroupHost();
   const end = performance.now() + BOOTS_WITHIN_MS;
   let state = 'not there';
   while (performance.now() < end) {
+    // Looked at first: before its supervisor ends, it writes how the init did.
+    const isLive = isRunning(instance, name);
     const status = readExitStatus(paths.exit);
     const record = readEnterRecord(paths);
-    if (status !== undefined || record === undefined || !isPopulated(host, payload)) {
+    if (status !== undefined || record === undefined || !isLive) {
       const how = status === undefined ? 'was stopped' : `ended with ${status}`;
       const lacks = status !== undefined && record !== undefined && !hasOsRelease(record.place);
       throw new HostError(`cannot boot ${name}: ${lacks ? 'its image has no /etc/os-release' : `its init ${how}`}`, {

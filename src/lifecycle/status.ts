@@ -149,12 +149,14 @@ async function readStatusOnce(
   links: ReadonlyMap<string, HostLink>,
 ): Promise<Status> {
   const paths = containerPaths(context.roots, spec.name);
+  // Looked at before how its run ended, which is written first: one that has ended has a status.
+  const runs = isRunning(instance, spec.name);
   const run = readRun(paths.exit);
   const oomKills = readOomKills(instance, spec.name) || readOomCount(paths.oomKills);
   const past = { ...pastOf(run), ...(oomKills === 0 ? {} : { oomKills }) };
   const state = new Journal(paths.journal).salvage();
   const now = (): Status => {
-    const live = liveState(context, instance, spec.name, run);
+    const live = runs ? liveState(paths, instance, spec.name, run) : 'ready';
     // A program of `exec` may go on after the main command's end.
     const hasEnded = run?.finishedAtMs !== undefined && !run.isRestarting;
     const health = spec.health === undefined || live === 'ready' || hasEnded ? undefined : readHealth(paths.health);
@@ -195,11 +197,14 @@ function pastOf(run: RunRecord | undefined): Pick<Status, 'exitCode' | 'startedA
   };
 }
 
-function liveState({ roots }: Context, instance: string, name: string, run: RunRecord | undefined): Status['state'] {
-  if (!isRunning(instance, name)) return 'ready';
+function liveState(
+  paths: ContainerPaths,
+  instance: string,
+  name: string,
+  run: RunRecord | undefined,
+): 'paused' | 'restarting' | 'running' {
   // Who copies its files holds it, too, for a moment.
-  const isPaused =
-    readEnterRecord(containerPaths(roots, name))?.paused && isHeldStill(cgroupOf(instance, name).payload);
+  const isPaused = readEnterRecord(paths)?.paused && isHeldStill(cgroupOf(instance, name).payload);
   if (isPaused) return 'paused';
   return run?.isRestarting ? 'restarting' : 'running';
 }
