@@ -3,16 +3,18 @@
  * machine is touched, and test files run side by side. One CPU for each: mount-namespace ids are handed out per CPU, and
  * in a nested namespace `unshare --mount=FILE` fails by chance where they come out of order.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmdirSync, rmSync } from 'node:fs';
 import { availableParallelism, constants, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { type Snapshot, takeSnapshot } from './snapshot.ts';
 
 /** Absolute, so that a test's own PATH is for minict alone. */
 const NSENTER = Bun.which('nsenter') as string;
 
-/** Test files that run side by side take different CPUs. */
-const ON_ONE_CPU = ['taskset', '-c', String(Number(process.env.VITEST_POOL_ID ?? 0) % availableParallelism())];
+/** Test files that run side by side take different CPUs: the file's thread, and what it starts. */
+const CPU = String(Number(process.env.VITEST_POOL_ID ?? 0) % availableParallelism());
+const THREAD = basename(readlinkSync('/proc/thread-self'));
+if (!Bun.spawnSync(['taskset', '-pc', CPU, THREAD]).success) throw new Error(`no thread ${THREAD} on CPU ${CPU}`);
 
 export const MINICT = resolve('dist/minict');
 
@@ -53,7 +55,7 @@ export class Host {
 
   private async boot(): Promise<void> {
     const setUp = `mount -t tmpfs run /run && mount --make-r${this.propagation} / && ip link set lo up && echo ready && exec sleep infinity`;
-    const anchor = Bun.spawn([...ON_ONE_CPU, 'unshare', '--mount', '--net', 'sh', '-c', setUp], {
+    const anchor = Bun.spawn(['unshare', '--mount', '--net', 'sh', '-c', setUp], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const { value } = await (anchor.stdout as ReadableStream<Uint8Array>).getReader().read();
@@ -68,7 +70,7 @@ export class Host {
 
   /** Words that run a program in the throwaway host; each replaces the one before, so the process stays the same. */
   inside(argv: readonly string[]): string[] {
-    return [...ON_ONE_CPU, NSENTER, '-t', String(this.pid), '-m', '-n', ...argv];
+    return [NSENTER, '-t', String(this.pid), '-m', '-n', ...argv];
   }
 
   get env(): Record<string, string | undefined> {

@@ -101,18 +101,24 @@ function programs(pid: number): string[] {
     });
 }
 
-const SWITCHES = [
-  ...['ipv4/conf/*/forwarding', 'ipv4/conf/*/route_localnet', 'ipv6/conf/*/*forwarding'].map((path) => `1 ${path}`),
-  '2 ipv6/conf/*/accept_ra',
-];
-const FIREWALL = [
-  'nft list ruleset',
-  ...SWITCHES.map((line) => `grep -sH ${line.replace(' ', ' /proc/sys/net/')}`),
-].join('; ');
+/** A line of interfaces, a line of routes, then what filters and translates: by one sh, as there are thousands of snapshots. */
+const LOOK = `ip -j -batch - <<END
+address
+route
+END
+nft list ruleset
+exec grep -sH '^[12]$' /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv4/conf/*/route_localnet \
+  /proc/sys/net/ipv6/conf/*/*forwarding /proc/sys/net/ipv6/conf/*/accept_ra
+`;
+
+/** Of a line that tells of a switch: whether it is on; accept_ra is of its second kind, which a router has. */
+function isOn(line: string): boolean {
+  return line.endsWith('accept_ra:2') || /(?<!accept_ra):1$/.test(line);
+}
 
 /** `pid` is a process of the host, `root` its state folder; `run` gives the output of a command in it. */
 export function takeSnapshot(pid: number, root: string, run: (argv: readonly string[]) => string): Snapshot {
-  const ip = (what: string) => run(['ip', '-j', what]);
+  const [addresses = '', routes = '', ...firewall] = run(['sh', '-c', LOOK]).split('\n').filter(Boolean);
   const runDir = `/proc/${pid}/root/run`;
   const instance = join(root, 'instance');
   const leases = join(root, 'networks');
@@ -120,8 +126,8 @@ export function takeSnapshot(pid: number, root: string, run: (argv: readonly str
   const isLock = (path: string) =>
     /^minict\/\.(networks|images|image-files|image-trees|volumes|firewall|seccomp-[0-9a-f]{64})$/.test(path);
   return {
-    network: network(JSON.parse(ip('address')), JSON.parse(ip('route'))).sort(),
-    firewall: run(['sh', '-c', FIREWALL]).split('\n').filter(Boolean).sort(),
+    network: network(JSON.parse(addresses), JSON.parse(routes)).sort(),
+    firewall: firewall.filter((line) => !line.startsWith('/proc/sys/net/') || isOn(line)).sort(),
     mounts: mountLines(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')).sort(),
     run: ['netns', 'utsns', 'mntns', 'minict'].flatMap((dir) => walk(join(runDir, dir), 2, isLock, `${dir}/`)).sort(),
     cgroups: existsSync(instance) ? cgroups(readFileSync(instance, 'utf8').trim()).sort() : [],
