@@ -1,5 +1,6 @@
 /** minict network tap: a tap for a virtual machine in a network, with an address of its own. */
 import { addTap, removeTap } from '../lifecycle/taps.ts';
+import { networkDriver } from '../network/driver.ts';
 import { parseNetworkName, parseNicName } from '../spec/name.ts';
 import { parseUser } from '../spec/nic.ts';
 import { addDryRun, type DryRunOptions } from './dry-run.ts';
@@ -27,10 +28,9 @@ export const define: DefineNetworkVerb = (tap, { begin }) => {
       if (begun === undefined) return;
       const { context, instance } = begun;
       const { tap: made, record } = await addTap(context, instance, parseNetworkName(network), request);
-      // Open vSwitch in user space passes on packets whose checksums nobody fills in: the machine is to do it.
-      const plain = record.ovs?.datapath === 'netdev' ? ',vnet_hdr=off' : '';
+      const needs = networkDriver(record).tap?.netdevWords?.(record) ?? '';
       const qemu = [
-        `-netdev tap,id=net-${name},ifname=${name},script=no,downscript=no${plain}`,
+        `-netdev tap,id=net-${name},ifname=${name},script=no,downscript=no${needs}`,
         `-device virtio-net-pci,netdev=net-${name},mac=${made.mac}`,
       ];
       const lines = [

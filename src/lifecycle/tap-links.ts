@@ -15,7 +15,7 @@ import { type Context, spawnContext } from './context.ts';
 
 /** Its steps on the host; the tap first, then what can be done again. */
 export function planTap(record: NetworkRecord, instance: string, name: string): Step[] {
-  return networkDriver(record).planTap?.(record, name, aliasWord(instance, record.name, name)) ?? [];
+  return networkDriver(record).tap?.plan(record, name, aliasWord(instance, record.name, name)) ?? [];
 }
 
 type TapState = 'missing' | 'known' | 'adopted' | 'foreign';

@@ -1,6 +1,5 @@
 /** Taps of networks, asked for by name: made with an address, removed. */
 import { ConflictError, HostError, InvalidInputError, NotFoundError } from '../errors.ts';
-import { readOvs, requireVswitchd } from '../host/ovs.ts';
 import { interfaceIndex } from '../host/syscalls.ts';
 import { requireTools } from '../host/tool.ts';
 import { readToolOutput } from '../host/tool-output.ts';
@@ -70,18 +69,6 @@ async function requireUser(user: string | undefined): Promise<void> {
   throw new NotFoundError(`cannot use user ${user}: the host has none of that name`, { hint: 'getent passwd' });
 }
 
-/** Rows outlast their interfaces, and one that is somebody else's stays. Throws ConflictError, HostError. */
-async function requireFreeRow({ name: network, ovs }: NetworkRecord, instance: string, name: string): Promise<void> {
-  if (ovs === undefined) return;
-  await requireVswitchd();
-  const ports = [...(await readOvs()).values()].flatMap((bridge) => bridge.ports);
-  const row = ports.find((port) => port.name === name);
-  if (row === undefined || row.owner === aliasWord(instance, network, name)) return;
-  throw new ConflictError(`cannot make tap ${name}: Open vSwitch has a port of that name`, {
-    hint: `ovs-vsctl show; ovs-vsctl del-port ${name}`,
-  });
-}
-
 /** The network's record with it. Writes nothing. Throws ConflictError, InvalidInputError, NotFoundError, HostError. */
 export async function planNewTap(
   context: Context,
@@ -98,7 +85,8 @@ export async function planNewTap(
   }
   // Recorded, and not there: it is put back as it was.
   if (holder !== undefined) return record;
-  if (networkDriver(record).planTap === undefined) {
+  const driver = networkDriver(record).tap;
+  if (driver === undefined) {
     throw new InvalidInputError(`cannot make tap ${name}: a network of driver ${record.driver} takes none`, {
       hint: 'a network with a bridge: driver bridge, ovs or vxlan',
     });
@@ -108,7 +96,7 @@ export async function planNewTap(
       hint: `ip link show ${name}`,
     });
   }
-  await requireFreeRow(record, instance, name);
+  await driver.validate?.(record, name, aliasWord(instance, record.name, name));
   await requireUser(user);
   const addresses = chooseAddresses(context, record, request);
   const [first] = addresses;

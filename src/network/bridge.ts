@@ -7,7 +7,7 @@ import type { Step } from '../step.ts';
 import type { DriverRequest, NetworkDriver, NicDamage, NicDriver, Owner, OwnNames, Settled } from './driver.ts';
 import { ip } from './ip.ts';
 import { aliasWord, hasIpv6Settings, mtuWords, nicStep, planGateways, refuseBeyond } from './parts.ts';
-import { planTap } from './tap.ts';
+import { portTap } from './tap.ts';
 import { damageOfHostEnd, hostEnd, planHostEnd, planVeth } from './veth.ts';
 
 type VethNic = Extract<NicSpec, { kind: 'veth' }>;
@@ -131,7 +131,7 @@ export const bridgeDriver: NetworkDriver & NicDriver<VethNic> = {
   settle,
   validate,
   planNetwork,
-  planTap,
+  tap: portTap,
   nic: ({ link, foreign, mtuBytes }, hostLink) => ({
     kind: 'veth',
     bridge: link,

@@ -66,14 +66,24 @@ export interface NetworkDriver {
    * last, with a claim where that is not in the same batch. What is made is `exclusive`, and is made anew when it is lost.
    */
   planNetwork(network: NetworkRecord, alias: string): Step[];
-  /** One of the network's taps on the host; a driver without takes none. */
-  planTap?(network: NetworkRecord, tap: string, alias: string): Step[];
+  /** Its taps; a driver without takes none. */
+  readonly tap?: TapDriver;
   /** What a container's interface in it is. */
   nic(network: NetworkRecord, hostLink: string): NicIn;
   /** Whose it is, where that is not the interface's alias; undefined where there is none. Throws HostError. */
   readOwner?(network: NetworkRecord): Promise<string | undefined>;
   /** What is in it and not its own, where those are not the interface's ports. Throws HostError. */
   readPorts?(network: NetworkRecord, instance: string): Promise<string[]>;
+}
+
+/** A network's taps for virtual machines. */
+export interface TapDriver {
+  /** One on the host: the tap first, then what can be done again. */
+  plan(network: NetworkRecord, tap: string, alias: string): Step[];
+  /** Throws ConflictError, HostError where the host cannot have it, beside an interface of that name. Reads only. */
+  validate?(network: NetworkRecord, tap: string, alias: string): Promise<void>;
+  /** What `-netdev tap` of qemu needs beside, from its comma on. */
+  netdevWords?(network: NetworkRecord): string;
 }
 
 /** Of an interface all that comes from its network. */

@@ -120,13 +120,28 @@ function planRow(prefix: string, bridge: string, link: string, owner: string): S
   ];
 }
 
-/** As a port of the network's bridge. The tap first, then what can be done again. */
 function planTap(record: NetworkRecord, name: string, alias: string): Step[] {
   return [
     planTapLink(record, name),
     planTapSettings(record, name, alias, 'arp off', "whose it is; the host's own stack has nothing to say on it"),
     ...planRow(tapStepId(name), record.link, name, alias),
   ];
+}
+
+/** Rows outlast their interfaces, and one that is somebody else's stays. Throws ConflictError, HostError. */
+async function requireFreeRow(_: NetworkRecord, name: string, alias: string): Promise<void> {
+  await requireVswitchd();
+  const ports = [...(await readOvs()).values()].flatMap((bridge) => bridge.ports);
+  const row = ports.find((port) => port.name === name);
+  if (row === undefined || row.owner === alias) return;
+  throw new ConflictError(`cannot make tap ${name}: Open vSwitch has a port of that name`, {
+    hint: `ovs-vsctl show; ovs-vsctl del-port ${name}`,
+  });
+}
+
+/** This datapath passes on packets whose checksums nobody fills in: the machine is to do it. */
+function netdevWords({ ovs }: NetworkRecord): string {
+  return ovs?.datapath === 'netdev' ? ',vnet_hdr=off' : '';
 }
 
 /** Once for each look at the host. */
@@ -162,7 +177,7 @@ export const ovsDriver: NetworkDriver & NicDriver<OvsNic> = {
   settle,
   validate,
   planNetwork,
-  planTap,
+  tap: { plan: planTap, validate: requireFreeRow, netdevWords },
   nic: ({ link, ovs }, hostLink) => ({ kind: 'ovs', bridge: link, datapath: ovs?.datapath ?? 'system', hostLink }),
   readOwner,
   readPorts,

@@ -2,6 +2,7 @@
 import { hostEndMac } from '../spec/name.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import type { Step } from '../step.ts';
+import type { TapDriver } from './driver.ts';
 import { ip } from './ip.ts';
 import { mtuWords } from './parts.ts';
 
@@ -36,8 +37,10 @@ export function planTapSettings(record: NetworkRecord, name: string, alias: stri
   };
 }
 
-/** As a port of the network's bridge. The tap first, then what can be done again. */
-export function planTap(record: NetworkRecord, name: string, alias: string): Step[] {
-  const why = 'a port of the bridge; whose it is; the host needs no address on it';
-  return [planTapLink(record, name), planTapSettings(record, name, alias, `master ${record.link}`, why)];
-}
+/** As a port of the network's bridge. */
+export const portTap: TapDriver = {
+  plan: (record, name, alias) => {
+    const why = 'a port of the bridge; whose it is; the host needs no address on it';
+    return [planTapLink(record, name), planTapSettings(record, name, alias, `master ${record.link}`, why)];
+  },
+};

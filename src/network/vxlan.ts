@@ -9,7 +9,7 @@ import type { Step } from '../step.ts';
 import { planBridge, planUp } from './bridge.ts';
 import type { DriverRequest, NetworkDriver, OwnNames, Settled } from './driver.ts';
 import { ip } from './ip.ts';
-import { planTap } from './tap.ts';
+import { portTap } from './tap.ts';
 
 type Vxlan = NonNullable<NetworkRecord['vxlan']>;
 
@@ -165,7 +165,7 @@ export const vxlanDriver: NetworkDriver = {
   settle,
   validate,
   planNetwork,
-  planTap,
+  tap: portTap,
   nic: ({ link, vxlan }, hostLink) => ({
     kind: 'veth',
     bridge: link,
