@@ -49,16 +49,23 @@ export async function follow(
   if (handsOn && begin === undefined) handOn();
   let isEnded = false;
   const reading = readLog(paths, spec.log?.timestamps === true, { tail: 0, isOver: () => isEnded }, print);
+  const begun = begin?.();
   const end = async () => {
     try {
-      await begin?.();
+      await begun;
       if (handsOn && begin !== undefined) handOn();
       return await awaitMain(context, instance, name, isEnough);
     } finally {
       isEnded = true;
     }
   };
-  const [status] = await Promise.all([end(), reading]);
+  const attend = async () => {
+    await reading;
+    await begun;
+    // Who read it has gone (`| head`): nobody waits for the program's end then.
+    if (!isEnded) process.exit(0);
+  };
+  const [status] = await Promise.all([end(), attend()]);
   process.exitCode = status;
 }
 

@@ -277,64 +277,6 @@ test('its settings come along with clone and save-container', () => {
   host.minict('rm', '-f', 'l2');
 });
 
-/** Of an attach that is under way. */
-async function attached(...words: string[]) {
-  const child = host.spawn([MINICT, 'attach', ...words, 'l1']);
-  const log = join(inspect(host, 'l1').folder, 'log');
-  expect(await eventually(() => descriptorsOf(child.pid).includes(log))).toBe(true);
-  return child;
-}
-
-const ends =
-  'echo before; trap "echo caught; exit 7" TERM HUP INT QUIT; while [ ! -e /go ]; do sleep 0.02; done; echo after; exit 5';
-
-test('attach: what comes from now on, and the exit status', async () => {
-  expect(run([], ends)).toEqual(done);
-  expect(await eventually(() => logs().stdout === 'before\n')).toBe(true);
-  const child = await attached();
-  host.minict('exec', 'l1', 'touch', '/go');
-  expect(await new Response(child.stdout).text()).toBe('after\n');
-  expect(await child.exited).toBe(5);
-  expectRefused(
-    host.minict('attach', 'l1'),
-    /^minict: cannot attach to l1: its main command does not run\nhint: minict start -a l1\n$/,
-  );
-});
-
-test.each(['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT'] as const)('%s to attach is for the program', async (signal) => {
-  expect(run([], ends)).toEqual(done);
-  expect(await eventually(() => logs().stdout === 'before\n')).toBe(true);
-  const child = await attached();
-  child.kill(signal);
-  expect(await new Response(child.stdout).text()).toBe('caught\n');
-  expect(await child.exited).toBe(7);
-});
-
-test('attach --sig-proxy=false ends by itself, and the program goes on', async () => {
-  expect(run([], ends)).toEqual(done);
-  const child = await attached('--sig-proxy=false');
-  child.kill('SIGTERM');
-  await child.exited;
-  expect(child.signalCode).toBe('SIGTERM');
-  expect(programsOf(host, 'l1').length).toBeGreaterThan(0);
-});
-
-test.each([
-  [['attach', 'nobody'], /^minict: cannot find container nobody: no such container\n/],
-  [['attach', '--sig-proxy=maybe', 'l1'], /^minict: cannot attach: .*'maybe'/],
-])('%j is refused', (words, message) => {
-  expectRefused(host.minict(...words), message);
-});
-
-test('attach to services, which have no main command, is refused', () => {
-  host.minict('create', 'l1', '--no-network', '--service', 'sleep 300 &');
-  host.minict('start', 'l1');
-  expectRefused(
-    host.minict('attach', 'l1'),
-    /^minict: cannot attach to l1: it has no main command\nhint: minict logs -f l1; minict exec -it l1 sh\n$/,
-  );
-});
-
 /** The files that its log is in. */
 const filesOf = () => readdirSync(inspect(host, 'l1').folder).filter((name) => /^log(\.\d+)?$/.test(name));
 
