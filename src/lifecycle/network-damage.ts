@@ -38,6 +38,11 @@ export async function lostTaps(record: NetworkRecord, instance: string, interfac
   return names.filter((name) => isDown(name) || !ports.includes(name));
 }
 
+/** The host's own, which minict uses as it is: its bridge, or what macvlan's are children of. */
+export function isForeignDown({ foreign, link }: NetworkRecord, interfaces: Interfaces): boolean {
+  return foreign === true && interfaces.get(link)?.isUp === false;
+}
+
 /** For people: `uplink eth1`, `address 10.1.0.1`, `tap vm0`. */
 export async function shownDamage(record: NetworkRecord, instance: string, interfaces: Interfaces): Promise<string[]> {
   const { link, uplink, vxlan } = record;
@@ -49,6 +54,7 @@ export async function shownDamage(record: NetworkRecord, instance: string, inter
     up: `${link} up`,
   };
   return [
+    ...(isForeignDown(record, interfaces) ? [`${link} up`] : []),
     ...missingSteps(record, instance, interfaces).map(({ id }) => words[id] ?? id),
     ...(await lostTaps(record, instance, interfaces)).map((name) => `tap ${name}`),
   ];

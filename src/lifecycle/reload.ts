@@ -3,7 +3,7 @@
  * bridges, NAT and published ports, switches. No interface of a container is made anew, so what was set inside stays; one that is
  * gone comes back with `start`.
  */
-import { InterruptedError, NotFoundError } from '../errors.ts';
+import { HostError, InterruptedError, NotFoundError } from '../errors.ts';
 import { type HostLink, readLinks } from '../host/links.ts';
 import { nicDriver, type Owner } from '../network/driver.ts';
 import { aliasWord, attaches } from '../network/parts.ts';
@@ -19,7 +19,7 @@ import { findContainer, listContainers } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { ensureGateway, planMissing } from './gateway.ts';
-import { type Interfaces, lostTaps, missingSteps } from './network-damage.ts';
+import { type Interfaces, isForeignDown, lostTaps, missingSteps } from './network-damage.ts';
 import { ensureLink, linkState, planNetwork } from './network-link.ts';
 import { ensureTaps, planTap } from './tap-links.ts';
 
@@ -57,6 +57,11 @@ async function* reloadNetwork(
   if (taps.length > 0) await ensureTaps(context, instance, record, lockFd, taps);
   yield* taps.map((tap) => `network ${name}: tap ${tap}`);
   if (uplink !== undefined && !interfaces.has(uplink.link)) throw gone(name, uplink.link);
+  if (isForeignDown(record, interfaces)) {
+    throw new HostError(`cannot reload network ${name}: the host's interface ${link} is down`, {
+      hint: `ip link set dev ${link} up`,
+    });
+  }
 }
 
 /** Of a network whose uplink is gone all but that can be mended. */

@@ -88,7 +88,7 @@ test.each(FAULTS.filter(([, fault]) => /nomaster|down|flush ruleset|link del/.te
 );
 
 test("the host's own interfaces cannot be made for it: it says which are gone, and mends the rest", () => {
-  here('ip', 'link', 'add', 'name', 'br9', 'type', 'bridge');
+  here('ip', 'link', 'add', 'name', 'br9', 'up', 'type', 'bridge');
   here('ip', 'link', 'add', 'name', 'up0', 'type', 'veth', 'peer', 'name', 'up0-far');
   here(MINICT, 'network', 'create', 'theirs', '--bridge', 'br9', '--subnet', '10.9.0.0/24');
   here(MINICT, 'network', 'create', 'wan', '--uplink', 'up0', '--subnet', '10.8.0.0/24');
@@ -113,7 +113,7 @@ test("the host's own interfaces cannot be made for it: it says which are gone, a
       "minict: cannot reload network wan: the host's interface up0 is gone\n" +
       'hint: bring up0 back, then minict network reload\n',
   });
-  here('ip', 'link', 'add', 'name', 'br9', 'type', 'bridge');
+  here('ip', 'link', 'add', 'name', 'br9', 'up', 'type', 'bridge');
   here('ip', 'link', 'add', 'name', 'up0', 'type', 'veth', 'peer', 'name', 'up0-far');
   const back = reload();
   expect(back).toMatchObject({ status: 0, stderr: '' });
@@ -121,6 +121,34 @@ test("the host's own interfaces cannot be made for it: it says which are gone, a
   expect(host.minict('network', 'ls').stdout).not.toMatch(/broken|missing/);
   here(MINICT, 'rm', 't1', 'w1');
   here(MINICT, 'network', 'rm', 'theirs', 'wan');
+  for (const link of ['br9', 'up0']) here('ip', 'link', 'del', link);
+});
+
+test("the host's own interfaces are down: said, with what helps, and nothing is done to them", async () => {
+  here('ip', 'link', 'add', 'name', 'br9', 'up', 'type', 'bridge');
+  here('ip', 'link', 'add', 'name', 'up0', 'up', 'type', 'veth', 'peer', 'name', 'up0-far');
+  here('ip', 'link', 'set', 'dev', 'up0-far', 'up');
+  here(MINICT, 'network', 'create', 'theirs', '--bridge', 'br9', '--subnet', '10.9.0.0/24');
+  here(MINICT, 'network', 'create', 'wire', '--driver', 'macvlan', '--uplink', 'up0', '--subnet', '10.8.0.0/24');
+  expect(host.minict('network', 'ls').stdout).not.toContain('broken');
+  const downs = ['br9', 'up0'].map((link) => ['ip', 'link', 'set', 'dev', link, 'down']);
+  for (const words of downs) here(...words);
+  const { stdout } = host.minict('network', 'ls');
+  expect(stdout).toMatch(/^theirs .* broken \(missing: br9 up\)$/m);
+  expect(stdout).toMatch(/^wire .* broken \(missing: up0 up\)$/m);
+  const before = host.snapshot().network;
+  expect(reload()).toEqual({
+    status: 125,
+    stdout: '',
+    stderr:
+      "minict: cannot reload network theirs: the host's interface br9 is down\nhint: ip link set dev br9 up\n" +
+      "minict: cannot reload network wire: the host's interface up0 is down\nhint: ip link set dev up0 up\n",
+  });
+  expect(host.snapshot().network).toEqual(before);
+  for (const words of downs) here(...words.slice(0, -1), 'up');
+  expect(reload()).toMatchObject({ status: 0, stderr: '' });
+  expect(host.minict('network', 'ls').stdout).not.toContain('broken');
+  here(MINICT, 'network', 'rm', 'theirs', 'wire');
   for (const link of ['br9', 'up0']) here('ip', 'link', 'del', link);
 });
 
