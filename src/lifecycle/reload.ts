@@ -38,8 +38,9 @@ async function* reloadNetwork(
 ): AsyncGenerator<string> {
   const { name, link, foreign, uplink } = record;
   const interfaces = await readInterfaces();
+  const isUsed = Object.keys(record.members).length > 0 || record.taps !== undefined;
   if (foreign && !interfaces.has(link)) {
-    if (Object.keys(record.members).length === 0 && record.taps === undefined) return;
+    if (!isUsed) return;
     throw gone(name, link);
   }
   if (!foreign && (await linkState(context, instance, record)) !== 'up') {
@@ -57,7 +58,7 @@ async function* reloadNetwork(
   if (taps.length > 0) await ensureTaps(context, instance, record, lockFd, taps);
   yield* taps.map((tap) => `network ${name}: tap ${tap}`);
   if (uplink !== undefined && !interfaces.has(uplink.link)) throw gone(name, uplink.link);
-  if (isForeignDown(record, interfaces)) {
+  if (isUsed && isForeignDown(record, interfaces)) {
     throw new HostError(`cannot reload network ${name}: the host's interface ${link} is down`, {
       hint: `ip link set dev ${link} up`,
     });

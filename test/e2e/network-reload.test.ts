@@ -131,6 +131,8 @@ test("the host's own interfaces are down: said, with what helps, and nothing is 
   here(MINICT, 'network', 'create', 'theirs', '--bridge', 'br9', '--subnet', '10.9.0.0/24');
   here(MINICT, 'network', 'create', 'wire', '--driver', 'macvlan', '--uplink', 'up0', '--subnet', '10.8.0.0/24');
   expect(host.minict('network', 'ls').stdout).not.toContain('broken');
+  here(MINICT, 'create', 't1', '--network', 'theirs');
+  here(MINICT, 'create', 'w1', '--network', 'wire');
   const downs = ['br9', 'up0'].map((link) => ['ip', 'link', 'set', 'dev', link, 'down']);
   for (const words of downs) here(...words);
   const { stdout } = host.minict('network', 'ls');
@@ -148,6 +150,10 @@ test("the host's own interfaces are down: said, with what helps, and nothing is 
   for (const words of downs) here(...words.slice(0, -1), 'up');
   expect(reload()).toMatchObject({ status: 0, stderr: '' });
   expect(host.minict('network', 'ls').stdout).not.toContain('broken');
+  // While nobody is in them, nobody misses them.
+  here(MINICT, 'rm', 't1', 'w1');
+  for (const words of downs) here(...words);
+  expect(reload()).toMatchObject({ status: 0, stderr: '' });
   here(MINICT, 'network', 'rm', 'theirs', 'wire');
   for (const link of ['br9', 'up0']) here('ip', 'link', 'del', link);
 });

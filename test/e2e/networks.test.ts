@@ -136,7 +136,7 @@ test('a bridge of the host is used as it is, and stays', () => {
 
 test('a bridge of the host keeps its MAC address and its MTU, those of its ports', async () => {
   for (const words of [
-    'link add name br8 type bridge',
+    'link add name br8 up type bridge',
     'link add name up8 address 52:54:00:aa:bb:cc type veth peer name far8',
     'link set up8 mtu 9000 master br8 up',
   ]) {
