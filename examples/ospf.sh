@@ -46,7 +46,7 @@ CONFIG
 router() { # NUMBER, then what `create` takes
   name=r$1
   shift
-  "$minict" create "$name" --image frr --router --service '/etc/init.d/frr start' --stop-cmd '/etc/init.d/frr stop' "$@"
+  "$minict" create "$name" --image frr --router --service '/etc/init.d/frr start' "$@"
 }
 router 1 --nic p2p:r2,name=to-r2,ip=10.0.12.1/30 --nic p2p:r3,name=to-r3,ip=10.0.13.1/30
 router 2 --nic p2p:r1,name=to-r1,ip=10.0.12.2/30 --nic p2p:r3,name=to-r3,ip=10.0.23.2/30
