@@ -9,6 +9,7 @@ import {
   formatIp,
   formatSubnet,
   overlap,
+  parseAddress,
   parseIp,
   parseSubnet,
   requireIpv6Mtu,
@@ -46,6 +47,16 @@ export interface NetworkRequest extends DriverRequest {
   readonly nat?: boolean;
 }
 
+/** Whoever writes an address in it may mean the host's. Throws InvalidInputError. */
+function refuseAddress(text: string, subnet: Subnet): void {
+  const { address } = parseAddress(text);
+  if (address.value === subnet.base) return;
+  const range = formatSubnet(subnet);
+  throw new InvalidInputError(`cannot use subnet ${text}: ${formatIp(address)} is an address in ${range}`, {
+    hint: `--subnet ${range}; with --gateway ${formatIp(address)} it is the host's`,
+  });
+}
+
 async function chooseSubnets(
   context: Context,
   { subnets }: NetworkRequest,
@@ -55,6 +66,7 @@ async function chooseSubnets(
   if (subnets.length === 0) return isOpen ? [] : [await chooseSubnet(known, false)];
   const wanted = subnets.map(parseSubnet);
   for (const [index, subnet] of wanted.entries()) {
+    refuseAddress(subnets[index] as string, subnet);
     refuseSpecial(subnet);
     if (wanted.findIndex(({ family }) => family === subnet.family) !== index) {
       throw new InvalidInputError(`cannot use subnet ${formatSubnet(subnet)}: a second one of its family`, {

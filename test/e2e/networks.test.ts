@@ -304,6 +304,11 @@ test('a connect that fails leaves the mounts and the hosts file of a container t
 test.each<[string[], RegExp]>([
   [['create', 'lan'], /it is there already/],
   [['create', 'new', '--subnet', '10.1.0.128/25'], /another network's overlaps/],
+  [
+    ['create', 'new', '--subnet', '10.2.0.5/24'],
+    /10\.2\.0\.5 is an address in 10\.2\.0\.0\/24\nhint: --subnet 10\.2\.0\.0\/24; with --gateway 10\.2\.0\.5 /,
+  ],
+  [['create', 'new', '--subnet', 'fd00:2::1/64'], /fd00:2::1 is an address in fd00:2::\/64/],
   [['create', 'new', '--subnet', '10.2.0.0/24', '--subnet', '10.3.0.0/24'], /a second one of its family/],
   [['create', 'new', '--subnet', '10.2.0.0/33'], /prefix length/],
   [['create', 'new', '--subnet', 'lan'], /not an IPv4 address/],
