@@ -2,7 +2,7 @@
 import { ConflictError } from '../errors.ts';
 import { awaitMain } from '../lifecycle/await-main.ts';
 import { type Context, contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { hasEnded, requireMain } from '../lifecycle/main-command.ts';
+import { isOver, requireMain } from '../lifecycle/main-command.ts';
 import { runningMain } from '../lifecycle/main-process.ts';
 import { cgroupOf } from '../lifecycle/status.ts';
 import { handOnSignals } from '../process/supervisor.ts';
@@ -19,7 +19,7 @@ import type { Define } from './verbs.ts';
  */
 export async function attachTo(context: Context, instance: string, name: string, handsOn: boolean): Promise<void> {
   requireMain(await getContainer(context.roots, name));
-  if (hasEnded(context, instance, name)) {
+  if (isOver(context, instance, name)) {
     throw new ConflictError(`cannot attach to ${name}: its main command does not run`, {
       hint: `minict start -a ${name}`,
     });
@@ -48,24 +48,22 @@ export async function follow(
     atSignal !== undefined && (isRestarting === true || restarts > atSignal.restarts);
   if (handsOn && begin === undefined) handOn();
   let isEnded = false;
-  const reading = readLog(paths, spec.log?.timestamps === true, { tail: 0, isOver: () => isEnded }, print);
-  const begun = begin?.();
+  let isLeft = false;
+  const query = { tail: 0, isOver: () => isEnded };
+  // Where who read it has gone (`| head`) nobody waits for the program's end.
+  const reading = readLog(paths, spec.log?.timestamps === true, query, print).finally(() => {
+    isLeft = !isEnded;
+  });
   const end = async () => {
     try {
-      await begun;
+      await begin?.();
       if (handsOn && begin !== undefined) handOn();
-      return await awaitMain(context, instance, name, isEnough);
+      return await awaitMain(context, instance, name, { isEnough, isLeft: () => isLeft });
     } finally {
       isEnded = true;
     }
   };
-  const attend = async () => {
-    await reading;
-    await begun;
-    // Who read it has gone (`| head`): nobody waits for the program's end then.
-    if (!isEnded) process.exit(0);
-  };
-  const [status] = await Promise.all([end(), attend()]);
+  const [status = 0] = await Promise.all([end(), reading]);
   process.exitCode = status;
 }
 

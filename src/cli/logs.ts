@@ -2,7 +2,7 @@
 
 import { ConflictError, InvalidInputError } from '../errors.ts';
 import { contextFrom, requireRoot } from '../lifecycle/context.ts';
-import { hasEnded } from '../lifecycle/main-command.ts';
+import { isOver } from '../lifecycle/main-command.ts';
 import { isRunning } from '../lifecycle/status.ts';
 import { parseContainerName } from '../spec/name.ts';
 import { containerPaths } from '../state/paths.ts';
@@ -49,10 +49,10 @@ export const define: Define = (command, globals) => {
       const { readLog } = await import('../lifecycle/read-log.ts');
       const { print } = await import('./output.ts');
       // Without a main command services may write.
-      const isOver = () => (spec.command.length > 0 ? hasEnded(context, instance, name) : !isRunning(instance, name));
+      const isNoMore = () => (spec.command.length > 0 ? isOver(context, instance, name) : !isRunning(instance, name));
       const query = {
         ...{ tail: tail === 'all' ? undefined : Number(tail), sinceMs, untilMs, timestamps },
-        ...(follow ? { isOver } : {}),
+        ...(follow ? { isOver: isNoMore } : {}),
       };
       await readLog(containerPaths(context.roots, name), isStamped, query, print);
     });

@@ -3,6 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import { readCgroupHost } from '../cgroup/cgroup.ts';
 import { isPopulated } from '../cgroup/processes.ts';
 import { ConflictError } from '../errors.ts';
+import { isLocked } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
 import { type RunRecord, readExitStatus, readRun } from '../state/run-record.ts';
 import { getContainer } from '../state/store.ts';
@@ -11,16 +12,20 @@ import { cgroupOf } from './status.ts';
 
 const POLL_MS = 20;
 
-/**
- * Its exit status; that of an end before the last one, which a restart policy follows, where `isEnough` says so. Throws
- * NotFoundError, ConflictError where none ran or nobody can tell.
- */
+export interface Patience {
+  /** Whether an end before the last one, which a restart policy follows, will do. */
+  readonly isEnough?: (run: RunRecord) => boolean;
+  /** Whether nobody waits any more. */
+  readonly isLeft?: () => boolean;
+}
+
+/** Its exit status; undefined where that is not awaited. Throws NotFoundError, ConflictError where none ran or nobody can tell. */
 export async function awaitMain(
   context: Context,
   instance: string,
   name: string,
-  isEnough: (run: RunRecord) => boolean = () => false,
-): Promise<number> {
+  { isEnough = () => false, isLeft = () => false }: Patience = {},
+): Promise<number | undefined> {
   await getContainer(context.roots, name);
   const host = readCgroupHost();
   const { supervisor } = cgroupOf(instance, name);
@@ -34,7 +39,11 @@ export async function awaitMain(
   // By its descriptor: `run --rm` removes the file as soon as the program has ended.
   const path = `/proc/self/fd/${fd}`;
   try {
-    while (isPopulated(host, supervisor) && readExitStatus(path) === undefined) {
+    const isLost = () => !isPopulated(host, supervisor) && readExitStatus(path) === undefined;
+    // A start has forgotten the last end before its supervisor is there; it has the lock until then.
+    while (!isLeft() && !(isLost() && !isLocked(context.roots, name) && isLost())) {
+      const status = readExitStatus(path);
+      if (status !== undefined) return status;
       const run = readRun(path);
       if (run !== undefined && isEnough(run)) {
         if (run.exitCode !== undefined) return run.exitCode;
@@ -42,9 +51,8 @@ export async function awaitMain(
       }
       await Bun.sleep(POLL_MS);
     }
-    const status = readExitStatus(path);
-    if (status === undefined) throw new ConflictError(`cannot tell how ${name} ended: its supervisor was killed`);
-    return status;
+    if (isLeft()) return undefined;
+    throw new ConflictError(`cannot tell how ${name} ended: its supervisor was killed`);
   } finally {
     closeSync(fd);
   }

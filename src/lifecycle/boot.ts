@@ -17,7 +17,7 @@ import type { Place } from '../spec/place.ts';
 import { parseSignal } from '../spec/signal.ts';
 import { type EnterRecord, readEnterRecord } from '../state/enter-record.ts';
 import { type ContainerPaths, containerPaths } from '../state/paths.ts';
-import { readExitStatus } from '../state/run-record.ts';
+import { readRun } from '../state/run-record.ts';
 import { resolveInRoot } from '../storage/resolve.ts';
 import { OS_RELEASE } from './bootable.ts';
 import type { Context } from './context.ts';
@@ -95,7 +95,8 @@ export async function awaitBoot(context: Context, instance: string, spec: Contai
   while (performance.now() < end) {
     // Looked at first: before its supervisor ends, it writes how the init did.
     const isLive = isRunning(instance, name);
-    const status = readExitStatus(paths.exit);
+    // One that a restart policy starts again has failed, too.
+    const status = readRun(paths.exit)?.exitCode;
     const record = readEnterRecord(paths);
     if (status !== undefined || record === undefined || !isLive) {
       const how = status === undefined ? 'was stopped' : `ended with ${status}`;

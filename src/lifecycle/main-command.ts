@@ -10,9 +10,9 @@ import { type ContainerSpec, isIsolated } from '../spec/container.ts';
 import type { Place } from '../spec/place.ts';
 import { readEnterRecord } from '../state/enter-record.ts';
 import { beginHealth } from '../state/health-record.ts';
-import type { Lock } from '../state/locks.ts';
+import { isLocked, type Lock } from '../state/locks.ts';
 import { containerPaths } from '../state/paths.ts';
-import { beginRun, endRun, readExitStatus } from '../state/run-record.ts';
+import { beginRun, endRun, type RunRecord, readExitStatus, readRun } from '../state/run-record.ts';
 import type { Context } from './context.ts';
 import { mainProcess } from './main-process.ts';
 import { mainProgram, placeOf } from './place.ts';
@@ -25,6 +25,12 @@ export function hasEnded({ roots }: Context, instance: string, name: string): bo
   const { supervisor } = cgroupOf(instance, name);
   // A log's writer may be left, for daemons.
   return readExitStatus(containerPaths(roots, name).exit) !== undefined || !isPopulated(readCgroupHost(), supervisor);
+}
+
+/** The same; while somebody is about to start it again, it has not, though the last end is forgotten. */
+export function isOver(context: Context, instance: string, name: string): boolean {
+  const hasEndedNow = () => hasEnded(context, instance, name);
+  return hasEndedNow() && !isLocked(context.roots, name) && hasEndedNow();
 }
 
 /** Of whom somebody wants to stay with. Throws ConflictError. */
@@ -143,7 +149,9 @@ export async function startMain(
   if (log !== undefined) closeSync(log.fd);
   if (entry !== undefined) closeSync(entry);
   const host = readCgroupHost();
-  const hasBegun = () => isPopulated(host, cgroups.payload) || readExitStatus(paths.exit) !== undefined;
+  // One that has ended already may be about to be started again.
+  const hasRun = ({ finishedAtMs, restarts }: RunRecord) => finishedAtMs !== undefined || restarts > 0;
+  const hasBegun = () => isPopulated(host, cgroups.payload) || hasRun(readRun(paths.exit) ?? { restarts: 0 });
   let begun = hasBegun();
   while (!begun && child.exitCode === null && child.signalCode === null) {
     await Bun.sleep(1);

@@ -62,8 +62,8 @@ export class Lines {
 /** A file's bytes from some place on. Held open it is the same file, whatever is renamed or removed, and its inode is nobody else's. */
 class Reader {
   readonly inode: number;
-  /** Where it ended when it was opened. */
-  readonly end: number;
+  /** Where it ended when it was opened, or `measure`d again. */
+  end: number;
   private readonly fd: number;
   private offset = 0;
 
@@ -78,7 +78,7 @@ class Reader {
   read(take: Take, end = Number.POSITIVE_INFINITY): boolean {
     for (;;) {
       const block = Buffer.alloc(BLOCK_BYTES);
-      const size = readSync(this.fd, block, 0, Math.min(block.length, end - this.offset), this.offset);
+      const size = readSync(this.fd, block, 0, Math.min(block.length, Math.max(0, end - this.offset)), this.offset);
       if (size === 0) return true;
       this.offset += size;
       if (!take(block.subarray(0, size))) return false;
@@ -93,6 +93,10 @@ class Reader {
       readSync(this.fd, block, 0, block.length, start);
       yield { start, block };
     }
+  }
+
+  measure(): void {
+    this.end = fstatSync(this.fd).size;
   }
 
   seek(offset: number): void {
@@ -163,10 +167,13 @@ function fromTail(readers: readonly Reader[], { lines, counts = () => true }: Ta
 /** From where `last` ended; all behind the rest of it, where that was removed meanwhile. */
 function fromEndOf(readers: readonly Reader[], last: Reader): Reader[] {
   const index = readers.findIndex(({ inode }) => inode === last.inode);
-  if (index < 0 && readers.length > 0) return [last, ...readers];
+  if (index < 0) {
+    last.measure();
+    return [last, ...readers];
+  }
   readers[index]?.seekTo(last);
   last.close();
-  return from(readers, Math.max(index, 0));
+  return from(readers, index);
 }
 
 export interface Tail {

@@ -4,7 +4,7 @@
  * `failed STATUS TIME RESTARTS` or `restarted TIME RESTARTS`. `stopped` comes last, by minict. Times are milliseconds since 1970.
  * There is no file before the first start.
  */
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 
 export interface RunRecord {
   /** Of its last start, the supervisor's own ones included. */
@@ -21,7 +21,13 @@ export interface RunRecord {
 }
 
 export function beginRun(path: string, nowMs: number): void {
-  writeFileSync(path, `started ${nowMs}\n`, { mode: 0o600 });
+  // Cut off first: Bun's writeFileSync does it last, and how the run before ended would be for a moment how this one did.
+  const fd = openSync(path, 'w', 0o600);
+  try {
+    writeSync(fd, `started ${nowMs}\n`);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 export function endRun(path: string, exitCode: number, nowMs: number): void {

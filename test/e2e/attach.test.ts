@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { expectRefused } from '../helpers/expect.ts';
+import { heldAfter } from '../helpers/faults.ts';
 import { eventually, Host, MINICT } from '../helpers/host.ts';
 import { descriptorsOf, inspect, programsOf } from '../helpers/processes.ts';
 
@@ -61,6 +62,16 @@ test('--sig-proxy=false ends by itself, and the program goes on', async () => {
   expect(programsOf(host, 'l1').length).toBeGreaterThan(0);
 });
 
+test('attach that cannot write says so, and is gone', () => {
+  expect(run('while :; do echo more; sleep 0.05; done')).toEqual(done);
+  const { status, stderr } = host.run(['sh', '-c', 'exec "$0" attach l1 >/dev/full', MINICT]);
+  expect([status, stderr]).toEqual([
+    125,
+    'minict: cannot write: ENOSPC: no space left on device\nhint: a disk is full: df -h\n',
+  ]);
+  expect(inspect(host, 'l1').status.state).toBe('running');
+});
+
 test.each([[['attach']], [['start', '-a']]])(
   '%j ends where nobody reads it any more, and the program goes on',
   (verb) => {
@@ -70,6 +81,27 @@ test.each([[['attach']], [['start', '-a']]])(
     expect(inspect(host, 'l1').status.state).toBe('running');
   },
 );
+
+test('attach, wait and logs -f while it is being started: they stay with what comes', async () => {
+  expect(run(ends)).toEqual(done);
+  host.minict('kill', 'l1');
+  expect(host.minict('wait', 'l1').stdout).toBe('137\n');
+  // Its last end is forgotten, and there is no supervisor yet.
+  const exit = join(inspect(host, 'l1').folder, 'exit');
+  const goOn = await heldAfter(host, ['start', 'l1'], 'write', exit);
+  const stays = [['wait'], ['attach'], ['logs', '-f', '-n', '1']].map((verb) => host.spawn([MINICT, ...verb, 'l1']));
+  await Bun.sleep(500);
+  expect(await goOn()).toEqual({ status: 0, stdout: 'l1\n', stderr: '' });
+  host.minict('exec', 'l1', 'touch', '/go');
+  const said = await Promise.all(
+    stays.map(async (child) => [await new Response(child.stdout).text(), await child.exited]),
+  );
+  expect(said).toEqual([
+    ['5\n', 0],
+    [expect.stringMatching(/after\n$/), 5],
+    [expect.stringMatching(/after\n$/), 0],
+  ]);
+});
 
 test.each([
   [['attach', 'nobody'], /^minict: cannot find container nobody: no such container\n/],

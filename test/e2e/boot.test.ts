@@ -229,6 +229,11 @@ test('what has no init, or no os-release, cannot boot: create says so, or start 
   expectRefused(host.minict('start', 'n'), /cannot boot n: its image has no \/etc\/os-release\nhint: minict rm n, /);
   expect(ok('logs', 'n')).toContain('os-release file is missing');
   ok('rm', '-f', 'n');
+  writeFileSync(join(root, 'etc/os-release'), 'ID=other\n');
+  ok('create', 'n', '--rootfs', root, ...BOOT, '--restart', 'always');
+  rmSync(join(root, 'etc/os-release'));
+  expectRefused(host.minict('start', 'n'), /cannot boot n: its image has no \/etc\/os-release/);
+  ok('rm', '-f', 'n');
   ok('create', 'n', '-v', `${root}:/etc`, ...BOOT);
   ok('rm', 'n');
 });

@@ -33,6 +33,15 @@ export async function eventually(test: () => boolean): Promise<boolean> {
   return false;
 }
 
+/** One that may have ended by itself. */
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
 export class Host {
   /** Scratch folder of the test; gone with the host. */
   readonly dir: string;
@@ -123,9 +132,12 @@ export class Host {
   private async removeCgroups(): Promise<void> {
     const groups = this.snapshot().cgroups.map((line) => line.split(' ')[0] as string);
     for (const group of groups.reverse()) {
-      const processes = () => readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean);
-      for (const pid of processes()) process.kill(Number(pid), 'SIGKILL');
-      await eventually(() => processes().length === 0);
+      const isEmpty = () => {
+        const pids = readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean);
+        for (const pid of pids) kill(Number(pid));
+        return pids.length === 0;
+      };
+      await eventually(isEmpty);
       rmdirSync(group);
     }
   }

@@ -1,5 +1,5 @@
 /** Files that are renamed while they are looked at are read without a gap; what is none is not read. */
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -52,6 +52,25 @@ test('a gap between the names is filled meanwhile', async () => {
     rename('d', 'c');
   };
   expect(await readAll(shift)).toBe('one two three four ');
+});
+
+test('what is removed while it is followed is read to its end', async () => {
+  write('z', 'one ');
+  let said = '';
+  let looks = 0;
+  const isOver = () => {
+    looks += 1;
+    if (looks === 2) {
+      appendFileSync(join(dir, 'z'), 'two ');
+      rmSync(join(dir, 'z'));
+    }
+    return looks > 2;
+  };
+  await readGrowing(list, { isOver }, (bytes) => {
+    said += bytes.toString();
+    return true;
+  });
+  expect(said).toBe('one two ');
 });
 
 test('what is no file is not read', async () => {
