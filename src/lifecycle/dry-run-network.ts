@@ -26,11 +26,11 @@ import {
   planSurroundings,
   planTakingBack,
 } from './dry-run-surroundings.ts';
+import { linkState, planNetwork } from './link-state.ts';
 import { findNetwork } from './network.ts';
-import { planNetwork } from './network-link.ts';
 import { type NetworkRequest, planNewNetwork, requireUnused } from './networks.ts';
 import { assignNics } from './nics.ts';
-import { planTap } from './tap-links.ts';
+import { planTap, tapState } from './tap-links.ts';
 import { getNetworkOfTap, planNewTap, type TapRequest } from './taps.ts';
 
 export async function createNetworkLines(context: Context, request: NetworkRequest): Promise<string> {
@@ -48,7 +48,8 @@ export async function uncreateNetworkLines(context: Context, request: NetworkReq
 async function planUnused(context: Context, name: string): Promise<Step[]> {
   const instance = instanceForScripts(context);
   const record = await requireUnused(context, instance, name);
-  const network = planNetwork(record, instance);
+  const isForeign = (await linkState(context, instance, record)) === 'foreign';
+  const network = isForeign ? [] : planNetwork(record, instance);
   if (!record.nat) return network;
   const { nat: _, ...without } = record;
   const { planSurplus } = await import('./gateway.ts');
@@ -89,8 +90,11 @@ export async function untapLines(context: Context, network: string, request: Tap
   return undoLines((await planTapIn(context, network, request)).steps);
 }
 
+/** None, where the interface is somebody else's by now. */
 async function planKnownTap(context: Context, name: string): Promise<Step[]> {
-  return planTap(await getNetworkOfTap(context, name), instanceForScripts(context), name);
+  const instance = instanceForScripts(context);
+  const record = await getNetworkOfTap(context, name);
+  return tapState(context, instance, record, name) === 'foreign' ? [] : planTap(record, instance, name);
 }
 
 export async function removeTapLines(context: Context, name: string): Promise<string> {

@@ -12,7 +12,7 @@ import { planSkeleton } from '../storage/rootfs.ts';
 import type { Context } from './context.ts';
 import { namespaceFoldersFor } from './create.ts';
 import type { Coming } from './gateway.ts';
-import { linkState, planNetwork } from './network-link.ts';
+import { linkState, planNetwork } from './link-state.ts';
 
 /** The id that scripts use; made up where this root has none yet. */
 export function instanceForScripts(context: Context): string {

@@ -3,7 +3,7 @@ import type { HostInterface } from '../host/interfaces.ts';
 import { networkDriver } from '../network/driver.ts';
 import type { NetworkRecord } from '../state/network.ts';
 import type { Step } from '../step.ts';
-import { planNetwork } from './network-link.ts';
+import { planNetwork } from './link-state.ts';
 
 /** The host's, by name. */
 export type Interfaces = ReadonlyMap<string, HostInterface>;

@@ -5,8 +5,8 @@ import { getNetwork, isHeld, listNetworks, type NetworkRecord, readNetworks } fr
 import type { Roots } from '../state/paths.ts';
 import { findContainer } from '../state/store.ts';
 import type { Context } from './context.ts';
+import { type LinkState, linkState } from './link-state.ts';
 import { type Interfaces, shownDamage } from './network-damage.ts';
-import { type LinkState, linkState } from './network-link.ts';
 
 export interface NetworkView {
   readonly record: NetworkRecord;

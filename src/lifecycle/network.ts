@@ -28,7 +28,8 @@ import {
 import { gatewayJournalPath } from '../state/paths.ts';
 import { readInstance } from '../state/store.ts';
 import type { Context } from './context.ts';
-import { isThere, linkInUse, linkState, removeLink } from './network-link.ts';
+import { isThere, linkInUse, linkState } from './link-state.ts';
+import { removeLink } from './network-link.ts';
 import { chooseSubnet, subnetOn, takeSubnet } from './subnet.ts';
 
 export const DEFAULT_NETWORK = 'minict0';

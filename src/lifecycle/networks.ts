@@ -31,8 +31,9 @@ import {
 import { networkPaths } from '../state/paths.ts';
 import type { Context } from './context.ts';
 import { findDrops } from './foreign-drops.ts';
+import { linkInUse } from './link-state.ts';
 import { knownSubnets, refuseParent, settlePorts, withGateway } from './network.ts';
-import { ensureLink, linkInUse, removeLink } from './network-link.ts';
+import { ensureLink, removeLink } from './network-link.ts';
 import { membersOf } from './network-view.ts';
 import { chooseSubnet, refuseOverlap, refuseSpecial } from './subnet.ts';
 

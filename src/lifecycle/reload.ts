@@ -19,11 +19,14 @@ import { findContainer, listContainers } from '../state/store.ts';
 import type { Step } from '../step.ts';
 import { type Context, spawnContext } from './context.ts';
 import { ensureGateway, planMissing } from './gateway.ts';
+import { linkState } from './link-state.ts';
 import { type Interfaces, isForeignDown, lostTaps, missingSteps } from './network-damage.ts';
-import { ensureLink, linkState, planNetwork } from './network-link.ts';
-import { ensureTaps, planTap } from './tap-links.ts';
+import { ensureOwnLink, planLinkAgain } from './network-link.ts';
+import { ensureTap, planTap } from './tap-links.ts';
 
 type Links = ReadonlyMap<string, HostLink>;
+/** Passes the lines on; an error is told, and ends no more than them. */
+type Attempt = (lines: AsyncIterable<string>) => AsyncGenerator<string>;
 
 /** Loaded where it is wanted, with its schema library. */
 async function readInterfaces(): Promise<Interfaces> {
@@ -37,16 +40,18 @@ async function* reloadNetwork(
   lockFd: number,
 ): AsyncGenerator<string> {
   const { name, link, foreign, uplink } = record;
-  const interfaces = await readInterfaces();
+  let interfaces = await readInterfaces();
   const isUsed = Object.keys(record.members).length > 0 || record.taps !== undefined;
   if (foreign && !interfaces.has(link)) {
     if (!isUsed) return;
     throw gone(name, link);
   }
-  if (!foreign && (await linkState(context, instance, record)) !== 'up') {
-    await ensureLink(context, instance, record, lockFd);
+  const state = foreign ? 'up' : await linkState(context, instance, record);
+  if (state !== 'up') await ensureOwnLink(context, instance, record, lockFd);
+  // What a printed script made is only not known yet.
+  if (state !== 'up' && state !== 'unrecorded') {
     yield `network ${name}: ${link}`;
-    return;
+    interfaces = await readInterfaces();
   }
   const steps = missingSteps(record, instance, interfaces).filter(isPossible(record, interfaces));
   if (steps.length > 0) {
@@ -54,15 +59,30 @@ async function* reloadNetwork(
     await applySteps(`reload network ${name}`, steps, journal, spawnContext(context, lockFd));
     yield* steps.map(({ id, why }) => `network ${name}: ${why} (${id})`);
   }
-  const taps = await lostTaps(record, instance, interfaces);
-  if (taps.length > 0) await ensureTaps(context, instance, record, lockFd, taps);
-  yield* taps.map((tap) => `network ${name}: tap ${tap}`);
   if (uplink !== undefined && !interfaces.has(uplink.link)) throw gone(name, uplink.link);
   if (isUsed && isForeignDown(record, interfaces)) {
     throw new HostError(`cannot reload network ${name}: the host's interface ${link} is down`, {
       hint: `ip link set dev ${link} up`,
     });
   }
+}
+
+/** The taps of a network that is there by then. */
+async function* reloadTaps(
+  context: Context,
+  instance: string,
+  record: NetworkRecord,
+  lockFd: number,
+  attempt: Attempt,
+): AsyncGenerator<string> {
+  async function* mend(name: string): AsyncGenerator<string> {
+    await ensureTap(context, instance, record, lockFd, { name, isLoose: true });
+    yield `network ${record.name}: tap ${name}`;
+  }
+  if (record.taps === undefined) return;
+  const interfaces = await readInterfaces();
+  if (!interfaces.has(record.link)) return;
+  for (const name of await lostTaps(record, instance, interfaces)) yield* attempt(mend(name));
 }
 
 /** Of a network whose uplink is gone all but that can be mended. */
@@ -140,10 +160,12 @@ export async function planReload(context: Context, instance: string): Promise<St
   const steps: Step[] = [];
   for (const record of await readNetworks(context.roots, listNetworks(context.roots))) {
     if (record.foreign && !links.has(record.link)) continue;
+    const again = await planLinkAgain(context, instance, record);
+    if (again === undefined) continue;
     bridges.add(record.link);
-    const isUp = record.foreign || (await linkState(context, instance, record)) === 'up';
-    const wanted = isUp ? missingSteps(record, instance, interfaces) : planNetwork(record, instance);
-    steps.push(...(isUp ? wanted.filter(isPossible(record, interfaces)) : wanted));
+    const ids = new Set(again.map(({ id }) => id));
+    const missing = missingSteps(record, instance, interfaces).filter(({ id }) => !ids.has(id));
+    steps.push(...again, ...missing.filter(isPossible(record, interfaces)));
     const taps = await lostTaps(record, instance, interfaces);
     for (const name of taps) {
       const [tap, ...rest] = planTap(record, instance, name) as [Step, ...Step[]];
@@ -168,21 +190,24 @@ export async function* reload(
   instance: string,
   onError: (error: unknown) => void,
 ): AsyncGenerator<string> {
-  async function* attempt(lines: AsyncIterable<string>): AsyncGenerator<string> {
+  const attempt: Attempt = async function* (lines) {
     try {
       yield* lines;
     } catch (error) {
       if (error instanceof InterruptedError) throw error;
       onError(error);
     }
-  }
+  };
   async function* reloadGateway(lockFd: number): AsyncGenerator<string> {
     yield* await ensureGateway(context, instance, lockFd, { anew: true });
   }
   const lock = lockNetworks(context.roots);
   try {
     const records = await readNetworks(context.roots, listNetworks(context.roots));
-    for (const record of records) yield* attempt(reloadNetwork(context, instance, record, lock.fd));
+    for (const record of records) {
+      yield* attempt(reloadNetwork(context, instance, record, lock.fd));
+      yield* attempt(reloadTaps(context, instance, record, lock.fd, attempt));
+    }
     yield* attempt(reloadGateway(lock.fd));
   } finally {
     lock.release();

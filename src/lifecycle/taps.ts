@@ -145,7 +145,7 @@ export async function removeTap(context: Context, instance: string, name: string
   const lock = lockNetworks(context.roots);
   try {
     const record = await getNetworkOfTap(context, name);
-    await recognizeTap(context, instance, record, name);
+    recognizeTap(context, instance, record, name);
     const journal = new Journal(networkPaths(context.roots, record.name).journal);
     const state = journal.read();
     const steps = state?.steps.filter(({ id }) => id === tapStepId(name) || id.startsWith(`${tapStepId(name)} `)) ?? [];

@@ -11,6 +11,11 @@ export function tapStepId(name: string): string {
   return `tap ${name}`;
 }
 
+/** Of whichever tap. */
+export function isTapStep({ id }: Step): boolean {
+  return id.startsWith(tapStepId(''));
+}
+
 /** The interface, and nothing more; it stays when the machine ends. */
 export function planTapLink({ taps }: NetworkRecord, name: string): Step {
   const user = taps?.[name]?.user;

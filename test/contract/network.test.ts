@@ -129,6 +129,18 @@ describe.each(NETWORK_DRIVERS)('$title', (driver) => {
     expect([pings('a', B4), pings('a', B6)]).toEqual([true, true]);
   });
 
+  test.each(driver.breaks)('after `%s …` what network reload would do works as a script', (...argv) => {
+    expect(host.run(argv).status).toBe(0);
+    driver.mends?.(host);
+    // ethtool says what it has changed.
+    const script = printScript(host, 'network', 'reload', '--dry-run');
+    expect(host.run(['sh'], {}, script)).toMatchObject({ status: 0, stderr: '' });
+    expect(ok('network', 'ls')).not.toMatch(/broken|missing/);
+    ok('start', 'a', 'b');
+    expect(ok('ps')).not.toContain('broken');
+    expect([pings('a', B4), pings('a', B6)]).toEqual([true, true]);
+  });
+
   test('who was elsewhere is connected, and disconnected', () => {
     ok('network', 'connect', 'n1', 'keep');
     expect(pings('keep', A4)).toBe(true);

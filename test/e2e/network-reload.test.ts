@@ -192,6 +192,9 @@ test.each(FAULTS.filter(([, , said]) => said.source !== '^$'))(
     expect(script).toMatchObject({ status: 0, stderr: '' });
     expect(host.run(['sh'], {}, script.stdout)).toEqual({ status: 0, stdout: '', stderr: '' });
     expect(await host.settled(whole)).toEqual(whole);
+    // A second one finds nothing to do that has been done.
+    here('sh', '-ec', host.minict('network', 'reload', '--dry-run').stdout);
+    expect(await host.settled(whole)).toEqual(whole);
     // A bridge, and a table, that a script made are not known by their numbers.
     expect(reload()).toMatchObject({ status: 0, stderr: '' });
     await expectWhole();

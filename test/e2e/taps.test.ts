@@ -77,12 +77,37 @@ test('it comes back with its network: removed by hand, with the bridge removed, 
   expect(host.run(['ip', 'link', 'del', 'vm0']).status).toBe(0);
   expect(network('tap', 'lan', 'vm0').stdout).toContain('address 10.1.0.3/24');
   expectTap('vm0');
-  expect(host.run(['ip', 'link', 'del', 'lan']).status).toBe(0);
-  does('start', 'c1');
-  expectTap('vm0');
+  // A machine may run on it: it stays the same one.
+  const { ifindex } = tapOf('vm0') as { ifindex: number };
+  for (const back of [
+    ['start', 'c1'],
+    ['network', 'reload'],
+  ]) {
+    expect(host.run(['ip', 'link', 'del', 'lan']).status).toBe(0);
+    does(...back);
+    expectTap('vm0');
+    expect(tapOf('vm0')).toMatchObject({ ifindex });
+  }
   await host.reboot();
   does('start', 'c1');
   expectTap('vm0');
+});
+
+test("where somebody else's has its name the others are put back, and no script takes that one away", () => {
+  for (const name of ['vm1', 'vm2']) does('network', 'tap', 'lan', name);
+  const hands = 'ip link del vm1; ip tuntap add dev vm1 mode tap; ip link set dev vm2 down';
+  expect(host.run(['sh', '-ec', hands])).toMatchObject({ status: 0, stderr: '' });
+  expect(network('reload')).toEqual({
+    status: 125,
+    stdout: 'network lan: tap vm2\n',
+    stderr: expect.stringMatching(/^minict: cannot make tap vm1: the host has an interface of that name\nhint: .*\n$/),
+  });
+  expectTap('vm2');
+  const script = printScript(host, 'network', 'tap', 'rm', 'vm1', '--dry-run');
+  expect(host.run(['sh'], {}, script)).toEqual({ status: 0, stdout: '', stderr: '' });
+  for (const name of ['vm1', 'vm2']) does('network', 'tap', 'rm', name);
+  expect(tapOf('vm1')).toBeDefined();
+  expect(host.run(['ip', 'link', 'del', 'vm1']).status).toBe(0);
 });
 
 test('printed scripts leave the kernel as the verbs do', () => {
