@@ -19,7 +19,7 @@ export interface Patience {
   readonly isLeft?: () => boolean;
 }
 
-/** Its exit status; undefined where that is not awaited. Throws NotFoundError, ConflictError where none ran or nobody can tell. */
+/** Its exit status; undefined where `isLeft` came true before. Throws NotFoundError, ConflictError where none ran or nobody can tell. */
 export async function awaitMain(
   context: Context,
   instance: string,
@@ -41,9 +41,11 @@ export async function awaitMain(
   try {
     const isLost = () => !isPopulated(host, supervisor) && readExitStatus(path) === undefined;
     // A start has forgotten the last end before its supervisor is there; it has the lock until then.
-    while (!isLeft() && !(isLost() && !isLocked(context.roots, name) && isLost())) {
+    const isGone = () => isLost() && !isLocked(context.roots, name) && isLost();
+    while (!isLeft()) {
       const status = readExitStatus(path);
       if (status !== undefined) return status;
+      if (isGone()) throw new ConflictError(`cannot tell how ${name} ended: its supervisor was killed`);
       const run = readRun(path);
       if (run !== undefined && isEnough(run)) {
         if (run.exitCode !== undefined) return run.exitCode;
@@ -51,8 +53,7 @@ export async function awaitMain(
       }
       await Bun.sleep(POLL_MS);
     }
-    if (isLeft()) return undefined;
-    throw new ConflictError(`cannot tell how ${name} ended: its supervisor was killed`);
+    return undefined;
   } finally {
     closeSync(fd);
   }

@@ -35,7 +35,8 @@ export async function linkState(context: Context, instance: string, record: Netw
     if (owner === undefined) return index === 0 ? 'missing' : 'foreign';
     if (owner !== alias) return 'foreign';
     if (index !== 0 && state?.identities.get('up')?.[record.link] === String(index)) return 'up';
-    return isWhole(record.link, alias) ? 'unrecorded' : 'half-made';
+    const link = readLinks().get(record.link);
+    return link?.alias === alias && link.isUp ? 'unrecorded' : 'half-made';
   }
   if (index === 0) return 'missing';
   if (record.foreign) return 'up';
@@ -44,17 +45,11 @@ export async function linkState(context: Context, instance: string, record: Netw
     if (staleSteps(record, instance, state).length === 0) return 'up';
     return lostSteps(record, instance, state).length > 0 ? 'partial' : 'unrecorded';
   }
-  if (isWhole(record.link, alias)) return 'unrecorded';
-  const found = readLinks().get(record.link)?.alias;
-  if (found === alias) return 'half-made';
+  const link = readLinks().get(record.link);
+  // Up comes last when it is made.
+  if (link?.alias === alias) return link.isUp ? 'unrecorded' : 'half-made';
   const wasUnderWay = recorded === undefined && state?.steps.some((step) => step.id === 'link') === true;
-  return wasUnderWay && found === undefined ? 'half-made' : 'foreign';
-}
-
-/** Up comes last when it is made. */
-function isWhole(link: string, alias: string): boolean {
-  const found = readLinks().get(link);
-  return found?.alias === alias && found.isUp;
+  return wasUnderWay && link?.alias === undefined ? 'half-made' : 'foreign';
 }
 
 /** Whether the last of its steps was done, where that has a claim: what has none was made by one process. */

@@ -38,6 +38,7 @@ async function* reloadNetwork(
   instance: string,
   record: NetworkRecord,
   lockFd: number,
+  attempt: Attempt,
 ): AsyncGenerator<string> {
   const { name, link, foreign, uplink } = record;
   let interfaces = await readInterfaces();
@@ -59,30 +60,17 @@ async function* reloadNetwork(
     await applySteps(`reload network ${name}`, steps, journal, spawnContext(context, lockFd));
     yield* steps.map(({ id, why }) => `network ${name}: ${why} (${id})`);
   }
+  async function* mend(tap: string): AsyncGenerator<string> {
+    await ensureTap(context, instance, record, lockFd, { name: tap, isLoose: true });
+    yield `network ${name}: tap ${tap}`;
+  }
+  for (const tap of await lostTaps(record, instance, interfaces)) yield* attempt(mend(tap));
   if (uplink !== undefined && !interfaces.has(uplink.link)) throw gone(name, uplink.link);
   if (isUsed && isForeignDown(record, interfaces)) {
     throw new HostError(`cannot reload network ${name}: the host's interface ${link} is down`, {
       hint: `ip link set dev ${link} up`,
     });
   }
-}
-
-/** The taps of a network that is there by then. */
-async function* reloadTaps(
-  context: Context,
-  instance: string,
-  record: NetworkRecord,
-  lockFd: number,
-  attempt: Attempt,
-): AsyncGenerator<string> {
-  async function* mend(name: string): AsyncGenerator<string> {
-    await ensureTap(context, instance, record, lockFd, { name, isLoose: true });
-    yield `network ${record.name}: tap ${name}`;
-  }
-  if (record.taps === undefined) return;
-  const interfaces = await readInterfaces();
-  if (!interfaces.has(record.link)) return;
-  for (const name of await lostTaps(record, instance, interfaces)) yield* attempt(mend(name));
 }
 
 /** Of a network whose uplink is gone all but that can be mended. */
@@ -133,7 +121,30 @@ async function planContainerMending(
   ];
 }
 
-async function* reloadContainer(context: Context, instance: string, name: string): AsyncGenerator<string> {
+/** Interfaces that have a network's name, and are somebody else's: nothing becomes a port of them. */
+async function othersLinks(
+  context: Context,
+  instance: string,
+  records: readonly NetworkRecord[],
+): Promise<ReadonlySet<string>> {
+  const links = new Set<string>();
+  for (const record of records) {
+    try {
+      if ((await linkState(context, instance, record)) === 'foreign') links.add(record.link);
+    } catch (error) {
+      // What makes it does not run: that was told.
+      if (!(error instanceof HostError)) throw error;
+    }
+  }
+  return links;
+}
+
+async function* reloadContainer(
+  context: Context,
+  instance: string,
+  name: string,
+  others: ReadonlySet<string>,
+): AsyncGenerator<string> {
   const lock = lockContainer(context.roots, name, 'exclusive');
   try {
     const spec = await findContainer(context.roots, name);
@@ -141,7 +152,7 @@ async function* reloadContainer(context: Context, instance: string, name: string
     const state = journal.read();
     if (spec === undefined || state?.phase === undefined) return;
     const links = readLinks();
-    const bridges = new Set(links.keys());
+    const bridges = new Set([...links.keys()].filter((link) => !others.has(link)));
     const steps = await planContainerMending(spec, state, ownerOf(context, instance, name), links, bridges);
     if (steps.length === 0) return;
     await applySteps(`reload ${name}`, steps, journal, spawnContext(context, lock.fd));
@@ -161,7 +172,10 @@ export async function planReload(context: Context, instance: string): Promise<St
   for (const record of await readNetworks(context.roots, listNetworks(context.roots))) {
     if (record.foreign && !links.has(record.link)) continue;
     const again = await planLinkAgain(context, instance, record);
-    if (again === undefined) continue;
+    if (again === undefined) {
+      bridges.delete(record.link);
+      continue;
+    }
     bridges.add(record.link);
     const ids = new Set(again.map(({ id }) => id));
     const missing = missingSteps(record, instance, interfaces).filter(({ id }) => !ids.has(id));
@@ -201,16 +215,17 @@ export async function* reload(
   async function* reloadGateway(lockFd: number): AsyncGenerator<string> {
     yield* await ensureGateway(context, instance, lockFd, { anew: true });
   }
+  let others: ReadonlySet<string>;
   const lock = lockNetworks(context.roots);
   try {
     const records = await readNetworks(context.roots, listNetworks(context.roots));
-    for (const record of records) {
-      yield* attempt(reloadNetwork(context, instance, record, lock.fd));
-      yield* attempt(reloadTaps(context, instance, record, lock.fd, attempt));
-    }
+    for (const record of records) yield* attempt(reloadNetwork(context, instance, record, lock.fd, attempt));
     yield* attempt(reloadGateway(lock.fd));
+    others = await othersLinks(context, instance, records);
   } finally {
     lock.release();
   }
-  for (const name of listContainers(context.roots)) yield* attempt(reloadContainer(context, instance, name));
+  for (const name of listContainers(context.roots)) {
+    yield* attempt(reloadContainer(context, instance, name, others));
+  }
 }

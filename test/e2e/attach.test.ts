@@ -90,7 +90,9 @@ test('attach, wait and logs -f while it is being started: they stay with what co
   const exit = join(inspect(host, 'l1').folder, 'exit');
   const goOn = await heldAfter(host, ['start', 'l1'], 'write', exit);
   const stays = [['wait'], ['attach'], ['logs', '-f', '-n', '1']].map((verb) => host.spawn([MINICT, ...verb, 'l1']));
-  await Bun.sleep(500);
+  const files = [exit, exit, join(inspect(host, 'l1').folder, 'log')];
+  const hasLooked = () => stays.every(({ pid }, index) => descriptorsOf(pid).includes(files[index] as string));
+  expect(await eventually(hasLooked)).toBe(true);
   expect(await goOn()).toEqual({ status: 0, stdout: 'l1\n', stderr: '' });
   host.minict('exec', 'l1', 'touch', '/go');
   const said = await Promise.all(

@@ -110,6 +110,24 @@ test("where somebody else's has its name the others are put back, and no script 
   expect(host.run(['ip', 'link', 'del', 'vm1']).status).toBe(0);
 });
 
+test("neither it nor a container's end is a port of somebody else's bridge that has its network's name", () => {
+  const hands = 'ip link del lan; ip link add name lan type bridge';
+  expect(host.run(['sh', '-ec', hands])).toMatchObject({ status: 0, stderr: '' });
+  const { status, stdout, stderr } = network('reload');
+  expect([status, stdout, stderr]).toEqual([
+    125,
+    '',
+    expect.stringMatching(/^minict: cannot make network lan: an interface lan is there[^\n]*\nhint: .*\n$/),
+  ]);
+  const script = printScript(host, 'network', 'reload', '--dry-run');
+  expect(host.run(['sh'], {}, script)).toEqual({ status: 0, stdout: '', stderr: '' });
+  for (const name of ['vm0', 'c1-eth0']) expect(tapOf(name)).not.toHaveProperty('master');
+  expect(host.run(['ip', 'link', 'del', 'lan']).status).toBe(0);
+  does('network', 'reload');
+  does('start', 'c1');
+  expectTap('vm0');
+});
+
 test('printed scripts leave the kernel as the verbs do', () => {
   const run = (script: string) => expect(host.run(['sh'], {}, script)).toEqual({ status: 0, stdout: '', stderr: '' });
   const links = () => host.snapshot().network;
